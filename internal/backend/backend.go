@@ -1,0 +1,80 @@
+// Package backend declares what a kind of wall must do. The concrete kinds are
+// in the packages below; only cli/deps.go sees them.
+package backend
+
+import (
+	"context"
+	"io"
+
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+)
+
+// Check is one finding about this machine: can it enforce one wall?
+type Check struct {
+	Wall   string `json:"wall"`
+	OK     bool   `json:"ok"`
+	Needed bool   `json:"needed"`        // a start refuses without it
+	Found  string `json:"found"`         // how this was found out, and what came back
+	Fix    string `json:"fix,omitempty"` // the one command that would mend it
+}
+
+// Facts is what a backend knows about this machine before a start.
+type Facts struct {
+	Kind      string                                `json:"kind"`
+	Checks    []Check                               `json:"checks"`
+	Walls     []plan.Wall                           `json:"walls"`
+	Resources func(bottle.Identity) []plan.Resource `json:"-"`
+	Notes     []string                              `json:"notes"` // plain statements for the preflight, such as "no cgroup: memory is not limited"
+}
+
+// Leftover is one resource on the host that carries an identity.
+type Leftover struct {
+	Identity bottle.Identity `json:"identity"`
+	Resource plan.Resource   `json:"resource"`
+	PID      int             `json:"pid,omitempty"`
+}
+
+// Backend is one kind of wall.
+type Backend interface {
+	// Kind is the manifest's word for it.
+	Kind() string
+	// Facts looks at the machine; it creates nothing that outlives the call.
+	Facts(ctx context.Context) (Facts, error)
+	// Create puts up the walls of one bottle and starts its gateway behind them.
+	// gw is written to the gateway's stdin, then secrets (one JSON line, already
+	// encoded), neither ever to a disk or an argv.
+	Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (Bottle, error)
+	// Find lists everything of this kind on the machine, with no state at all.
+	Find(ctx context.Context) ([]Leftover, error)
+	// Remove ends or deletes what Find found. It is idempotent.
+	Remove(ctx context.Context, l Leftover) error
+}
+
+// Bottle is one set of walls that stand.
+type Bottle interface {
+	// Hello and Ready are what the gateway said.
+	Hello() plan.Hello
+	Ready() plan.Ready
+	// Place writes files inside. Only before Run.
+	Place(ctx context.Context, files []plan.File) error
+	// Verify checks every wall from inside, as the agent would stand.
+	Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error)
+	// Run starts the agent and waits for it. It returns the exit code (128+n for
+	// a signal). An error means that the bottle failed, not the agent.
+	Run(ctx context.Context, c plan.Command, s Stdio) (int, error)
+	// Close ends everything inside and takes the walls down. It is idempotent.
+	Close() error
+}
+
+// Stdio is the operator's side of the agent's terminal or pipes. Descriptors of
+// the host never enter a bottle; bytes are copied.
+type Stdio struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Resize   <-chan Size // new sizes of the operator's terminal; nil without one
+	Stopped  func()      // called when the agent stopped itself (Ctrl-Z); returns when it shall go on
+}
+
+// Size is a terminal's size in cells.
+type Size struct{ Rows, Cols uint16 }

@@ -1,0 +1,75 @@
+package plan
+
+import "bottle/internal/bottle"
+
+// The wire between lifecycle and bottle-gateway:
+//
+//	lifecycle                              bottle-gateway
+//	   │ stdin:  Gateway (one JSON line)        │
+//	   │ stdin:  Secrets (one JSON line)        │
+//	   ├───────────────────────────────────────▶│ make the CA key in memory
+//	   │◀───────────────────────────────────────┤ stdout: Hello
+//	   │ fd 3 (unix socket): the bottle's listening sockets, by SCM_RIGHTS,
+//	   │      one message: the names joined by "\n", the fds in the same order
+//	   ├───────────────────────────────────────▶│ serve them
+//	   │◀───────────────────────────────────────┤ stdout: Ready (or Failed, and exit 1)
+//	   │ stdin stays open; its end means: shut down
+//
+// Every message is one JSON object on one line.
+
+// The names of the sockets that a backend makes inside a bottle.
+const (
+	SocketEgress      = "egress"      // TCP 127.0.0.1:9099: explicit proxy (HTTP, CONNECT) and the gateway's own pages
+	SocketTransparent = "transparent" // TCP 127.0.0.1:9098: what nftables redirected; SO_ORIGINAL_DST tells where to
+	SocketDNSUDP      = "dns-udp"     // UDP 127.0.0.1:53
+	SocketDNSTCP      = "dns-tcp"     // TCP 127.0.0.1:53
+	SocketNFLog       = "nflog"       // netlink: what the kernel refused inside the bottle, one packet a message
+)
+
+// Fixed places inside every bottle.
+const (
+	EgressPort      = 9099
+	TransparentPort = 9098
+	SupervisePort   = 9100
+	NFLogGroup      = 1
+	BottleAddr      = "198.18.0.1"    // the bottle's own address on lo; source of what it sends
+	SyntheticPrefix = "198.18.0.0/15" // RFC 2544; every name the DNS answers gets an address of its own here
+	CAPath          = "/etc/ssl/bottle-ca.pem"
+	BundlePath      = "/etc/ssl/certs/ca-certificates.crt"
+	Home            = "/home/agent"
+	Workspace       = "/workspace"
+	GatewayHost     = "gateway.bottle" // http://gateway.bottle/ answers the health check through the proxy port
+)
+
+// Gateway is everything that one gateway process is told, but for secret values.
+type Gateway struct {
+	Version      string            `json:"version"` // of the caller; the gateway refuses another one
+	Identity     bottle.Identity   `json:"identity"`
+	Bottle       bottle.Name       `json:"bottle"`
+	Routes       []bottle.Route    `json:"routes"`
+	Audit        string            `json:"audit"`                  // path of the decision log, created or appended to
+	Control      string            `json:"control,omitempty"`      // path of the control socket; empty: none
+	Inherit      bool              `json:"inherit,omitempty"`      // sockets arrive on fd 3
+	Listen       string            `json:"listen,omitempty"`       // or: listen here as an explicit proxy (host:port), no DNS, no transparent socket
+	Placeholders map[string]string `json:"placeholders,omitempty"` // token_ref -> what the agent holds instead
+}
+
+// Secrets are the values, by token_ref. They cross one pipe once and are never
+// written anywhere. Encoding happens in gateway's caller by secret.Value.Reveal.
+type Secrets struct {
+	Values map[string]string `json:"values"`
+}
+
+// Hello is the gateway's first line: its CA, before it serves anything.
+type Hello struct {
+	Version       string `json:"version"`
+	CA            string `json:"ca"`             // PEM, one certificate
+	CAFingerprint string `json:"ca_fingerprint"` // SHA-256, hex
+}
+
+// Ready is the gateway's second line: it serves, under this policy.
+type Ready struct {
+	PolicyHash string            `json:"policy_hash"`
+	Services   map[string]string `json:"services"`         // socket name -> address served
+	Failed     string            `json:"failed,omitempty"` // why it can't serve; it exits after this line
+}

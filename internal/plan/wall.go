@@ -1,0 +1,81 @@
+package plan
+
+// Wall is one thing that a backend enforces, and how the start proves it.
+type Wall struct {
+	Name  string `json:"name"`  // short, kebab-case: "network", "seccomp", "landlock", "pid", …
+	Holds string `json:"holds"` // what it enforces, one sentence
+	Probe string `json:"probe"` // how it is proved from inside, one sentence
+}
+
+// Resource is one thing that a start would create.
+type Resource struct {
+	Kind string `json:"kind"` // process, namespace, mount, listener, folder, file, cgroup, socket
+	Name string `json:"name"`
+}
+
+// Bottle is everything that a backend needs to put up one bottle.
+type Bottle struct {
+	Identity  string         `json:"identity"`
+	Version   string         `json:"version"`
+	Workspace WorkspaceMount `json:"workspace"`
+	Mounts    []Mount        `json:"mounts"`
+	Limits    Limits         `json:"limits"`
+	Ports     []uint16       `json:"ports"`    // ports that some route lists: connections to public addresses on them reach the transparent socket, all others are refused by the kernel
+	Literals  []string       `json:"literals"` // IP literals that some route names: redirected too
+	Hostname  string         `json:"hostname"`
+	Timezone  string         `json:"timezone"` // host path of the zone file, may be empty
+	State     string         `json:"state"`    // the identity's state folder on the host
+}
+
+// Mount is one host path shown inside the bottle.
+type Mount struct {
+	Source   string `json:"source"`
+	Target   string `json:"target"`
+	Writable bool   `json:"writable,omitempty"`
+}
+
+// WorkspaceMount is how the operator's folder appears at /workspace.
+type WorkspaceMount struct {
+	Mode   string `json:"mode"`   // overlay, bind or none
+	Source string `json:"source"` // absolute host path
+}
+
+// Limits are the numbers that the backend enforces; zero means no limit.
+type Limits struct {
+	Memory    int64   `json:"memory"` // bytes
+	CPUs      float64 `json:"cpus"`
+	PIDs      int64   `json:"pids"`
+	OpenFiles uint64  `json:"open_files"`
+}
+
+// File is one file placed inside the bottle before the agent starts.
+type File struct {
+	Path    string `json:"path"` // absolute, inside
+	Mode    uint32 `json:"mode"`
+	Content []byte `json:"content"`
+	Agent   bool   `json:"agent"` // owned by (and writable for) the agent; else root-like and read-only
+}
+
+// Command is the agent's process.
+type Command struct {
+	Args []string `json:"args"`
+	Env  []string `json:"env"` // whole environment, KEY=VALUE
+	Dir  string   `json:"dir"`
+	TTY  bool     `json:"tty"`
+	Rows uint16   `json:"rows"`
+	Cols uint16   `json:"cols"`
+}
+
+// Probe results, from inside.
+type ProbeResult struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail"` // what was tried and what came back
+}
+
+// Probes is what the wall check inside needs to know.
+type Probes struct {
+	Identity string `json:"identity"`
+	Sentinel string `json:"sentinel"` // host:port of the start's own listener on the host's loopback
+	Abstract string `json:"abstract"` // the start's own abstract unix socket on the host
+}
