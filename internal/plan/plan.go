@@ -1,0 +1,234 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"bottle/internal/bottle"
+)
+
+// Input is all that a plan is made of. The caller has looked at the machine;
+// New looks at nothing.
+type Input struct {
+	Spec          bottle.Spec
+	Agent         bottle.Agent
+	Identity      bottle.Identity
+	Backend       string   // the kind that was chosen: native, docker, …
+	Runtime       string   // the container runtime; empty where the backend has none
+	Image         string   // empty where the backend has none
+	Command       []string // the agent's argv, without secrets
+	Workspace     string   // host folder behind /workspace; ignored for mode none
+	EnvNames      []string // names on top of the manifest's, such as a provider's placeholders
+	Mounts        []Mount  // on top of the manifest's, such as the agent CLI's folder
+	Walls         []Wall
+	Resources     []Resource
+	Notes         []string        // plain statements of the backend
+	Warnings      bottle.Problems // what the reading of the manifests warned of
+	PolicyHash    string          // of the compiled policy
+	CAFingerprint string          // empty before a gateway has made its CA: a dry run
+}
+
+// Plan is everything that a start would create and allow, as one JSON value. It
+// is a contract: keys are added, never renamed, and every key is always there
+// (null or [] where empty). It holds names of secrets, never a value.
+type Plan struct {
+	Agent      bottle.Name     `json:"agent"`
+	AgentFile  string          `json:"agent_file"`
+	InRepo     bool            `json:"agent_in_repository"` // the repository shipped the agent, not the home folder
+	Bottle     bottle.Name     `json:"bottle"`
+	Identity   bottle.Identity `json:"identity"`
+	Backend    string          `json:"backend"`
+	Runtime    *string         `json:"runtime"`
+	Image      *string         `json:"image"`
+	Command    []string        `json:"command"`
+	EnvNames   []string        `json:"env_names"` // sorted, without repeats
+	Skills     []string        `json:"skills"`
+	Git        []Git           `json:"git"`
+	Egress     Egress          `json:"egress"`
+	Supervise  bool            `json:"supervise"`
+	Workspace  Folder          `json:"workspace"`
+	Mounts     []Shown         `json:"mounts"`
+	Limits     Limits          `json:"limits"` // zero: no limit was asked for
+	Walls      []Wall          `json:"walls"`
+	PolicyHash string          `json:"policy_hash"`
+	Resources  []Resource      `json:"resources"`
+	Notes      []string        `json:"notes"`
+	Warnings   []string        `json:"warnings"`
+}
+
+// Git is one repository behind the git gate.
+type Git struct {
+	Name     string `json:"name"`
+	Upstream string `json:"upstream"`
+	Push     Push   `json:"push"`
+}
+
+// Push says which refs may be pushed. No branches: any branch.
+type Push struct {
+	Branches []string `json:"branches"`
+	Force    string   `json:"force"`
+	Tags     bool     `json:"tags"`
+}
+
+// Egress is the way out.
+type Egress struct {
+	Hosts           []string        `json:"hosts"` // sorted, without repeats
+	Routes          []Route         `json:"routes"`
+	TLSInterception TLSInterception `json:"tls_interception"`
+}
+
+// TLSInterception says whether the gateway reads inside TLS, and with which CA.
+type TLSInterception struct {
+	Enabled       bool    `json:"enabled"`
+	CAFingerprint *string `json:"ca_fingerprint"` // null in a dry run
+}
+
+// Route is one route as a person reviews it. No methods: any; no paths: any.
+type Route struct {
+	Host       string   `json:"host"`
+	Ports      []uint16 `json:"ports"`
+	Methods    []string `json:"methods"`
+	Paths      []string `json:"paths"`
+	AuthScheme *string  `json:"auth_scheme"` // Bearer, token, Basic or header:<Name>
+	Credential *string  `json:"credential"`  // the credential's name
+	TLS        string   `json:"tls"`
+	DLP        string   `json:"dlp"`
+	Upstream   *string  `json:"upstream"` // dialled instead of the host
+	CAFile     *string  `json:"ca_file"`  // trusted besides the system's CAs
+}
+
+// Folder is the operator's folder as the agent sees it.
+type Folder struct {
+	Mode   string  `json:"mode"`   // overlay, bind or none
+	Source *string `json:"source"` // null for none
+	Target *string `json:"target"`
+}
+
+// Shown is one host path that the agent sees.
+type Shown struct {
+	Source string `json:"source"`
+	Target string `json:"target"`
+	Mode   string `json:"mode"` // ro or rw
+}
+
+// New makes the plan. The same input gives the same plan, byte by byte.
+func New(in Input) Plan {
+	p := Plan{
+		Agent: in.Agent.Name, AgentFile: in.Agent.File, InRepo: in.Agent.InRepo,
+		Bottle: in.Spec.Name, Identity: in.Identity, Backend: in.Backend,
+		Runtime: optional(in.Runtime), Image: optional(in.Image),
+		Command:    list(in.Command),
+		EnvNames:   envNames(in.Spec.Env, in.EnvNames),
+		Skills:     list(in.Agent.Skills),
+		Git:        gits(in.Spec.Repos),
+		Egress:     egress(in.Spec.Routes, in.CAFingerprint),
+		Supervise:  in.Spec.Supervise,
+		Workspace:  workspace(in.Spec.Workspace, in.Workspace),
+		Mounts:     shown(in.Spec.Mounts, in.Mounts),
+		Limits:     Limits(in.Spec.Limits),
+		Walls:      list(in.Walls),
+		PolicyHash: in.PolicyHash,
+		Resources:  list(in.Resources),
+		Notes:      list(in.Notes),
+		Warnings:   []string{},
+	}
+	for _, w := range in.Warnings {
+		p.Warnings = append(p.Warnings, w.String())
+	}
+	return p
+}
+
+// optional is null for what is not there.
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// list copies s; the copy is [] in JSON, never null.
+func list[T any](s []T) []T {
+	return append([]T{}, s...)
+}
+
+func envNames(env []bottle.EnvVar, more []string) []string {
+	names := list(more)
+	for _, v := range env {
+		names = append(names, v.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func gits(repos []bottle.Repo) []Git {
+	out := []Git{}
+	for _, r := range repos {
+		out = append(out, Git{
+			Name: r.Name, Upstream: r.Upstream,
+			Push: Push{Branches: list(r.Push.Branches), Force: r.Push.Force, Tags: r.Push.Tags},
+		})
+	}
+	return out
+}
+
+func egress(routes []bottle.Route, fingerprint string) Egress {
+	e := Egress{Hosts: []string{}, Routes: []Route{}}
+	for _, r := range routes {
+		v := Route{
+			Host: pattern(r.Host), Ports: list(r.Ports), Methods: list(r.Methods), Paths: list(r.Paths),
+			TLS: r.TLS, DLP: r.DLP,
+		}
+		if r.Auth != nil {
+			v.AuthScheme, v.Credential = optional(scheme(*r.Auth)), optional(r.Auth.TokenRef)
+		}
+		if r.Upstream != nil {
+			v.Upstream, v.CAFile = optional(r.Upstream.Address), optional(r.Upstream.CAFile)
+		}
+		e.Routes = append(e.Routes, v)
+		e.Hosts = append(e.Hosts, v.Host)
+		e.TLSInterception.Enabled = e.TLSInterception.Enabled || r.TLS == "intercept"
+	}
+	slices.Sort(e.Hosts)
+	e.Hosts = slices.Compact(e.Hosts)
+	e.TLSInterception.CAFingerprint = optional(fingerprint)
+	return e
+}
+
+// scheme spells an auth scheme as the manifest does.
+func scheme(a bottle.Auth) string {
+	if strings.EqualFold(a.Scheme, "header") {
+		return "header:" + a.Header
+	}
+	return a.Scheme
+}
+
+func workspace(mode, source string) Folder {
+	if mode == "none" {
+		return Folder{Mode: mode}
+	}
+	return Folder{Mode: mode, Source: optional(source), Target: optional(Workspace)}
+}
+
+func shown(manifest []bottle.Mount, more []Mount) []Shown {
+	out := []Shown{}
+	for _, m := range manifest {
+		out = append(out, Shown{Source: m.Path, Target: m.Path, Mode: m.Mode})
+	}
+	for _, m := range more {
+		mode := "ro"
+		if m.Writable {
+			mode = "rw"
+		}
+		out = append(out, Shown{Source: m.Source, Target: m.Target, Mode: mode})
+	}
+	slices.SortStableFunc(out, func(a, b Shown) int { return strings.Compare(a.Target, b.Target) })
+	return out
+}
+
+// pattern spells a host pattern as the manifest does.
+func pattern(p bottle.Pattern) string {
+	if p.Sub {
+		return "*." + string(p.Host)
+	}
+	return string(p.Host)
+}

@@ -1,0 +1,364 @@
+package plan
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Style dresses a piece of text for its role; nil leaves everything plain. It
+// must not change how wide the text is on the screen.
+type Style func(role Role, text string) string
+
+// Role is what a piece of the preflight means to its reader.
+type Role int
+
+// The roles. The zero Role is ordinary text.
+const (
+	Plain Role = iota
+	Label      // what a line is about
+	Strong     // what the eye should find first
+	Faint      // what can be skipped
+	Warn       // what deserves a second look
+	Shout      // what takes a protection away
+)
+
+const (
+	labelWidth = 10
+	lineWidth  = 96
+	cellWidth  = 30
+)
+
+// Text writes the preflight: what a person reads before saying y. It shows
+// whatever the manifests say without trusting it: control characters, which
+// could repaint a terminal, are spelt out.
+func (p Plan) Text(w io.Writer, style Style) error {
+	if style == nil {
+		style = func(_ Role, s string) string { return s }
+	}
+	t := &text{style: style}
+	p.head(t)
+	p.sees(t)
+	p.reaches(t)
+	p.bounds(t)
+	_, err := io.WriteString(w, t.b.String())
+	return err
+}
+
+// head says who runs what, and behind which walls.
+func (p Plan) head(t *text) {
+	from := p.AgentFile
+	if p.InRepo {
+		from = t.style(Warn, "from this repository, "+clean(p.AgentFile))
+	} else {
+		from = t.style(Faint, clean(from))
+	}
+	t.line("agent", t.style(Strong, clean(string(p.Agent)))+"  "+from)
+	t.line("bottle", t.style(Strong, clean(string(p.Bottle))))
+	if p.Identity != "" {
+		t.line("identity", clean(string(p.Identity)))
+	}
+	backend := p.Backend
+	if p.Runtime != nil {
+		backend += ", runtime " + *p.Runtime
+	}
+	if p.Image != nil {
+		backend += ", image " + *p.Image
+	}
+	t.line("backend", clean(backend))
+	if len(p.Command) > 0 {
+		t.line("runs", clean(cut(strings.Join(p.Command, " "), lineWidth-labelWidth)))
+	}
+}
+
+// sees says what the agent is shown of this machine.
+func (p Plan) sees(t *text) {
+	switch p.Workspace.Mode {
+	case "overlay":
+		t.line("workspace", path(p.Workspace.Source)+" at "+path(p.Workspace.Target)+"  "+
+			t.style(Faint, "overlay: changes stay in a private copy"))
+	case "bind":
+		t.line("workspace", path(p.Workspace.Source)+" at "+path(p.Workspace.Target)+"  "+
+			t.style(Warn, "bind: the agent changes your files"))
+	default:
+		t.line("workspace", "none")
+	}
+	for i, m := range p.Mounts {
+		s := clean(m.Source)
+		if m.Target != m.Source {
+			s += " at " + clean(m.Target)
+		}
+		if m.Mode == "ro" {
+			s += "  read-only"
+		} else {
+			s += "  " + t.style(Warn, "WRITABLE")
+		}
+		t.line(first(i, "mounts"), s)
+	}
+	t.words("env", p.EnvNames)
+	t.words("skills", p.Skills)
+}
+
+// reaches says what the agent can talk to.
+func (p Plan) reaches(t *text) {
+	switch len(p.Egress.Routes) {
+	case 0:
+		t.line("egress", t.style(Strong, "nothing")+": no route, every request is refused")
+	default:
+		t.line("egress", t.style(Strong, count(len(p.Egress.Routes), "route"))+"; all else is refused")
+		p.routes(t)
+	}
+	for i, g := range p.Git {
+		t.line(first(i, "git"), clean(g.Name)+"  "+clean(g.Upstream)+"  "+pushWords(g.Push, t.style))
+	}
+	if p.Supervise {
+		t.line("asks", "the agent may ask you for more")
+	} else {
+		t.line("asks", "no: the agent cannot ask for more")
+	}
+}
+
+func (p Plan) routes(t *text) {
+	rows := [][]cell{{{Faint, "host"}, {Faint, "methods"}, {Faint, "paths"}, {Faint, "credential"}, {Faint, "tls"}, {Faint, "dlp"}}}
+	below := [][]string{nil}
+	for _, r := range p.Egress.Routes {
+		row := []cell{
+			{Plain, clean(r.Host + ":" + ports(r.Ports))},
+			{Plain, clean(anyOr(r.Methods, "any", ","))},
+			{Plain, clean(anyOr(r.Paths, "any", " "))},
+			{Plain, "-"},
+			{Plain, clean(r.TLS)},
+			{Plain, clean(r.DLP)},
+		}
+		var more []string
+		if utf8.RuneCountInString(row[2].text) > cellWidth {
+			more = append(more, wrap(r.Paths, lineWidth-labelWidth-4)...)
+			row[2].text = count(len(r.Paths), "path") + ", below"
+		}
+		if r.Credential != nil && r.AuthScheme != nil {
+			row[3].text = clean(*r.Credential + " (" + *r.AuthScheme + ")")
+		}
+		if r.TLS != "intercept" {
+			row[4].role = Warn
+		}
+		if r.DLP == "off" {
+			row[5] = cell{Shout, "OFF"}
+		}
+		if r.Upstream != nil {
+			more = append(more, "dials "+clean(*r.Upstream))
+		}
+		if r.CAFile != nil {
+			more = append(more, "trusts "+clean(*r.CAFile))
+		}
+		rows, below = append(rows, row), append(below, more)
+	}
+	t.table(rows, below)
+}
+
+// bounds says what holds the agent, and what the reader should know.
+func (p Plan) bounds(t *text) {
+	t.line("limits", limitWords(p.Limits))
+	names := []string{}
+	for _, w := range p.Walls {
+		names = append(names, w.Name)
+	}
+	if len(names) == 0 {
+		t.line("walls", t.style(Shout, "NONE"))
+	}
+	t.words("walls", names)
+	if p.PolicyHash != "" {
+		t.line("policy", t.style(Faint, clean(cut(p.PolicyHash, 16))))
+	}
+	for i, n := range p.Notes {
+		t.line(first(i, "notes"), clean(n))
+	}
+	for i, w := range p.alarms() {
+		t.line(first(i, "warnings"), t.style(Warn, clean(w)))
+	}
+}
+
+// alarms are the warnings of the reading, and what the routes give away.
+func (p Plan) alarms() []string {
+	out := list(p.Warnings)
+	for _, r := range p.Egress.Routes {
+		switch {
+		case r.TLS != "intercept":
+			out = append(out, r.Host+": tls: "+r.TLS+": the gateway cannot read or scan what is sent there")
+		case r.DLP == "off":
+			out = append(out, r.Host+": dlp: off: secrets sent there are not looked for")
+		}
+	}
+	return out
+}
+
+func pushWords(p Push, style Style) string {
+	s := "push " + clean(anyOr(p.Branches, "any branch", " "))
+	switch p.Force {
+	case "never", "":
+		s += ", no force"
+	case "own":
+		s += ", force on its own branches"
+	default:
+		s += ", " + style(Warn, "FORCE: "+clean(p.Force))
+	}
+	if p.Tags {
+		return s + ", tags"
+	}
+	return s + ", no tags"
+}
+
+func limitWords(l Limits) string {
+	var out []string
+	if l.Memory > 0 {
+		out = append(out, size(l.Memory)+" memory")
+	}
+	if l.CPUs > 0 {
+		out = append(out, strconv.FormatFloat(l.CPUs, 'g', -1, 64)+" CPUs")
+	}
+	if l.PIDs > 0 {
+		out = append(out, strconv.FormatInt(l.PIDs, 10)+" processes")
+	}
+	if l.OpenFiles > 0 {
+		out = append(out, strconv.FormatUint(l.OpenFiles, 10)+" open files")
+	}
+	return anyOr(out, "none asked for", ", ")
+}
+
+func size(n int64) string {
+	for _, u := range []struct {
+		unit  string
+		bytes int64
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+		if n >= u.bytes {
+			return strconv.FormatFloat(float64(n*10/u.bytes)/10, 'f', -1, 64) + " " + u.unit
+		}
+	}
+	return strconv.FormatInt(n, 10) + " B"
+}
+
+func ports(ps []uint16) string {
+	var out []string
+	for _, p := range ps {
+		out = append(out, strconv.Itoa(int(p)))
+	}
+	return anyOr(out, "none", ",")
+}
+
+func anyOr(words []string, none, sep string) string {
+	if len(words) == 0 {
+		return none
+	}
+	return strings.Join(words, sep)
+}
+
+func path(s *string) string {
+	if s == nil {
+		return "nothing"
+	}
+	return clean(*s)
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// first is the label of a list's first line, and no label for the others.
+func first(i int, label string) string {
+	if i > 0 {
+		return ""
+	}
+	return label
+}
+
+// cut shortens s to n runes.
+func cut(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
+
+// clean spells out what a terminal would obey rather than show: a repository
+// ships agents, and an escape sequence in one could hide a line of the
+// preflight. Format characters (Cf) reorder text: CVE-2021-42574.
+func clean(s string) string {
+	odd := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+	if strings.IndexFunc(s, odd) < 0 {
+		return s
+	}
+	q := strconv.Quote(s)
+	return q[1 : len(q)-1]
+}
+
+// wrap joins words with blanks into lines of at most width runes.
+func wrap(words []string, width int) []string {
+	var lines []string
+	line := ""
+	for _, w := range words {
+		w = clean(w)
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(w) > width {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += w
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// text collects labelled lines.
+type text struct {
+	b     strings.Builder
+	style Style
+}
+
+type cell struct {
+	role Role
+	text string
+}
+
+func (t *text) line(label, s string) {
+	t.b.WriteString(t.style(Label, fmt.Sprintf("%-*s", labelWidth, label)))
+	t.b.WriteString(s)
+	t.b.WriteByte('\n')
+}
+
+// words writes a wrapped list; nothing where there is none.
+func (t *text) words(label string, words []string) {
+	for i, l := range wrap(words, lineWidth-labelWidth) {
+		t.line(first(i, label), l)
+	}
+}
+
+// table writes aligned rows, and under each row its own further lines.
+func (t *text) table(rows [][]cell, below [][]string) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, c := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	for n, row := range rows {
+		s := ""
+		for i, c := range row {
+			s += t.style(c.role, c.text)
+			if i < len(row)-1 {
+				s += strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text)+2)
+			}
+		}
+		t.line("", "  "+s)
+		for _, m := range below[n] {
+			t.line("", "    "+t.style(Faint, m))
+		}
+	}
+}
