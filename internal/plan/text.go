@@ -18,16 +18,16 @@ type Role int
 
 // The roles. The zero Role is ordinary text.
 const (
-	Plain Role = iota
-	Label      // what a line is about
-	Strong     // what the eye should find first
-	Faint      // what can be skipped
-	Warn       // what deserves a second look
-	Shout      // what takes a protection away
+	Plain  Role = iota
+	Label       // what a line is about
+	Strong      // what the eye should find first
+	Faint       // what can be skipped
+	Warn        // what deserves a second look
+	Shout       // what takes a protection away
 )
 
 const (
-	labelWidth = 10
+	labelWidth = 11
 	lineWidth  = 96
 	cellWidth  = 30
 )
@@ -115,9 +115,9 @@ func (p Plan) reaches(t *text) {
 		t.line(first(i, "git"), clean(g.Name)+"  "+clean(g.Upstream)+"  "+pushWords(g.Push, t.style))
 	}
 	if p.Supervise {
-		t.line("asks", "the agent may ask you for more")
+		t.line("supervise", "the agent may ask you for more")
 	} else {
-		t.line("asks", "no: the agent cannot ask for more")
+		t.line("supervise", "no: the agent cannot ask for more")
 	}
 }
 

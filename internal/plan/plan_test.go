@@ -1,0 +1,248 @@
+package plan_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/*.golden")
+
+// full uses every field that a plan has.
+func full() plan.Input {
+	return plan.Input{
+		Spec: bottle.Spec{
+			Name: "gitea-dev",
+			Env: []bottle.EnvVar{
+				{Name: "SENTRY_DSN", Kind: bottle.EnvAsk, Value: "Sentry DSN"},
+				{Name: "GIT_PAGER", Kind: bottle.EnvLiteral, Value: "value-that-must-not-show"},
+				{Name: "LANG", Kind: bottle.EnvHost, Value: "LANG"},
+			},
+			Routes: []bottle.Route{
+				{
+					Host: bottle.Pattern{Host: "api.anthropic.com"}, Ports: []uint16{443}, Methods: []string{"GET", "POST"},
+					Paths: []string{"/v1/"}, TLS: "intercept", DLP: "block", Rule: "bottles/gitea-dev.md:4",
+					Auth: &bottle.Auth{Scheme: "Bearer", TokenRef: "CLAUDE_CODE_OAUTH_TOKEN"},
+				},
+				{
+					Host: bottle.Pattern{Host: "example.com", Sub: true}, Ports: []uint16{443, 8443},
+					Paths: []string{"/api/v4/projects/team%2Fapp", "/api/v4/user", "/uploads/", "/-/health"},
+					TLS:   "intercept", DLP: "off",
+					Auth:     &bottle.Auth{Scheme: "header", Header: "X-Api-Key", TokenRef: "EXAMPLE_KEY"},
+					Upstream: &bottle.Upstream{Address: "10.0.0.7:8443", CAFile: "/home/me/corp-ca.pem"},
+				},
+				{Host: bottle.Pattern{Host: "pinned.example.net"}, Ports: []uint16{443}, TLS: "passthrough", DLP: "off"},
+			},
+			Repos: []bottle.Repo{{
+				Name: "app", Upstream: "ssh://git@git.example.com:2222/team/app.git",
+				Push: bottle.Push{Branches: []string{"agent/*"}, Force: "own"},
+			}, {
+				Name: "docs", Upstream: "https://git.example.com/team/docs.git",
+				Push: bottle.Push{Force: "any", Tags: true},
+			}},
+			Supervise: true, Workspace: "overlay",
+			Mounts: []bottle.Mount{{Path: "/home/me/.nvm", Mode: "ro"}, {Path: "/home/me/cache", Mode: "rw"}},
+			Limits: bottle.Limits{Memory: 4 << 30, CPUs: 1.5, PIDs: 1024, OpenFiles: 4096},
+		},
+		Agent: bottle.Agent{
+			Name: "researcher", Bottle: "gitea-dev", Skills: []string{"init-prd", "review"},
+			File: "/home/me/app/.bot-bottle/agents/researcher.md", InRepo: true,
+		},
+		Identity: "researcher-m3hxd", Backend: "native",
+		Command:   []string{"claude", "--dangerously-skip-permissions"},
+		Workspace: "/home/me/app",
+		EnvNames:  []string{"ANTHROPIC_API_KEY", "LANG"},
+		Mounts:    []plan.Mount{{Source: "/home/me/.local/share/claude", Target: "/opt/claude"}},
+		Walls: []plan.Wall{
+			{Name: "network", Holds: "no way out but the gateway", Probe: "a TCP connection to 192.0.2.1 is refused"},
+			{Name: "seccomp", Holds: "only listed system calls", Probe: "keyctl fails"},
+		},
+		Resources:  []plan.Resource{{Kind: "process", Name: "bottle-gateway researcher-m3hxd"}},
+		Notes:      []string{"no cgroup of our own: memory is not limited"},
+		Warnings:   bottle.Problems{{File: "/home/me/app/.bot-bottle/bottles", Message: "ignored", Severity: bottle.Warning}},
+		PolicyHash: strings.Repeat("0123456789abcdef", 4),
+	}
+}
+
+func TestGolden(t *testing.T) {
+	live := full()
+	live.CAFingerprint, live.Image, live.Runtime, live.Backend = strings.Repeat("ab", 32), "bottle-claude:1", "runsc", "docker"
+	quiet := plan.Input{
+		Spec:     bottle.Spec{Name: "dev", Workspace: "none"},
+		Agent:    bottle.Agent{Name: "shell", Bottle: "dev", File: "/home/me/.bot-bottle/agents/shell.md"},
+		Identity: "shell-00000", Backend: "native", Command: []string{"bash", "-l"},
+		Walls: []plan.Wall{{Name: "network"}},
+	}
+	for name, in := range map[string]plan.Input{"full": full(), "docker": live, "quiet": quiet, "zero": {}} {
+		t.Run(name, func(t *testing.T) {
+			p := plan.New(in)
+			js, err := json.MarshalIndent(p, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+".json.golden", append(js, '\n'))
+			var b bytes.Buffer
+			if err := p.Text(&b, nil); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+".text.golden", b.Bytes())
+		})
+	}
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), string(got)); d != "" {
+		t.Errorf("%s (go test -update rewrites it): -want +got\n%s", name, d)
+	}
+}
+
+// The plan is a contract with programs: every key is there, whatever is empty.
+func TestEveryKeyIsAlwaysThere(t *testing.T) {
+	for name, in := range map[string]plan.Input{"zero": {}, "full": full()} {
+		js, err := json.Marshal(plan.New(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]any
+		if err := json.Unmarshal(js, &got); err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range []string{
+			"agent", "bottle", "identity", "backend", "runtime", "image", "env_names", "skills", "git", "egress",
+			"supervise", "workspace", "mounts", "limits", "walls", "policy_hash", "resources",
+		} {
+			if _, ok := got[key]; !ok {
+				t.Errorf("%s: no key %q", name, key)
+			}
+		}
+		for _, key := range []string{"env_names", "skills", "git", "mounts", "walls", "resources", "notes", "warnings", "command"} {
+			if _, ok := got[key].([]any); !ok {
+				t.Errorf("%s: %q is %v, want a list", name, key, got[key])
+			}
+		}
+		egress := got["egress"].(map[string]any)
+		for _, key := range []string{"hosts", "routes"} {
+			if _, ok := egress[key].([]any); !ok {
+				t.Errorf("%s: egress.%s is %v, want a list", name, key, egress[key])
+			}
+		}
+		fp, ok := egress["tls_interception"].(map[string]any)["ca_fingerprint"]
+		if !ok || fp != nil {
+			t.Errorf("%s: ca_fingerprint is %v (there: %v), want null in a dry run", name, fp, ok)
+		}
+	}
+}
+
+func TestEnvNamesAreSortedAndNeverValues(t *testing.T) {
+	p := plan.New(full())
+	if d := cmp.Diff([]string{"ANTHROPIC_API_KEY", "GIT_PAGER", "LANG", "SENTRY_DSN"}, p.EnvNames); d != "" {
+		t.Error(d)
+	}
+	js, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if err := p.Text(&b, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{"value-that-must-not-show", "Sentry DSN"} {
+		if strings.Contains(string(js)+b.String(), secret) {
+			t.Errorf("%q is in the plan", secret)
+		}
+	}
+}
+
+// The attack: a repository ships an agent whose words move the cursor up and
+// erase the line of the preflight that would have warned the operator.
+func TestPreflightSpellsOutWhatWouldRepaintATerminal(t *testing.T) {
+	in := full()
+	in.Agent.File = "agents/x\x1b[2A\x1b[K\u202e.md"
+	in.Agent.Skills = []string{"a\rbottle  harmless"}
+	in.Command = []string{"claude", "\x1b]0;title\x07", "a\nwalls     all of them"}
+	in.Spec.Routes[1].Host.Host = "ex\x9bample.com"
+	in.Spec.Routes[1].Upstream.Address = "\x1b[8m10.0.0.7:1"
+	in.Spec.Repos[0].Upstream = "ssh://\u2066host"
+	in.Warnings = bottle.Problems{{File: "\x1b[1A"}}
+	in.Notes = []string{"\x08\x08"}
+	var b strings.Builder
+	if err := plan.New(in).Text(&b, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"\x1b", "\r", "\x07", "\x08", "\x9b", "\u202e", "\u2066", "\nwalls     all"} {
+		if strings.Contains(b.String(), bad) {
+			t.Errorf("the preflight holds %q", bad)
+		}
+	}
+	if !strings.Contains(b.String(), `\x1b[2A`) {
+		t.Error("the escape sequence is not shown as what it is")
+	}
+}
+
+func TestWhatGivesProtectionAwayShouts(t *testing.T) {
+	roles := map[plan.Role][]string{}
+	style := func(r plan.Role, s string) string {
+		roles[r] = append(roles[r], s)
+		return s
+	}
+	if err := plan.New(full()).Text(&bytes.Buffer{}, style); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(roles[plan.Shout], " "), "OFF") {
+		t.Errorf("dlp: off does not shout: %q", roles[plan.Shout])
+	}
+	warned := strings.Join(roles[plan.Warn], "\n")
+	for _, want := range []string{"passthrough", "WRITABLE", "dlp: off", "FORCE: any", "from this repository"} {
+		if !strings.Contains(warned, want) {
+			t.Errorf("no warning about %q in\n%s", want, warned)
+		}
+	}
+	roles = map[plan.Role][]string{}
+	if err := plan.New(plan.Input{}).Text(&bytes.Buffer{}, style); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"NONE"}, roles[plan.Shout]); d != "" {
+		t.Errorf("a bottle without walls must shout: %s", d)
+	}
+}
+
+// The plan keeps nothing of its input: changing the one later changes not the other.
+func TestPlanSharesNoMemoryWithItsInput(t *testing.T) {
+	in := full()
+	p := plan.New(in)
+	before, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Command[0], in.Agent.Skills[0], in.Walls[0].Name, in.Notes[0] = "x", "x", "x", "x"
+	in.Spec.Routes[0].Paths[0], in.Spec.Routes[0].Ports[0], in.Spec.Routes[0].Methods[0] = "x", 1, "x"
+	in.Spec.Routes[0].Auth.TokenRef, in.Spec.Routes[1].Upstream.Address = "x", "x"
+	in.Spec.Repos[0].Push.Branches[0], in.Resources[0].Name = "x", "x"
+	after, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(before), string(after)); d != "" {
+		t.Error(d)
+	}
+}
