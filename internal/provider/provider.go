@@ -1,0 +1,50 @@
+package provider
+
+import (
+	"io/fs"
+
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+)
+
+// Request is everything that Prepare needs to know.
+type Request struct {
+	Spec        bottle.Spec
+	Agent       bottle.Agent
+	Root        fs.FS            // the host's "/"; must be an fs.ReadLinkFS (os.DirFS("/") is)
+	Path        []string         // the folders of the operator's PATH, absolute
+	UserHome    string           // the operator's home, absolute; never mounted itself
+	ExtraArgs   []string         // appended to the agent's command line as they are
+	Seed        []byte           // makes the placeholders of this bottle its own; at least 16 bytes
+	Skills      map[string]fs.FS // the folder of each skill that the agent names
+	Interactive bool             // on a terminal, without a one-shot prompt
+}
+
+// Result is what one agent CLI needs. When Problems is fatal the rest is void.
+type Result struct {
+	Args         []string          // the agent's argv; Args[0] is a path inside the bottle or a name on its PATH
+	Env          []string          // KEY=VALUE; placeholders, never secrets
+	Files        []plan.File       // placed before the agent starts
+	Mounts       []plan.Mount      // host folders of the CLI, read-only, at their host path
+	PathDirs     []string          // folders inside, to be prepended to PATH
+	Hosts        []string          // hosts that the CLI calls in ordinary work; for hints, nothing is opened
+	Placeholders map[string]string // token_ref -> what the agent holds instead of it
+	Problems     bottle.Problems
+}
+
+// Prepare answers what the agent CLI of a bottle needs.
+func Prepare(r Request) Result {
+	p := &preparation{Request: r}
+	p.roles()
+	switch r.Spec.Provider.Template {
+	case Claude:
+		p.claude()
+	case Codex:
+		p.codex()
+	case Command:
+		p.command()
+	default:
+		p.problem("agent_provider names no known template: "+quote(r.Spec.Provider.Template), "use claude, codex or command")
+	}
+	return p.Result
+}
