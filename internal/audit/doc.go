@@ -7,9 +7,11 @@
 //
 // What it cannot prove by itself: that lines are missing at the end, or that the
 // whole file was not written anew. There is no key in it, so who may write the
-// file may also write another consistent one. Only a head (number and hash of the
-// last record) that was kept elsewhere can tell: see Log.Head, Report.Head and
-// Report.Contains. A record is handed to the kernel before Append returns, but it
-// is not flushed to the disk: a killed process loses nothing, a power cut may
-// lose the last records.
+// file may also write another consistent one. Only a head (number and hash of
+// the last record) that was kept elsewhere can tell: take it from Log.Head or
+// Report.Head, and hold the log against it later with VerifyAgainst.
+//
+// A record is handed to the kernel before Append returns, but it is not flushed
+// to the disk: a killed process loses nothing, a power cut may lose the last
+// records.
 package audit

@@ -1,0 +1,168 @@
+package store
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"bottle/internal/bottle"
+)
+
+// maxMetadata bounds what is read of a metadata file, in bytes.
+const maxMetadata = 64 << 10
+
+// Entry is one identity that has a folder.
+type Entry struct {
+	Metadata Metadata `json:"metadata"` // only Identity and Agent are set when Problem is not empty
+	Live     bool     `json:"live"`     // some process holds its lock
+	Problem  string   `json:"problem,omitempty"`
+}
+
+// ErrLive is why Remove refuses an identity that some process holds.
+var ErrLive = errors.New("the bottle is alive")
+
+// List is every identity under the state folder, by name. What is not named like
+// an identity is not ours, and is left out.
+func (s *Store) List() ([]Entry, error) {
+	names, err := os.ReadDir(s.root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list state folder: %w", err)
+	}
+	var list []Entry
+	for _, n := range names {
+		id, err := bottle.ParseIdentity(n.Name())
+		if err != nil || !n.IsDir() {
+			continue
+		}
+		e := Entry{Live: s.Live(id)}
+		if e.Metadata, err = s.Load(id); err != nil {
+			e.Problem = err.Error()
+			e.Metadata = Metadata{Identity: id, Agent: id.Agent()}
+		}
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+// Load reads the metadata of one identity.
+func (s *Store) Load(id bottle.Identity) (Metadata, error) {
+	f, err := os.OpenFile(s.Layout(id).Metadata, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return Metadata{}, fmt.Errorf("read metadata: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxMetadata))
+	if err != nil {
+		return Metadata{}, fmt.Errorf("read metadata: %w", err)
+	}
+	var m Metadata
+	if err := json.Unmarshal(b, &m); err != nil {
+		return Metadata{}, fmt.Errorf("read metadata of %s: %w", id, err)
+	}
+	if m.Identity != id {
+		return Metadata{}, fmt.Errorf("read metadata of %s: it speaks of %q", id, m.Identity)
+	}
+	return m, nil
+}
+
+// Live reports whether some process holds the identity. A lock that can't be
+// looked at counts as held: cleanup must not remove what it does not understand.
+func (s *Store) Live(id bottle.Identity) bool {
+	f, err := os.OpenFile(s.Layout(id).Lock, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	defer f.Close()
+	// A shared lock, so that two who look at once do not see each other as the owner.
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
+}
+
+// Remove deletes the folder of id and its control socket. It refuses with ErrLive
+// while some process holds the identity. It is idempotent.
+func (s *Store) Remove(id bottle.Identity) error {
+	lay := s.Layout(id)
+	if lay.Dir == "" {
+		return fmt.Errorf("remove state: %q is not an identity", id)
+	}
+	if _, err := os.Lstat(s.root); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	unlock, err := s.exclusive()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if s.Live(id) {
+		return fmt.Errorf("remove state of %s: %w", id, ErrLive)
+	}
+	if s.Runtime != "" {
+		if err := os.Remove(s.runtimeSocket(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove control socket: %w", err)
+		}
+	}
+	return removeTree(lay.Dir)
+}
+
+// removeTree deletes dir. What is in it was written by an agent: folders may have
+// mode 0000 (overlayfs makes some itself), links may point anywhere. os.Root
+// never leaves dir.
+func removeTree(dir string) error {
+	err := os.RemoveAll(dir)
+	if err == nil || !errors.Is(err, fs.ErrPermission) {
+		return wrapRemove(err)
+	}
+	root, openErr := os.OpenRoot(dir)
+	if openErr != nil {
+		return wrapRemove(errors.Join(err, openErr))
+	}
+	_ = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, _ error) error {
+		if d != nil && d.IsDir() {
+			_ = root.Chmod(path, 0o700) // the removal below tells what did not work
+		}
+		return nil
+	})
+	_ = root.Close()
+	return wrapRemove(os.RemoveAll(dir))
+}
+
+func wrapRemove(err error) error {
+	if err != nil {
+		return fmt.Errorf("remove state: %w", err)
+	}
+	return nil
+}
+
+// Match is the identity that prefix means: exact, or the only one that begins
+// with it. None or several: an error that names them.
+func (s *Store) Match(prefix string) (bottle.Identity, error) {
+	list, err := s.List()
+	if err != nil {
+		return "", err
+	}
+	var found []string
+	for _, e := range list {
+		id := string(e.Metadata.Identity)
+		if id == prefix {
+			return e.Metadata.Identity, nil
+		}
+		if prefix != "" && strings.HasPrefix(id, prefix) {
+			found = append(found, id)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return bottle.Identity(found[0]), nil
+	case 0:
+		return "", bottle.Problems{{Message: fmt.Sprintf("no bottle %q under %s", prefix, filepath.Clean(s.root)), Hint: "bottle list active"}}
+	}
+	return "", bottle.Problems{{Message: fmt.Sprintf("%q could be %s", prefix, strings.Join(found, ", ")), Hint: "write one of them in full"}}
+}

@@ -1,0 +1,192 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"bottle/internal/bottle"
+)
+
+// Metadata says what was started.
+type Metadata struct {
+	Identity  bottle.Identity `json:"identity"`
+	Agent     bottle.Name     `json:"agent"`
+	Bottle    bottle.Name     `json:"bottle"`
+	Backend   string          `json:"backend"`
+	Started   time.Time       `json:"started"`
+	PID       int             `json:"pid"`       // of the process that owns the bottle
+	Workspace string          `json:"workspace"` // the operator's folder
+	Version   string          `json:"version"`
+	Status    string          `json:"status"` // starting, running, stopped or failed
+}
+
+// The states of a bottle in its metadata.
+const (
+	Starting = "starting"
+	Running  = "running"
+	Stopped  = "stopped"
+	Failed   = "failed"
+)
+
+// attempts is how often Reserve draws another identity when one is taken.
+const attempts = 16
+
+// Reservation is one identity and its folder, held by this process: it is live
+// until Release or Remove, or until the process ends however it ends.
+type Reservation struct {
+	Identity bottle.Identity
+	Layout   Layout
+	store    *Store
+	lock     *os.File
+}
+
+// Reserve draws an identity for agent, makes its folder and locks it. After an
+// error nothing is left.
+func (s *Store) Reserve(agent bottle.Name) (*Reservation, error) {
+	return s.reserve(agent, rand.Reader)
+}
+
+func (s *Store) reserve(agent bottle.Name, entropy io.Reader) (*Reservation, error) {
+	if err := os.MkdirAll(s.root, 0o700); err != nil {
+		return nil, hinted("make state folder", s.root, err)
+	}
+	// Between the folder and its lock, a cleanup would see a folder that nobody holds.
+	unlock, err := s.exclusive()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	for range attempts {
+		var b [8]byte
+		if _, err := io.ReadFull(entropy, b[:]); err != nil {
+			return nil, fmt.Errorf("draw identity: %w", err)
+		}
+		id, err := bottle.NewIdentity(agent, b[:])
+		if err != nil {
+			return nil, fmt.Errorf("draw identity: %w", err)
+		}
+		dir := s.Layout(id).Dir
+		if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
+			continue
+		} else if err != nil {
+			return nil, hinted("reserve identity", dir, err)
+		}
+		r, err := s.take(id)
+		if err != nil {
+			_ = os.RemoveAll(dir) // the first error is the one that says what to do
+			return nil, err
+		}
+		return r, nil
+	}
+	return nil, fmt.Errorf("reserve identity: %d identities of %s were taken", attempts, agent)
+}
+
+func (s *Store) take(id bottle.Identity) (*Reservation, error) {
+	lay := s.Layout(id)
+	f, err := os.OpenFile(lay.Lock, os.O_RDWR|os.O_CREATE|os.O_EXCL|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, hinted("lock identity", lay.Lock, err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock identity: %w", err)
+	}
+	for _, dir := range []string{filepath.Dir(lay.Upper), lay.Upper, lay.Work} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			f.Close()
+			return nil, hinted("make overlay folders", dir, err)
+		}
+	}
+	return &Reservation{Identity: id, Layout: lay, store: s, lock: f}, nil
+}
+
+// exclusive takes the lock of the whole store, for moments only.
+func (s *Store) exclusive() (func(), error) {
+	path := filepath.Join(s.root, ".lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, hinted("lock state folder", path, err)
+	}
+	if err := flockWait(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock state folder: %w", err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// flockWait waits for the lock; a signal (Go preempts by signals) is no reason to stop.
+func flockWait(f *os.File) error {
+	for {
+		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+// Write replaces the metadata atomically; a crash leaves the old or the new one.
+// The identity is the reservation's own.
+func (r *Reservation) Write(m Metadata) error {
+	m.Identity = r.Identity
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode metadata: %w", err)
+	}
+	if err := replace(r.Layout.Metadata, append(b, '\n')); err != nil {
+		return hinted("write metadata", r.Layout.Metadata, err)
+	}
+	return nil
+}
+
+// replace writes path by way of a temporary file in the same folder.
+func replace(path string, content []byte) error {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".new-*") // 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	// The rename itself lives in the folder.
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// Release ends the reservation and keeps the folder. It is idempotent.
+func (r *Reservation) Release() error {
+	if r.lock == nil {
+		return nil
+	}
+	err := r.lock.Close()
+	r.lock = nil
+	if err != nil {
+		return fmt.Errorf("release identity: %w", err)
+	}
+	return nil
+}
+
+// Remove ends the reservation and removes the folder. It is idempotent.
+func (r *Reservation) Remove() error {
+	if err := r.Release(); err != nil {
+		return err
+	}
+	return r.store.Remove(r.Identity)
+}
