@@ -5,8 +5,9 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"bottle/internal/bottle"
 )
 
 // Style dresses a piece of text for its role; nil leaves everything plain. It
@@ -284,17 +285,8 @@ func cut(s string, n int) string {
 	return string([]rune(s)[:n-1]) + "…"
 }
 
-// clean spells out what a terminal would obey rather than show: a repository
-// ships agents, and an escape sequence in one could hide a line of the
-// preflight. Format characters (Cf) reorder text: CVE-2021-42574.
-func clean(s string) string {
-	odd := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
-	if strings.IndexFunc(s, odd) < 0 {
-		return s
-	}
-	q := strconv.Quote(s)
-	return q[1 : len(q)-1]
-}
+// clean makes text safe to show: see bottle.Printable.
+func clean(s string) string { return bottle.Printable(s) }
 
 // wrap joins words with blanks into lines of at most width runes.
 func wrap(words []string, width int) []string {

@@ -1,0 +1,20 @@
+package bottle
+
+import (
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Printable spells out what a terminal would obey rather than show. A repository
+// ships agents: an escape sequence in one could hide a line of the preflight, and
+// a format character (Unicode Cf) could reorder it (CVE-2021-42574).
+func Printable(s string) string {
+	odd := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+	if strings.IndexFunc(s, odd) < 0 {
+		return s
+	}
+	q := strconv.Quote(s)
+	return q[1 : len(q)-1]
+}
