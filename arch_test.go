@@ -1,0 +1,252 @@
+// Package house_test holds the law of the house: which room may import which,
+// which room may use which power, and how large anything may grow. This file is
+// the law itself, as tables; arch_rules_test.go reads the source by it. Imports
+// are parsed in this process: a test that asks `go list` is cached, and lies.
+package house_test
+
+import (
+	"os"
+	"testing"
+)
+
+// TestLaw reads every Go file of the module, of every platform, and reports each
+// place that breaks the law, with what to do about it.
+func TestLaw(t *testing.T) {
+	h, err := load(os.DirFS("."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(h.files) < 20 {
+		t.Fatalf("read %d files: the house is larger than that", len(h.files))
+	}
+	for _, r := range rules {
+		t.Run(r.name, func(t *testing.T) {
+			for _, f := range r.check(h) {
+				t.Errorf("%s", f)
+			}
+		})
+	}
+}
+
+// The layers. A room imports rooms of lower layers only; what stands on one
+// layer never sees its neighbours, but for those in beside.
+const (
+	words     = iota + 1 // nouns
+	thought              // pure functions over nouns
+	hands                // effects on this host
+	contract             // what every wall promises
+	wire                 // the gateway's services; walls stand on the same layer, so that neither sees the other
+	walls     = wire     // the kinds of sandbox
+	lifecycle = wire + 1 // the story of one bottle; the gateway process stands beside it
+	faces     = lifecycle + 1
+	cli       = faces + 1
+	doors     = cli + 1 // the main packages
+	tests     = doors + 1
+)
+
+// room is one package and its place. A new package needs a line here.
+type room struct {
+	dir      string
+	layer    int
+	beside   []string // rooms of the same layer that it may import all the same
+	only     []string // if set: the only rooms it may import
+	onlyFrom []string // if set: the only rooms, or files of rooms, that may import it
+}
+
+var backends = []string{"internal/cli/deps.go", "test/integration", "test/canaries"}
+
+var rooms = []room{
+	{dir: "internal/bottle", layer: words},
+
+	// Thought, the lowest first: each may lean on those above it in this list.
+	{dir: "internal/plan", layer: thought},
+	{dir: "internal/dlp", layer: thought},
+	{dir: "internal/policy", layer: thought, beside: []string{"internal/plan", "internal/dlp"}},
+	{dir: "internal/provider", layer: thought, beside: []string{"internal/plan"}},
+	{dir: "internal/manifest", layer: thought},
+
+	{dir: "internal/hostexec", layer: hands},
+	{dir: "internal/secret", layer: hands},
+	{dir: "internal/audit", layer: hands},
+	{dir: "internal/store", layer: hands},
+
+	// The wires link no wall and no terminal: the gateway holds the keys.
+	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/gitgate", layer: wire, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/supervise", layer: wire, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration"}},
+
+	{dir: "internal/backend", layer: contract, onlyFrom: []string{
+		"internal/backend/backendtest", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm",
+		"internal/lifecycle", "internal/cli", "internal/tui", "internal/web", "test/integration", "test/canaries",
+	}},
+	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
+	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/native/jail"}, onlyFrom: backends},
+	{dir: "internal/backend/docker", layer: walls, onlyFrom: backends},
+	{dir: "internal/backend/smolvm", layer: walls, onlyFrom: backends},
+	// The jail is what runs beside the agent: launcher, init, probes. It links almost nothing.
+	{dir: "internal/backend/native/jail", layer: walls,
+		only:     []string{"internal/bottle", "internal/plan"},
+		onlyFrom: []string{"internal/backend/native", "cmd/bottle-jail"}},
+
+	{dir: "internal/lifecycle", layer: lifecycle},
+	{dir: "internal/tui", layer: faces},
+	{dir: "internal/web", layer: faces},
+	{dir: "internal/cli", layer: cli},
+
+	{dir: "cmd/bottle", layer: doors, only: []string{"internal/cli"}},
+	{dir: "cmd/bottle-gateway", layer: doors, only: []string{"internal/gateway"}},
+	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/backend/native/jail"}},
+
+	{dir: "test/require", layer: tests, only: []string{}},
+	// All else below test/ may see any room that onlyFrom does not keep from it.
+	{dir: "test/integration", layer: tests},
+	{dir: "test/canaries", layer: tests},
+}
+
+// testOnly may be imported by every _test.go, whatever its room.
+var testOnly = []string{"test/require", "internal/backend/backendtest"}
+
+// Also every room below test/fake: stand-ins for servers of others.
+const fakes = "test/fake/"
+
+// forbiddenImports: standard packages, with all below them, that some rooms must
+// not import. where is a list of layers or rooms; except lists what stays fine.
+var forbiddenImports = []struct {
+	pkg    string
+	layers []int
+	except []string // paths below pkg that are fine
+	allow  []string // if layers is nil: the only rooms that may
+	hint   string
+}{
+	{pkg: "os", layers: pure, hint: doInHands},
+	{pkg: "net", layers: pure, except: []string{"net/netip", "net/url", "net/textproto", "net/mail"}, hint: doInHands},
+	{pkg: "syscall", layers: pure, hint: doInHands},
+	{pkg: "log", layers: pure, hint: "return the fact; the caller logs"},
+	{pkg: "crypto/rand", layers: pure, hint: "take the random bytes as a parameter"},
+	{pkg: "math/rand", layers: pure, hint: "take the random number as a parameter"},
+	{pkg: "C", hint: "cgo is off: the programs are static"},
+	{pkg: "plugin", hint: "the programs are static"},
+	{pkg: "net/http/pprof", hint: "it registers itself on the default mux"},
+	{pkg: "expvar", hint: "it registers itself on the default mux"},
+	{pkg: "testing", allow: []string{"internal/backend/backendtest", "test"}, hint: "move the code to a _test.go"},
+	{pkg: "os/exec", allow: []string{"internal/hostexec", "internal/backend/native", "test"}, hint: "run host commands through internal/hostexec"},
+	{pkg: "unsafe", allow: []string{"internal/backend/native"}, hint: "only the system calls of the native jail need it"},
+}
+
+var pure = []int{words, thought}
+
+const doInHands = "thought decides, hands do: take the data, or an fs.FS, as a parameter"
+
+// power is something that a program can do to the world. Each is a set of names
+// that may be used in the listed rooms, or single files of rooms, and nowhere else.
+type power struct {
+	name  string
+	uses  []string // "import/path.Name"; ".Name" is a selector on anything
+	where []string
+	tests bool // the rule holds in _test.go too
+	hint  string
+}
+
+var powers = []power{
+	{name: "run a program",
+		uses: []string{
+			"os/exec.Command", "os/exec.CommandContext", "os/exec.Cmd{}", "os.StartProcess",
+			"syscall.ForkExec", "syscall.StartProcess", "syscall.Exec", "golang.org/x/sys/unix.Exec",
+		},
+		where: []string{"internal/hostexec", "internal/backend/native", "internal/backend/native/jail"},
+		hint:  "go through internal/hostexec, which keeps argv, output and timing in the error"},
+	{name: "dial out",
+		uses: []string{
+			"net.Dial", "net.DialTimeout", "net.DialTCP", "net.DialUDP", "net.DialIP", "net.Dialer", "net.Resolver", "net.DefaultResolver",
+			"net.LookupHost", "net.LookupIP", "net.LookupAddr", "net.LookupCNAME", "net.LookupTXT", "net.LookupMX", "net.LookupNS", "net.LookupSRV",
+			"net.ResolveTCPAddr", "net.ResolveUDPAddr", "net.ResolveIPAddr",
+			"crypto/tls.Dial", "crypto/tls.DialWithDialer", "crypto/tls.Dialer",
+			"net/http.Get", "net/http.Post", "net/http.Head", "net/http.PostForm", "net/http.Client{}", "net/http.Transport{}",
+			"golang.org/x/crypto/ssh.Dial", "golang.org/x/net/websocket.Dial",
+		},
+		where: []string{
+			"internal/egress",
+			"internal/backend/native/jail/probe.go", // the attacks that must fail
+			"internal/cli/client.go",                // the demo's tiny client, which runs inside a bottle
+		},
+		hint: "only egress dials, after the policy decided and the address was classified; a unix socket is net.DialUnix"},
+	{name: "reveal a secret",
+		uses: []string{".Reveal"},
+		where: []string{
+			"internal/egress/inject.go", "internal/gitgate/auth.go",
+			"internal/lifecycle/secrets.go", // encodes them for the gateway's stdin
+		},
+		hint: "a value is shown to nobody but the injector and the gateway's stdin; pass the secret.Value on"},
+	{name: "end the process",
+		uses:  []string{"os.Exit", "log.Fatal", "log.Fatalf", "log.Fatalln", "syscall.Exit", "golang.org/x/sys/unix.Exit"},
+		where: []string{"cmd"},
+		hint:  "return an error or an exit code; undo stacks and deferred calls must run"},
+	{name: "read the environment",
+		uses:  []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.ExpandEnv", "syscall.Getenv", "syscall.Environ"},
+		where: []string{"internal/cli", "internal/secret"},
+		hint:  "take it as a parameter: the environment is the operator's, and cli reads it"},
+	{name: "share a global of net/http",
+		uses: []string{
+			"net/http.DefaultClient", "net/http.DefaultTransport", "net/http.DefaultServeMux",
+			"net/http.Handle", "net/http.HandleFunc", "net/http.ListenAndServe", "net/http.ListenAndServeTLS",
+		},
+		hint: "make an own client, mux or server with its limits"},
+	{name: "sleep",
+		uses: []string{"time.Sleep"},
+		hint: "wait for a message, a context or a timer: readiness is never a sleep"},
+	{name: "skip verification of TLS",
+		uses: []string{".InsecureSkipVerify"}, tests: true,
+		hint: "trust a CA for this one connection (tls.Config.RootCAs)"},
+}
+
+// modules: a third-party module, or a package of it, and the rooms that may link
+// it. nil rooms: tests only. Why it was chosen stands in docs/decisions/0001-dependencies.md.
+var modules = []struct {
+	path  string
+	rooms []string
+}{
+	{"code.dny.dev/ssrf", []string{"internal/policy"}},
+	{"github.com/creack/pty", []string{"internal/backend/native", "internal/lifecycle", "internal/cli"}},
+	{"github.com/elastic/go-seccomp-bpf", []string{"internal/backend/native"}},
+	{"github.com/google/jsonschema-go", []string{"internal/manifest"}},
+	{"github.com/google/nftables", []string{"internal/backend/native"}},
+	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/native"}},
+	{"github.com/mdlayher/netlink", []string{"internal/backend/native", "internal/gateway", "internal/egress"}},
+	{"github.com/moby/profiles/seccomp", []string{"internal/backend/native"}},
+	{"github.com/opencontainers/runtime-spec", []string{"internal/backend/native"}},
+	{"github.com/spf13/cobra", []string{"internal/cli"}},
+	{"github.com/spf13/pflag", []string{"internal/cli"}},
+	{"github.com/vishvananda/netlink", []string{"internal/backend/native"}},
+	{"go.yaml.in/yaml/v4", []string{"internal/manifest"}},
+	{"golang.org/x/crypto/ssh", []string{"internal/gitgate", "internal/manifest"}},
+	{"golang.org/x/net/dns/dnsmessage", []string{"internal/egress"}},
+	{"golang.org/x/net/http2", []string{"internal/egress"}},
+	{"golang.org/x/net/idna", []string{"internal/bottle", "internal/policy"}},
+	{"golang.org/x/net/publicsuffix", []string{"internal/manifest", "internal/policy"}},
+	{"golang.org/x/sync", []string{"internal/egress", "internal/gateway", "internal/gitgate", "internal/supervise", "internal/lifecycle", "internal/cli", "internal/backend/native"}},
+	{"golang.org/x/sys", []string{"internal/hostexec", "internal/store", "internal/audit", "internal/secret", "internal/egress", "internal/gateway", "internal/backend/native", "internal/lifecycle", "internal/cli"}},
+	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle", "internal/secret"}},
+	{"software.sslmate.com/src/go-pkcs12", []string{"internal/backend/native", "internal/lifecycle", "internal/provider"}},
+
+	{"github.com/google/go-cmp", nil},
+	{"github.com/rogpeppe/go-internal", nil},
+	{"go.uber.org/goleak", nil},
+	{"pgregory.net/rapid", nil},
+}
+
+// constants lists package-level variables that are allowed by name, each with
+// the reason. Sentinels (errors.New), embedded files and `var _ I = T{}` need no entry.
+var constants = map[string]string{}
+
+// Sizes, in lines. Tests may be longer.
+const (
+	maxFunc    = 60
+	maxFile    = 500
+	maxPackage = 2500
+	maxMain    = 40
+)
+
+// larger lists what may be larger, by name ("dir", "dir/file.go" or
+// "dir.Func"), with its own limit. An entry that is no longer needed fails.
+var larger = map[string]int{}
