@@ -22,6 +22,7 @@ type Bottle struct {
 	Limits    Limits         `json:"limits"`
 	Ports     []uint16       `json:"ports"`    // ports that some route lists: connections to public addresses on them reach the transparent socket, all others are refused by the kernel
 	Literals  []string       `json:"literals"` // IP literals that some route names: redirected too
+	Special   []string       `json:"special"`  // prefixes that are not public; the kernel refuses them at once
 	Hostname  string         `json:"hostname"`
 	Timezone  string         `json:"timezone"` // host path of the zone file, may be empty
 	State     string         `json:"state"`    // the identity's state folder on the host
