@@ -1,0 +1,143 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"bottle/internal/audit"
+	"bottle/internal/bottle"
+)
+
+const (
+	controlConns = 8                // at one time; more are closed at once
+	controlLine  = 4 << 10          // bytes of a request
+	controlIdle  = 10 * time.Second // between two requests
+	opStatus     = "status"
+)
+
+// Status is the answer to {"op":"status"} on the control socket.
+type Status struct {
+	Identity   bottle.Identity `json:"identity"`
+	Bottle     bottle.Name     `json:"bottle"`
+	Version    string          `json:"version"`
+	PID        int             `json:"pid"`
+	PolicyHash string          `json:"policy_hash"`
+	UptimeMS   int64           `json:"uptime_ms"`
+	Allowed    uint64          `json:"allowed"`
+	Denied     uint64          `json:"denied"`
+	Unreadable uint64          `json:"unreadable_packets"`
+	Audit      audit.Head      `json:"audit"`           // keep it: the log can be held against it later
+	Recording  bool            `json:"recording"`       // false: the log can't be written, everything is denied
+	Error      string          `json:"error,omitempty"` // of the request; then nothing else is set
+}
+
+// control serves the control socket: JSON lines, one answer to each request,
+// from processes of our own user only.
+type control struct {
+	listener net.Listener
+	status   func() Status
+}
+
+// listenControl makes the socket with mode 0600. What is already at path is
+// never removed: it may be another gateway's.
+func listenControl(path string, status func() Status) (*control, error) {
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on control socket: %w", err)
+	}
+	// The folder is 0700, so nobody else could connect before this line.
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("close control socket to others: %w", err)
+	}
+	return &control{listener: l, status: status}, nil
+}
+
+// serve answers until ctx ends; then it removes the socket, and returns when its
+// goroutines have.
+func (c *control) serve(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	stop := context.AfterFunc(ctx, func() { _ = c.listener.Close() })
+	defer stop()
+	slots := make(chan struct{}, controlConns)
+	for {
+		conn, err := c.listener.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("serve control socket: %w", err)
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			conn.Close()
+			continue
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+			defer stop()
+			defer conn.Close()
+			if ours(conn) {
+				c.talk(conn)
+			}
+		})
+	}
+}
+
+// ours asks the kernel who connected: the mode of the socket is the first wall,
+// this is the second.
+func ours(conn net.Conn) bool {
+	uc, ok := conn.(*net.UnixConn)
+	if !ok {
+		return false
+	}
+	raw, err := uc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	uid, peerErr := -1, error(nil)
+	err = raw.Control(func(fd uintptr) { uid, peerErr = peerUID(int(fd)) })
+	return err == nil && peerErr == nil && uid == os.Geteuid()
+}
+
+func (c *control) talk(conn net.Conn) {
+	in := bufio.NewReaderSize(conn, controlLine)
+	out := json.NewEncoder(conn)
+	for {
+		_ = conn.SetDeadline(time.Now().Add(controlIdle))
+		line, err := in.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			_ = out.Encode(Status{Error: "the request is too long"})
+		}
+		if err != nil && (err != io.EOF || len(line) == 0) {
+			return
+		}
+		if out.Encode(c.answer(line)) != nil || err != nil {
+			return
+		}
+	}
+}
+
+func (c *control) answer(line []byte) Status {
+	var req struct {
+		Op string `json:"op"`
+	}
+	if err := json.Unmarshal(line, &req); err != nil {
+		return Status{Error: "the request is not a JSON object"}
+	}
+	if req.Op != opStatus {
+		return Status{Error: fmt.Sprintf("no operation %.32q; there is: %s", req.Op, opStatus)}
+	}
+	return c.status()
+}
