@@ -1,0 +1,78 @@
+# The few things to do here. `make` alone lists them.
+# build, demo and test need Go and nothing else; git and curl are used where they are.
+
+export CGO_ENABLED = 0
+GO       = go
+# Flags for every go test, such as -v, -json or -run=TestName.
+TESTFLAGS =
+# How long each fuzz target runs.
+FUZZTIME = 30s
+# Which benchmarks run, as a regular expression.
+BENCH    = .
+
+BUILD    = $(GO) build -buildvcs=false -trimpath -ldflags='-s -w'
+TARGETS  = linux/arm64 darwin/arm64 darwin/amd64
+STATICCHECK = bin/tools/staticcheck
+
+.PHONY: help build demo test check e2e canaries bench fuzz race cross man clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+build: ## the three static programs, into bin/
+	@$(BUILD) -o bin/ ./cmd/...
+
+demo: build ## build, then see a bottle hold
+	@bin/bottle demo
+
+test: build ## all tests but the canaries; see test/README.md
+	@BOTTLE_TEST_BIN=$(CURDIR)/bin $(GO) test -count=1 $(TESTFLAGS) ./...
+
+check: $(STATICCHECK) ## format, vet, staticcheck, the law, the modules
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "gofmt -w these:"; echo "$$bad"; exit 1; }
+	$(GO) vet ./...
+	$(GO) -C tools vet ./...
+	$(STATICCHECK) ./...
+	$(GO) test -count=1 .
+	$(GO) -C tools test ./...
+	$(GO) mod tidy -diff
+	$(GO) -C tools mod tidy -diff
+	$(GO) mod verify
+
+$(STATICCHECK): tools/go.mod tools/go.sum
+	$(GO) -C tools build -o ../$@ honnef.co/go/tools/cmd/staticcheck
+
+e2e: build ## the end-to-end scripts alone (testdata/script)
+	@BOTTLE_TEST_BIN=$(CURDIR)/bin $(GO) test -count=1 $(TESTFLAGS) -run '^TestScript' ./test/integration/...
+
+canaries: build ## pinned software of others in a bottle; fetches it from its registry
+	@BOTTLE_RUN_CANARIES=1 BOTTLE_TEST_BIN=$(CURDIR)/bin $(GO) test -count=1 -timeout=20m $(TESTFLAGS) ./test/canaries/...
+
+bench: build ## measure: start-up, throughput, sizes, memory
+	@ls -l bin/bottle bin/bottle-gateway bin/bottle-jail | awk '{printf "%-24s %6.1f MiB\n", $$NF, $$5/1048576}'
+	@BOTTLE_TEST_BIN=$(CURDIR)/bin $(GO) test -run='^$$' -bench='$(BENCH)' -benchmem \
+		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
+
+fuzz: ## every fuzz target for FUZZTIME (30s)
+	@set -e; list=$$(grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal test | sort); \
+	test -n "$$list" || { echo "no fuzz target found"; exit 1; }; \
+	echo "$$list" | sed 's/func //; s/:/ /' | while read -r file name; do \
+		echo "$$(dirname $$file) $$name"; \
+		$(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$file) </dev/null; \
+	done
+
+race: ## the unit tests under the race detector; needs a C compiler
+	@CGO_ENABLED=1 $(GO) test -race -count=1 $(TESTFLAGS) ./internal/...
+
+cross: ## build and vet for the other platforms
+	@set -e; for t in $(TARGETS); do \
+		echo "cross $$t"; \
+		GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -buildvcs=false -o /dev/null ./...; \
+		GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) vet ./...; \
+	done
+
+man: build ## the manual pages, into dist/man
+	@mkdir -p dist/man && bin/bottle man dist/man && ls dist/man
+
+clean: ## take out what was built
+	@rm -rf bin dist
