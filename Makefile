@@ -67,7 +67,7 @@ race: ## the unit tests under the race detector; needs a C compiler
 cross: ## build and vet for the other platforms
 	@set -e; for t in $(TARGETS); do \
 		echo "cross $$t"; \
-		GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -buildvcs=false -o /dev/null ./...; \
+		GOOS=$${t%/*} GOARCH=$${t#*/} $(BUILD) -o dist/$$t/ ./cmd/...; \
 		GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) vet ./...; \
 	done
 
