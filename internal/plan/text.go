@@ -37,14 +37,23 @@ const (
 // whatever the manifests say without trusting it: control characters, which
 // could repaint a terminal, are spelt out.
 func (p Plan) Text(w io.Writer, style Style) error {
+	return p.write(w, style, p.head, p.sees, p.reaches, p.limits, p.walls, p.warnings)
+}
+
+// Brief writes what the manifests alone say: the preflight without the walls,
+// which only a backend knows.
+func (p Plan) Brief(w io.Writer, style Style) error {
+	return p.write(w, style, p.head, p.sees, p.reaches, p.limits, p.warnings)
+}
+
+func (p Plan) write(w io.Writer, style Style, parts ...func(*text)) error {
 	if style == nil {
 		style = func(_ Role, s string) string { return s }
 	}
 	t := &text{style: style}
-	p.head(t)
-	p.sees(t)
-	p.reaches(t)
-	p.bounds(t)
+	for _, part := range parts {
+		part(t)
+	}
 	_, err := io.WriteString(w, t.b.String())
 	return err
 }
@@ -68,6 +77,9 @@ func (p Plan) head(t *text) {
 	}
 	if p.Image != nil {
 		backend += ", image " + *p.Image
+	}
+	if backend == "" {
+		backend = "the platform's default"
 	}
 	t.line("backend", clean(backend))
 	if len(p.Command) > 0 {
@@ -159,9 +171,10 @@ func (p Plan) routes(t *text) {
 	t.table(rows, below)
 }
 
-// bounds says what holds the agent, and what the reader should know.
-func (p Plan) bounds(t *text) {
-	t.line("limits", limitWords(p.Limits))
+func (p Plan) limits(t *text) { t.line("limits", limitWords(p.Limits)) }
+
+// walls says what holds the agent.
+func (p Plan) walls(t *text) {
 	names := []string{}
 	for _, w := range p.Walls {
 		names = append(names, w.Name)
@@ -173,6 +186,10 @@ func (p Plan) bounds(t *text) {
 	if p.PolicyHash != "" {
 		t.line("policy", t.style(Faint, clean(cut(p.PolicyHash, 16))))
 	}
+}
+
+// warnings says what the reader should know besides.
+func (p Plan) warnings(t *text) {
 	for i, n := range p.Notes {
 		t.line(first(i, "notes"), clean(n))
 	}
