@@ -62,14 +62,36 @@ func (s *Server) authorised(next http.HandlerFunc) http.HandlerFunc {
 // request is a Responses API request, as far as the fake reads it.
 type request struct {
 	Model string `json:"model"`
+	Tools []tool `json:"tools"`
 	Input []struct {
 		Type   string          `json:"type"`
 		Output json.RawMessage `json:"output"`
+		Tools  []tool          `json:"tools"` // type additional_tools: newer models get their tools as input
 	} `json:"input"`
-	Tools []struct {
-		Type string `json:"type"`
-		Name string `json:"name"`
-	} `json:"tools"`
+}
+
+// tool is one tool that the agent offers, or a namespace of them.
+type tool struct {
+	Type  string `json:"type"`
+	Name  string `json:"name"`
+	Tools []tool `json:"tools"`
+
+	namespace string
+}
+
+// tools lists every tool of a request, those in namespaces too.
+func (q request) tools() []tool {
+	all := append([]tool(nil), q.Tools...)
+	for _, in := range q.Input {
+		all = append(all, in.Tools...)
+	}
+	for _, t := range all {
+		for _, inner := range t.Tools {
+			inner.namespace = t.Name
+			all = append(all, inner)
+		}
+	}
+	return all
 }
 
 func (s *Server) responses(w http.ResponseWriter, r *http.Request) {
@@ -79,9 +101,11 @@ func (s *Server) responses(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ran := false
-	if last := q.Input[len(q.Input)-1]; last.Type == "function_call_output" {
-		ran = true
-		s.keep(last.Output)
+	for _, in := range q.Input {
+		if in.Type == "function_call_output" || in.Type == "custom_tool_call_output" {
+			ran = true
+			s.keep(in.Output)
+		}
 	}
 	item := map[string]any{
 		"type": "message", "id": "msg_0123456789", "role": "assistant", "status": "completed",
@@ -98,9 +122,11 @@ func (s *Server) call(q request) map[string]any {
 	if s.opts.Command == "" {
 		return nil
 	}
-	for _, t := range q.Tools {
+	for _, t := range q.tools() {
 		var arguments any
 		switch t.Name {
+		case "exec": // JavaScript around the shell
+			return t.script(s.opts.Command)
 		case "exec_command":
 			arguments = map[string]any{"cmd": s.opts.Command}
 		case "shell_command":
@@ -122,11 +148,35 @@ func (s *Server) call(q request) map[string]any {
 	return nil
 }
 
-// keep notes a tool's output: a string, or an object with the key content.
+// script calls a tool that takes JavaScript, in which tools.exec_command is the shell.
+func (t tool) script(command string) map[string]any {
+	text, err := json.Marshal(command)
+	if err != nil {
+		return nil
+	}
+	call := map[string]any{
+		"type": "custom_tool_call", "id": "ctc_0123456789", "call_id": "call_0123456789", "name": t.Name, "status": "completed",
+		"input": "const r = await tools.exec_command({cmd: " + string(text) + "}); text(r.output);",
+	}
+	if t.namespace != "" {
+		call["namespace"] = t.namespace
+	}
+	return call
+}
+
+// keep notes a tool's output: a string, or a list of texts.
 func (s *Server) keep(output json.RawMessage) {
 	var text string
 	if json.Unmarshal(output, &text) != nil {
-		text = string(output)
+		var parts []struct {
+			Text string `json:"text"`
+		}
+		if json.Unmarshal(output, &parts) != nil {
+			text = string(output)
+		}
+		for _, part := range parts {
+			text += part.Text
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
