@@ -6,13 +6,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"bottle/internal/bottle"
 )
 
 // Text is the record as one line for a person, without a line feed, in columns.
 // The time is shown in loc (nil: UTC). The agent chooses hosts, paths and methods,
-// so nothing that a terminal could obey comes through: see Harmless.
+// so nothing that a terminal could obey comes through.
 func Text(r Record, loc *time.Location) string {
 	if loc == nil {
 		loc = time.UTC
@@ -23,15 +23,15 @@ func Text(r Record, loc *time.Location) string {
 	}
 	target += r.Path
 	line := fmt.Sprintf("%s  %-6s %-7s %-7s %-44s", r.Time.In(loc).Format("15:04:05.000"),
-		Harmless(r.Verdict), Harmless(r.Kind), Harmless(r.Method), Harmless(target))
+		bottle.Printable(r.Verdict), bottle.Printable(r.Kind), bottle.Printable(r.Method), bottle.Printable(target))
 	var more []string
 	for _, s := range []string{r.Reason, r.Rule} {
 		if s != "" {
-			more = append(more, Harmless(s))
+			more = append(more, bottle.Printable(s))
 		}
 	}
 	if r.Credential != "" {
-		more = append(more, "with "+Harmless(r.Credential))
+		more = append(more, "with "+bottle.Printable(r.Credential))
 	}
 	if r.Count > 1 {
 		more = append(more, fmt.Sprintf("%d times", r.Count))
@@ -43,34 +43,7 @@ func Text(r Record, loc *time.Location) string {
 		more = append(more, (time.Duration(r.Micros) * time.Microsecond).Round(10*time.Microsecond).String())
 	}
 	if r.Note != "" {
-		more = append(more, Harmless(r.Note))
+		more = append(more, bottle.Printable(r.Note))
 	}
 	return strings.TrimRight(line+"  "+strings.Join(more, "  "), " ")
-}
-
-// Harmless is s with every byte that is not printable text written as an escape:
-// terminal escape sequences, line breaks, bidirectional overrides and invisible
-// characters (CVE-2021-42574), and invalid UTF-8.
-func Harmless(s string) string {
-	clean := true
-	for _, r := range s {
-		clean = clean && r != utf8.RuneError && unicode.IsPrint(r)
-	}
-	if clean {
-		return s
-	}
-	var b strings.Builder
-	for i := 0; i < len(s); {
-		r, size := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case r == utf8.RuneError || !unicode.IsPrint(r):
-			b.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
-		default:
-			b.WriteString(s[i : i+size])
-		}
-		i += size
-	}
-	return b.String()
 }
