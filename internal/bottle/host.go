@@ -16,9 +16,9 @@ import (
 type Host string
 
 const (
-	maxName253 = 253  // RFC 1035 section 2.3.4: 255 octets on the wire, 253 as text
-	maxLabel   = 63   // RFC 1035 section 2.3.4
-	maxSpelt   = 1024 // an odd spelling may be longer than what it stands for, but not without end
+	maxHost  = 253  // RFC 1035 section 2.3.4: 255 octets on the wire, 253 as text
+	maxLabel = 63   // RFC 1035 section 2.3.4
+	maxSpelt = 1024 // an odd spelling may be longer than what it stands for, but not without end
 )
 
 // ParseHost reads a host as a client or a person may spell it and returns its
@@ -57,7 +57,7 @@ func ParseHost(s string) (Host, error) {
 // A Host that was made by conversion may not be.
 func (h Host) Valid() bool {
 	canon, err := ParseHost(string(h))
-	return err == nil && canon == h && h[0] != '['
+	return err == nil && canon == h
 }
 
 // Addr returns the address when h is an IP literal.
@@ -147,8 +147,8 @@ func checkName(spelt, name string) error {
 	if name == "" {
 		return fmt.Errorf("the host %.80q is empty", spelt)
 	}
-	if len(name) > maxName253 {
-		return fmt.Errorf("the host is %d characters long: DNS allows %d", len(name), maxName253)
+	if len(name) > maxHost {
+		return fmt.Errorf("the host is %d characters long: DNS allows %d", len(name), maxHost)
 	}
 	start := 0
 	for i := 0; i <= len(name); i++ {

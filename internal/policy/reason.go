@@ -1,0 +1,177 @@
+package policy
+
+// Reason is the stable code of a decision: the same word in the denial's JSON,
+// the audit log, the git sideband and the supervisor's answers. Codes are added,
+// never renamed.
+type Reason string
+
+// The reasons that this package gives.
+const (
+	Listed          Reason = "listed" // the only one of an allowing verdict here
+	NoPolicy        Reason = "no_policy"
+	BadHost         Reason = "bad_host"
+	BadPort         Reason = "bad_port"
+	BadScheme       Reason = "bad_scheme"
+	BadMethod       Reason = "bad_method"
+	BadPath         Reason = "bad_path"
+	AmbiguousPath   Reason = "ambiguous_path"
+	HostNotListed   Reason = "host_not_listed"
+	PortNotListed   Reason = "port_not_listed"
+	MethodNotListed Reason = "method_not_listed"
+	MethodForbidden Reason = "method_forbidden"
+	PathNotListed   Reason = "path_not_listed"
+	CleartextAuth   Reason = "cleartext_credential"
+	PassthroughOnly Reason = "passthrough_only"
+	AddressLiteral  Reason = "address_literal"
+	PrivateAddress  Reason = "private_address"
+	MetadataAddress Reason = "metadata_address"
+	NameNotListed   Reason = "dns_name_not_listed"
+)
+
+// The reasons that the wires give when a decision meets the world.
+const (
+	BadRequest          Reason = "bad_request"
+	NotHTTP             Reason = "not_http"
+	AuthorityMismatch   Reason = "authority_mismatch"
+	SNIMissing          Reason = "sni_missing"
+	SNIMismatch         Reason = "sni_mismatch"
+	DNSType             Reason = "dns_type"
+	Limit               Reason = "limit"
+	TooSlow             Reason = "too_slow"
+	NoCredential        Reason = "no_credential"
+	SecretFound         Reason = "secret_found"
+	NotScannable        Reason = "not_scannable"
+	UpstreamResolve     Reason = "upstream_resolve"
+	UpstreamUnreachable Reason = "upstream_unreachable"
+	UpstreamTLS         Reason = "upstream_tls"
+	UpstreamProtocol    Reason = "upstream_protocol"
+	UnknownDestination  Reason = "unknown_destination"
+	KernelRefused       Reason = "kernel_refused"
+	RepoNotListed       Reason = "repo_not_listed"
+	RefNotListed        Reason = "ref_not_listed"
+	ForcePush           Reason = "force_push"
+	TagPush             Reason = "tag_push"
+	ShuttingDown        Reason = "shutting_down"
+	Internal            Reason = "internal"
+)
+
+// Reasons lists every code, in a fixed order.
+func Reasons() []Reason {
+	return []Reason{
+		Listed, NoPolicy, BadHost, BadPort, BadScheme, BadMethod, BadPath, AmbiguousPath,
+		HostNotListed, PortNotListed, MethodNotListed, MethodForbidden, PathNotListed,
+		CleartextAuth, PassthroughOnly, AddressLiteral, PrivateAddress, MetadataAddress, NameNotListed,
+		BadRequest, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, DNSType, Limit, TooSlow,
+		NoCredential, SecretFound, NotScannable, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
+		UpstreamProtocol, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
+		TagPush, ShuttingDown, Internal,
+	}
+}
+
+// Text is the reason as a sentence for a person. An unknown code, the empty one
+// too, is called undecided, and what is undecided is denied.
+func (r Reason) Text() string {
+	if s := r.decided(); s != "" {
+		return s
+	}
+	if s := r.met(); s != "" {
+		return s
+	}
+	return "this could not be decided, so it is refused"
+}
+
+func (r Reason) decided() string {
+	switch r {
+	case Listed:
+		return "a route lists this"
+	case NoPolicy:
+		return "no policy is loaded, so nothing is let through"
+	case BadHost:
+		return "the host can't be read as one name or address"
+	case BadPort:
+		return "the port is not a number from 1 to 65535"
+	case BadScheme:
+		return "only http and https go through"
+	case BadMethod:
+		return "the method is not an HTTP token"
+	case BadPath:
+		return "the path climbs, or can't be read in one way"
+	case AmbiguousPath:
+		return "another server could read this path as one that is decided differently"
+	case HostNotListed:
+		return "no route lists this host"
+	case PortNotListed:
+		return "a route lists this host, but not this port"
+	case MethodNotListed:
+		return "a route lists this host and path, but not this method"
+	case MethodForbidden:
+		return "this method is never let through"
+	case PathNotListed:
+		return "a route lists this host, but not this path"
+	case CleartextAuth:
+		return "this route injects a credential, which would travel unencrypted"
+	case PassthroughOnly:
+		return "this route passes TLS through unopened and takes no plain requests"
+	case AddressLiteral:
+		return "no route lists this address; use the host's name"
+	case PrivateAddress:
+		return "this address is not on the public internet"
+	case MetadataAddress:
+		return "this is the address of a cloud's metadata service, which hands out credentials"
+	case NameNotListed:
+		return "no route lists this name, so it is not resolved"
+	}
+	return ""
+}
+
+func (r Reason) met() string {
+	switch r {
+	case BadRequest:
+		return "the request is malformed"
+	case NotHTTP:
+		return "the connection speaks neither HTTP nor TLS"
+	case AuthorityMismatch:
+		return "the request names another host than its connection"
+	case SNIMissing:
+		return "the TLS handshake names no host"
+	case SNIMismatch:
+		return "the TLS handshake names another host than its connection"
+	case DNSType:
+		return "only address records are answered"
+	case Limit:
+		return "a limit of the gateway is reached"
+	case TooSlow:
+		return "the request did not arrive in time"
+	case NoCredential:
+		return "the credential of this route has no value"
+	case SecretFound:
+		return "the request carries a secret"
+	case NotScannable:
+		return "the request can't be scanned for secrets"
+	case UpstreamResolve:
+		return "the host's name does not resolve"
+	case UpstreamUnreachable:
+		return "the host can't be reached"
+	case UpstreamTLS:
+		return "the host's certificate or TLS can't be trusted"
+	case UpstreamProtocol:
+		return "the host's answer is malformed"
+	case UnknownDestination:
+		return "the connection goes to an address that stands for no name"
+	case KernelRefused:
+		return "the bottle's wall refused the connection"
+	case RepoNotListed:
+		return "the bottle has no such repository"
+	case RefNotListed:
+		return "the bottle may not push this ref"
+	case ForcePush:
+		return "the bottle may not rewrite this ref"
+	case TagPush:
+		return "the bottle may not push tags"
+	case ShuttingDown:
+		return "the gateway is shutting down"
+	case Internal:
+		return "the gateway failed, so this is refused"
+	}
+	return ""
+}
