@@ -73,6 +73,7 @@ var samples = []sample{
 	{"powers", "internal/gateway/x.go", "package gateway\nimport \"net\"\nfunc f() { net.DialUnix(\"unix\", nil, nil) }\n", 0, ""},
 	{"powers", "internal/gateway/x.go", "package gateway\nimport \"net/http\"\nvar c = &http.Client{}\n", 3, ""},
 	{"powers", "internal/backend/native/jail/init.go", "package jail\nimport \"net\"\nvar d net.Dialer\n", 3, ""},
+	{"powers", "internal/backend/native/jail/probe_linux.go", "package jail\nimport \"net\"\nvar d net.Dialer\n", 0, ""},
 	{"powers", "internal/cli/x.go", "package cli\nfunc f(v V) { v.Reveal() }\n", 2, ""},
 	{"powers", "internal/egress/inject.go", "package egress\nfunc f(v V) { v.Reveal() }\n", 0, ""},
 	{"powers", "internal/cli/x.go", "package cli\nimport \"os\"\nfunc f() { os.Exit(1) }\n", 3, ""},
@@ -109,6 +110,15 @@ var samples = []sample{
 
 	{"named tests", "docs/threat-model.md", "words\n`TestNoSuchThing`\n", 2, ""},
 	{"named tests", "docs/threat-model.md", "`testdata/script/no-such.txtar`\n", 1, ""},
+	{"invariants", "docs/threat-model.md", "| 1 | held | |\n" + strings.Repeat("| 2 | held | `TestX` |\n", invariants), 1, ""},
+	{"invariants", "docs/threat-model.md", "| 1 | held | by hand |\n" + strings.Repeat("| 2 | held | `TestX` |\n", invariants), 1, ""},
+	{"invariants", "docs/threat-model.md", strings.Repeat("| 2 | held | `TestX` |\n", invariants-1), 1, ""},
+	{"invariants", "docs/threat-model.md", strings.Repeat("| 2 | held | `testdata/script/x.txtar` |\n", invariants), 0, ""},
+
+	{"reasons", "internal/policy/x.go", "package policy\nconst Bad Reason = \"bad\"\n", 2, ""},
+	{"reasons", "internal/gateway/x.go", "package gateway\nconst ReasonBad = \"bad\"\n", 2, ""},
+	{"reasons", "internal/gateway/x.go", "package gateway\nconst Bad = \"bad\"\n", 0, ""},
+
 	{"named tests", "docs/threat-model.md", "`TestThere`\n", 0, "package cli\nfunc TestThere() {}\n"},
 }
 
@@ -164,6 +174,37 @@ func TestEveryPowerFindsItsUses(t *testing.T) {
 				t.Errorf("%s: found %v, want one fault", use, found)
 			}
 		}
+	}
+}
+
+func TestReasonIsNamedByATestOrAScript(t *testing.T) {
+	reason := &fstest.MapFile{Data: []byte("package policy\nconst NotThere Reason = \"not_there\"\n")}
+	plain := &fstest.MapFile{Data: []byte("package policy\nconst Slow Reason = \"slow\"\n")}
+	for text, want := range map[string]int{
+		"package x\nimport \"bottle/internal/policy\"\nvar x = policy.Slow\n": 0,
+		"package x\nvar x = other.Slow\n":                                     1,
+		"package x\nvar x = \"slow\"\n":                                       0,
+		"package x\nvar x = `{\"reason\":\"slow\"}`\n":                        0,
+		"package x\nvar x = \"a slow peer\"\n":                                1,
+	} {
+		fsys := fstest.MapFS{"internal/policy/x.go": plain, "test/x/x_test.go": {Data: []byte(text)}}
+		if found := findings(t, "reasons", fsys); len(found) != want {
+			t.Errorf("found %v, want %d for %s", found, want, text)
+		}
+	}
+	for text, want := range map[string]int{
+		"package policy\nvar x = NotThere\n":                     0,
+		"package policy\nvar x = `{\"reason\":\"not_there\"}`\n": 0,
+		"package policy\nvar x = \"not_there_at_all\"\n":         1,
+	} {
+		fsys := fstest.MapFS{"internal/policy/x.go": reason, "internal/policy/x_test.go": {Data: []byte(text)}}
+		if found := findings(t, "reasons", fsys); len(found) != want {
+			t.Errorf("found %v, want %d for %s", found, want, text)
+		}
+	}
+	fsys := fstest.MapFS{"internal/policy/x.go": reason, "testdata/script/x.txtar": {Data: []byte("stdout 'not_there'\n")}}
+	if found := findings(t, "reasons", fsys); len(found) != 0 {
+		t.Errorf("found %v, though a script names it", found)
 	}
 }
 
