@@ -17,14 +17,45 @@ func (p *preparation) claude() {
 		return
 	}
 	p.Args = append(t.Args, "--dangerously-skip-permissions")
-	if prompt := p.prompt(); prompt != "" {
-		p.Args = append(p.Args, "--append-system-prompt", prompt)
-	}
+	p.claudePrompt()
 	p.Args = append(p.Args, p.ExtraArgs...)
+	p.claudeAuth()
 	p.claudeEnv()
 	p.claudeFiles()
 	p.skills(plan.Home + "/.claude/skills")
 	p.Hosts = []string{"api.anthropic.com"}
+}
+
+// maxPromptArg is the longest prompt that goes on the command line: the kernel
+// takes at most 128 KiB in one argument (MAX_ARG_STRLEN).
+const maxPromptArg = 64 << 10
+
+// claudePrompt hands over the agent's prompt, in one word with the flag, so that
+// a prompt that begins with a dash (a Markdown list) is no flag.
+func (p *preparation) claudePrompt() {
+	prompt := p.prompt()
+	switch {
+	case prompt == "":
+	case len(prompt) <= maxPromptArg:
+		p.Args = append(p.Args, "--append-system-prompt="+prompt)
+	default:
+		name := plan.Home + "/.claude/agent-prompt.md"
+		p.place(name, []byte(prompt+"\n"))
+		p.Args = append(p.Args, "--append-system-prompt-file="+name)
+	}
+}
+
+// claudeAuth warns where Claude Code would not start with the credentials it has.
+func (p *preparation) claudeAuth() {
+	_, key := p.held[RoleAnthropicKey]
+	_, token := p.held[RoleClaudeOAuth]
+	if key && token {
+		p.warn("the bottle has both roles "+RoleAnthropicKey+" and "+RoleClaudeOAuth+": Claude Code uses the key", "keep one of the two")
+	}
+	if !key && !token {
+		p.warn("no route has the role "+RoleClaudeOAuth+" or "+RoleAnthropicKey+": Claude Code will ask for a login",
+			"add role: "+RoleClaudeOAuth+" and auth to the route to api.anthropic.com")
+	}
 }
 
 // claudeEnv turns off everything that would call a host for the vendor's sake.

@@ -22,25 +22,44 @@ func (p *preparation) codex() {
 	p.Args = append(t.Args, "--dangerously-bypass-approvals-and-sandbox")
 	p.Args = append(p.Args, p.ExtraArgs...)
 	p.setEnv("CODEX_HOME", codexHome)
-	p.place(codexHome+"/config.toml", codexConfig())
+	_, keyed := p.held[RoleOpenAIKey]
+	if !keyed {
+		p.warn("no route has the role "+RoleOpenAIKey+": codex will ask for a login",
+			"add role: "+RoleOpenAIKey+" and auth to the route to api.openai.com")
+	}
+	p.place(codexHome+"/config.toml", codexConfig(keyed))
 	if prompt := p.prompt(); prompt != "" {
 		p.place(codexHome+"/AGENTS.md", []byte(prompt+"\n"))
-	}
-	if route, ok := p.held[RoleOpenAIKey]; ok {
-		p.place(codexHome+"/auth.json", encode(map[string]any{"auth_mode": "apikey", "OPENAI_API_KEY": p.Placeholders[route.Auth.TokenRef]}))
 	}
 	p.skills(codexHome + "/skills")
 	p.Hosts = []string{"api.openai.com"}
 }
 
 // codexConfig is the config.toml that spares Codex its questions about trust,
-// updates and telemetry.
-func codexConfig() []byte {
-	return []byte(strings.Join([]string{
+// login and updates, and its calls for the vendor's sake. With a key it goes
+// through a model provider of its own: the built-in one tries a WebSocket first
+// and asks for a login, and neither compressed bodies nor WebSockets can be
+// scanned for secrets as plain requests can.
+func codexConfig(keyed bool) []byte {
+	head := []string{
 		`approval_policy = "never"`,
 		`sandbox_mode = "danger-full-access"`,
 		`cli_auth_credentials_store = "file"`,
 		`check_for_update_on_startup = false`,
+	}
+	if keyed {
+		head = append(head,
+			`model_provider = "bottle"`,
+			``,
+			`[model_providers.bottle]`,
+			`name = "OpenAI"`,
+			`base_url = "https://api.openai.com/v1"`,
+			`env_key = "OPENAI_API_KEY"`,
+			`wire_api = "responses"`,
+			`supports_websockets = false`,
+		)
+	}
+	return []byte(strings.Join(append(head,
 		``,
 		`[analytics]`,
 		`enabled = false`,
@@ -48,8 +67,19 @@ func codexConfig() []byte {
 		`[feedback]`,
 		`enabled = false`,
 		``,
-		`[projects."` + plan.Workspace + `"]`,
+		`[features]`,
+		`apps = false`,
+		`daemon_auto_start = false`,
+		`enable_request_compression = false`,
+		`plugins = false`,
+		`remote_plugin = false`,
+		``,
+		`[notice]`,
+		`hide_full_access_warning = true`,
+		`hide_rate_limit_model_nudge = true`,
+		``,
+		`[projects."`+plan.Workspace+`"]`,
 		`trust_level = "trusted"`,
 		``,
-	}, "\n"))
+	), "\n"))
 }
