@@ -1,0 +1,172 @@
+package manifest
+
+import (
+	"slices"
+
+	"bottle/internal/bottle"
+)
+
+// part is what one bottle file says itself, checked, before extends and before
+// defaults. A zero field was not written.
+type part struct {
+	file      string
+	extends   []text
+	backend   string
+	env       []bottle.EnvVar
+	routes    []bottle.Route
+	repos     []bottle.Repo
+	mounts    []bottle.Mount
+	gitUser   bottle.GitUser
+	supervise *bool
+	workspace string
+	limits    bottle.Limits
+	runtime   string
+	provider  bottle.Provider
+	body      string
+}
+
+// part checks what a bottle's file says. Every problem goes to the list.
+func (t Tree) part(s *source, raw *bottleFile) part {
+	p := part{
+		file: s.file, extends: raw.Extends.list, backend: raw.Backend.val, runtime: raw.Runtime.val,
+		env: s.env(raw.Env), gitUser: s.gitUser(raw.GitUser),
+	}
+	if raw.Egress != nil {
+		p.routes = t.routes(s, raw.Egress.Routes)
+	}
+	p.repos = t.gitRepos(s, raw.Git)
+	p.mounts = t.mounts(s, raw.Mounts)
+	p.limits = s.limits(raw.Limits)
+	if raw.Supervise.set() {
+		p.supervise = &raw.Supervise.val
+	}
+	if raw.Workspace != nil {
+		p.workspace = raw.Workspace.Mode.val
+	}
+	if raw.Provider != nil {
+		p.provider.Template = raw.Provider.Template.val
+		if f := raw.Provider.Dockerfile; f.set() && s.filled(f, "`dockerfile`") {
+			p.provider.Dockerfile = t.expand(f.val)
+		}
+	}
+	if raw.Runtime.set() && raw.Runtime.val != "auto" && raw.Backend.set() && raw.Backend.val != "docker" {
+		s.errorf(raw.Runtime.at, "remove it, or write `backend: docker`", "`runtime` has no meaning with the backend %s", raw.Backend.val)
+	}
+	return p
+}
+
+// merge lays child over parent: scalars that the child sets win, env goes by
+// name, repositories by name, mounts by path, routes by host and path.
+func merge(parent, child part) part {
+	m := part{
+		backend:   first(child.backend, parent.backend),
+		workspace: first(child.workspace, parent.workspace),
+		runtime:   first(child.runtime, parent.runtime),
+		supervise: child.supervise,
+		gitUser:   overlayUser(parent.gitUser, child.gitUser),
+		provider: bottle.Provider{
+			Template:   first(child.provider.Template, parent.provider.Template),
+			Dockerfile: first(child.provider.Dockerfile, parent.provider.Dockerfile),
+		},
+		limits: bottle.Limits{
+			Memory:    first(child.limits.Memory, parent.limits.Memory),
+			CPUs:      first(child.limits.CPUs, parent.limits.CPUs),
+			PIDs:      first(child.limits.PIDs, parent.limits.PIDs),
+			OpenFiles: first(child.limits.OpenFiles, parent.limits.OpenFiles),
+		},
+	}
+	if m.supervise == nil {
+		m.supervise = parent.supervise
+	}
+	m.env = overlay(parent.env, child.env, func(e bottle.EnvVar) string { return e.Name })
+	m.repos = overlay(parent.repos, child.repos, func(r bottle.Repo) string { return r.Name })
+	m.mounts = overlay(parent.mounts, child.mounts, func(m bottle.Mount) string { return m.Path })
+	m.routes = overlayRoutes(parent.routes, child.routes)
+	return m
+}
+
+// first is the first value that is not zero.
+func first[T comparable](values ...T) T {
+	var zero T
+	for _, v := range values {
+		if v != zero {
+			return v
+		}
+	}
+	return zero
+}
+
+// overlay is parent with every item replaced that child has under the same key,
+// in the parent's place, and the child's new items behind.
+func overlay[T any](parent, child []T, key func(T) string) []T {
+	place := make(map[string]int, len(parent)+len(child))
+	out := make([]T, 0, len(parent)+len(child))
+	for _, v := range slices.Concat(parent, child) {
+		if i, ok := place[key(v)]; ok {
+			out[i] = v
+			continue
+		}
+		place[key(v)] = len(out)
+		out = append(out, v)
+	}
+	return out
+}
+
+func overlayUser(under, over bottle.GitUser) bottle.GitUser {
+	return bottle.GitUser{Name: first(over.Name, under.Name), Email: first(over.Email, under.Email)}
+}
+
+// overlayRoutes puts the child's routes first and takes from the parent's every
+// host and path that the child names itself: a child that narrows a path must
+// not leave the parent's wider rule standing beside its own.
+func overlayRoutes(parent, child []bottle.Route) []bottle.Route {
+	type key struct {
+		host bottle.Pattern
+		path string
+	}
+	taken := make(map[key]bool)
+	for _, r := range child {
+		for _, p := range pathsOf(r) {
+			taken[key{r.Host, p}] = true
+		}
+	}
+	out := slices.Clone(child)
+	for _, r := range parent {
+		var left []string
+		for _, p := range pathsOf(r) {
+			if !taken[key{r.Host, p}] {
+				left = append(left, p)
+			}
+		}
+		if len(left) == 0 {
+			continue
+		}
+		if len(r.Paths) > 0 {
+			r.Paths = left
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// pathsOf is the route's paths, or the one empty path that stands for any.
+func pathsOf(r bottle.Route) []string {
+	if len(r.Paths) == 0 {
+		return []string{""}
+	}
+	return r.Paths
+}
+
+// spec fills in the defaults.
+func (p part) spec(name bottle.Name, files []string) bottle.Spec {
+	return bottle.Spec{
+		Name: name, Backend: p.backend, Env: p.env, Routes: p.routes, Repos: p.repos, GitUser: p.gitUser,
+		Supervise: p.supervise == nil || *p.supervise,
+		Mounts:    p.mounts,
+		Workspace: first(p.workspace, "overlay"),
+		Limits:    p.limits,
+		Runtime:   first(p.runtime, "auto"),
+		Provider:  bottle.Provider{Template: first(p.provider.Template, "claude"), Dockerfile: p.provider.Dockerfile},
+		Files:     files,
+	}
+}

@@ -1,0 +1,247 @@
+package manifest
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"bottle/internal/bottle"
+	"bottle/internal/bottle/suffix"
+	"bottle/internal/manifest/rules"
+)
+
+func (t Tree) routes(s *source, raw []routeFile) []bottle.Route {
+	out := make([]bottle.Route, 0, len(raw))
+	type shape struct {
+		host           bottle.Pattern
+		ports, methods string
+		path           string
+	}
+	lines := make(map[shape]int)
+	for i := range raw {
+		r, ok := t.route(s, &raw[i])
+		if !ok {
+			continue
+		}
+		ports := make([]string, len(r.Ports))
+		for i, p := range r.Ports {
+			ports[i] = strconv.Itoa(int(p))
+		}
+		slices.Sort(ports)
+		twice := 0
+		for _, p := range pathsOf(r) {
+			k := shape{r.Host, strings.Join(ports, ","), strings.Join(slices.Sorted(slices.Values(r.Methods)), ","), p}
+			twice = max(twice, lines[k])
+			lines[k] = raw[i].line
+		}
+		s.errorIf(twice > 0, raw[i].Host.at, "make one route of them",
+			"the host %s is routed twice with the same path, ports and methods, first on line %d", quote(raw[i].Host.val), twice)
+		out = append(out, r)
+	}
+	return out
+}
+
+// route checks one route. It reports false when there is no host to speak of.
+func (t Tree) route(s *source, raw *routeFile) (bottle.Route, bool) {
+	r := bottle.Route{
+		TLS: first(raw.TLS.val, "intercept"), DLP: first(raw.DLP.val, "block"),
+		Rule: s.rule(raw.at), Role: raw.Role.val,
+	}
+	r.Ports = s.ports(raw.Ports)
+	r.Methods = s.methods(raw.Methods)
+	r.Paths = s.paths(raw.Paths)
+	if raw.Auth != nil {
+		r.Auth = t.auth(s, raw.Auth.Scheme, raw.Auth.TokenRef)
+	}
+	if raw.Role.set() && !rules.Kebab(raw.Role.val) {
+		s.errorf(raw.Role.at, "write a word such as claude-code-oauth", "`role` cannot be %s", quote(raw.Role.val))
+	}
+	s.errorIf(raw.Role.set() && raw.Auth == nil, raw.Role.at, "add `auth`, or remove `role`",
+		"`role` says what a credential is for, and the route has none")
+	if raw.Upstream != nil {
+		r.Upstream = t.upstream(s, raw.Upstream)
+	}
+	s.passthrough(raw)
+	if !raw.Host.set() {
+		return r, false
+	}
+	host, err := bottle.ParsePattern(raw.Host.val)
+	if err == nil && host.Sub {
+		err = suffix.CheckWildcard(string(host.Host))
+	}
+	if err != nil {
+		s.errorf(raw.Host.at, "", "%v", err)
+		return r, false
+	}
+	r.Host = host
+	return r, true
+}
+
+// passthrough refuses what cannot be kept on a connection that stays encrypted:
+// silence would let a person believe in a rule that nothing enforces.
+func (s *source) passthrough(raw *routeFile) {
+	if raw.TLS.val != "passthrough" {
+		return
+	}
+	needs := func(a at, key string) {
+		s.errorIf(a.set(), a, "write `tls: intercept`, or remove "+key, "%s needs `tls: intercept`: nobody reads inside a passthrough", key)
+	}
+	if len(raw.Methods) > 0 {
+		needs(raw.Methods[0].at, "`methods`")
+	}
+	if len(raw.Paths) > 0 {
+		needs(raw.Paths[0].at, "`path_allowlist`")
+	}
+	if raw.Auth != nil {
+		needs(raw.Auth.at, "`auth`")
+	}
+	if raw.DLP.val != "off" {
+		needs(raw.DLP.at, "`dlp: "+raw.DLP.val+"`")
+	}
+	if raw.Upstream != nil {
+		needs(raw.Upstream.CAFile.at, "`ca_file`")
+	}
+}
+
+func (s *source) ports(raw []integer) []uint16 {
+	var out []uint16
+	for _, p := range raw {
+		switch {
+		case !p.set():
+		case p.val < 1 || p.val > 65535:
+			s.errorf(p.at, "write a number from 1 to 65535", "%d is not a port", p.val)
+		case slices.Contains(out, uint16(p.val)):
+			s.errorf(p.at, "keep one of them", "the port %d is listed twice", p.val)
+		default:
+			out = append(out, uint16(p.val))
+		}
+	}
+	if len(out) == 0 {
+		return []uint16{443}
+	}
+	return out
+}
+
+func (s *source) methods(raw []text) []string {
+	var out []string
+	for _, m := range raw {
+		upper := strings.ToUpper(m.val)
+		switch {
+		case !m.set():
+		case !rules.Token(m.val):
+			s.errorf(m.at, "write a method such as GET", "%s is not an HTTP method", quote(m.val))
+		case m.val != upper:
+			s.errorf(m.at, "write "+upper, "a method is written in upper case, found %s", quote(m.val))
+		case m.val == "CONNECT" || m.val == "TRACE":
+			s.errorf(m.at, "remove it", "the method %s cannot be allowed: %s", m.val, whyNot(m.val))
+		case slices.Contains(out, m.val):
+			s.errorf(m.at, "keep one of them", "the method %s is listed twice", m.val)
+		default:
+			out = append(out, m.val)
+		}
+	}
+	return out
+}
+
+func whyNot(method string) string {
+	if method == "CONNECT" {
+		return "it would open a tunnel through the upstream"
+	}
+	return "it sends the injected credential back" // RFC 9110 section 9.3.8
+}
+
+func (s *source) paths(raw []text) []string {
+	var out []string
+	for _, p := range raw {
+		if !p.set() {
+			continue
+		}
+		clean, err := bottle.ParsePath(p.val)
+		switch {
+		case err != nil:
+			s.errorf(p.at, "", "%v", err)
+		case slices.Contains(out, clean):
+			s.errorf(p.at, "keep one of them", "the path %s is listed twice", quote(clean))
+		default:
+			out = append(out, clean)
+		}
+	}
+	return out
+}
+
+func (t Tree) upstream(s *source, raw *upstreamFile) *bottle.Upstream {
+	u := &bottle.Upstream{}
+	if raw.Address.set() {
+		host, port, err := bottle.ParseHostPort(raw.Address.val, 0)
+		if err != nil {
+			s.errorf(raw.Address.at, "write host:port, such as 10.0.0.7:8443", "`address`: %v", err)
+		} else {
+			u.Address = rules.JoinHostPort(host, port)
+		}
+	}
+	if raw.CAFile.set() {
+		u.CAFile = t.hostPath(s, raw.CAFile, "`ca_file`")
+	}
+	s.errorIf(!raw.Address.set() && !raw.CAFile.set(), raw.at, "give `address` or `ca_file`, or remove it", "`upstream` is empty")
+	return u
+}
+
+func (t Tree) auth(s *source, scheme, ref text) *bottle.Auth {
+	a := &bottle.Auth{TokenRef: t.tokenRef(s, ref)}
+	if !scheme.set() {
+		return a
+	}
+	switch scheme.val {
+	case "Bearer", "token", "Basic":
+		a.Scheme = scheme.val
+		return a
+	}
+	name, ok := strings.CutPrefix(scheme.val, "header:")
+	if !ok {
+		hint := "write Bearer, token, Basic or header:<Name>"
+		if near := rules.Nearest(scheme.val, []string{"Bearer", "token", "Basic"}); near != "" {
+			hint = "did you mean " + near + "? allowed: Bearer, token, Basic, header:<Name>"
+		}
+		s.errorf(scheme.at, hint, "`scheme` cannot be %s", quote(scheme.val))
+		return a
+	}
+	if len(name) > 64 || !rules.Token(name) {
+		s.errorf(scheme.at, "write it as header:X-Api-Key", "%s is not the name of a header", quote(name))
+		return a
+	}
+	if why := rules.RefuseHeader(name); why != "" {
+		s.errorf(scheme.at, "name the header that the service reads its key from", "the header %s cannot carry a credential: %s", name, why)
+		return a
+	}
+	a.Scheme, a.Header = "header", rules.CanonicalHeader(name)
+	return a
+}
+
+// tokenRef checks where a secret is to be found. No message shows the text: a
+// secret pasted here by mistake shall not reach a terminal or a log.
+func (t Tree) tokenRef(s *source, ref text) string {
+	const forms = "write NAME (a variable), file:/path, cmd:command or keyring:service/account"
+	if !ref.set() || !s.filled(ref, "`token_ref`") {
+		return ""
+	}
+	kind, rest, ok := strings.Cut(ref.val, ":")
+	switch {
+	case rules.Pasted(ref.val):
+		s.errorf(ref.at, "take it back where it was made, put a new one into a variable and name that", "`token_ref` looks like a secret itself: it says where the secret is")
+	case !ok && rules.EnvName(ref.val):
+		return ref.val
+	case kind == "file" && ok:
+		p := t.expand(rest)
+		if strings.HasPrefix(p, "/") {
+			return "file:" + p
+		}
+		s.errorf(ref.at, "write file:/path or file:~/path", "`token_ref` wants an absolute path after file:")
+	case (kind == "cmd" || kind == "keyring") && ok && strings.TrimSpace(rest) != "":
+		return kind + ":" + strings.TrimSpace(rest)
+	case (kind == "cmd" || kind == "keyring") && ok:
+		s.errorf(ref.at, forms, "`token_ref` has nothing after %s:", kind)
+	default:
+		s.errorf(ref.at, forms, "`token_ref` is none of the four forms; it is never the secret itself")
+	}
+	return ""
+}
