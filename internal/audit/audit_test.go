@@ -23,7 +23,7 @@ import (
 func sample(i int) Record {
 	return Record{Time: time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC).Add(time.Duration(i) * time.Second),
 		Kind: "http", Method: "GET", Host: "api.example.com", Port: 443, Path: fmt.Sprintf("/v1/items/%d", i), Verdict: Allow,
-		Rule: "dev.md:7", Reason: "listed", Policy: "abcdef", BytesOut: 12, BytesIn: 345, Micros: 6789, Credential: "API_TOKEN"}
+		Rule: "dev.md:7", Reason: "listed", Policy: "abcdef", Status: 200, BytesOut: 12, BytesIn: 345, Micros: 6789, Credential: "API_TOKEN"}
 }
 
 // newLog writes n records and gives the path and the open log.
@@ -69,7 +69,7 @@ func TestFormat(t *testing.T) {
 	path, _ := newLog(t, 1)
 	want := `{"seq":1,"prev":"0000000000000000000000000000000000000000000000000000000000000000","time":"2026-01-02T03:04:05.678901Z",` +
 		`"kind":"http","method":"GET","host":"api.example.com","port":443,"path":"/v1/items/0","verdict":"allow","rule":"dev.md:7",` +
-		`"reason":"listed","policy":"abcdef","bytes_out":12,"bytes_in":345,"duration_us":6789,"credential":"API_TOKEN","check":"`
+		`"reason":"listed","policy":"abcdef","status":200,"bytes_out":12,"bytes_in":345,"duration_us":6789,"credential":"API_TOKEN","check":"`
 	got := lines(t, path)[0]
 	if !strings.HasPrefix(got, want) || len(got) != len(want)+16+2 {
 		t.Errorf("line is\n%s\nwant\n%s", got, want)
@@ -342,6 +342,40 @@ func TestFullDisk(t *testing.T) {
 	}
 	if rep, err := Verify(path); err != nil || !rep.OK || rep.Records != 3 {
 		t.Errorf("at the end: %+v, %v", rep, err)
+	}
+}
+
+// TestRoomEndsBeforeTheDisk: the caller hears of a full disk while what is in
+// flight can still be recorded, and when there is room again.
+func TestRoomEndsBeforeTheDisk(t *testing.T) {
+	path, l := newLog(t, 1)
+	if err := l.Room(); err != nil {
+		t.Fatal(err)
+	}
+	promise := l.allocate
+	l.allocate = func(*os.File, int64, int64) error { return syscall.ENOSPC }
+	n := 1
+	for ; l.Room() == nil; n++ {
+		if err := l.Append(sample(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !errors.Is(l.Room(), syscall.ENOSPC) || l.room-l.size < ahead/2-maxLine {
+		t.Errorf("room %v with %d bytes promised", l.Room(), l.room-l.size)
+	}
+	l.allocate = promise
+	if err := errors.Join(l.Append(sample(n)), l.Room()); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := info.Sys().(*syscall.Stat_t); st.Blocks*512 > info.Size()+64<<10 {
+		t.Errorf("%d bytes of disk kept for a log of %d bytes", st.Blocks*512, info.Size())
 	}
 }
 

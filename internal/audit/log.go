@@ -30,6 +30,10 @@ type Log struct {
 	size   int64 // bytes up to and with the last whole record
 	buf    []byte
 	failed error // set when the file's end is no longer known; then nothing is appended
+	room   int64 // bytes of the file that the disk has promised
+	scarce error // why the disk promised no more
+
+	allocate func(f *os.File, offset, n int64) error
 }
 
 // Open creates the log at path (0600) or continues an existing one after checking
@@ -44,7 +48,7 @@ func Open(path string) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open decision log: %w", err)
 	}
-	l := &Log{file: f, head: Head{Hash: genesis}, buf: make([]byte, 0, 1024)}
+	l := &Log{file: f, head: Head{Hash: genesis}, buf: make([]byte, 0, 1024), allocate: allocate}
 	if err := l.start(path); err != nil {
 		f.Close()
 		return nil, err
@@ -85,6 +89,7 @@ func (l *Log) start(path string) error {
 		l.head = Head{Seq: r.Seq, Hash: lineHash(last)}
 	}
 	if len(torn) == 0 {
+		l.provide()
 		return nil
 	}
 	return l.setAside(path, torn)
@@ -154,6 +159,7 @@ func (l *Log) Append(r Record) error {
 		return l.recover(n, fmt.Errorf("append to decision log: %w", err))
 	}
 	l.size += int64(len(b))
+	l.provide()
 	sum := sha256.Sum256(b)
 	l.head = Head{Seq: r.Seq, Hash: hex.EncodeToString(sum[:])}
 	return nil
@@ -169,7 +175,38 @@ func (l *Log) recover(written int, cause error) error {
 		l.failed = fmt.Errorf("take back half a record: %w (after: %w)", err, cause)
 		return l.failed
 	}
+	l.room = 0 // cut off, too
 	return cause
+}
+
+// ahead is how much the disk is asked to promise, in bytes: room for what is in
+// flight when the disk fills up.
+const ahead = 1 << 20
+
+// provide keeps at least half of ahead promised.
+func (l *Log) provide() {
+	if l.room-l.size >= ahead/2 {
+		l.scarce = nil
+		return
+	}
+	if l.scarce = l.allocate(l.file, l.size, ahead); l.scarce == nil {
+		l.room = l.size + ahead
+	}
+}
+
+// Room is nil while the next records have a place on the disk for certain, where
+// the file system can promise one. An error comes before Append begins to fail, so
+// that a caller can stop what it could soon not record.
+func (l *Log) Room() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.failed != nil:
+		return l.failed
+	case l.scarce != nil:
+		return fmt.Errorf("reserve room for the decision log: %w", l.scarce)
+	}
+	return nil
 }
 
 // Head is the last record that was appended; Seq 0 means none.
@@ -185,6 +222,7 @@ func (l *Log) Close() error {
 	defer l.mu.Unlock()
 	if l.failed == nil {
 		l.failed = fmt.Errorf("append to decision log: %w", os.ErrClosed)
+		_ = l.file.Truncate(l.size) // gives the promised room back; the size is the same
 	}
 	if err := l.file.Close(); err != nil {
 		return fmt.Errorf("close decision log: %w", err)

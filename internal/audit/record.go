@@ -40,14 +40,15 @@ type Record struct {
 	Port       uint16    `json:"port"`
 	Path       string    `json:"path"` // never with the query
 	Verdict    string    `json:"verdict"`
-	Rule       string    `json:"rule"`            // file:line of the route that decided
-	Reason     string    `json:"reason"`          // the code that the agent saw too
-	Policy     string    `json:"policy"`          // hash of the policy that decided
-	BytesOut   int64     `json:"bytes_out"`       // from the bottle to the upstream
-	BytesIn    int64     `json:"bytes_in"`        // from the upstream to the bottle
-	Micros     int64     `json:"duration_us"`     // microseconds
-	Credential string    `json:"credential"`      // name of the injected secret, never its value
-	Count      uint64    `json:"count,omitempty"` // how many like events this one stands for; 0 means 1
+	Rule       string    `json:"rule"`             // file:line of the route that decided
+	Reason     string    `json:"reason"`           // the code that the agent saw too
+	Policy     string    `json:"policy"`           // hash of the policy that decided
+	Status     int       `json:"status,omitempty"` // HTTP status that the agent got; 0: no HTTP answer
+	BytesOut   int64     `json:"bytes_out"`        // from the bottle to the upstream
+	BytesIn    int64     `json:"bytes_in"`         // from the upstream to the bottle
+	Micros     int64     `json:"duration_us"`      // microseconds
+	Credential string    `json:"credential"`       // name of the injected secret, never its value
+	Count      uint64    `json:"count,omitempty"`  // how many like events this one stands for; 0 means 1
 	Note       string    `json:"note,omitempty"`
 	Check      string    `json:"check"` // first 8 bytes of the SHA-256 of the line up to here, hex: finds an edit of the last line, too
 }
@@ -92,6 +93,10 @@ func (r *Record) body(b []byte) []byte {
 	b = text(b, `,"rule":"`, r.Rule, maxHost)
 	b = text(b, `,"reason":"`, r.Reason, maxShort)
 	b = text(b, `,"policy":"`, r.Policy, maxShort)
+	if r.Status != 0 {
+		b = append(b, `,"status":`...)
+		b = strconv.AppendInt(b, int64(r.Status), 10)
+	}
 	b = append(b, `,"bytes_out":`...)
 	b = strconv.AppendInt(b, r.BytesOut, 10)
 	b = append(b, `,"bytes_in":`...)
