@@ -175,7 +175,7 @@ func egress(routes []bottle.Route, fingerprint string) Egress {
 	e := Egress{Hosts: []string{}, Routes: []Route{}}
 	for _, r := range routes {
 		v := Route{
-			Host: pattern(r.Host), Ports: list(r.Ports), Methods: list(r.Methods), Paths: list(r.Paths),
+			Host: r.Host.String(), Ports: list(r.Ports), Methods: list(r.Methods), Paths: list(r.Paths),
 			TLS: r.TLS, DLP: r.DLP,
 		}
 		if r.Auth != nil {
@@ -223,12 +223,4 @@ func shown(manifest []bottle.Mount, more []Mount) []Shown {
 	}
 	slices.SortStableFunc(out, func(a, b Shown) int { return strings.Compare(a.Target, b.Target) })
 	return out
-}
-
-// pattern spells a host pattern as the manifest does.
-func pattern(p bottle.Pattern) string {
-	if p.Sub {
-		return "*." + string(p.Host)
-	}
-	return string(p.Host)
 }

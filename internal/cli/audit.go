@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/audit"
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+	"bottle/internal/store"
+)
+
+func newAudit(d *deps) *cobra.Command {
+	var follow, denied, verify bool
+	c := &cobra.Command{
+		Use:     "audit IDENTITY",
+		GroupID: groupRun,
+		Short:   "Show what a bottle's gateway decided, or verify that the log is whole",
+		Long: "Show the decision log of one bottle, a line a decision. An identity may be shortened as long\n" +
+			"as it means one bottle. --verify checks the chain of hashes instead: exit code 1 when it is broken.",
+		Example: "  bottle audit researcher-m3hxd\n" +
+			"  bottle audit researcher --follow --denied\n" +
+			"  bottle audit researcher-m3hxd --verify",
+		Args: words(1, 1), ValidArgsFunction: firstOf(d.identities),
+	}
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more, until Ctrl-C")
+	c.Flags().BoolVar(&denied, "denied", false, "only what was not allowed")
+	c.Flags().BoolVar(&verify, "verify", false, "check that no line was changed, removed or inserted")
+	asJSON := formats(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		js, err := asJSON()
+		if err != nil {
+			return err
+		}
+		if verify && (follow || denied) {
+			return usage(errors.New("--verify reads the whole log: it takes neither --follow nor --denied"), "leave them out")
+		}
+		path, err := d.auditLog(args[0])
+		if err != nil {
+			return err
+		}
+		if verify {
+			return d.verifyLog(path, js)
+		}
+		return d.showLog(c.Context(), path, audit.Filter{Denied: denied}, follow, js)
+	}
+	return c
+}
+
+// auditLog finds the log of the one bottle that word means.
+func (d *deps) auditLog(word string) (string, error) {
+	home, err := d.home()
+	if err != nil {
+		return "", err
+	}
+	s, err := store.Open(home)
+	if err != nil {
+		return "", err
+	}
+	id, err := s.Match(word)
+	if err != nil {
+		return "", err
+	}
+	path := s.Layout(id).Audit
+	if _, err := os.Lstat(path); err != nil {
+		return "", fail(fmt.Errorf("the bottle %s has no decision log: its gateway decided nothing yet", id), "bottle list active")
+	}
+	return path, nil
+}
+
+func (d *deps) verifyLog(path string, js bool) error {
+	r, err := audit.Verify(path)
+	if err != nil {
+		return err
+	}
+	style := d.style(d.Stdout)
+	switch {
+	case js:
+		err = printJSON(d.Stdout, r)
+	case r.OK:
+		fmt.Fprintf(d.Stdout, "%s: %s, in order; the last is %s\n", style(plan.Strong, "whole"), plural(int(r.Records), "record"), r.Head.Hash)
+	default:
+		fmt.Fprintf(d.Stdout, "%s: %s:%d: %s (%s before it in order)\n", style(plan.Shout, "broken"), d.tilde(path), r.Line,
+			bottle.Printable(r.Problem), plural(int(r.Records), "record"))
+	}
+	if err == nil && !r.OK {
+		err = exit(codeNo)
+	}
+	return err
+}
+
+// showLog prints records as they come. Ctrl-C is the ordinary end of --follow. A
+// line that is no record is told on standard error, and makes the exit code 125.
+func (d *deps) showLog(ctx context.Context, path string, filter audit.Filter, follow, js bool) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	style := d.style(d.Stdout)
+	var broken error
+	for r, err := range audit.Read(ctx, path, filter, follow) {
+		switch {
+		case err != nil:
+			broken = fail(fmt.Errorf("%s: %w", d.tilde(path), err), "the same command with --verify says what holds")
+			if follow {
+				_ = report(d.Stderr, d.style(d.Stderr), broken)
+			}
+		case js:
+			fmt.Fprintf(d.Stdout, "%s\n", r.JSON())
+		case r.Verdict == audit.Allow:
+			fmt.Fprintln(d.Stdout, audit.Text(r, time.Local))
+		default:
+			fmt.Fprintln(d.Stdout, style(plan.Warn, audit.Text(r, time.Local)))
+		}
+	}
+	return broken
+}

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/bottle"
+	"bottle/internal/manifest"
+	"bottle/internal/store"
+)
+
+func newCompletion(d *deps) *cobra.Command {
+	return &cobra.Command{
+		Use:     "completion bash|zsh|fish|powershell",
+		GroupID: groupMachine,
+		Short:   "Print a script that completes commands, agents, bottles and identities",
+		Example: "  bottle completion bash > ~/.local/share/bash-completion/completions/bottle\n" +
+			"  bottle completion zsh > \"${fpath[1]}/_bottle\"\n" +
+			"  bottle completion fish > ~/.config/fish/completions/bottle.fish",
+		Args: words(1, 1), ValidArgsFunction: first("bash", "zsh", "fish", "powershell"),
+		RunE: func(c *cobra.Command, args []string) error {
+			root := c.Root()
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(d.Stdout, true)
+			case "zsh":
+				return root.GenZshCompletion(d.Stdout)
+			case "fish":
+				return root.GenFishCompletion(d.Stdout, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(d.Stdout)
+			}
+			return usage(fmt.Errorf("there is no completion for %q", args[0]), "one of: bash, zsh, fish, powershell")
+		},
+	}
+}
+
+// first completes the first word of a command from a fixed list.
+func first(options ...string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return options, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// firstOf completes the first word of a command from lists that are read when
+// somebody presses the key. What cannot be read completes to nothing.
+func firstOf(lists ...func() []string) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		var options []string
+		for _, list := range lists {
+			options = append(options, list()...)
+		}
+		return first(options...)(c, args, typed)
+	}
+}
+
+// agentNames are the agents, each with its description, for completion.
+func (d *deps) agentNames() []string {
+	tree, err := d.tree()
+	if err != nil {
+		return nil
+	}
+	entries, _ := tree.Agents() // problems are no completions
+	return described(entries, "")
+}
+
+// bottleNames are the bottles, for completion.
+func (d *deps) bottleNames() []string {
+	tree, err := d.tree()
+	if err != nil {
+		return nil
+	}
+	entries, _ := tree.Bottles() // problems are no completions
+	return described(entries, "")
+}
+
+func described(entries []manifest.Entry, prefix string) []string {
+	var names []string
+	for _, e := range entries {
+		about := e.Description
+		if about == "" && e.Bottle != "" {
+			about = "in " + string(e.Bottle)
+		}
+		names = append(names, cobra.CompletionWithDesc(prefix+string(e.Name), bottle.Printable(about)))
+	}
+	return names
+}
+
+// identities are the bottles that have a state folder, for completion.
+func (d *deps) identities() []string {
+	home, err := d.home()
+	if err != nil {
+		return nil
+	}
+	s, err := store.Open(home)
+	if err != nil {
+		return nil
+	}
+	entries, err := s.List()
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		about := "stopped"
+		if e.Live {
+			about = "running"
+		}
+		names = append(names, cobra.CompletionWithDesc(string(e.Metadata.Identity), about))
+	}
+	return names
+}

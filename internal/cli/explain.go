@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+	"bottle/internal/policy"
+)
+
+func newExplain(d *deps) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "explain AGENT METHOD URL",
+		GroupID: groupManifest,
+		Short:   "Say what the gateway would answer to a request, and why",
+		Long: "Decide on one request exactly as the gateway of this agent's bottle would, without starting\n" +
+			"anything and without the network. The exit code is 0 when it is allowed and 1 when it is denied.",
+		Example: "  bottle explain claude POST https://api.anthropic.com/v1/messages\n" +
+			"  bottle explain claude GET https://example.com/ --format json",
+		Args: words(3, 3), ValidArgsFunction: d.explainWords,
+	}
+	asJSON := formats(c)
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		js, err := asJSON()
+		if err != nil {
+			return err
+		}
+		return d.explain(args[0], args[1], args[2], js)
+	}
+	return c
+}
+
+func (d *deps) explain(agent, method, url string, js bool) error {
+	_, spec, _, err := d.load(agent)
+	if err != nil {
+		return err
+	}
+	p, err := policy.Compile(spec.Routes)
+	if err != nil {
+		return err
+	}
+	v, err := policy.Explain(p, method, url)
+	if err != nil {
+		return usage(err, "bottle explain "+agent+" GET https://example.com/")
+	}
+	if js {
+		err = printJSON(d.Stdout, struct {
+			policy.Verdict
+			Credential string `json:"credential"`
+			Policy     string `json:"policy"`
+		}{v, injected(v), p.Hash()})
+	} else {
+		d.tellVerdict(v)
+	}
+	if err == nil && !v.Allowed() {
+		err = exit(codeNo)
+	}
+	return err
+}
+
+// injected is the name of the credential that the gateway would add.
+func injected(v policy.Verdict) string {
+	if !v.Allowed() || v.Route == nil || v.Route.Auth == nil {
+		return ""
+	}
+	return v.Route.Auth.TokenRef
+}
+
+func (d *deps) tellVerdict(v policy.Verdict) {
+	style := d.style(d.Stdout)
+	role := plan.Strong
+	if !v.Allowed() {
+		role = plan.Shout
+	}
+	line := func(label, text string) {
+		if text != "" {
+			fmt.Fprintln(d.Stdout, style(plan.Label, fmt.Sprintf("%-11s", label))+bottle.Printable(text))
+		}
+	}
+	fmt.Fprintln(d.Stdout, style(plan.Label, fmt.Sprintf("%-11s", "verdict"))+style(role, v.Action.String()))
+	line("reason", string(v.Reason))
+	line("", v.Message)
+	line("rule", v.Rule)
+	line("credential", injected(v))
+	if v.Route != nil && v.Allowed() {
+		line("tls", v.Route.TLS)
+		line("dlp", v.Route.DLP)
+	}
+}
+
+// explainWords completes an agent, then a method, then the start of a URL.
+func (d *deps) explainWords(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	switch len(args) {
+	case 0:
+		return d.agentNames(), cobra.ShellCompDirectiveNoFileComp
+	case 1:
+		return []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}, cobra.ShellCompDirectiveNoFileComp
+	case 2:
+		urls, err := d.explainURLs(args[0])
+		if err == nil {
+			return urls, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (d *deps) explainURLs(agent string) ([]string, error) {
+	_, spec, _, err := d.load(agent)
+	if err != nil {
+		return nil, err
+	}
+	var urls []string
+	for _, r := range spec.Routes {
+		if !r.Host.Sub {
+			urls = append(urls, "https://"+string(r.Host.Host)+"/")
+		}
+	}
+	if urls == nil {
+		return nil, errors.New("no route names a host")
+	}
+	return urls, nil
+}

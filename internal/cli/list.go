@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/bottle"
+	"bottle/internal/manifest"
+	"bottle/internal/plan"
+	"bottle/internal/store"
+)
+
+func newList(d *deps) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "list [agents|bottles|active]",
+		Aliases: []string{"ls"},
+		GroupID: groupRun,
+		Short:   "List agents, bottles and the bottles at work",
+		Example: "  bottle list\n  bottle list active --format json",
+		Args:    words(0, 1), ValidArgsFunction: first("agents", "bottles", "active"),
+	}
+	asJSON := formats(c)
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		js, err := asJSON()
+		if err != nil {
+			return err
+		}
+		return d.list(strings.Join(args, ""), js)
+	}
+	return c
+}
+
+// listing is what a list shows.
+type listing struct {
+	Agents  []manifest.Entry `json:"agents"`
+	Bottles []manifest.Entry `json:"bottles"`
+	Active  []store.Entry    `json:"active"`
+}
+
+func (d *deps) list(kind string, js bool) error {
+	var l listing
+	tree, err := d.tree()
+	if err != nil {
+		return err
+	}
+	var problems bottle.Problems
+	switch kind {
+	case "agents":
+		l.Agents, problems = tree.Agents()
+	case "bottles":
+		l.Bottles, problems = tree.Bottles()
+	case "active":
+		l.Active, err = d.active(tree.HomeDir)
+	case "":
+		var more bottle.Problems
+		l.Agents, problems = tree.Agents()
+		l.Bottles, more = tree.Bottles()
+		problems = append(problems, more...)
+		l.Active, err = d.active(tree.HomeDir)
+	default:
+		return usage(fmt.Errorf("there is no list of %q", kind), "bottle list agents, bottles or active")
+	}
+	if err != nil {
+		return err
+	}
+	tell(d.Stderr, d.style(d.Stderr), problems)
+	if js {
+		return d.listJSON(kind, l)
+	}
+	d.listText(kind, l)
+	return nil
+}
+
+// active are the identities that have a folder: at work, or left behind.
+func (d *deps) active(home string) ([]store.Entry, error) {
+	s, err := store.Open(home)
+	if err != nil {
+		return nil, err
+	}
+	return s.List()
+}
+
+func (d *deps) listJSON(kind string, l listing) error {
+	l.Agents = append([]manifest.Entry{}, l.Agents...) // [] in JSON, never null
+	l.Bottles = append([]manifest.Entry{}, l.Bottles...)
+	l.Active = append([]store.Entry{}, l.Active...)
+	switch kind {
+	case "agents":
+		return printJSON(d.Stdout, l.Agents)
+	case "bottles":
+		return printJSON(d.Stdout, l.Bottles)
+	case "active":
+		return printJSON(d.Stdout, l.Active)
+	}
+	return printJSON(d.Stdout, l)
+}
+
+func (d *deps) listText(kind string, l listing) {
+	style := d.style(d.Stdout)
+	shown := 0
+	section := func(title string, head []string, rows [][]cell, none string) {
+		if kind != "" && kind != title {
+			return
+		}
+		if shown++; shown > 1 {
+			fmt.Fprintln(d.Stdout)
+		}
+		if kind == "" {
+			fmt.Fprintln(d.Stdout, style(plan.Label, strings.ToUpper(title)))
+		}
+		if len(rows) == 0 {
+			fmt.Fprintln(d.Stdout, none)
+			return
+		}
+		table(d.Stdout, style, head, rows)
+	}
+	section("agents", []string{"agent", "bottle", "from", "about"}, entryRows(l.Agents, true), "No agents yet: bottle init writes a first one.")
+	section("bottles", []string{"bottle", "from", "about"}, entryRows(l.Bottles, false), "No bottles yet: bottle init writes a first one.")
+	section("active", []string{"identity", "bottle", "backend", "status", "since", "workspace"}, d.activeRows(l.Active), "No bottle is at work.")
+}
+
+func entryRows(entries []manifest.Entry, agents bool) [][]cell {
+	var rows [][]cell
+	for _, e := range entries {
+		about := cell{e.Description, plan.Faint}
+		if e.Problems.Fatal() {
+			about = cell{plural(len(e.Problems), "problem") + ": bottle validate", plan.Shout}
+		}
+		row := []cell{{string(e.Name), plan.Strong}}
+		if agents {
+			row = append(row, cell{string(e.Bottle), plan.Plain})
+		}
+		rows = append(rows, append(row, cell{e.Where, plan.Plain}, about))
+	}
+	return rows
+}
+
+func (d *deps) activeRows(entries []store.Entry) [][]cell {
+	var rows [][]cell
+	for _, e := range entries {
+		m := e.Metadata
+		status := cell{m.Status, plan.Plain}
+		switch {
+		case e.Problem != "":
+			status = cell{"unreadable: bottle cleanup", plan.Shout}
+		case !e.Live && m.Status != store.Stopped:
+			status = cell{"left behind: bottle cleanup", plan.Warn}
+		}
+		since := ""
+		if !m.Started.IsZero() {
+			since = m.Started.Local().Format(time.DateTime)
+		}
+		rows = append(rows, []cell{
+			{string(m.Identity), plan.Strong}, {string(m.Bottle), plan.Plain}, {m.Backend, plan.Plain},
+			status, {since, plan.Faint}, {d.tilde(m.Workspace), plan.Faint},
+		})
+	}
+	return rows
+}

@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"bottle/internal/bottle"
+)
+
+func newMan(d *deps) *cobra.Command {
+	return &cobra.Command{
+		Use:     "man FOLDER",
+		Hidden:  true, // for packagers: make man
+		Short:   "Write the man pages into a folder",
+		Example: "  bottle man man/man1",
+		Args:    words(1, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
+				return fmt.Errorf("make folder: %w", err)
+			}
+			pages := append([]*cobra.Command{c.Root()}, c.Root().Commands()...)
+			for _, p := range pages {
+				if !p.IsAvailableCommand() && p != c.Root() {
+					continue
+				}
+				path := filepath.Join(args[0], strings.ReplaceAll(p.CommandPath(), " ", "-")+".1")
+				if err := os.WriteFile(path, []byte(manPage(p)), 0o644); err != nil {
+					return fmt.Errorf("write man page: %w", err)
+				}
+				fmt.Fprintln(d.Stdout, path)
+			}
+			return nil
+		},
+	}
+}
+
+// manPage is the page of one command in man(7) macros. The date is left out: the
+// same source gives the same page.
+func manPage(c *cobra.Command) string {
+	var b strings.Builder
+	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
+	fmt.Fprintf(&b, ".TH %q 1 %q %q %q\n", strings.ToUpper(name), "", "bottle "+bottle.Version, "bottle manual")
+	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(name), roff(c.Short))
+	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n", roff(c.UseLine()))
+	if c.Long != "" {
+		fmt.Fprintf(&b, ".SH DESCRIPTION\n%s\n", roff(c.Long))
+	}
+	if subs := c.Commands(); len(subs) > 0 {
+		b.WriteString(".SH COMMANDS\n")
+		for _, sub := range subs {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(&b, ".TP\n.B %s\n%s. See\n.BR %s (1).\n", roff(sub.Name()), roff(sub.Short), roff(name+"-"+sub.Name()))
+			}
+		}
+	}
+	options := false
+	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if !options {
+			b.WriteString(".SH OPTIONS\n")
+			options = true
+		}
+		flag, usage := pflag.UnquoteUsage(f)
+		fmt.Fprintf(&b, ".TP\n.BI \\-\\-%s \" %s\"\n%s\n", roff(f.Name), roff(flag), roff(usage))
+	})
+	if c.Example != "" {
+		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(c.Example))
+	}
+	b.WriteString(".SH EXIT STATUS\nThe agent's own code passes through. 0: done; 1: the answer is no; 2: a mistake on the command line; 125: the tool failed.\n")
+	if c.HasParent() {
+		b.WriteString(".SH SEE ALSO\n.BR bottle (1)\n")
+	}
+	return b.String()
+}
+
+// roff spells text so that nothing in it is read as a request.
+func roff(s string) string {
+	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "…", "...").Replace(s)
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		if strings.HasPrefix(l, ".") {
+			lines[i] = `\&` + l
+		}
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/bottle"
+	"bottle/internal/manifest"
+	"bottle/internal/plan"
+)
+
+func newValidate(d *deps) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "validate [FILE…]",
+		GroupID: groupManifest,
+		Short:   "Check manifests, and report every mistake at once",
+		Long: "Check the files, or every manifest of the home folder and of this repository. Each finding is\n" +
+			"file:line:column, what is wrong, and what to do. The exit code is 1 when there are errors.",
+		Example: "  bottle validate\n  bottle validate .bot-bottle/agents/researcher.md",
+	}
+	asJSON := formats(c)
+	c.RunE = func(_ *cobra.Command, files []string) error {
+		js, err := asJSON()
+		if err != nil {
+			return err
+		}
+		problems, count, err := d.validate(files)
+		if err != nil {
+			return err
+		}
+		if js {
+			err = printJSON(d.Stdout, struct {
+				Files    int             `json:"files"`
+				OK       bool            `json:"ok"`
+				Problems bottle.Problems `json:"problems"`
+			}{count, !problems.Fatal(), append(bottle.Problems{}, problems...)})
+		} else {
+			d.summarise(problems, count)
+		}
+		if err == nil && problems.Fatal() {
+			err = exit(codeNo)
+		}
+		return err
+	}
+	return c
+}
+
+// validate checks files, or everything there is, and says how many it checked.
+func (d *deps) validate(files []string) (bottle.Problems, int, error) {
+	tree, err := d.tree()
+	if err != nil {
+		return nil, 0, err
+	}
+	var problems bottle.Problems
+	seen := map[bottle.Problem]bool{} // a bottle's mistakes show again in each one that extends it
+	add := func(more bottle.Problems) {
+		for _, p := range more {
+			if !seen[p] {
+				seen[p] = true
+				problems = append(problems, p)
+			}
+		}
+	}
+	for _, file := range files {
+		add(d.validateFile(tree, file))
+	}
+	if len(files) > 0 {
+		return problems, len(files), nil
+	}
+	bottles, more := tree.Bottles()
+	add(more)
+	agents, more := tree.Agents()
+	add(more)
+	for _, e := range bottles {
+		add(tree.Validate(manifest.KindBottle, e.Name))
+	}
+	for _, e := range agents {
+		add(tree.Validate(manifest.KindAgent, e.Name))
+	}
+	return problems, len(bottles) + len(agents), nil
+}
+
+// validateFile checks one file. A file of the home folder is checked as a start
+// would read it, with its owner and mode; others by their text.
+func (d *deps) validateFile(tree manifest.Tree, file string) bottle.Problems {
+	refuse := func(err error) bottle.Problems {
+		return bottle.Problems{{File: file, Message: err.Error(), Hint: "name a manifest that is there, or none to check them all"}}
+	}
+	path := file
+	if !filepath.IsAbs(path) {
+		cwd, err := d.Getwd()
+		if err != nil {
+			return refuse(err)
+		}
+		path = filepath.Join(cwd, path)
+	}
+	name, err := bottle.ParseName(strings.TrimSuffix(filepath.Base(path), ".md"))
+	for _, kind := range []string{manifest.KindBottle, manifest.KindAgent} {
+		if err == nil && path == filepath.Join(tree.HomeDir, kind+"s", string(name)+".md") {
+			return tree.Validate(kind, name)
+		}
+	}
+	text, err := readBounded(path)
+	if err != nil {
+		return refuse(err)
+	}
+	return tree.ValidateBytes(path, text, "")
+}
+
+func (d *deps) summarise(problems bottle.Problems, count int) {
+	style := d.style(d.Stdout)
+	tell(d.Stdout, style, problems)
+	errors := 0
+	for _, p := range problems {
+		if p.Severity == bottle.Error {
+			errors++
+		}
+	}
+	switch {
+	case errors > 0:
+		fmt.Fprintln(d.Stdout, style(plan.Shout, plural(errors, "error"))+" in "+plural(count, "manifest"))
+	case count == 0:
+		fmt.Fprintln(d.Stdout, "There are no manifests yet. bottle init writes a first bottle and agent.")
+	default:
+		fmt.Fprintln(d.Stdout, plural(count, "manifest")+", no errors")
+	}
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
