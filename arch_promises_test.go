@@ -1,6 +1,7 @@
 package house_test
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/token"
@@ -163,4 +164,24 @@ func keepCodes(names map[string]bool, text string) {
 	for _, m := range codeWord.FindAllStringSubmatch(text, -1) {
 		names["code "+m[1]+m[2]] = true
 	}
+}
+
+const decision = "docs/decisions/0001-dependencies.md"
+
+var requirement = regexp.MustCompile(`^(?:require )?\s*([a-z0-9.-]+\.[a-z]+/\S+) v[0-9]`)
+
+// checkDependencies: each module in go.mod has its reason in writing.
+func checkDependencies(h house) (bad []finding) {
+	mod, err := fs.ReadFile(h.fsys, "go.mod")
+	text, err2 := fs.ReadFile(h.fsys, decision)
+	if err := errors.Join(err, err2); err != nil {
+		return []finding{{decision + ":1", "cannot be compared with go.mod: " + err.Error(), "write it: one sentence a module"}}
+	}
+	for i, line := range strings.Split(string(mod), "\n") {
+		m := requirement.FindStringSubmatch(line)
+		if m != nil && !strings.Contains(string(text), "`"+m[1]+"`") {
+			bad = append(bad, finding{fmt.Sprintf("go.mod:%d", i+1), m[1] + " has no sentence in " + decision, "say there why it is linked, or take it out"})
+		}
+	}
+	return bad
 }

@@ -33,6 +33,7 @@ var rules = []struct {
 	{"named tests", checkNamedTests},
 	{"invariants", checkInvariants},
 	{"reasons", checkReasons},
+	{"dependencies", checkDependencies},
 }
 
 // finding is one broken place.

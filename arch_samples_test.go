@@ -108,6 +108,8 @@ var samples = []sample{
 	{"doors", "cmd/bottle/main.go", "package main\n" + strings.Repeat("\n", maxMain), 1, ""},
 	{"doors", "cmd/bottle/helper.go", "package main\n", 1, ""},
 
+	{"dependencies", "go.mod", "module bottle\n", 1, ""},
+
 	{"named tests", "docs/threat-model.md", "words\n`TestNoSuchThing`\n", 2, ""},
 	{"named tests", "docs/threat-model.md", "`testdata/script/no-such.txtar`\n", 1, ""},
 	{"invariants", "docs/threat-model.md", "| 1 | held | |\n" + strings.Repeat("| 2 | held | `TestX` |\n", invariants), 1, ""},
@@ -205,6 +207,21 @@ func TestReasonIsNamedByATestOrAScript(t *testing.T) {
 	fsys := fstest.MapFS{"internal/policy/x.go": reason, "testdata/script/x.txtar": {Data: []byte("stdout 'not_there'\n")}}
 	if found := findings(t, "reasons", fsys); len(found) != 0 {
 		t.Errorf("found %v, though a script names it", found)
+	}
+}
+
+func TestDependencyNeedsItsSentence(t *testing.T) {
+	fsys := fstest.MapFS{
+		"go.mod": {Data: []byte("module bottle\n\nrequire example.com/a v1.0.0\nrequire (\n\texample.com/b/v2 v2.0.0 // indirect\n)\n")},
+		decision: {Data: []byte("| `example.com/a` | because |\n")},
+	}
+	found := findings(t, "dependencies", fsys)
+	if len(found) != 1 || found[0].at != "go.mod:5" {
+		t.Errorf("found %v, want go.mod:5 alone", found)
+	}
+	delete(fsys, decision)
+	if found := findings(t, "dependencies", fsys); len(found) != 1 {
+		t.Errorf("found %v, want the missing document", found)
 	}
 }
 

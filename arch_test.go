@@ -66,7 +66,8 @@ var rooms = []room{
 	{dir: "internal/dlp", layer: thought},
 	{dir: "internal/policy", layer: thought, beside: []string{"internal/plan", "internal/dlp"}},
 	{dir: "internal/provider", layer: thought, beside: []string{"internal/plan"}},
-	{dir: "internal/manifest", layer: thought},
+	{dir: "internal/manifest/rules", layer: thought, onlyFrom: []string{"internal/manifest"}},
+	{dir: "internal/manifest", layer: thought, beside: []string{"internal/manifest/rules"}},
 
 	{dir: "internal/hostexec", layer: hands},
 	{dir: "internal/secret", layer: hands},
