@@ -1,0 +1,105 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"bottle/internal/policy"
+	"bottle/internal/secret"
+)
+
+// Config is what one gateway's egress is made of. The zero Config is refused.
+type Config struct {
+	Identity     string
+	Policy       *policy.Policy                             // what is allowed; SetPolicy replaces it
+	Inject       func(tokenRef string) (secret.Value, bool) // the credential behind a reference; nil: there are none
+	Placeholders map[string]string                          // token_ref -> what the agent holds instead; never sent where a credential is injected
+	Record       func(Record)                               // called once per decision; has returned before the answer's last byte is relayed
+	CA           *CA
+	Limits       Limits
+
+	// Tests look names up and read the clock by their own rules.
+	lookup      func(ctx context.Context, host string) ([]netip.Addr, error)
+	originalDst func(net.Conn) (netip.AddrPort, error)
+	clock       func() time.Time
+}
+
+// Limits hold against a slow or endless peer. A zero field is its default.
+type Limits struct {
+	Conns        int           // connections of the bottle at one time; more are reset at once; 512
+	HeaderBytes  int           // of a request, together; 64 KiB
+	URLBytes     int           // of a request's target; 16 KiB
+	HeaderTime   time.Duration // from a request's first byte to the end of its headers; 10 s
+	HelloTime    time.Duration // for a ClientHello, or any first byte; 10 s
+	KeepAlive    time.Duration // between two requests; 2 min
+	Idle         time.Duration // without one byte in either direction while a request or tunnel is open; 15 min
+	DialTime     time.Duration // resolve, connect and shake hands with an upstream, each; 10 s
+	AnswerHeader int64         // bytes of an upstream's response header; 256 KiB
+}
+
+func (l Limits) withDefaults() Limits {
+	set(&l.Conns, 512)
+	set(&l.HeaderBytes, 64<<10)
+	set(&l.URLBytes, 16<<10)
+	set(&l.HeaderTime, 10*time.Second)
+	set(&l.HelloTime, 10*time.Second)
+	set(&l.KeepAlive, 2*time.Minute)
+	set(&l.Idle, 15*time.Minute)
+	set(&l.DialTime, 10*time.Second)
+	set(&l.AnswerHeader, 256<<10)
+	return l
+}
+
+// set fills in a default; a negative limit would be no limit, so it is one too.
+func set[T int | int64 | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// Kinds of records.
+const (
+	KindHTTP      = "http"       // one request, plain or intercepted
+	KindConnect   = "connect"    // an explicit tunnel that was refused, or ended without a request
+	KindTLS       = "tls"        // a transparent or passthrough connection
+	KindTCP       = "tcp"        // a transparent connection that is neither TLS nor HTTP
+	KindDNS       = "dns"        // a name that was refused
+	KindStreamEnd = "stream-end" // no decision: the byte counts of a tunnel or WebSocket whose decision was recorded when it opened
+)
+
+// Record is one decision. It never holds a query, a header, a body or a secret.
+type Record struct {
+	Time       time.Time
+	Kind       string
+	Method     string
+	Host       string
+	Port       uint16
+	Path       string // as it was spelt, percent-encoded; never with the query
+	Verdict    string // allow or deny
+	Rule       string
+	Reason     string
+	Policy     string // hash of the policy that decided
+	Status     int    // what the agent got; 0: no HTTP answer
+	BytesOut   int64  // of the body, bottle to upstream
+	BytesIn    int64  // of the body, upstream to bottle
+	Duration   time.Duration
+	Credential string // name of the injected secret
+	Count      int    // how many like events this stands for; 0 means 1
+}
+
+func (c Config) check() error {
+	switch {
+	case c.Identity == "":
+		return errors.New("make egress: no identity")
+	case c.Policy == nil:
+		return errors.New("make egress: no policy")
+	case c.CA == nil:
+		return errors.New("make egress: no CA")
+	case c.Record == nil:
+		return errors.New("make egress: nowhere to record decisions")
+	}
+	return nil
+}

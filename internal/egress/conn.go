@@ -1,0 +1,268 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"bottle/internal/policy"
+)
+
+// meter is a connection that ends itself when no byte has moved for a while, in
+// either direction. It works beside deadlines, which net/http sets for itself.
+type meter struct {
+	net.Conn
+	idle   time.Duration
+	last   atomic.Int64 // nanoseconds since start
+	start  time.Time
+	timer  *time.Timer
+	once   sync.Once
+	closed func()
+	err    error
+	unread atomic.Bool // a request began that no handler has seen yet
+}
+
+func newMeter(c net.Conn, idle time.Duration, closed func()) *meter {
+	m := &meter{Conn: c, idle: idle, start: time.Now(), closed: closed}
+	m.timer = time.AfterFunc(idle, m.check)
+	return m
+}
+
+func (m *meter) check() {
+	quiet := time.Since(m.start) - time.Duration(m.last.Load())
+	if quiet >= m.idle {
+		_ = m.Close()
+		return
+	}
+	m.timer.Reset(m.idle - quiet)
+}
+
+func (m *meter) touch(n int) {
+	if n > 0 {
+		m.last.Store(int64(time.Since(m.start)))
+	}
+}
+
+func (m *meter) Read(b []byte) (int, error) {
+	n, err := m.Conn.Read(b)
+	m.touch(n)
+	return n, err
+}
+
+func (m *meter) Write(b []byte) (int, error) {
+	n, err := m.Conn.Write(b)
+	m.touch(n)
+	return n, err
+}
+
+// Close closes once; the count of connections goes down exactly once.
+func (m *meter) Close() error {
+	m.once.Do(func() {
+		m.timer.Stop()
+		m.err = m.Conn.Close()
+		if m.closed != nil {
+			m.closed()
+		}
+	})
+	return m.err
+}
+
+func (m *meter) CloseWrite() error { return closeWrite(m.Conn) }
+
+func closeWrite(c net.Conn) error {
+	if w, ok := c.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return c.Close()
+}
+
+// reset closes with RST: the peer sees at once that nothing was or will be read.
+func reset(c net.Conn) {
+	inner := c
+	if m := meterOf(c); m != nil {
+		inner = m.Conn
+	}
+	if tcp, ok := inner.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = c.Close()
+}
+
+// meterOf finds the meter below TLS and tunnel; nil: there is none.
+func meterOf(c net.Conn) *meter {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	if t, ok := c.(*tunnelConn); ok {
+		c = t.Conn
+	}
+	m, _ := c.(*meter)
+	return m
+}
+
+// tunnelConn is a connection bound to one destination, with what was already
+// read from it put back in front.
+type tunnelConn struct {
+	net.Conn
+	t    *tunnel
+	head []byte
+}
+
+func (c *tunnelConn) Read(b []byte) (int, error) {
+	if len(c.head) > 0 {
+		n := copy(b, c.head)
+		c.head = c.head[n:]
+		return n, nil
+	}
+	return c.Conn.Read(b)
+}
+
+func (c *tunnelConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+// peek returns at least the first byte without taking it away.
+func (c *tunnelConn) peek(limit time.Duration) (byte, error) {
+	if len(c.head) == 0 {
+		_ = c.SetReadDeadline(time.Now().Add(limit))
+		defer c.SetReadDeadline(time.Time{})
+		b := make([]byte, 1024)
+		n, err := c.Conn.Read(b)
+		if n == 0 {
+			return 0, err
+		}
+		c.head = b[:n]
+	}
+	return c.head[0], nil
+}
+
+// handoff is a listener whose connections come from a channel: net/http serves
+// the inside of tunnels from it.
+type handoff struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+	addr  net.Addr
+}
+
+func newHandoff(addr net.Addr) *handoff {
+	return &handoff{conns: make(chan net.Conn), done: make(chan struct{}), addr: addr}
+}
+
+func (h *handoff) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *handoff) Close() error {
+	h.once.Do(func() { close(h.done) })
+	return nil
+}
+
+func (h *handoff) Addr() net.Addr { return h.addr }
+
+// give passes c on, or closes it when nobody serves any more.
+func (h *handoff) give(c net.Conn) {
+	select {
+	case h.conns <- c:
+	case <-h.done:
+		_ = c.Close()
+	}
+}
+
+// gate is a listener that refuses at once what is over the limit and retries
+// what is not the end (a full table of descriptors), with growing pauses.
+type gate struct {
+	net.Listener
+	p    *Proxy
+	done <-chan struct{}
+}
+
+func (g *gate) Accept() (net.Conn, error) {
+	pause := 5 * time.Millisecond
+	for {
+		c, err := g.Listener.Accept()
+		switch {
+		case err == nil && g.p.admit():
+			return newMeter(c, g.p.limits.Idle, g.p.release), nil
+		case err == nil:
+			reset(c)
+			g.p.noise.once(g.p, "\x00limit", g.p.tooMany())
+			continue
+		case !temporary(err):
+			return nil, err
+		}
+		if !wait(g.done, pause) {
+			return nil, net.ErrClosed
+		}
+		pause = min(2*pause, time.Second)
+	}
+}
+
+// temporary reports whether accepting or receiving may work again soon.
+func temporary(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+		syscall.ECONNABORTED, syscall.EINTR, syscall.ECONNREFUSED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait pauses; false: done came first.
+func wait(done <-chan struct{}, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-done:
+		return false
+	}
+}
+
+// splice copies both ways until both are done, passing each end of stream on
+// (half-close), and reports the bytes each way. An error on one side ends both.
+func splice(ctx context.Context, agent, upstream io.ReadWriteCloser) (out, in int64) {
+	stop := context.AfterFunc(ctx, func() {
+		_ = agent.Close()
+		_ = upstream.Close()
+	})
+	defer stop()
+	var wg sync.WaitGroup
+	oneWay := func(dst, src io.ReadWriteCloser, n *int64) {
+		var err error
+		*n, err = io.Copy(onlyWriter{dst}, onlyReader{src})
+		w, half := dst.(interface{ CloseWrite() error })
+		if err != nil || !half || w.CloseWrite() != nil {
+			_ = agent.Close()
+			_ = upstream.Close()
+		}
+	}
+	wg.Go(func() { oneWay(upstream, agent, &out) })
+	oneWay(agent, upstream, &in)
+	wg.Wait()
+	_ = agent.Close()
+	_ = upstream.Close()
+	return out, in
+}
+
+// These hide ReadFrom and WriteTo, which would go around the meter's clock.
+type (
+	onlyWriter struct{ io.Writer }
+	onlyReader struct{ io.Reader }
+)
+
+// tooMany is the record of connections over the limit.
+func (p *Proxy) tooMany() Record {
+	return recordOf(KindTCP, policy.Refuse(policy.Limit, "too many connections"), p.policy.Load().Hash())
+}

@@ -1,0 +1,75 @@
+package egress
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"bottle/internal/bottle"
+	"bottle/internal/policy"
+)
+
+// denial is what a refused request gets, the same shape on every path.
+type denial struct {
+	Error   string        `json:"error"`
+	Reason  policy.Reason `json:"reason"`
+	Message string        `json:"message"`
+	Host    string        `json:"host"`
+	Rule    string        `json:"rule"`
+	Policy  string        `json:"policy"`
+	Ask     *ask          `json:"ask,omitempty"`
+}
+
+// ask tells the agent which tool of the supervisor would put this to a person.
+type ask struct {
+	Tool string `json:"tool"`
+	Host string `json:"host"`
+}
+
+// status is the HTTP status of a refusal. 421 tells a client that shares
+// connections between hosts to open another one (RFC 9110 section 15.5.20).
+func status(r policy.Reason) int {
+	switch r {
+	case policy.AuthorityMismatch, policy.SNIMismatch:
+		return http.StatusMisdirectedRequest
+	case policy.UpstreamResolve, policy.UpstreamUnreachable, policy.UpstreamTLS, policy.UpstreamProtocol:
+		return http.StatusBadGateway
+	}
+	return http.StatusForbidden
+}
+
+// askable reports whether an operator could allow it by listing the host.
+func askable(r policy.Reason) bool {
+	switch r {
+	case policy.HostNotListed, policy.PortNotListed, policy.MethodNotListed, policy.PathNotListed, policy.AddressLiteral:
+		return true
+	}
+	return false
+}
+
+// writeDenial answers with v and ends the connection: what else is in it was
+// written by somebody who expected another answer.
+func writeDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string) {
+	d := denial{Error: "denied", Reason: v.Reason, Message: "blocked: " + v.Message, Host: string(host), Rule: v.Rule, Policy: hash}
+	code := status(v.Reason)
+	switch {
+	case code == http.StatusBadGateway:
+		d.Error, d.Message = "upstream", "not reached: "+v.Message
+	case askable(v.Reason):
+		d.Ask = &ask{Tool: "egress-block", Host: string(host)}
+	}
+	if v.Reason == "" {
+		d.Reason = policy.Internal // a denial without a reason is a fault of ours
+	}
+	body, err := json.Marshal(d)
+	if err != nil {
+		body = []byte(`{"error":"denied","reason":"internal"}`)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)+1))
+	h.Set("Cache-Control", "no-store")
+	h.Set("Connection", "close")
+	w.WriteHeader(code)
+	_, _ = w.Write(append(body, '\n'))
+}

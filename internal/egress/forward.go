@@ -1,0 +1,241 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/textproto"
+	"sync"
+	"time"
+
+	"bottle/internal/policy"
+)
+
+type exchangeKey struct{}
+
+// newRelay makes the reverse proxy that carries decided requests. It streams:
+// every write is flushed, informational answers and trailers go through, and an
+// answer that breaks off breaks off for the agent too.
+func (p *Proxy) newRelay() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			x := pr.In.Context().Value(exchangeKey{}).(*exchange)
+			if pr.Out.Body != nil {
+				pr.Out.Body = &countedBody{ReadCloser: pr.Out.Body, x: x}
+			}
+			x.undressed = x.dress(pr.Out)
+		},
+		Transport:      roundTrip{},
+		FlushInterval:  -1,
+		ErrorLog:       log.New(io.Discard, "", 0),
+		BufferPool:     &buffers{},
+		ModifyResponse: func(res *http.Response) error { return exchangeOf(res.Request).answer(res) },
+		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { exchangeOf(r).fail(err) },
+	}
+}
+
+func exchangeOf(r *http.Request) *exchange {
+	return r.Context().Value(exchangeKey{}).(*exchange)
+}
+
+// roundTrip sends each exchange through its own pool.
+type roundTrip struct{}
+
+func (roundTrip) RoundTrip(r *http.Request) (*http.Response, error) {
+	x := exchangeOf(r)
+	if x.undressed != nil {
+		return nil, &refusal{x.about(policy.NoCredential)}
+	}
+	return x.pool.RoundTrip(r)
+}
+
+// forward sends the request out and streams the answer back.
+func (x *exchange) forward() {
+	x.p.relay.ServeHTTP(x.w, x.r.WithContext(context.WithValue(x.r.Context(), exchangeKey{}, x)))
+}
+
+// answer looks at the upstream's header before it is relayed.
+func (x *exchange) answer(res *http.Response) error {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return errUnasked // a switch nobody asked for would open a raw pipe
+	}
+	res.Header.Del("Alt-Svc") // it would send the client to another host or to QUIC
+	body := &answerBody{ReadCloser: res.Body, x: x, status: res.StatusCode, left: res.ContentLength}
+	if x.r.Method == http.MethodHead || res.ContentLength == 0 || res.Body == http.NoBody {
+		body.done()
+	}
+	res.Body = body
+	return nil
+}
+
+var errUnasked = errors.New("upstream switched protocols unasked")
+
+// fail ends an exchange whose upstream could not be reached, or refused one that
+// resolving found out about.
+func (x *exchange) fail(err error) {
+	v := upstreamFault(err)
+	if x.r.Context().Err() != nil {
+		// The agent has gone: there is nobody to answer.
+		allowed := x.verdict
+		x.record(allowed, 0)
+		panic(http.ErrAbortHandler)
+	}
+	v.Rule = x.verdict.Rule
+	x.refuse(v)
+}
+
+// upstreamFault puts an error into words that hold nothing of the request.
+func upstreamFault(err error) policy.Verdict {
+	var (
+		no      *refusal
+		dns     *net.DNSError
+		op      *net.OpError
+		unknown x509.UnknownAuthorityError
+		cert    *tls.CertificateVerificationError
+		record  tls.RecordHeaderError
+		alert   tls.AlertError
+	)
+	switch {
+	case errors.As(err, &no):
+		return no.verdict
+	case errors.As(err, &dns), errors.Is(err, errNoAddress):
+		return policy.Refuse(policy.UpstreamResolve, "")
+	case errors.As(err, &cert), errors.As(err, &unknown), errors.As(err, &record), errors.As(err, &alert):
+		return policy.Refuse(policy.UpstreamTLS, "")
+	case errors.As(err, &op), errors.Is(err, context.DeadlineExceeded):
+		return policy.Refuse(policy.UpstreamUnreachable, "")
+	}
+	return policy.Refuse(policy.UpstreamProtocol, "")
+}
+
+// countedBody counts what the agent uploads.
+type countedBody struct {
+	io.ReadCloser
+	x *exchange
+}
+
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.x.out.Add(int64(n))
+	return n, err
+}
+
+// answerBody counts the answer, and makes the record before its last byte (or,
+// where only the end tells which one was last, before its end) is passed on.
+type answerBody struct {
+	io.ReadCloser
+	x      *exchange
+	status int
+	left   int64 // bytes still to come; negative: unknown
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.x.in.Add(int64(n))
+	if b.left > 0 {
+		b.left -= int64(n)
+	}
+	if err != nil || b.left == 0 {
+		b.done()
+	}
+	return n, err
+}
+
+func (b *answerBody) Close() error {
+	b.done()
+	return b.ReadCloser.Close()
+}
+
+func (b *answerBody) done() { b.x.record(b.x.verdict, b.status) }
+
+// buffers lends the copying loops their memory.
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if v, ok := b.pool.Get().(*[]byte); ok {
+		return *v
+	}
+	return make([]byte, 32<<10)
+}
+
+func (b *buffers) Put(v []byte) { b.pool.Put(&v) }
+
+// forwardUpgrade carries a WebSocket: the handshake like any request, and after
+// a 101 the raw bytes both ways. A refused handshake is an ordinary answer.
+func (x *exchange) forwardUpgrade() {
+	ctx, cancel := context.WithCancel(x.r.Context())
+	defer cancel()
+	out := x.r.Clone(ctx)
+	out.Body, out.RequestURI = nil, ""
+	if err := x.dress(out); err != nil {
+		x.refuse(x.about(policy.NoCredential))
+		return
+	}
+	res, err := x.pool.RoundTrip(out)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	defer res.Body.Close()
+	up, raw := res.Body.(io.ReadWriteCloser)
+	switched := res.StatusCode == http.StatusSwitchingProtocols
+	switch {
+	case !switched:
+		x.relayAnswer(res)
+	case !raw || wantsUpgrade(res.Header) != "websocket":
+		x.fail(errUnasked)
+	default:
+		x.relayRaw(ctx, res, up)
+	}
+}
+
+// relayAnswer is the answer to a handshake that the upstream turned down.
+func (x *exchange) relayAnswer(res *http.Response) {
+	_ = x.answer(res)
+	stripHopByHop(res.Header)
+	copyHeader(x.w.Header(), res.Header)
+	x.w.WriteHeader(res.StatusCode)
+	if _, err := io.Copy(x.w, res.Body); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func copyHeader(dst, src http.Header) {
+	for name, values := range src {
+		dst[textproto.CanonicalMIMEHeaderKey(name)] = values
+	}
+}
+
+// relayRaw answers 101 and copies. The decision is on record before the agent
+// learns of it; the byte counts follow when the stream ends.
+func (x *exchange) relayRaw(ctx context.Context, res *http.Response, up io.ReadWriteCloser) {
+	x.record(x.verdict, http.StatusSwitchingProtocols)
+	agent, buf, err := http.NewResponseController(x.w).Hijack()
+	if err != nil {
+		return
+	}
+	stripHopByHop(res.Header)
+	res.Header.Set("Connection", "Upgrade")
+	res.Header.Set("Upgrade", "websocket")
+	head := &http.Response{StatusCode: res.StatusCode, ProtoMajor: 1, ProtoMinor: 1, Header: res.Header}
+	_ = agent.SetWriteDeadline(x.p.now().Add(x.p.limits.HelloTime))
+	if head.Write(agent) != nil {
+		_ = agent.Close()
+		return
+	}
+	_ = agent.SetWriteDeadline(time.Time{})
+	early := make([]byte, buf.Reader.Buffered())
+	_, _ = io.ReadFull(buf.Reader, early)
+	c := &tunnelConn{Conn: agent, head: early}
+	sent, got := splice(ctx, c, up)
+	end := recordOf(KindStreamEnd, x.verdict, x.policy.Hash())
+	end.Method, end.Host, end.Port, end.Path = x.r.Method, string(x.host), x.port, x.r.URL.EscapedPath()
+	end.BytesOut, end.BytesIn, end.Duration = sent, got, x.p.now().Sub(x.start)
+	x.p.record(end)
+}

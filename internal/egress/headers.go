@@ -1,0 +1,93 @@
+package egress
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"bottle/internal/bottle"
+)
+
+// isCredentialHeader names what servers take a caller's identity from. On a
+// route that injects a credential all of them go, not only the injected one:
+// else an agent adds its own account beside ours and sends data to that.
+func isCredentialHeader(name string) bool {
+	switch name {
+	case "Authorization", "Proxy-Authorization", "Cookie", "Cookie2",
+		"X-Api-Key", "Api-Key", "Apikey", "X-Apikey", "X-Goog-Api-Key", "X-Auth-Token", "X-Auth-Key", "X-Auth-Email",
+		"X-Access-Token", "X-Token", "Private-Token", "Job-Token", "Deploy-Token", "X-Gitlab-Token",
+		"X-Vault-Token", "X-Amz-Security-Token", "X-Forwarded-User", "X-Remote-User":
+		return true
+	}
+	return false
+}
+
+// isHopByHop lists the fields that end at this hop (RFC 9110 section 7.6.1,
+// RFC 9112, and the de facto Proxy-Connection).
+func isHopByHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
+		"Proxy-Authentication-Info", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings":
+		return true
+	}
+	return false
+}
+
+// stripHopByHop removes what must not go on, and what Connection lists.
+func stripHopByHop(h http.Header) {
+	for _, line := range h["Connection"] {
+		for name := range strings.SplitSeq(line, ",") {
+			h.Del(textproto.TrimString(name))
+		}
+	}
+	for name := range h {
+		if isHopByHop(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// stripCredentials removes what the agent says about who it is, and every
+// header that carries a placeholder: it is worth nothing and would only confuse.
+func stripCredentials(h http.Header, auth *bottle.Auth, placeholders map[string]string) {
+	injected := injectedHeader(auth)
+	for name, values := range h {
+		if name == injected || isCredentialHeader(name) || spelledAlike(name, injected) || holdsAny(values, placeholders) {
+			delete(h, name)
+		}
+	}
+}
+
+// spelledAlike compares as a server that turns headers into CGI variables does:
+// there X_Api_Key and X-Api-Key are one, and which wins is chance.
+func spelledAlike(a, b string) bool {
+	return strings.EqualFold(strings.ReplaceAll(a, "_", "-"), b)
+}
+
+func holdsAny(values []string, placeholders map[string]string) bool {
+	for _, held := range placeholders {
+		if held == "" {
+			continue
+		}
+		for _, v := range values {
+			if strings.Contains(v, held) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// wantsUpgrade reports the protocol that the client wants to switch to, lower
+// case; empty: none. Upgrade without Connection: upgrade is ignored (RFC 9110
+// section 7.8).
+func wantsUpgrade(h http.Header) string {
+	for _, line := range h["Connection"] {
+		for token := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(textproto.TrimString(token), "upgrade") {
+				return strings.ToLower(strings.Join(h["Upgrade"], ","))
+			}
+		}
+	}
+	return ""
+}

@@ -1,0 +1,67 @@
+package egress
+
+import (
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"bottle/internal/bottle"
+	"bottle/internal/secret"
+)
+
+// injectedHeader is the canonical name of the header that auth fills.
+func injectedHeader(auth *bottle.Auth) string {
+	if auth.Header != "" {
+		return textproto.CanonicalMIMEHeaderKey(auth.Header)
+	}
+	return "Authorization"
+}
+
+// credential looks the route's secret up. A missing one is an error: a request
+// without its credential is another request than the operator allowed.
+func (p *Proxy) credential(auth *bottle.Auth) (secret.Value, error) {
+	if p.cfg.Inject == nil {
+		return secret.Value{}, errors.New("no credentials here")
+	}
+	v, ok := p.cfg.Inject(auth.TokenRef)
+	if !ok || v.Empty() {
+		return secret.Value{}, errors.New("no such credential")
+	}
+	return v, nil
+}
+
+// inject writes the credential into the outgoing header, last of all.
+//
+//	Bearer  Authorization: Bearer <value>
+//	token   Authorization: token <value>
+//	Basic   Authorization: Basic base64(<value>), where a value without a colon
+//	        is a password and gets the user name x-access-token, which GitHub,
+//	        GitLab and Gitea all accept in front of a token
+//	header  <Name>: <value>
+func inject(h http.Header, auth *bottle.Auth, v secret.Value) error {
+	name, value := injectedHeader(auth), v.Reveal()
+	if strings.ContainsAny(value, "\r\n\x00") {
+		return errors.New("the credential holds a line break") // header injection, by whoever wrote the secret
+	}
+	switch strings.ToLower(auth.Scheme) {
+	case "bearer":
+		value = "Bearer " + value
+	case "token":
+		value = "token " + value
+	case "basic":
+		if !strings.Contains(value, ":") {
+			value = "x-access-token:" + value
+		}
+		value = "Basic " + base64.StdEncoding.EncodeToString([]byte(value))
+	case "header":
+		if auth.Header == "" {
+			return errors.New("the scheme header names no header")
+		}
+	default:
+		return errors.New("unknown scheme")
+	}
+	h[name] = []string{value}
+	return nil
+}

@@ -1,0 +1,256 @@
+package egress
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+	"bottle/internal/policy"
+)
+
+// Proxy is one bottle's egress: make it with New, then call its Serve methods,
+// at the same time if wanted.
+type Proxy struct {
+	cfg       Config
+	limits    Limits
+	policy    atomic.Pointer[policy.Policy]
+	upstreams upstreams
+	names     *names
+	noise     noise
+	conns     atomic.Int64
+	relay     *httputil.ReverseProxy
+}
+
+// New checks cfg and makes a Proxy. It opens nothing and starts nothing.
+func New(cfg Config) (*Proxy, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	if cfg.lookup == nil {
+		cfg.lookup = systemLookup
+	}
+	if cfg.originalDst == nil {
+		cfg.originalDst = originalDst
+	}
+	if cfg.clock == nil {
+		cfg.clock = time.Now
+	}
+	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: newNames()}
+	p.upstreams.made = map[upstreamKey]*http.Transport{}
+	p.policy.Store(cfg.Policy)
+	p.relay = p.newRelay()
+	return p, nil
+}
+
+// SetPolicy replaces the policy for decisions that begin from now on. A tunnel
+// that stands keeps standing, but each request inside it is decided by the policy
+// of its own moment. nil is refused.
+func (p *Proxy) SetPolicy(pol *policy.Policy) error {
+	if pol == nil {
+		return errors.New("set policy: none given")
+	}
+	p.policy.Store(pol)
+	p.upstreams.forget()
+	return nil
+}
+
+func (p *Proxy) now() time.Time { return p.cfg.clock() }
+
+func (p *Proxy) record(r Record) {
+	if r.Time.IsZero() {
+		r.Time = p.now()
+	}
+	p.cfg.Record(r)
+}
+
+// admit counts a connection in; false: the bottle has too many.
+func (p *Proxy) admit() bool {
+	if p.conns.Add(1) > int64(p.limits.Conns) {
+		p.conns.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (p *Proxy) release() { p.conns.Add(-1) }
+
+// session is one Serve call: a server for what arrives, one for what is inside
+// tunnels, and the count of everything that still runs.
+type session struct {
+	p     *Proxy
+	ctx   context.Context
+	end   context.CancelFunc
+	inner *http.Server
+	hand  *handoff
+	open  sync.WaitGroup // connections that a server still works on
+	mu    sync.Mutex
+	raw   map[net.Conn]struct{} // connections that no http.Server owns
+	ended bool
+}
+
+type connKey struct{}
+
+// connOf is the connection that a request came in on.
+func connOf(r *http.Request) net.Conn {
+	c, _ := r.Context().Value(connKey{}).(net.Conn)
+	return c
+}
+
+// follow counts a server's connections, and sees those that ended with a request
+// which no handler got to see.
+func (s *session) follow(c net.Conn, st http.ConnState) {
+	switch st {
+	case http.StateNew:
+		s.open.Add(1)
+	case http.StateActive:
+		if m := meterOf(c); m != nil {
+			m.unread.Store(true)
+		}
+	case http.StateClosed:
+		s.recordUnread(c)
+		s.open.Done()
+	case http.StateHijacked:
+		s.open.Done()
+	}
+}
+
+func (p *Proxy) newSession(ctx context.Context, addr net.Addr) *session {
+	ctx, end := context.WithCancel(ctx)
+	s := &session{p: p, ctx: ctx, end: end, hand: newHandoff(addr), raw: map[net.Conn]struct{}{}}
+	s.inner = s.server(http.HandlerFunc(s.serveInner))
+	return s
+}
+
+// server is an http.Server with the limits; HTTP/1.1 only in this version.
+func (s *session) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.open.Add(1) // a hijacked connection outlives its StateHijacked
+			defer s.open.Done()
+			if m := meterOf(connOf(r)); m != nil {
+				m.unread.Store(false)
+			}
+			h.ServeHTTP(w, r)
+		}),
+		ReadHeaderTimeout: s.p.limits.HeaderTime,
+		IdleTimeout:       s.p.limits.KeepAlive,
+		MaxHeaderBytes:    s.p.limits.HeaderBytes,
+		ErrorLog:          log.New(io.Discard, "", 0), // what matters is in the records
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+		Protocols:         http1(),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
+		ConnState:                    s.follow,
+		DisableGeneralOptionsHandler: true,
+	}
+}
+
+// run serves the inside of tunnels beside outer, and ends with it: it returns
+// when every connection and goroutine of the session has.
+func (s *session) run(outer func() error, closeOuter func() error) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.inner.Serve(s.hand) })
+	stop := context.AfterFunc(s.ctx, func() { _ = closeOuter() })
+	defer stop()
+	err := outer()
+	asked := s.ctx.Err() != nil
+	s.end()
+	_ = closeOuter()
+	_ = s.hand.Close()
+	_ = s.inner.Close()
+	s.closeRaw()
+	wg.Wait()
+	_ = s.inner.Close() // what was handed over while it closed
+	s.open.Wait()
+	s.p.upstreams.forget()
+	if asked || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// own keeps a connection that no server owns, so that the end of the session
+// closes it. The result gives it up again.
+func (s *session) own(c net.Conn) (disown func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		_ = c.Close()
+		return func() {}
+	}
+	s.raw[c] = struct{}{}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.raw, c)
+	}
+}
+
+func (s *session) closeRaw() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	for c := range s.raw {
+		_ = c.Close()
+	}
+}
+
+// ServeProxy serves the explicit proxy port until ctx ends or l fails:
+// absolute-form requests, CONNECT, and the health page http://gateway.bottle/.
+func (p *Proxy) ServeProxy(ctx context.Context, l net.Listener) error {
+	s := p.newSession(ctx, l.Addr())
+	outer := s.server(http.HandlerFunc(s.serveOuter))
+	return s.run(func() error { return outer.Serve(&gate{Listener: l, p: p, done: s.ctx.Done()}) }, outer.Close)
+}
+
+// serveOuter sorts what arrives at the explicit proxy port.
+func (s *session) serveOuter(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.Method == http.MethodConnect:
+		s.serveConnect(w, r)
+	case isHealth(r):
+		s.p.serveHealth(w, r)
+	default:
+		s.p.serveRequest(w, r, nil)
+	}
+}
+
+// isHealth reports whether r is for the gateway itself. Its name resolves
+// nowhere else, so it can hide no other host.
+func isHealth(r *http.Request) bool {
+	host, port, err := bottle.ParseHostPort(r.Host, 80)
+	if err != nil || host != plan.GatewayHost || r.URL.Path != "/" {
+		return false
+	}
+	if r.URL.IsAbs() {
+		return r.URL.Scheme == "http" && r.URL.User == nil && (port == 80 || port == plan.EgressPort)
+	}
+	return true
+}
+
+func (p *Proxy) serveHealth(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	body, _ := json.Marshal(struct {
+		OK       bool   `json:"ok"`
+		Identity string `json:"identity"`
+		Policy   string `json:"policy"`
+	}{true, p.cfg.Identity, p.policy.Load().Hash()})
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
+	_, _ = w.Write(append(body, '\n'))
+}

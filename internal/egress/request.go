@@ -1,0 +1,252 @@
+package egress
+
+import (
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/policy"
+	"bottle/internal/secret"
+)
+
+// exchange is one request on its way: each step fills in a field or refuses.
+type exchange struct {
+	p      *Proxy
+	w      http.ResponseWriter
+	r      *http.Request
+	t      *tunnel // nil: absolute-form at the explicit port
+	policy *policy.Policy
+	start  time.Time
+
+	scheme  string
+	host    bottle.Host
+	port    uint16
+	verdict policy.Verdict
+	auth    *bottle.Auth
+	value   secret.Value
+	pool    *http.Transport
+	upgrade bool
+
+	undressed error // the outgoing request could not be made; nothing leaves
+
+	out      atomic.Int64 // bytes of the request's body
+	in       atomic.Int64 // bytes of the answer's body
+	recorded atomic.Bool
+}
+
+// serveRequest is the path of every request, plain or intercepted.
+func (p *Proxy) serveRequest(w http.ResponseWriter, r *http.Request, t *tunnel) {
+	x := &exchange{p: p, w: w, r: r, t: t, policy: p.policy.Load(), start: p.now()}
+	defer x.recordFault()
+	steps := []func() policy.Verdict{
+		x.readTarget, // the one host, port and scheme that this is about
+		x.readForm,   // what HTTP allows and nobody should forward
+		x.connect,    // may the host be talked to at all: before any DNS
+		x.decide,     // may this request go out
+		x.lookUp,     // the credential that the route wants
+		x.choose,     // the connection pool of the route
+	}
+	for _, step := range steps {
+		if v := step(); !v.Allowed() {
+			x.refuse(v)
+			return
+		}
+	}
+	if x.upgrade {
+		x.forwardUpgrade()
+		return
+	}
+	x.forward()
+}
+
+// readTarget finds the canonical destination. Inside a tunnel the request's own
+// authority must be the tunnel's, or a shared front would take it elsewhere.
+func (x *exchange) readTarget() policy.Verdict {
+	x.scheme = "http"
+	if x.t != nil {
+		x.host, x.port = x.t.host, x.t.port
+		if x.t.tls {
+			x.scheme = "https"
+		}
+	}
+	u := x.r.URL
+	switch {
+	case u.IsAbs() && u.Scheme != x.scheme:
+		return policy.Refuse(policy.BadScheme, "")
+	case u.User != nil || u.Opaque != "":
+		return policy.Refuse(policy.BadRequest, "") // user@host reads as another host to some (RFC 9110 section 4.2.4)
+	case !u.IsAbs() && x.t == nil:
+		return policy.Refuse(policy.BadRequest, "this is a proxy: it takes absolute-form requests and CONNECT")
+	case x.r.Host == "":
+		return policy.Refuse(policy.BadRequest, "the request names no host")
+	}
+	// net/http has put an absolute target's host into Host, as RFC 9112 section
+	// 3.2.2 demands, and what goes upstream is written anew from the decision.
+	defaultPort := uint16(80)
+	if x.scheme == "https" {
+		defaultPort = 443
+	}
+	host, port, err := bottle.ParseHostPort(x.r.Host, defaultPort)
+	if err != nil {
+		return policy.Refuse(policy.BadHost, "")
+	}
+	if x.t != nil && !x.t.takes(host, port) {
+		return policy.Refuse(policy.AuthorityMismatch, "")
+	}
+	x.host, x.port = host, port
+	return passed()
+}
+
+// takes reports whether a request inside may name this authority. A plain
+// transparent connection to an address that stands for no name may name any
+// host, but only on its port: the host is then decided on and resolved anew.
+func (t *tunnel) takes(host bottle.Host, port uint16) bool {
+	return port == t.port && (host == t.host || t.host == "")
+}
+
+// readForm refuses what is legal to receive and wrong to forward. net/http has
+// already refused malformed lengths and unknown codings, and frames anew what it
+// accepts: a Content-Length beside chunked never goes on (RFC 9112 section 6.3).
+func (x *exchange) readForm() policy.Verdict {
+	r := x.r
+	switch {
+	case len(r.RequestURI) > x.p.limits.URLBytes:
+		return policy.Refuse(policy.Limit, "the URL is too long")
+	case r.URL.Path == "*" || r.URL.Path == "" && !r.URL.IsAbs():
+		return policy.Refuse(policy.BadPath, "")
+	case strings.Contains(r.RequestURI, "#"):
+		return policy.Refuse(policy.BadPath, "") // a fragment is never sent; what follows it some servers read as the path
+	case r.ProtoMajor != 1:
+		return policy.Refuse(policy.BadRequest, "")
+	}
+	switch up := wantsUpgrade(r.Header); {
+	case up == "":
+	case up != "websocket" || r.Method != http.MethodGet || r.ContentLength != 0 || r.Header.Get("Sec-Websocket-Key") == "":
+		return policy.Refuse(policy.BadRequest, "only an upgrade to websocket goes through")
+	default:
+		x.upgrade = true
+	}
+	return passed()
+}
+
+// connect asks about the host alone. Nothing has been resolved yet.
+func (x *exchange) connect() policy.Verdict { return x.policy.Connect(x.host, x.port) }
+
+// decide asks about the request, by the very bytes of the path that will be sent.
+func (x *exchange) decide() policy.Verdict {
+	x.verdict = x.policy.Decide(policy.Request{
+		Scheme: x.scheme, Host: x.host, Port: x.port, Method: x.r.Method, Path: x.r.URL.EscapedPath(),
+	})
+	if x.verdict.Allowed() && x.verdict.Route == nil {
+		return policy.Refuse(policy.Internal, "")
+	}
+	return x.verdict
+}
+
+// lookUp gets the route's credential. Without it the request does not go out
+// bare: it would be another request than the operator allowed.
+func (x *exchange) lookUp() policy.Verdict {
+	x.auth = x.verdict.Route.Auth
+	if x.auth == nil {
+		return passed()
+	}
+	v, err := x.p.credential(x.auth)
+	if err != nil {
+		return x.about(policy.NoCredential)
+	}
+	x.value = v
+	return passed()
+}
+
+// choose picks the pool of connections for the decided host.
+func (x *exchange) choose() policy.Verdict {
+	pool, err := x.p.transport(x.host, x.port, x.verdict.Route)
+	if err != nil {
+		return x.about(policy.UpstreamTLS)
+	}
+	x.pool = pool
+	return passed()
+}
+
+func (x *exchange) about(r policy.Reason) policy.Verdict {
+	v := policy.Refuse(r, "")
+	v.Rule = x.verdict.Rule
+	return v
+}
+
+// dress makes the outgoing request out of the incoming one: decided host,
+// nothing of this hop, no credential of the agent's, then ours.
+func (x *exchange) dress(out *http.Request) error {
+	out.URL.Scheme, out.URL.Host = x.scheme, authority(x.host, x.port)
+	out.URL.RawQuery = x.r.URL.RawQuery // as it was spelt: it will be scanned as it is sent
+	out.Host = hostHeader(x.scheme, x.host, x.port)
+	trailers := strings.Contains(strings.ToLower(x.r.Header.Get("Te")), "trailers")
+	out.Trailer = nil // would come after everything that was looked at
+	stripHopByHop(out.Header)
+	if trailers {
+		out.Header.Set("Te", "trailers")
+	}
+	if x.upgrade {
+		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	}
+	if x.auth != nil {
+		stripCredentials(out.Header, x.auth, x.p.cfg.Placeholders)
+		return inject(out.Header, x.auth, x.value)
+	}
+	return nil
+}
+
+func authority(h bottle.Host, port uint16) string {
+	if a, ok := h.Addr(); ok {
+		return netip.AddrPortFrom(a, port).String()
+	}
+	return string(h) + ":" + strconv.Itoa(int(port))
+}
+
+// hostHeader leaves the scheme's own port out, as browsers do: some servers
+// know their name without it only.
+func hostHeader(scheme string, h bottle.Host, port uint16) string {
+	if scheme == "https" && port == 443 || scheme == "http" && port == 80 {
+		if strings.Contains(string(h), ":") {
+			return "[" + string(h) + "]"
+		}
+		return string(h)
+	}
+	return authority(h, port)
+}
+
+// refuse records a denial and then answers with it.
+func (x *exchange) refuse(v policy.Verdict) {
+	x.record(v, status(v.Reason))
+	writeDenial(x.w, v, x.host, x.policy.Hash())
+}
+
+// record makes the one record of this exchange; later calls do nothing.
+func (x *exchange) record(v policy.Verdict, status int) {
+	if x.recorded.Swap(true) {
+		return
+	}
+	rec := recordOf(KindHTTP, v, x.policy.Hash())
+	rec.Time, rec.Duration = x.start, x.p.now().Sub(x.start)
+	rec.Method, rec.Host, rec.Port, rec.Path = x.r.Method, string(x.host), x.port, x.r.URL.EscapedPath()
+	rec.Status, rec.BytesOut, rec.BytesIn = status, x.out.Load(), x.in.Load()
+	if x.auth != nil && !x.value.Empty() {
+		rec.Credential = x.auth.TokenRef
+	}
+	x.p.record(rec)
+}
+
+// recordFault is the last resort: whatever went wrong, it left a record.
+func (x *exchange) recordFault() {
+	if !x.recorded.Load() {
+		x.record(x.about(policy.Internal), 0)
+	}
+}
+
+func recordOf(kind string, v policy.Verdict, hash string) Record {
+	return Record{Kind: kind, Verdict: v.Action.String(), Rule: v.Rule, Reason: string(v.Reason), Policy: hash}
+}

@@ -1,0 +1,71 @@
+package egress
+
+import (
+	"context"
+	"net"
+
+	"bottle/internal/bottle"
+	"bottle/internal/policy"
+)
+
+// ServeTransparent serves connections that the bottle's kernel redirected,
+// whatever they were meant for, until ctx ends or l fails. TLS is known by its
+// server name, HTTP by its first line; anything else is reset.
+func (p *Proxy) ServeTransparent(ctx context.Context, l net.Listener) error {
+	s := p.newSession(ctx, l.Addr())
+	g := &gate{Listener: l, p: p, done: s.ctx.Done()}
+	accept := func() error {
+		for {
+			c, err := g.Accept()
+			if err != nil {
+				return err
+			}
+			s.open.Go(func() { s.serveRedirected(c) })
+		}
+	}
+	return s.run(accept, l.Close)
+}
+
+// serveRedirected finds out where one connection was going and enters it.
+func (s *session) serveRedirected(raw net.Conn) {
+	defer s.own(raw)()
+	t := &tunnel{kind: KindTLS, policy: s.p.policy.Load(), opened: s.p.now()}
+	c := &tunnelConn{Conn: raw, t: t}
+	if v := s.p.originalTarget(c, t); !v.Allowed() {
+		t.kind = KindTCP
+		s.abandon(c, v)
+		return
+	}
+	s.enter(c, policy.Verdict{})
+}
+
+// originalTarget fills in the tunnel's host and port from the address that the
+// agent connected to. A synthetic address stands for the name that the DNS gave
+// it for; one that was never given stands for nothing.
+func (p *Proxy) originalTarget(c *tunnelConn, t *tunnel) policy.Verdict {
+	raw := c.Conn
+	if m, ok := raw.(*meter); ok {
+		raw = m.Conn
+	}
+	dst, err := p.cfg.originalDst(raw)
+	if err != nil {
+		return policy.Refuse(policy.UnknownDestination, "")
+	}
+	t.port = dst.Port()
+	addr := dst.Addr().Unmap()
+	if !isSynthetic(addr) {
+		host, err := bottle.ParseHost(addr.String())
+		if err != nil {
+			return policy.Refuse(policy.BadHost, "")
+		}
+		t.literal = host
+		return passed()
+	}
+	name, ok := p.names.name(addr)
+	if !ok {
+		t.literal = bottle.Host(addr.String())
+		return policy.Refuse(policy.UnknownDestination, "")
+	}
+	t.host = bottle.Host(name)
+	return passed()
+}

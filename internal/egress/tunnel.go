@@ -1,0 +1,288 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/policy"
+)
+
+// tunnel is what is known about a connection whose requests are all bound for
+// one place. A request inside that names another place is refused.
+type tunnel struct {
+	kind    string
+	host    bottle.Host // empty: a plain transparent connection to an address that stands for no name
+	literal bottle.Host // transparent: the address it was going to, if that is not a synthetic one
+	port    uint16
+	tls     bool
+	policy  *policy.Policy
+	refused *policy.Verdict // decided and recorded already; every request gets this answer
+	opened  time.Time
+	used    atomic.Bool
+}
+
+// tunnelOf finds the tunnel of a connection that the inner server works on.
+func tunnelOf(c net.Conn) *tunnel {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	if tc, ok := c.(*tunnelConn); ok {
+		return tc.t
+	}
+	return nil
+}
+
+// serveInner answers the requests inside a tunnel.
+func (s *session) serveInner(w http.ResponseWriter, r *http.Request) {
+	t := tunnelOf(connOf(r))
+	if t == nil {
+		writeDenial(w, policy.Refuse(policy.Internal, ""), "", "")
+		return
+	}
+	t.used.Store(true)
+	if t.refused != nil {
+		writeDenial(w, *t.refused, t.host, t.policy.Hash())
+		return
+	}
+	s.p.serveRequest(w, r, t)
+}
+
+// recordUnread records what ended without reaching a handler: a request that
+// net/http could not read and answered by itself, or an allowed tunnel in which
+// no request ever came (a client that does not trust the CA, for one).
+func (s *session) recordUnread(c net.Conn) {
+	t, m := tunnelOf(c), meterOf(c)
+	if t == nil {
+		t = &tunnel{kind: KindHTTP, policy: s.p.policy.Load(), opened: s.p.now()}
+		t.used.Store(true)
+	}
+	if t.refused != nil {
+		return
+	}
+	unread := m != nil && m.unread.Swap(false)
+	unused := !t.used.Swap(true)
+	switch {
+	case unread:
+		s.p.recordTunnel(t, policy.Refuse(policy.BadRequest, ""), 0)
+	case unused:
+		s.p.recordTunnel(t, policy.Refuse(policy.BadRequest, "the tunnel ended without a request"), 0)
+	}
+}
+
+// recordTunnel records a decision on a whole connection. answered is the HTTP
+// status that the agent gets for it, 0 when it gets none.
+func (p *Proxy) recordTunnel(t *tunnel, v policy.Verdict, answered int) {
+	rec := recordOf(t.kind, v, t.policy.Hash())
+	rec.Host, rec.Port, rec.Duration = string(t.host), t.port, p.now().Sub(t.opened)
+	if t.host == "" {
+		rec.Host = string(t.literal)
+	}
+	if t.kind == KindConnect {
+		rec.Method = http.MethodConnect
+	}
+	rec.Status = answered
+	p.record(rec)
+}
+
+// serveConnect opens an explicit tunnel: canonical host, policy, 200, inside.
+func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
+	p := s.p
+	t := &tunnel{kind: KindConnect, policy: p.policy.Load(), opened: p.now()}
+	v := t.readTarget(r)
+	if v.Allowed() {
+		v = t.policy.Connect(t.host, t.port)
+	}
+	if !v.Allowed() {
+		p.recordTunnel(t, v, status(v.Reason))
+		writeDenial(w, v, t.host, t.policy.Hash())
+		return
+	}
+	raw, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		p.recordTunnel(t, policy.Refuse(policy.Internal, ""), 0)
+		return
+	}
+	defer s.own(raw)()
+	c := &tunnelConn{Conn: raw, t: t}
+	if n := buf.Reader.Buffered(); n > 0 {
+		c.head, _ = buf.Reader.Peek(n)
+	}
+	_ = c.SetWriteDeadline(time.Now().Add(p.limits.HelloTime))
+	if _, err := io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		p.recordTunnel(t, policy.Refuse(policy.BadRequest, "the client was gone"), 0)
+		_ = c.Close()
+		return
+	}
+	_ = c.SetWriteDeadline(time.Time{})
+	s.enter(c, v)
+}
+
+// readTarget reads CONNECT's authority-form (RFC 9112 section 3.2.3): a host and
+// a port, nothing else, and the same in Host if that says anything.
+func (t *tunnel) readTarget(r *http.Request) policy.Verdict {
+	host, port, err := bottle.ParseHostPort(r.RequestURI, 0)
+	if err != nil {
+		return policy.Refuse(policy.BadHost, "")
+	}
+	t.host, t.port = host, port
+	if r.URL.User != nil || r.ContentLength > 0 || len(r.TransferEncoding) > 0 {
+		return policy.Refuse(policy.BadRequest, "")
+	}
+	return passed()
+}
+
+// passed is the outcome of a step that found nothing to refuse. Only the
+// policy's own verdicts ever let a request out.
+func passed() policy.Verdict { return policy.Verdict{Action: policy.Allow} }
+
+// enter looks at the first byte inside a tunnel and serves what it finds.
+// connected is the policy's verdict on the host; zero: not asked yet.
+func (s *session) enter(c *tunnelConn, connected policy.Verdict) {
+	first, err := c.peek(s.p.limits.HelloTime)
+	switch {
+	case err != nil:
+		s.abandon(c, readFault(err))
+	case first == 0x16: // TLS handshake record, RFC 8446 section 5.1
+		s.enterTLS(c, connected)
+	case first >= 'A' && first <= 'Z':
+		s.enterPlain(c, connected)
+	default:
+		s.abandon(c, policy.Refuse(policy.NotHTTP, ""))
+	}
+}
+
+func readFault(err error) policy.Verdict {
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() {
+		return policy.Refuse(policy.TooSlow, "")
+	}
+	return policy.Refuse(policy.BadRequest, "the connection ended before it said anything")
+}
+
+// abandon records a refusal and resets the connection: there is no protocol in
+// which to say why.
+func (s *session) abandon(c *tunnelConn, v policy.Verdict) {
+	s.p.recordTunnel(c.t, v, 0)
+	reset(c)
+}
+
+// enterPlain hands a connection without TLS to the inner server.
+func (s *session) enterPlain(c *tunnelConn, connected policy.Verdict) {
+	if connected.Passthrough() {
+		s.abandon(c, policy.Refuse(policy.PassthroughOnly, ""))
+		return
+	}
+	s.hand.give(c)
+}
+
+// enterTLS reads the ClientHello, holds it against the tunnel, and then either
+// passes the connection through unopened or terminates it.
+func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
+	h, err := sniffHello(s.ctx, c, s.p.limits.HelloTime)
+	if err != nil {
+		v := policy.Refuse(policy.NotHTTP, "the TLS handshake can't be read")
+		if f := readFault(err); f.Reason == policy.TooSlow {
+			v = f
+		}
+		s.abandon(c, v)
+		return
+	}
+	c.head = append(h.raw, c.head...)
+	c.t.tls = true
+	v := c.t.bindName(h)
+	if v.Allowed() {
+		v = connected
+		if connected.Reason == "" {
+			v = c.t.policy.Connect(c.t.host, c.t.port)
+		}
+	}
+	switch {
+	case !v.Allowed():
+		// The handshake is finished all the same, so that a person sees why.
+		c.t.refused = &v
+		s.p.recordTunnel(c.t, v, status(v.Reason))
+	case v.Passthrough() && h.ech:
+		// The name that counts would be the hidden one (domain fronting).
+		s.abandon(c, policy.Refuse(policy.SNIMismatch, "the TLS handshake may hide another name (ECH)"))
+		return
+	case v.Passthrough():
+		s.passThrough(c, v)
+		return
+	}
+	s.hand.give(tls.Server(c, s.p.serverTLS(c.t, h)))
+}
+
+// bindName holds the server name of the handshake against the tunnel's host. A
+// name must be there and be the same; an address has none (RFC 6066 section 3).
+func (t *tunnel) bindName(h hello) policy.Verdict {
+	var sni bottle.Host
+	if h.sni != "" {
+		var err error
+		if sni, err = bottle.ParseHost(h.sni); err != nil {
+			return policy.Refuse(policy.BadHost, "")
+		}
+	}
+	switch {
+	case t.host == "" && sni != "":
+		t.host = sni // an address of nobody: the name decides, and is resolved anew
+	case t.host == "":
+		t.host = t.literal
+	case sni == "":
+		if _, literal := t.host.Addr(); !literal {
+			return policy.Refuse(policy.SNIMissing, "")
+		}
+	case sni != t.host:
+		return policy.Refuse(policy.SNIMismatch, "")
+	}
+	return passed()
+}
+
+// serverTLS is the TLS that the agent sees: this bottle's CA, and a certificate
+// for exactly the host that it asked for.
+func (p *Proxy) serverTLS(t *tunnel, h hello) *tls.Config {
+	name := t.host
+	if t.refused != nil && h.sni != "" {
+		if asked, err := bottle.ParseHost(h.sni); err == nil {
+			name = asked // so that the refusal can be read
+		}
+	}
+	return &tls.Config{
+		MinVersion:             tls.VersionTLS12,
+		NextProtos:             []string{"http/1.1"},
+		SessionTicketsDisabled: true, // the keys would die with this one connection's configuration
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return p.cfg.CA.leaf(string(name))
+		},
+	}
+}
+
+// passThrough relays TLS that nobody opens: dial, send the ClientHello on, copy
+// both ways. The decision is recorded before the first byte of the answer, the
+// byte counts when it is over.
+func (s *session) passThrough(c *tunnelConn, v policy.Verdict) {
+	defer s.own(c)()
+	t := c.t
+	ctx, cancel := context.WithCancel(s.ctx)
+	defer cancel()
+	d := &dialler{p: s.p, key: keyOf(t.host, t.port, v.Route), route: v.Route}
+	up, err := d.dial(ctx)
+	if err != nil {
+		s.abandon(c, upstreamFault(err))
+		return
+	}
+	t.used.Store(true)
+	t.kind = KindTLS
+	s.p.recordTunnel(t, v, 0)
+	out, in := splice(ctx, c, up.(*meter))
+	end := recordOf(KindStreamEnd, v, t.policy.Hash())
+	end.Host, end.Port, end.BytesOut, end.BytesIn = string(t.host), t.port, out, in
+	end.Duration = s.p.now().Sub(t.opened)
+	s.p.record(end)
+}
