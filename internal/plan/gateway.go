@@ -63,8 +63,9 @@ type Secrets struct {
 // Hello is the gateway's first line: its CA, before it serves anything.
 type Hello struct {
 	Version       string `json:"version"`
-	CA            string `json:"ca"`             // PEM, one certificate
-	CAFingerprint string `json:"ca_fingerprint"` // SHA-256, hex
+	CA            string `json:"ca"`               // PEM, one certificate
+	CAFingerprint string `json:"ca_fingerprint"`   // SHA-256, hex
+	Failed        string `json:"failed,omitempty"` // why there is no CA; it exits after this line
 }
 
 // Ready is the gateway's second line: it serves, under this policy.
