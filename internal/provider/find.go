@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"bottle/internal/plan"
@@ -49,10 +50,12 @@ func (p *preparation) find(c cli) (tool, bool) {
 			}
 			continue
 		}
+		mounts, dirs := slices.Clone(p.Mounts), slices.Clone(p.PathDirs)
 		t, err := p.settle(h, c, dir, real)
 		if err == nil {
 			return t, true
 		}
+		p.Mounts, p.PathDirs = mounts, dirs // what it had begun to show
 		broken = append(broken, err.Error())
 	}
 	message := c.Name + " was not found on your PATH"
@@ -108,7 +111,7 @@ func (p *preparation) settleNative(h host, c cli, real string) (tool, error) {
 		return t, p.mountNarrow(prefix)
 	}
 	if pkg, ok := packageDir(real, c.Package); ok {
-		p.mountPackage(h, c, pkg)
+		p.mount(pkg)
 		return t, nil
 	}
 	p.mount(real) // a single file: what lies beside it is not ours
@@ -162,15 +165,28 @@ func (p *preparation) mountPackage(h host, c cli, pkg string) {
 		}
 		if real == beside {
 			p.mount(beside)
-		} else if !inSystem(beside) && narrow(real, p.UserHome) {
+		} else if !inSystem(beside) && p.narrow(real) {
 			p.Mounts = append(p.Mounts, plan.Mount{Source: real, Target: beside}) // pnpm links them
 		}
 	}
 }
 
+// narrow asks about the operator's home as it is named and as it really is: the
+// paths of programs are resolved, and /home/ann may be a link to /data/ann.
+func (p *preparation) narrow(dir string) bool {
+	home := path.Clean("/" + strings.TrimSuffix(p.UserHome, "/"))
+	if !path.IsAbs(p.UserHome) {
+		return false
+	}
+	if real, err := (host{p.Root}).resolve(home); err == nil && !narrow(dir, real) {
+		return false
+	}
+	return narrow(dir, home)
+}
+
 // mountNarrow mounts a whole folder if it can't hold anything else of the operator's.
 func (p *preparation) mountNarrow(dir string) error {
-	if !inSystem(dir) && !narrow(dir, p.UserHome) {
+	if !inSystem(dir) && !p.narrow(dir) {
 		return fmt.Errorf("it needs the folder %s, which holds more than the program", dir)
 	}
 	p.mount(dir)

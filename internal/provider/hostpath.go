@@ -133,9 +133,10 @@ func inSystem(name string) bool {
 
 // narrow reports whether dir may be shown whole: it must be no home, no parent
 // of one, and deep enough that it belongs to one program. ~/.local, a prefix
-// that people do install node into, holds keyrings too.
+// that people do install node into, holds keyrings too. Without a home nothing
+// is narrow.
 func narrow(dir, home string) bool {
-	if dir == "/" || within(home, dir) {
+	if dir == "/" || home == "" || within(home, dir) {
 		return false
 	}
 	if !within(dir, home) {

@@ -50,7 +50,7 @@ func (p *preparation) mountNode(node string) error {
 		return nil
 	}
 	prefix := path.Dir(path.Dir(node))
-	if path.Base(path.Dir(node)) == "bin" && narrow(prefix, p.UserHome) {
+	if path.Base(path.Dir(node)) == "bin" && p.narrow(prefix) {
 		p.mount(prefix)
 		return nil
 	}
