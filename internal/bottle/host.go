@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -118,6 +119,9 @@ func toASCII(s string) (string, error) {
 	}
 	if plain && !strings.Contains(s, "xn--") {
 		return s, nil
+	}
+	if !utf8.ValidString(s) {
+		return "", fmt.Errorf("the host %.80q is not valid UTF-8", s) // IDNA would encode U+FFFD instead
 	}
 	// Mapping comes before every other check: U+FF11 (a full-width 1) is a digit
 	// and U+3002 is a dot to a browser (UTS 46 section 4).
