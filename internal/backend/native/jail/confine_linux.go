@@ -1,0 +1,132 @@
+package jail
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"unsafe"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+	"golang.org/x/sys/unix"
+
+	"bottle/internal/plan"
+)
+
+// confine makes init as powerless as the agent that it starts, on every thread
+// and for good: Landlock, no capability, no_new_privs, seccomp. What init starts
+// afterwards inherits all of it. The order matters: each step needs what the
+// next one takes away.
+func confine(spec *Spec) error {
+	if err := setLimits(spec.Bottle.Limits, spec.MaxProcs); err != nil {
+		return err
+	}
+	if err := allThreads("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if spec.Landlock {
+		if err := restrictPaths(spec); err != nil {
+			return fmt.Errorf("set landlock: %w", err)
+		}
+	}
+	if err := dropCaps(); err != nil {
+		return err
+	}
+	// Same uid as the agent: without this the agent could ptrace pid 1.
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("set non-dumpable: %w", err)
+	}
+	return setSeccomp(spec.Filter)
+}
+
+func setLimits(l plan.Limits, procs uint64) error {
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("set core limit: %w", err)
+	}
+	if procs > 0 {
+		if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: procs, Max: procs}); err != nil {
+			return fmt.Errorf("set process limit: %w", err)
+		}
+	}
+	if l.OpenFiles == 0 {
+		return nil
+	}
+	var now unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &now); err != nil {
+		return fmt.Errorf("read open file limit: %w", err)
+	}
+	n := min(l.OpenFiles, now.Max)
+	// syscall's version also keeps the runtime from restoring its own value in children.
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+		return fmt.Errorf("set open file limit: %w", err)
+	}
+	return nil
+}
+
+// restrictPaths is the second wall around the file system: even a mount that
+// should not be there cannot be written, and no topology change is possible
+// (Landlock forbids mount(2) to whoever it holds).
+func restrictPaths(spec *Spec) error {
+	rw := []string{plan.Home, "/tmp", "/run", "/dev", "/var/tmp"}
+	if spec.Bottle.Workspace.Mode != "none" {
+		rw = append(rw, plan.Workspace)
+	}
+	for _, m := range spec.Bottle.Mounts {
+		if m.Writable {
+			rw = append(rw, m.Target)
+		}
+	}
+	rules := []landlock.Rule{
+		landlock.RODirs("/"),
+		landlock.RWDirs(rw...).WithRefer().WithIoctlDev().IgnoreIfMissing(),
+		// A process writes its own oom_score_adj, comm and uid_map there; the kernel's
+		// own checks hold the rest, and /proc/sys is read-only.
+		landlock.RWDirs("/proc").WithIoctlDev(),
+	}
+	return landlock.V5.BestEffort().RestrictPaths(rules...)
+}
+
+// dropCaps empties all five capability sets of all threads.
+func dropCaps() error {
+	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
+		err := allThreads("drop bounding capability", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+		if err != nil && !errors.Is(err, unix.EINVAL) { // a kernel that knows fewer
+			return err
+		}
+	}
+	err := allThreads("clear ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	if err != nil {
+		return err
+	}
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	return allThreads("drop capabilities", unix.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&none[0])), 0, 0, 0)
+}
+
+// setSeccomp loads the filter on all threads at once.
+func setSeccomp(filter []Instruction) error {
+	if len(filter) == 0 {
+		return errors.New("set seccomp: there is no filter")
+	}
+	prog := make([]unix.SockFilter, len(filter))
+	for i, f := range filter {
+		prog[i] = unix.SockFilter{Code: f.Code, Jt: f.Jt, Jf: f.Jf, K: f.K}
+	}
+	fprog := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
+	r, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&fprog)))
+	if errno != 0 {
+		return fmt.Errorf("set seccomp: %w", errno)
+	}
+	if r != 0 { // the id of a thread that could not be synchronised
+		return fmt.Errorf("set seccomp: thread %d did not take it", r)
+	}
+	return nil
+}
+
+// allThreads makes one system call on every thread of the process. Capabilities
+// and no_new_privs belong to threads, and the runtime has several.
+func allThreads(what string, trap, a1, a2, a3, a4, a5 uintptr) error {
+	if _, _, errno := syscall.AllThreadsSyscall6(trap, a1, a2, a3, a4, a5, 0); errno != 0 {
+		return fmt.Errorf("%s: %w", what, errno)
+	}
+	return nil
+}

@@ -1,0 +1,280 @@
+package jail
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"bottle/internal/plan"
+)
+
+// The stages of the root file system while it is being built. After the first
+// pivot the host's root is at oldRoot and the bottle grows at newRoot.
+const (
+	oldRoot = "/oldroot"
+	newRoot = "/newroot"
+	scratch = "/scratch"
+)
+
+// rootfs builds the bottle's root file system and makes it the only one.
+type rootfs struct {
+	spec *Spec
+	exe  string // host path of the jail's program
+}
+
+func (r *rootfs) build() error {
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"pivot away from the host", r.leaveHost},
+		{"make the scratch space", r.makeScratch},
+		{"show the system folders", r.showSystem},
+		{"make /etc", r.makeEtc},
+		{"make /dev", r.makeDev},
+		{"make /proc", r.makeProc},
+		{"show the workspace", r.showWorkspace},
+		{"show the mounts", r.showMounts},
+		{"show the jail", r.showSelf},
+		{"close the root", r.enter},
+	}
+	for _, s := range steps {
+		if err := s.do(); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+	}
+	return nil
+}
+
+// leaveHost puts a tmpfs in place of the root and the host below oldRoot, so
+// that no later mount point hides a source.
+func (r *rootfs) leaveHost() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("make mounts private: %w", err)
+	}
+	const base = "/tmp" // exists on every Linux (FHS); covered only in this namespace
+	if err := unix.Mount("bottle", base, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=64m"); err != nil {
+		return fmt.Errorf("mount tmpfs: %w", err)
+	}
+	for _, d := range []string{oldRoot, newRoot, scratch} {
+		if err := os.Mkdir(base+d, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := unix.PivotRoot(base, base+oldRoot); err != nil {
+		return fmt.Errorf("pivot root: %w", err)
+	}
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	// A bind onto itself makes newRoot a mount, which the second pivot needs.
+	return unix.Mount(newRoot, newRoot, "", unix.MS_BIND|unix.MS_REC, "")
+}
+
+// makeScratch is one bounded tmpfs for all that the agent writes outside the
+// workspace; one size limit holds for all of it together.
+func (r *rootfs) makeScratch() error {
+	size := "size=50%"
+	if r.spec.ScratchSize > 0 {
+		size = "size=" + strconv.FormatInt(r.spec.ScratchSize, 10)
+	}
+	if err := unix.Mount("bottle-scratch", scratch, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,"+size); err != nil {
+		return fmt.Errorf("mount tmpfs: %w", err)
+	}
+	for _, d := range []struct {
+		at   string
+		mode fs.FileMode
+	}{
+		{plan.Home, 0o700}, {"/tmp", 0o777 | fs.ModeSticky}, {"/var/tmp", 0o777 | fs.ModeSticky}, {"/run", 0o755},
+	} {
+		src := filepath.Join(scratch, strings.ReplaceAll(d.at[1:], "/", "-"))
+		if err := os.Mkdir(src, 0o755); err != nil {
+			return err
+		}
+		if err := os.Chmod(src, d.mode); err != nil {
+			return err
+		}
+		if err := bind(src, d.at, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV); err != nil {
+			return err
+		}
+	}
+	return os.Symlink("../run", newRoot+"/var/run")
+}
+
+// showSystem binds the host's programs, read-only. A merged /usr has symlinks
+// at the root; they are made again, not followed.
+func (r *rootfs) showSystem() error {
+	entries, err := os.ReadDir(oldRoot)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if name != "usr" && name != "bin" && name != "sbin" && name != "opt" && !strings.HasPrefix(name, "lib") {
+			continue
+		}
+		path := "/" + name
+		if e.Type()&fs.ModeSymlink != 0 {
+			to, err := os.Readlink(oldRoot + path)
+			if err != nil {
+				return err
+			}
+			if err := os.Symlink(to, newRoot+path); err != nil {
+				return err
+			}
+			continue
+		}
+		if !e.IsDir() {
+			continue
+		}
+		if err := bind(oldRoot+path, path, readOnly); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const readOnly = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+
+// bind shows src at dst inside the new root, with attributes on the whole tree.
+func bind(src, dst string, attrs uint64) error {
+	dst, err := insideRoot(dst)
+	if err != nil {
+		return err
+	}
+	fi, err := os.Stat(src)
+	if err != nil {
+		return err
+	}
+	if err := makePoint(dst, fi.IsDir()); err != nil {
+		return err
+	}
+	if err := unix.Mount(src, dst, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("bind %s: %w", strings.TrimPrefix(src, oldRoot), err)
+	}
+	flags := uint(unix.AT_RECURSIVE)
+	if !fi.IsDir() {
+		flags = 0
+	}
+	attr := unix.MountAttr{Attr_set: attrs, Propagation: unix.MS_PRIVATE}
+	if err := unix.MountSetattr(unix.AT_FDCWD, dst, flags, &attr); err != nil {
+		return fmt.Errorf("restrict %s: %w", strings.TrimPrefix(src, oldRoot), err)
+	}
+	return nil
+}
+
+// insideRoot gives the path of dst below newRoot and refuses one that passes a
+// symlink there: the mount would land somewhere else.
+func insideRoot(dst string) (string, error) {
+	if !filepath.IsAbs(dst) || filepath.Clean(dst) != dst || dst == "/" {
+		return "", fmt.Errorf("%q is not a clean absolute path", dst)
+	}
+	at := newRoot
+	for _, part := range strings.Split(dst[1:], "/") {
+		at = filepath.Join(at, part)
+		fi, err := os.Lstat(at)
+		if errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return "", err
+		}
+		if fi.Mode()&fs.ModeSymlink != 0 {
+			return "", fmt.Errorf("%s is below the symlink %s of the bottle", dst, strings.TrimPrefix(at, newRoot))
+		}
+	}
+	return newRoot + dst, nil
+}
+
+func (r *rootfs) showWorkspace() error {
+	ws := r.spec.Bottle.Workspace
+	switch ws.Mode {
+	case "none":
+		return nil
+	case "bind":
+		return bind(oldRoot+ws.Source, plan.Workspace, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	case "overlay":
+		if r.spec.Staged { // the launcher has mounted it
+			return bind(oldRoot+ws.Source, plan.Workspace, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+		}
+		return r.overlay()
+	}
+	return fmt.Errorf("the workspace mode %q is unknown", ws.Mode)
+}
+
+// overlay mounts a private copy-on-write view of the workspace. The folders are
+// bound to plain names first: a path with a comma or colon would be read as
+// options (the kernel's overlayfs documentation, "lowerdir").
+func (r *rootfs) overlay() error {
+	for _, d := range []struct{ src, dst string }{
+		{oldRoot + r.spec.Bottle.Workspace.Source, "/lower"}, {oldRoot + r.spec.Upper, "/layers"},
+	} {
+		if err := os.Mkdir(d.dst, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(d.src, d.dst, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("bind %s: %w", strings.TrimPrefix(d.src, oldRoot), err)
+		}
+	}
+	dst, err := insideRoot(plan.Workspace)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(dst, 0o755); err != nil {
+		return err
+	}
+	const opts = "lowerdir=/lower,upperdir=/layers/upper,workdir=/layers/work,userxattr"
+	if err := unix.Mount("overlay", dst, "overlay", unix.MS_NOSUID|unix.MS_NODEV, opts); err != nil {
+		return fmt.Errorf("mount overlay: %w", err)
+	}
+	return nil
+}
+
+func (r *rootfs) showMounts() error {
+	for _, m := range r.spec.Bottle.Mounts {
+		attrs := uint64(readOnly)
+		if m.Writable {
+			attrs = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+		}
+		if err := bind(oldRoot+m.Source, m.Target, attrs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// showSelf shows the jail's own program, for the probe.
+func (r *rootfs) showSelf() error {
+	return bind(oldRoot+r.exe, SelfPath, readOnly)
+}
+
+// enter makes newRoot the root, drops the host's tree for good and seals what is
+// left of the root itself.
+func (r *rootfs) enter() error {
+	if err := os.Chdir(newRoot); err != nil {
+		return err
+	}
+	// pivot_root(".", "."): the old root lands on top and is detached (pivot_root(2)).
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("pivot root: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("detach the old root: %w", err)
+	}
+	return os.Chdir("/")
+}
+
+// seal makes the root itself read-only, once all files have been placed.
+func seal() error {
+	attr := unix.MountAttr{Attr_set: readOnly}
+	if err := unix.MountSetattr(unix.AT_FDCWD, "/", 0, &attr); err != nil {
+		return fmt.Errorf("seal the root: %w", err)
+	}
+	return nil
+}

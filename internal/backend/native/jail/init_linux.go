@@ -1,0 +1,228 @@
+package jail
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bottle/internal/plan"
+)
+
+// specFD is the pipe on which init reads its Spec.
+const specFD = 5
+
+// probeTimeout bounds the whole wall check from inside.
+const probeTimeout = 5 * time.Second
+
+// initd is pid 1 of a bottle.
+type initd struct {
+	spec     *Spec
+	wire     *Wire
+	bundle   []byte
+	confined bool
+	agent    int // pid; 0: not started
+	exit     chan int
+}
+
+// Init builds the bottle, then serves the control socket until the agent ends or
+// the socket does. It returns the agent's exit code.
+func Init(identity string) (int, error) {
+	// All forks come from this one thread: the bounding set is a thread's.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if os.Getpid() != 1 {
+		return 0, errors.New("bottle-jail init is for pid 1 of a bottle; run `bottle start`")
+	}
+	// Signals from inside must not end pid 1. They are caught, not ignored: an
+	// ignored signal stays ignored in what init starts (execve(2)).
+	signal.Notify(make(chan os.Signal, 1))
+	d := &initd{wire: NewWire(os.NewFile(controlFD, "control")), exit: make(chan int, 1)}
+	if err := d.up(identity); err != nil {
+		_ = d.wire.Send(Reply{Error: err.Error()}) // the caller may be gone
+		return 0, err
+	}
+	if err := d.wire.Send(Reply{Up: true}); err != nil {
+		return 0, err
+	}
+	for {
+		var req Request
+		files, err := d.wire.Receive(&req)
+		if err != nil {
+			select {
+			case code := <-d.exit:
+				return code, nil
+			default:
+			}
+			if errors.Is(err, io.EOF) {
+				return 0, nil // the start is gone, and so is the bottle
+			}
+			return 0, err
+		}
+		if err := d.handle(req, files); err != nil {
+			_ = d.wire.Send(Reply{Error: err.Error()})
+			return 0, err
+		}
+	}
+}
+
+// up builds everything: root file system and network side by side.
+func (d *initd) up(identity string) error {
+	var in initSpec
+	pipe := os.NewFile(specFD, "spec")
+	if err := json.NewDecoder(pipe).Decode(&in); err != nil {
+		return fmt.Errorf("read spec: %w", err)
+	}
+	pipe.Close()
+	d.spec = &in.Spec
+	if in.Spec.Bottle.Identity != identity {
+		return fmt.Errorf("read spec: it is not for %s", identity)
+	}
+	if _, err := unix.Setsid(); err != nil { // leaves the host's terminal
+		return fmt.Errorf("start session: %w", err)
+	}
+	unix.Umask(0o022)
+	if err := unix.Sethostname([]byte(in.Spec.Bottle.Hostname)); err != nil {
+		return fmt.Errorf("set host name: %w", err)
+	}
+	d.bundle = hostBundle()
+	gw := os.NewFile(gatewayFD, "gateway")
+	netUp := make(chan error, 1)
+	go func() { netUp <- d.netUp(gw) }()
+	root := &rootfs{spec: d.spec, exe: in.Exe}
+	fsErr := root.build()
+	netErr := <-netUp
+	if fsErr != nil {
+		return fsErr
+	}
+	return netErr
+}
+
+func (d *initd) netUp(gw *os.File) error {
+	defer gw.Close()
+	if err := network(d.spec); err != nil {
+		return fmt.Errorf("make the network: %w", err)
+	}
+	names, files, err := sockets()
+	if err != nil {
+		return fmt.Errorf("make the network: %w", err)
+	}
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	return handOver(gw, names, files)
+}
+
+func (d *initd) handle(req Request, files []*os.File) error {
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}()
+	switch {
+	case req.Place != nil:
+		if d.confined {
+			return errors.New("place files: the bottle is closed already")
+		}
+		if err := place(req.Place, d.bundle); err != nil {
+			return err
+		}
+		return d.wire.Send(Reply{Placed: true})
+	case req.Verify != nil:
+		return d.verify(*req.Verify)
+	case req.Run != nil:
+		return d.run(*req.Run, files)
+	case req.Signal != 0:
+		if d.agent == 0 {
+			return nil
+		}
+		// A group that is gone is no error.
+		_ = unix.Kill(-d.agent, unix.Signal(req.Signal))
+		return nil
+	}
+	return errors.New("the request is empty")
+}
+
+// close seals the root and confines this process for good. It is done once,
+// before anything else runs inside.
+func (d *initd) close() error {
+	if d.confined {
+		return nil
+	}
+	if err := seal(); err != nil {
+		return err
+	}
+	if err := confine(d.spec); err != nil {
+		return fmt.Errorf("confine: %w", err)
+	}
+	d.confined = true
+	return nil
+}
+
+// verify runs the probe as the agent would stand.
+func (d *initd) verify(p plan.Probes) error {
+	if err := d.close(); err != nil {
+		return err
+	}
+	in, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	out, err := d.probe(in)
+	if err != nil {
+		return fmt.Errorf("run the probe: %w", err)
+	}
+	var results []plan.ProbeResult
+	if err := json.Unmarshal(out, &results); err != nil {
+		return fmt.Errorf("read the probe's answer: %w", err)
+	}
+	return d.wire.Send(Reply{Results: results})
+}
+
+func (d *initd) probe(in []byte) ([]byte, error) {
+	inR, inW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer inR.Close()
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer outR.Close()
+	p, err := os.StartProcess(SelfPath, []string{"bottle-jail", "probe"}, &os.ProcAttr{
+		Dir: "/", Env: []string{}, Files: []*os.File{inR, outW, outW}, Sys: &syscall.SysProcAttr{Setpgid: true},
+	})
+	outW.Close()
+	if err != nil {
+		return nil, err
+	}
+	late := time.AfterFunc(probeTimeout, func() { _ = p.Kill() })
+	defer late.Stop()
+	if _, err := inW.Write(in); err != nil {
+		return nil, err
+	}
+	inW.Close()
+	var out bytes.Buffer
+	if _, err := io.Copy(&out, outR); err != nil {
+		return nil, err
+	}
+	st, err := p.Wait()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Success() {
+		return nil, fmt.Errorf("it ended with %s", st)
+	}
+	return out.Bytes(), nil
+}

@@ -1,0 +1,124 @@
+package jail
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Launch is the outer half: it reads the Spec, stages mounts when it is root,
+// clones init into new namespaces and waits for it. It returns init's exit code.
+func Launch(identity string) (int, error) {
+	// Pdeathsig follows the thread that forked, not the process (prctl(2)).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ctl := os.NewFile(controlFD, "control")
+	gw := os.NewFile(gatewayFD, "gateway")
+	var req Request
+	w := NewWire(ctl)
+	if _, err := w.Receive(&req); err != nil {
+		return 0, fmt.Errorf("read spec: %w", err)
+	}
+	if req.Spec == nil || req.Spec.Bottle.Identity != identity {
+		return 0, fmt.Errorf("read spec: it is not for %s", identity)
+	}
+	spec := req.Spec
+	for _, procs := range spec.Cgroups {
+		if err := os.WriteFile(procs, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+			return 0, fmt.Errorf("join cgroup: %w", err)
+		}
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return 0, fmt.Errorf("find own program: %w", err)
+	}
+	if spec.Staged {
+		if exe, err = stage(spec, exe); err != nil {
+			return 0, fmt.Errorf("stage mounts: %w", err)
+		}
+	}
+	init, err := startInit(spec, exe, ctl, gw)
+	if err != nil {
+		return 0, err
+	}
+	ctl.Close()
+	gw.Close()
+	if err := writeInitSpec(init.spec, spec, exe); err != nil {
+		return 0, err
+	}
+	st, err := init.proc.Wait()
+	if err != nil {
+		return 0, fmt.Errorf("wait for init: %w", err)
+	}
+	return st.ExitCode(), nil
+}
+
+type initProcess struct {
+	proc *os.Process
+	spec *os.File
+}
+
+// startInit clones bottle-jail init. It is born with an empty environment, in
+// its own user, mount, pid, network, ipc, uts and cgroup namespaces, as uid 1000
+// with the ambient capabilities that the building needs; init drops them all.
+func startInit(spec *Spec, exe string, ctl, gw *os.File) (*initProcess, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make pipe: %w", err)
+	}
+	defer r.Close()
+	attr := &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+			unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: AgentUID, HostID: spec.HostUID, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: AgentGID, HostID: spec.HostGID, Size: 1}},
+		AmbientCaps: buildCaps(),
+		Pdeathsig:   syscall.SIGKILL,
+	}
+	if spec.Staged {
+		// Root gives up its groups; an ordinary user cannot (user_namespaces(7)).
+		attr.GidMappingsEnableSetgroups = true
+		attr.Credential = &syscall.Credential{Uid: AgentUID, Gid: AgentGID}
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, fmt.Errorf("open null: %w", err)
+	}
+	defer null.Close()
+	p, err := os.StartProcess(exe, []string{"bottle-jail", "init", "--identity", spec.Bottle.Identity}, &os.ProcAttr{
+		Dir: "/", Env: []string{}, Files: []*os.File{null, null, os.Stderr, ctl, gw, r}, Sys: attr,
+	})
+	if err != nil {
+		w.Close()
+		return nil, fmt.Errorf("clone namespaces: %w", err)
+	}
+	return &initProcess{proc: p, spec: w}, nil
+}
+
+// buildCaps is what building a root file system and a network from inside takes.
+func buildCaps() []uintptr {
+	return []uintptr{
+		unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_NET_BIND_SERVICE, unix.CAP_SETPCAP,
+		unix.CAP_CHOWN, unix.CAP_FOWNER, unix.CAP_DAC_OVERRIDE,
+	}
+}
+
+// initSpec is what init reads from its pipe: the Spec and where its own program
+// stands on the host (or on the stage).
+type initSpec struct {
+	Spec Spec   `json:"spec"`
+	Exe  string `json:"exe"`
+}
+
+func writeInitSpec(f *os.File, spec *Spec, exe string) error {
+	defer f.Close()
+	if err := json.NewEncoder(f).Encode(initSpec{Spec: *spec, Exe: exe}); err != nil {
+		return fmt.Errorf("hand the spec to init: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,214 @@
+package jail
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// stageRoot is where a root launcher puts what init cannot reach by itself: a
+// tmpfs that only this launcher's mount namespace sees.
+const stageRoot = "/tmp"
+
+// stage prepares, as root and in a mount namespace of its own, every host folder
+// that the bottle shows. Init runs on an unprivileged host uid and could neither
+// walk to them nor own them; an idmapped mount shows the owner's files as the
+// agent's (mount_setattr(2)). It rewrites the Spec's sources to the staged
+// places and returns the path of the program that init is to be.
+func stage(spec *Spec, exe string) (string, error) {
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return "", fmt.Errorf("unshare mounts: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return "", fmt.Errorf("make mounts private: %w", err)
+	}
+	b := &spec.Bottle
+	type staged struct {
+		fd   int
+		name string
+	}
+	var all []staged
+	open := func(path, name string, own bool) error {
+		fd, err := cloneTree(path, own, spec)
+		if err == nil {
+			all = append(all, staged{fd, name})
+		}
+		return err
+	}
+	if b.Workspace.Mode != "none" {
+		if err := open(b.Workspace.Source, "workspace", true); err != nil {
+			return "", fmt.Errorf("show %s: %w", b.Workspace.Source, err)
+		}
+	}
+	for i, m := range b.Mounts {
+		if err := open(m.Source, "mount"+strconv.Itoa(i), true); err != nil {
+			return "", fmt.Errorf("show %s: %w", m.Source, err)
+		}
+	}
+	if b.Workspace.Mode == "overlay" && spec.Upper != "" {
+		if err := open(spec.Upper, "upper", false); err != nil {
+			return "", fmt.Errorf("show %s: %w", spec.Upper, err)
+		}
+	}
+	if err := open(exe, "jail", false); err != nil {
+		return "", fmt.Errorf("show %s: %w", exe, err)
+	}
+	if err := unix.Mount("bottle-stage", stageRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=8m"); err != nil {
+		return "", fmt.Errorf("mount stage: %w", err)
+	}
+	for _, s := range all {
+		if err := attach(s.fd, filepath.Join(stageRoot, s.name)); err != nil {
+			return "", fmt.Errorf("stage %s: %w", s.name, err)
+		}
+	}
+	return rewrite(spec)
+}
+
+// rewrite points the Spec at the stage, and mounts the overlay there: only root
+// may put its upper layer beside files that the agent must not own.
+func rewrite(spec *Spec) (string, error) {
+	b := &spec.Bottle
+	for i := range b.Mounts {
+		b.Mounts[i].Source = filepath.Join(stageRoot, "mount"+strconv.Itoa(i))
+	}
+	lower := filepath.Join(stageRoot, "workspace")
+	if b.Workspace.Mode == "overlay" {
+		upper := filepath.Join(stageRoot, "upper")
+		merged := filepath.Join(stageRoot, "merged")
+		if err := os.Mkdir(merged, 0o755); err != nil {
+			return "", fmt.Errorf("make %s: %w", merged, err)
+		}
+		if err := ownUpper(spec, lower, upper); err != nil {
+			return "", err
+		}
+		opts := "lowerdir=" + lower + ",upperdir=" + upper + "/upper,workdir=" + upper + "/work"
+		if err := unix.Mount("overlay", merged, "overlay", unix.MS_NOSUID|unix.MS_NODEV, opts); err != nil {
+			return "", fmt.Errorf("mount overlay over the workspace: %w", err)
+		}
+		lower = merged
+	}
+	if b.Workspace.Mode != "none" {
+		b.Workspace.Source = lower
+	}
+	return ownProgram(filepath.Join(stageRoot, "jail"))
+}
+
+// ownUpper gives the upper layer's root, which is what the agent sees as
+// /workspace itself, the mode of the folder below and the agent as owner.
+func ownUpper(spec *Spec, lower, upper string) error {
+	fi, err := os.Stat(lower)
+	if err != nil {
+		return fmt.Errorf("look at workspace: %w", err)
+	}
+	up := filepath.Join(upper, "upper")
+	if err := os.Chown(up, spec.HostUID, spec.HostGID); err != nil {
+		return fmt.Errorf("own upper layer: %w", err)
+	}
+	return os.Chmod(up, fi.Mode().Perm())
+}
+
+// ownProgram returns a path that an unprivileged uid may execute: the staged
+// program, or a copy where its mode forbids others (a build under umask 077).
+func ownProgram(path string) (string, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("look at own program: %w", err)
+	}
+	if fi.Mode().Perm()&0o5 == 0o5 {
+		return path, nil
+	}
+	body, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("read own program: %w", err)
+	}
+	dst := filepath.Join(stageRoot, "jail-copy")
+	return dst, os.WriteFile(dst, body, 0o755)
+}
+
+// cloneTree opens a detached copy of the mount at path. With own, files of the
+// folder's owner appear as the agent's.
+func cloneTree(path string, own bool, spec *Spec) (int, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return -1, fmt.Errorf("open tree: %w", err)
+	}
+	if !own {
+		return fd, nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return -1, fmt.Errorf("stat: %w", err)
+	}
+	ns, err := idmapNamespace(int(st.Uid), int(st.Gid), spec)
+	if err != nil {
+		return -1, err
+	}
+	defer ns.Close()
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns.Fd())}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		return -1, fmt.Errorf("idmap (does this file system support idmapped mounts?): %w", err)
+	}
+	return fd, nil
+}
+
+// idmapNamespace makes a user namespace that maps uid and gid to the bottle's.
+// Only its map is used; the process that carries it ends at once.
+func idmapNamespace(uid, gid int, spec *Spec) (*os.File, error) {
+	p, err := os.StartProcess("/proc/self/exe", []string{"bottle-jail", "idmap"}, &os.ProcAttr{
+		Env: []string{}, Files: []*os.File{nil, nil, nil},
+		Sys: &syscall.SysProcAttr{
+			Cloneflags:  unix.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: spec.HostUID, Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: gid, HostID: spec.HostGID, Size: 1}},
+			Ptrace:      true, // stop before its first instruction, so that the namespace can be opened
+			Pdeathsig:   syscall.SIGKILL,
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make idmap namespace: %w", err)
+	}
+	defer func() {
+		_ = p.Kill()
+		_, _ = p.Wait()
+	}()
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", p.Pid))
+	if err != nil {
+		return nil, fmt.Errorf("open idmap namespace: %w", err)
+	}
+	return ns, nil
+}
+
+// attach hangs a detached mount at path, which it makes: a folder, or a file.
+func attach(fd int, path string) error {
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("stat: %w", err)
+	}
+	if err := makePoint(path, st.Mode&unix.S_IFMT == unix.S_IFDIR); err != nil {
+		return err
+	}
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("move mount: %w", err)
+	}
+	return nil
+}
+
+// makePoint makes the thing that a mount will cover.
+func makePoint(path string, dir bool) error {
+	if dir {
+		return os.MkdirAll(path, 0o755)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}

@@ -1,0 +1,352 @@
+package native
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bottle/internal/backend"
+	"bottle/internal/backend/native/jail"
+	"bottle/internal/hostexec"
+	"bottle/internal/plan"
+)
+
+// Kind is the manifest's word for this backend.
+const Kind = "native"
+
+// grace is how long a helper that was told to end gets before it is killed.
+const grace = 2 * time.Second
+
+// upTimeout bounds each wait for a helper while a bottle is put up.
+const upTimeout = 10 * time.Second
+
+// Native is the backend. The zero value has no helpers and can create nothing.
+type Native struct {
+	JailPath    string // absolute path of bottle-jail
+	GatewayPath string // absolute path of bottle-gateway
+}
+
+// Kind implements backend.Backend.
+func (n *Native) Kind() string { return Kind }
+
+// Box is one native bottle that stands.
+type Box struct {
+	identity string
+	cgroups  []string
+	jail     *hostexec.Process
+	gateway  *hostexec.Process
+	wire     *jail.Wire
+	replies  chan reply
+	gwIn     *os.File
+	gwOut    *os.File
+	gwLines  *bufio.Reader
+	hello    plan.Hello
+	ready    plan.Ready
+	once     sync.Once
+	reader   sync.WaitGroup
+	reading  bool
+}
+
+type reply struct {
+	jail.Reply
+	files []*os.File
+	err   error
+}
+
+// Create implements backend.Backend: the jail and the gateway start side by side
+// and meet over a socket pair; neither waits for a file or a port.
+func (n *Native) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (backend.Bottle, error) {
+	spec, err := n.spec(b)
+	if err != nil {
+		return nil, err
+	}
+	box := &Box{identity: b.Identity, replies: make(chan reply, 16)}
+	if err := box.start(ctx, n, spec, gw, secrets); err != nil {
+		box.Close()
+		return nil, err
+	}
+	return box, nil
+}
+
+func (x *Box) start(ctx context.Context, n *Native, spec *jail.Spec, gw plan.Gateway, secrets []byte) error {
+	var err error
+	if spec.Cgroups, x.cgroups, err = makeCgroups(x.identity, spec.Bottle.Limits); err != nil {
+		return err
+	}
+	ctl, err := pair()
+	if err != nil {
+		return err
+	}
+	defer ctl.far.Close()
+	meet, err := pair()
+	if err != nil {
+		return err
+	}
+	defer meet.near.Close()
+	defer meet.far.Close()
+	x.wire = jail.NewWire(ctl.near)
+	if err := x.startGateway(n.GatewayPath, meet.near); err != nil {
+		return err
+	}
+	x.jail, err = hostexec.Start(context.Background(), hostexec.Cmd{
+		Path: n.JailPath, Args: []string{"launch", "--identity", x.identity}, Dir: "/",
+		ExtraFiles: []*os.File{ctl.far, meet.far}, NewGroup: true,
+	})
+	if err != nil {
+		return err
+	}
+	// The ends that went to the children close here, so that their death is seen.
+	ctl.far.Close()
+	meet.far.Close()
+	meet.near.Close()
+	x.reading = true
+	x.reader.Go(x.read)
+	if err := x.wire.Send(jail.Request{Spec: spec}); err != nil {
+		return x.blame(err)
+	}
+	if err := x.tellGateway(gw, secrets); err != nil {
+		return err
+	}
+	return x.meet(ctx)
+}
+
+func (x *Box) startGateway(path string, meet *os.File) error {
+	inR, inW, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make pipe: %w", err)
+	}
+	defer inR.Close()
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		inW.Close()
+		return fmt.Errorf("make pipe: %w", err)
+	}
+	defer outW.Close()
+	x.gwIn, x.gwOut, x.gwLines = inW, outR, bufio.NewReaderSize(outR, 16<<10)
+	x.gateway, err = hostexec.Start(context.Background(), hostexec.Cmd{
+		Path: path, Args: []string{"serve", "--identity", x.identity}, Dir: "/",
+		Stdin: inR, Stdout: outW, ExtraFiles: []*os.File{meet}, NewGroup: true,
+	})
+	return err
+}
+
+// tellGateway writes the two lines of plan's protocol. The pipe is the only
+// place where secret values ever are.
+func (x *Box) tellGateway(gw plan.Gateway, secrets []byte) error {
+	line, err := json.Marshal(gw)
+	if err != nil {
+		return fmt.Errorf("encode gateway: %w", err)
+	}
+	for _, b := range [][]byte{line, secrets} {
+		if _, err := x.gwIn.Write(append(b, '\n')); err != nil {
+			return x.blameGateway(fmt.Errorf("tell the gateway: %w", err))
+		}
+	}
+	return nil
+}
+
+// meet waits until the walls are up and the gateway serves behind them.
+func (x *Box) meet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, upTimeout)
+	defer cancel()
+	lines := make(chan error, 1)
+	x.reader.Go(func() {
+		lines <- errors.Join(x.gatewayLine(&x.hello), x.gatewayLine(&x.ready))
+	})
+	up, served := false, false
+	for !up || !served {
+		select {
+		case r := <-x.replies:
+			if err := r.failure(); err != nil {
+				return x.blame(err)
+			}
+			up = r.Up
+		case err := <-lines:
+			if err != nil {
+				return x.blameGateway(err)
+			}
+			if x.ready.Failed != "" {
+				return fmt.Errorf("start the gateway: %s", x.ready.Failed)
+			}
+			served = true
+		case <-ctx.Done():
+			return fmt.Errorf("put up the bottle: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+func (x *Box) gatewayLine(v any) error {
+	line, err := x.gwLines.ReadBytes('\n')
+	if err != nil {
+		return fmt.Errorf("listen to the gateway: %w", err)
+	}
+	return json.Unmarshal(line, v)
+}
+
+func (r reply) failure() error {
+	if r.err != nil {
+		return r.err
+	}
+	if r.Error != "" {
+		return errors.New(r.Error)
+	}
+	return nil
+}
+
+// read passes the jail's replies on until its socket ends.
+func (x *Box) read() {
+	defer close(x.replies)
+	for {
+		var r reply
+		r.files, r.err = x.wire.Receive(&r.Reply)
+		x.replies <- r
+		if r.err != nil {
+			return
+		}
+	}
+}
+
+// blame adds what the jail said on its way out.
+func (x *Box) blame(err error) error {
+	x.jail.Stop(grace)
+	if said := strings.TrimSpace(x.jail.Stderr()); said != "" && !strings.Contains(said, err.Error()) {
+		return fmt.Errorf("put up the walls: %w: %s", err, said)
+	}
+	return fmt.Errorf("put up the walls: %w", err)
+}
+
+func (x *Box) blameGateway(err error) error {
+	x.gateway.Stop(grace)
+	if said := strings.TrimSpace(x.gateway.Stderr()); said != "" {
+		return fmt.Errorf("start the gateway: %s", said)
+	}
+	return fmt.Errorf("start the gateway: %w", err)
+}
+
+// Hello implements backend.Bottle.
+func (x *Box) Hello() plan.Hello { return x.hello }
+
+// Ready implements backend.Bottle.
+func (x *Box) Ready() plan.Ready { return x.ready }
+
+// ask sends one request and waits for its reply.
+func (x *Box) ask(ctx context.Context, req jail.Request, files ...*os.File) (reply, error) {
+	if err := x.wire.Send(req, files...); err != nil {
+		return reply{}, x.blame(err)
+	}
+	select {
+	case r, ok := <-x.replies:
+		if !ok {
+			return reply{}, errors.New("the bottle has ended")
+		}
+		if err := r.failure(); err != nil {
+			return reply{}, x.blame(err)
+		}
+		return r, nil
+	case <-ctx.Done():
+		return reply{}, fmt.Errorf("wait for the bottle: %w", ctx.Err())
+	}
+}
+
+// Place implements backend.Bottle.
+func (x *Box) Place(ctx context.Context, files []plan.File) error {
+	if len(files) == 0 {
+		return nil
+	}
+	_, err := x.ask(ctx, jail.Request{Place: files})
+	return err
+}
+
+// Verify implements backend.Bottle.
+func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error) {
+	r, err := x.ask(ctx, jail.Request{Verify: &p})
+	return r.Results, err
+}
+
+// Close implements backend.Bottle. The jail goes first: no request of the agent
+// may find the gateway half gone.
+func (x *Box) Close() error {
+	x.once.Do(func() {
+		if x.wire != nil {
+			x.wire.Close()
+		}
+		if x.jail != nil {
+			x.jail.Stop(grace)
+		}
+		if x.gwIn != nil {
+			x.gwIn.Close() // its end means: shut down
+		}
+		if x.gateway != nil {
+			x.gateway.Stop(grace)
+		}
+		if x.gwOut != nil {
+			x.gwOut.Close()
+		}
+		if x.reading {
+			for range x.replies { // whatever the reader still holds; it closes the channel
+				continue
+			}
+		}
+		x.reader.Wait()
+	})
+	return removeCgroups(x.cgroups)
+}
+
+// spec turns the plan into what the jail is told.
+func (n *Native) spec(b plan.Bottle) (*jail.Spec, error) {
+	prog, err := filter()
+	if err != nil {
+		return nil, err
+	}
+	s := &jail.Spec{
+		Bottle: b, HostUID: os.Geteuid(), HostGID: os.Getegid(), Filter: prog,
+		HasIPv6: hasIPv6(), Landlock: landlockABI() > 0, ScratchSize: b.Limits.Memory,
+	}
+	if b.Workspace.Mode == "overlay" {
+		s.Upper = filepath.Join(b.State, "overlay")
+	}
+	if s.HostUID == 0 {
+		s.Staged = true
+		s.HostUID = bottleUID(b.Identity)
+		s.HostGID = s.HostUID
+	}
+	if b.Limits.PIDs > 0 && kernelAtLeast(5, 14) {
+		s.MaxProcs = uint64(b.Limits.PIDs)
+	}
+	return s, nil
+}
+
+// bottleUID is the unprivileged host uid of a bottle that root starts: one of
+// its own, from a range that no distribution hands out (systemd's "Users,
+// Groups, UIDs and GIDs" lists 1879048192 and up as unused).
+func bottleUID(identity string) int {
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, identity) // a hash does not fail
+	return 1879048192 + int(h.Sum32()%(1<<24))
+}
+
+type socketPair struct{ near, far *os.File }
+
+// pair makes a unix stream socket pair; the near end is for this process.
+func pair() (socketPair, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return socketPair{}, fmt.Errorf("make socket pair: %w", err)
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		return socketPair{}, fmt.Errorf("make socket pair: %w", err)
+	}
+	return socketPair{os.NewFile(uintptr(fds[0]), "near"), os.NewFile(uintptr(fds[1]), "far")}, nil
+}
