@@ -163,7 +163,7 @@ func bottleAlien(key string) string {
 	case "cred_proxy":
 		return "an old spelling: every credential is now the `auth` of a route under `egress.routes`"
 	case "skills", "bottle", "command":
-		return "this belongs into the agent's file"
+		return "this belongs in the agent's file"
 	case "routes":
 		return "routes stand under `egress`"
 	case "image", "dockerfile":
@@ -179,7 +179,7 @@ func (t Tree) agentAlien() func(string) string {
 		switch key {
 		case "extends", "backend", "env", "egress", "git", "supervise", "mounts", "workspace", "limits",
 			"runtime", "agent_provider":
-			return "only a bottle can say this: put it into " + t.show(t.home(), "bottles/<name>.md")
+			return "only a bottle can say this: put it in " + t.show(t.home(), "bottles/<name>.md")
 		case "ssh", "tokens", "cred_proxy":
 			return "an old spelling, and only a bottle can say this: see " + t.show(t.home(), "bottles/")
 		case "tools":

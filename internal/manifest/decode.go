@@ -169,10 +169,14 @@ func (s *source) enum(v reflect.Value, key string, allowed []string) {
 func (s *source) wrong(n *yaml.Node, key, want string) {
 	hint := ""
 	switch {
+	case n.Kind == yaml.ScalarNode && n.Value == "~":
+		hint = "a lone ~ means nothing to YAML: write the whole path"
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		hint = "give it a value, or remove the key"
 	case want == "a string" && n.Kind == yaml.ScalarNode:
 		hint = "put the value in quotes"
+	case strings.HasSuffix(want, "number") && stringNode(n) && n.Value != "" && strings.Trim(n.Value, "0123456789.") == "":
+		hint = "remove the quotes"
 	case want == "a list" && n.Kind == yaml.ScalarNode, want == "a list" && n.Kind == yaml.MappingNode:
 		hint = "write [ ] around it, or one `- ` line for each item"
 	}
@@ -193,7 +197,9 @@ func found(n *yaml.Node) string {
 		return "nothing"
 	case "!!bool":
 		return "true or false"
-	case "!!int", "!!float":
+	case "!!float":
+		return "a number that is not whole or too big"
+	case "!!int":
 		return "a number"
 	}
 	return "a string"

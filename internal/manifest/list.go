@@ -36,7 +36,7 @@ func (t Tree) agentEntry(p place, name bottle.Name) Entry {
 		a := l.agentText(s, name, data)
 		e.Bottle, e.Description = a.Bottle, oneLine(first(a.described, a.Prompt))
 	}
-	e.Problems = l.probs
+	e.Problems = inOrder(l.probs)
 	return e
 }
 
@@ -55,7 +55,7 @@ func (t Tree) Bottles() ([]Entry, bottle.Problems) {
 				e.Description = oneLine(p.body)
 			}
 		}
-		e.Problems = one.probs
+		e.Problems = inOrder(one.probs)
 		out = append(out, e)
 	}
 	return out, l.probs

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,9 +18,6 @@ type loader struct {
 	t     Tree
 	probs bottle.Problems
 	parts map[bottle.Name]*part
-	// file, when set, is an edited text that stands in for what is on the disk.
-	file string
-	data []byte
 }
 
 func (t Tree) loader() *loader {
@@ -36,9 +34,9 @@ func (t Tree) Load(agent bottle.Name) (bottle.Agent, bottle.Spec, bottle.Problem
 	l.repoBottles()
 	a, spec := l.agentAndBottle(agent)
 	if l.probs.Fatal() {
-		return bottle.Agent{}, bottle.Spec{}, l.probs
+		return bottle.Agent{}, bottle.Spec{}, inOrder(l.probs)
 	}
-	return a, spec, l.probs
+	return a, spec, inOrder(l.probs)
 }
 
 // Bottle resolves one bottle with everything that it extends. When a problem is
@@ -48,9 +46,24 @@ func (t Tree) Bottle(name bottle.Name) (bottle.Spec, bottle.Problems) {
 	l.repoBottles()
 	spec := l.spec(name, nil, at{})
 	if l.probs.Fatal() {
-		return bottle.Spec{}, l.probs
+		return bottle.Spec{}, inOrder(l.probs)
 	}
-	return spec, l.probs
+	return spec, inOrder(l.probs)
+}
+
+// inOrder sorts problems by place; the files stay in the order in which they
+// were first spoken of.
+func inOrder(ps bottle.Problems) bottle.Problems {
+	rank := make(map[string]int)
+	for _, p := range ps {
+		if _, ok := rank[p.File]; !ok {
+			rank[p.File] = len(rank)
+		}
+	}
+	slices.SortStableFunc(ps, func(a, b bottle.Problem) int {
+		return cmp.Or(cmp.Compare(rank[a.File], rank[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return ps
 }
 
 // Validate reads one manifest by name, with everything that it refers to.
@@ -70,12 +83,12 @@ func (t Tree) Validate(kind string, name bottle.Name) bottle.Problems {
 // the manifests of the tree that it refers to: what an editor's result is asked
 // before it replaces the old file. kind may be empty: KindOf then guesses it.
 func (t Tree) ValidateBytes(file string, data []byte, kind string) bottle.Problems {
-	l := &loader{t: t, parts: make(map[bottle.Name]*part), file: t.short(file), data: data}
-	s := &source{file: l.file, probs: &l.probs}
+	l := &loader{t: t, parts: make(map[bottle.Name]*part)}
+	s := &source{file: t.short(file), probs: &l.probs}
 	if kind == "" {
 		k, err := KindOf(file)
 		if err != nil {
-			s.errorf(at{}, "put it into bottles/ or agents/", "%v", err)
+			s.errorf(at{}, "move it to a folder bottles/ or agents/", "%v", err)
 			return l.probs
 		}
 		kind = k
@@ -102,7 +115,7 @@ func (t Tree) ValidateBytes(file string, data []byte, kind string) bottle.Proble
 	default:
 		s.errorf(at{}, "bottle or agent", "%q is no kind of manifest", kind)
 	}
-	return l.probs
+	return inOrder(l.probs)
 }
 
 // KindOf guesses from the name of its folder what a file is: KindBottle in

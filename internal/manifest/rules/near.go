@@ -4,13 +4,25 @@ import "strings"
 
 // Nearest is the one of known that word was probably meant to be, or "".
 func Nearest(word string, known []string) string {
-	best, limit := "", 1+len(word)/4
-	if len(word) > 64 {
+	if len(word) > 64 || word == "" {
 		return ""
 	}
+	best, limit := "", max(1, len(word)/3)
 	for _, k := range known {
 		if d := distance(strings.ToLower(word), strings.ToLower(k)); d <= limit {
 			best, limit = k, d-1
+		}
+	}
+	if best != "" {
+		return best
+	}
+	// path for path_allowlist, but only when nothing else begins so.
+	for _, k := range known {
+		if strings.HasPrefix(k, strings.ToLower(word)+"_") {
+			if best != "" {
+				return ""
+			}
+			best = k
 		}
 	}
 	return best
