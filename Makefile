@@ -43,8 +43,9 @@ $(STATICCHECK): tools/go.mod tools/go.sum
 	$(GO) -C tools build -o ../$@ honnef.co/go/tools/cmd/staticcheck
 
 e2e: build ## the end-to-end scripts alone (testdata/script)
-	@$(GO) test -list '^TestScript' ./test/integration/... | grep -q '^TestScript' || { echo "no TestScript… in test/integration"; exit 1; }
-	@BOTTLE_TEST_BIN=$(CURDIR)/bin $(GO) test -count=1 $(TESTFLAGS) -run '^TestScript' ./test/integration/...
+	@list=$$(grep -rl --include='*_test.go' '^func TestScript' internal test | xargs -n1 dirname | sort -u | sed 's,^,./,'); \
+	test -n "$$list" || { echo "no TestScript found"; exit 1; }; \
+	BOTTLE_TEST_BIN=$(CURDIR)/bin $(GO) test -count=1 $(TESTFLAGS) -run '^TestScript' $$list
 
 canaries: build ## pinned software of others in a bottle; fetches it from its registry
 	@BOTTLE_RUN_CANARIES=1 BOTTLE_TEST_BIN=$(CURDIR)/bin $(GO) test -count=1 -timeout=20m $(TESTFLAGS) ./test/canaries/...
