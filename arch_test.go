@@ -165,7 +165,7 @@ var powers = []power{
 			"internal/hostexec", "internal/backend/native", "internal/backend/native/jail",
 			"internal/gateway/harden_linux.go", // replaces itself, confined
 		},
-		hint:  "go through internal/hostexec, which keeps argv, output and timing in the error"},
+		hint: "go through internal/hostexec, which keeps argv, output and timing in the error"},
 	{name: "dial out",
 		uses: []string{
 			"net.Dial", "net.DialTimeout", "net.DialTCP", "net.DialUDP", "net.DialIP", "net.Dialer", "net.Resolver", "net.DefaultResolver",
@@ -174,6 +174,7 @@ var powers = []power{
 			"crypto/tls.Dial", "crypto/tls.DialWithDialer", "crypto/tls.Dialer",
 			"net/http.Get", "net/http.Post", "net/http.Head", "net/http.PostForm", "net/http.Client{}", "net/http.Transport{}",
 			"golang.org/x/crypto/ssh.Dial", "golang.org/x/net/websocket.Dial",
+			"syscall.Connect", "golang.org/x/sys/unix.Connect", "syscall.Sendto", "golang.org/x/sys/unix.Sendto",
 		},
 		where: []string{
 			"internal/egress",
