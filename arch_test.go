@@ -174,7 +174,6 @@ var powers = []power{
 			"crypto/tls.Dial", "crypto/tls.DialWithDialer", "crypto/tls.Dialer",
 			"net/http.Get", "net/http.Post", "net/http.Head", "net/http.PostForm", "net/http.Client{}", "net/http.Transport{}",
 			"golang.org/x/crypto/ssh.Dial", "golang.org/x/net/websocket.Dial",
-			"syscall.Connect", "golang.org/x/sys/unix.Connect", "syscall.Sendto", "golang.org/x/sys/unix.Sendto",
 		},
 		where: []string{
 			"internal/egress",
@@ -182,6 +181,10 @@ var powers = []power{
 			"internal/cli/client.go",                 // the demo's tiny client, which runs inside a bottle
 		},
 		hint: "only egress dials, after the policy decided and the address was classified; a unix socket is net.DialUnix"},
+	{name: "send on a raw socket",
+		uses:  []string{"syscall.Connect", "golang.org/x/sys/unix.Connect", "syscall.Sendto", "golang.org/x/sys/unix.Sendto"},
+		where: []string{"internal/backend/native/jail"}, // netlink, inside the new namespace
+		hint:  "use package net, which the other lines of this table watch"},
 	{name: "reveal a secret",
 		uses: []string{".Reveal"},
 		where: []string{
