@@ -4,49 +4,83 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
+// keepCaps is what a gateway started as root keeps: to listen below port 1024.
+const keepCaps = 1 << unix.CAP_NET_BIND_SERVICE
+
 // Harden takes from this process what a gateway never needs, before it is told
 // any secret: it can't be traced, dumped or read through /proc by another process
 // of the same user, leaves no core, gains nothing by exec, has an empty
-// environment, and, started as root, keeps one capability: to listen on a port
-// below 1024.
+// environment, and, started as root, keeps one capability.
 func Harden() error {
 	os.Clearenv()
+	if err := confine(); err != nil {
+		return err
+	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("make undumpable: %w", err)
 	}
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("forbid core files: %w", err)
 	}
-	// Both below belong to a thread, not to the process: set them on all.
-	if err := everyThread(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("set no_new_privs: %w", err)
+	return nil
+}
+
+// confine sets no_new_privs and drops capabilities. Both belong to a thread, not
+// to the process, so they must be set on all. Go can do that in a program without
+// cgo only. In one with cgo this thread sets them on itself and starts the
+// program anew: what it has is what all threads begin with.
+func confine() error {
+	nnp, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	if err != nil {
+		return fmt.Errorf("read no_new_privs: %w", err)
 	}
-	const keep = 1 << unix.CAP_NET_BIND_SERVICE
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&head, &data[0]); err != nil {
+	var has [2]unix.CapUserData
+	if err := unix.Capget(&head, &has[0]); err != nil {
 		return fmt.Errorf("read capabilities: %w", err)
 	}
-	data[0] = unix.CapUserData{Effective: data[0].Effective & keep, Permitted: data[0].Permitted & keep}
-	data[1] = unix.CapUserData{}
-	// Reasonable per unsafe.Pointer rule 4: converted in the call itself.
-	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&data[0])), 0); errno != 0 {
+	keeps := [2]unix.CapUserData{{Effective: has[0].Effective & keepCaps, Permitted: has[0].Permitted & keepCaps}}
+	if nnp == 1 && keeps == has {
+		return nil
+	}
+	_, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0)
+	if errno == syscall.ENOTSUP {
+		return again(&head, &keeps)
+	}
+	if errno != 0 {
+		return fmt.Errorf("set no_new_privs: %w", errno)
+	}
+	_, _, errno = syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&keeps[0])), 0)
+	if errno != 0 {
 		return fmt.Errorf("drop capabilities: %w", errno)
 	}
 	return nil
 }
 
-func everyThread(trap, a1, a2, a3, a4, a5 uintptr) error {
-	if _, _, errno := syscall.AllThreadsSyscall6(trap, a1, a2, a3, a4, a5, 0); errno != 0 {
-		return errno
+// again confines this thread and replaces the program by itself. It returns on
+// error only. The bounding set goes too: exec as root would else give all back.
+func again(head *unix.CapUserHeader, keeps *[2]unix.CapUserData) error {
+	runtime.LockOSThread()
+	for c := range uintptr(unix.CAP_LAST_CAP + 1) {
+		if c == unix.CAP_NET_BIND_SERVICE || keeps[0].Permitted == 0 {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
+			return fmt.Errorf("drop capabilities: %w", err)
+		}
 	}
-	return nil
+	err := errors.Join(unix.Capset(head, &keeps[0]), unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+	if err != nil {
+		return fmt.Errorf("confine: %w", err)
+	}
+	return fmt.Errorf("start anew: %w", syscall.Exec("/proc/self/exe", os.Args, nil))
 }
 
 // netlinkFile takes over f if it is a netfilter netlink socket.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bottle/internal/audit"
+	"bottle/internal/policy"
 )
 
 const (
@@ -17,16 +18,12 @@ const (
 	packetRead  = 64 << 10    // bytes read at once
 )
 
-// ReasonPacket is the reason of a packet record: the kernel refused it inside the
-// bottle, because nothing but the gateway's sockets can be reached.
-const ReasonPacket = "packet_refused"
-
 // packets turns what the kernel refused into records: the first packet to a
 // destination at once, the like ones of the same second as one record with a
 // count, so that a flood cannot fill the disk.
 type packets struct {
 	record func(audit.Record)
-	policy string
+	hash   string        // of the policy
 	lost   atomic.Uint64 // unreadable, or dropped by the kernel because we were slow
 
 	mu    sync.Mutex
@@ -112,7 +109,7 @@ func (p *packets) flush(now time.Time) {
 
 func (p *packets) describe(k packet, count uint64, now time.Time) audit.Record {
 	r := audit.Record{Time: now, Kind: audit.KindPacket, Method: k.Proto, Port: k.Port, Verdict: audit.Deny,
-		Reason: ReasonPacket, Policy: p.policy, Count: count}
+		Reason: string(policy.KernelRefused), Policy: p.hash, Count: count}
 	if k.Dst.IsValid() {
 		r.Host = k.Dst.String()
 	}

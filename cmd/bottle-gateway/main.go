@@ -1,0 +1,40 @@
+// bottle-gateway is the one process of a bottle that has network and credentials.
+// People start it through `bottle start`; it is a program of its own because what
+// holds the keys should hold little else.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"bottle/internal/bottle"
+	"bottle/internal/gateway"
+)
+
+func main() {
+	args := os.Args[1:]
+	switch {
+	case len(args) == 1 && args[0] == "version":
+		fmt.Println("bottle-gateway", bottle.Version)
+		return
+	case len(args) != 3 || args[0] != "serve" || args[1] != "--identity":
+		fmt.Fprintln(os.Stderr, "usage: bottle-gateway serve --identity ID < what to serve\n       bottle-gateway version")
+		os.Exit(2)
+	}
+	inherited := gateway.Inherited() // first: descriptor 3 is still what the caller gave
+	// What a terminal sends to the operator's foreground group is not for us; a
+	// caller that is gone shows as the end of standard input.
+	signal.Ignore(syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTSTP)
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	err := gateway.Harden()
+	if err == nil {
+		err = gateway.Run(ctx, gateway.Start{Stdin: os.Stdin, Stdout: os.Stdout, Inherited: inherited, Version: bottle.Version, Identity: args[2]})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bottle-gateway:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,216 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"bottle/internal/audit"
+	"bottle/internal/egress"
+	"bottle/internal/plan"
+	"bottle/internal/policy"
+	"bottle/internal/secret"
+)
+
+const (
+	stopWait    = 2 * time.Second
+	memoryLimit = 256 << 20 // bytes; the collector works harder before it is passed
+	gcPercent   = 50        // idle memory counts: there is one gateway for each bottle
+)
+
+// Start is what a gateway process begins with.
+type Start struct {
+	Stdin     io.Reader // the protocol of internal/plan/gateway.go; its end means: shut down
+	Stdout    io.Writer
+	Inherited *os.File // the unix socket on descriptor 3; nil without one
+	Version   string   // of this program
+	Identity  string   // from the command line, where cleanup can see it
+}
+
+// gateway is one running gateway.
+type gateway struct {
+	Start
+	told    told
+	began   time.Time
+	out     *json.Encoder
+	ca      *egress.CA
+	policy  *policy.Policy
+	proxy   *egress.Proxy
+	log     *audit.Log
+	rec     *recorder
+	sockets *sockets
+	packets *packets
+	control *control
+}
+
+// Run serves one bottle until its standard input or ctx ends; then it finishes
+// within two seconds and returns nil. An error has been said on Stdout, too, as
+// the field "failed" of the line that was due.
+func Run(ctx context.Context, s Start) error {
+	debug.SetGCPercent(gcPercent)
+	debug.SetMemoryLimit(memoryLimit)
+	g := &gateway{Start: s, began: time.Now(), out: json.NewEncoder(s.Stdout), sockets: &sockets{}}
+	in := bufio.NewReader(s.Stdin)
+	if err := g.hello(in); err != nil {
+		_ = g.out.Encode(plan.Hello{Version: s.Version, Failed: err.Error()})
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// Nothing more is said on stdin in this version; only its end counts.
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		cancel()
+	}()
+	if err := g.open(ctx); err != nil {
+		err = errors.Join(err, g.close())
+		_ = g.out.Encode(plan.Ready{Failed: err.Error()})
+		return err
+	}
+	err := g.serve(ctx, cancel)
+	return errors.Join(err, g.close())
+}
+
+// hello hears what to serve, makes the CA, and says so.
+func (g *gateway) hello(in *bufio.Reader) (err error) {
+	if g.told, err = hear(in, g.Version, g.Identity); err != nil {
+		return err
+	}
+	if g.ca, err = egress.NewCA(g.Identity); err != nil {
+		return err
+	}
+	hello := plan.Hello{Version: g.Version, CA: string(g.ca.PEM()), CAFingerprint: g.ca.Fingerprint()}
+	if err := g.out.Encode(hello); err != nil {
+		return fmt.Errorf("say hello: %w", err)
+	}
+	return nil
+}
+
+// open makes everything that is served from. What it opened, close closes.
+func (g *gateway) open(ctx context.Context) (err error) {
+	if g.policy, err = policy.Compile(g.told.Routes); err != nil {
+		return fmt.Errorf("compile policy: %w", err)
+	}
+	nothing, err := policy.Compile(nil)
+	if err != nil {
+		return fmt.Errorf("compile policy: %w", err)
+	}
+	if g.log, err = audit.Open(g.told.Audit); err != nil {
+		return err
+	}
+	g.rec = &recorder{log: g.log, gate: func(open bool) {
+		p := nothing
+		if open {
+			p = g.policy
+		}
+		_ = g.proxy.SetPolicy(p) // refuses nil only
+	}}
+	g.proxy, err = egress.New(egress.Config{
+		Identity: g.Identity, Policy: g.policy, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress,
+		Inject: func(ref string) (secret.Value, bool) { v, ok := g.told.secrets[ref]; return v, ok && !v.Empty() },
+	})
+	if err != nil {
+		return err
+	}
+	g.rec.set(g.log.Room() != nil)
+	g.packets = &packets{record: g.rec.write, hash: g.policy.Hash()}
+	if g.told.Control != "" {
+		if g.control, err = listenControl(g.told.Control, g.status); err != nil {
+			return err
+		}
+	}
+	if g.told.Inherit {
+		g.sockets, err = receive(ctx, g.Inherited)
+	} else {
+		g.sockets, err = listen(ctx, g.told.Listen)
+	}
+	if err != nil {
+		g.sockets = &sockets{}
+	}
+	return err
+}
+
+// listen makes the one socket of an explicit proxy.
+func listen(ctx context.Context, address string) (*sockets, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen as a proxy: %w", err)
+	}
+	return &sockets{egress: l, served: map[string]string{plan.SocketEgress: l.Addr().String()}}, nil
+}
+
+// serve runs every service until ctx ends or one of them fails.
+func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	run := func(f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil {
+				mu.Lock()
+				failed = errors.Join(failed, err)
+				mu.Unlock()
+				cancel() // a bottle with half a gateway is no bottle
+			}
+		})
+	}
+	s := g.sockets
+	run(func() error { return g.proxy.ServeProxy(ctx, s.egress) })
+	if s.transparent != nil {
+		run(func() error { return g.proxy.ServeTransparent(ctx, s.transparent) })
+	}
+	if s.dnsUDP != nil || s.dnsTCP != nil {
+		run(func() error { return g.proxy.ServeDNS(ctx, s.dnsUDP, s.dnsTCP) })
+	}
+	if s.nflog != nil {
+		stop := context.AfterFunc(ctx, func() { _ = s.nflog.Close() })
+		defer stop()
+		run(func() error { g.packets.serve(s.nflog); return nil })
+	}
+	if g.control != nil {
+		run(func() error { return g.control.serve(ctx) })
+	}
+	if err := g.out.Encode(plan.Ready{PolicyHash: g.policy.Hash(), Services: s.served}); err != nil {
+		cancel()
+	}
+	<-ctx.Done()
+	finished := make(chan struct{})
+	go func() { wg.Wait(); close(finished) }()
+	select {
+	case <-finished:
+	case <-time.After(stopWait):
+		return fmt.Errorf("stop within %v: some connection did not end", stopWait)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return failed
+}
+
+// close gives back what open took. The log is last: what ends is recorded.
+func (g *gateway) close() error {
+	g.sockets.close()
+	if g.control != nil {
+		_ = g.control.listener.Close() // removes the socket's file; it may be closed already
+	}
+	if g.log == nil {
+		return nil
+	}
+	return g.log.Close()
+}
+
+func (g *gateway) status() Status {
+	return Status{
+		Identity: g.told.Identity, Bottle: g.told.Bottle, Version: g.Version, PID: os.Getpid(),
+		PolicyHash: g.policy.Hash(), UptimeMS: time.Since(g.began).Milliseconds(),
+		Allowed: g.rec.allowed.Load(), Denied: g.rec.denied.Load(), Unreadable: g.packets.lost.Load(),
+		Audit: g.log.Head(), Recording: g.rec.recording(),
+	}
+}
