@@ -7,9 +7,17 @@ import (
 	"net/netip"
 	"time"
 
+	"bottle/internal/egress/authority"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
+
+// CA is one bottle's certificate authority.
+type CA = authority.CA
+
+// NewCA makes the CA of the bottle with that identity. Its key never leaves
+// this process's memory.
+func NewCA(identity string) (*CA, error) { return authority.New(identity) }
 
 // Config is what one gateway's egress is made of. The zero Config is refused.
 type Config struct {

@@ -181,7 +181,7 @@ func (x *exchange) about(r policy.Reason) policy.Verdict {
 // dress makes the outgoing request out of the incoming one: decided host,
 // nothing of this hop, no credential of the agent's, then ours.
 func (x *exchange) dress(out *http.Request) error {
-	out.URL.Scheme, out.URL.Host = x.scheme, authority(x.host, x.port)
+	out.URL.Scheme, out.URL.Host = x.scheme, hostPort(x.host, x.port)
 	out.URL.RawQuery = x.r.URL.RawQuery // as it was spelt: it will be scanned as it is sent
 	out.Host = hostHeader(x.scheme, x.host, x.port)
 	trailers := strings.Contains(strings.ToLower(x.r.Header.Get("Te")), "trailers")
@@ -200,7 +200,7 @@ func (x *exchange) dress(out *http.Request) error {
 	return nil
 }
 
-func authority(h bottle.Host, port uint16) string {
+func hostPort(h bottle.Host, port uint16) string {
 	if a, ok := h.Addr(); ok {
 		return netip.AddrPortFrom(a, port).String()
 	}
@@ -216,7 +216,7 @@ func hostHeader(scheme string, h bottle.Host, port uint16) string {
 		}
 		return string(h)
 	}
-	return authority(h, port)
+	return hostPort(h, port)
 }
 
 // refuse records a denial and then answers with it.

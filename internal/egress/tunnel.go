@@ -258,7 +258,7 @@ func (p *Proxy) serverTLS(t *tunnel, h hello) *tls.Config {
 		NextProtos:             []string{"http/1.1"},
 		SessionTicketsDisabled: true, // the keys would die with this one connection's configuration
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return p.cfg.CA.leaf(string(name))
+			return p.cfg.CA.Leaf(string(name))
 		},
 	}
 }

@@ -1,4 +1,6 @@
-package egress
+// Package authority is one bottle's certificate authority: a key in memory that
+// signs one short leaf per host, once, however many connections ask.
+package authority
 
 import (
 	"crypto/ecdsa"
@@ -43,8 +45,8 @@ type CA struct {
 	minted int // how many leaves were signed; tests look at it
 }
 
-// NewCA makes a CA for the bottle of that identity: ECDSA P-256, path length 0.
-func NewCA(identity string) (*CA, error) { return newCA(identity, time.Now) }
+// New makes a CA for the bottle of that identity: ECDSA P-256, path length 0.
+func New(identity string) (*CA, error) { return newCA(identity, time.Now) }
 
 func newCA(identity string, now func() time.Time) (*CA, error) {
 	if identity == "" {
@@ -95,9 +97,9 @@ func (ca *CA) Fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// leaf gives the certificate for one canonical host: from the cache, or minted
+// Leaf gives the certificate for one canonical host: from the cache, or minted
 // once however many connections ask at the same time.
-func (ca *CA) leaf(host string) (*tls.Certificate, error) {
+func (ca *CA) Leaf(host string) (*tls.Certificate, error) {
 	if c := ca.cached(host); c != nil {
 		return c, nil
 	}
