@@ -52,10 +52,10 @@ func ParsePath(escaped string) (string, error) {
 	switch {
 	case p.Loose&LooseSlash != 0:
 		return "", fmt.Errorf("the path %.80q has an encoded slash: some servers split there and some do not", escaped)
-	case p.Loose&LooseEmpty != 0:
-		return "", fmt.Errorf("the path %.80q has an empty segment (//)", escaped)
 	case p.Loose&LooseParam != 0:
 		return "", fmt.Errorf("the path %.80q has a semicolon: some servers drop what follows it", escaped)
+	case p.Loose&LooseEmpty != 0:
+		return "", fmt.Errorf("the path %.80q has an empty segment (//)", escaped)
 	case p.Loose&LooseCut != 0:
 		return "", fmt.Errorf("the path %.80q has an encoded %q or %q: some servers end the path there", escaped, '?', '#')
 	}

@@ -48,7 +48,7 @@ func (p *Policy) near(h bottle.Host) string {
 	best, bestCost := "", 3
 	for name := range p.exact {
 		cost := bestCost
-		if strings.HasSuffix(string(name), "."+string(h)) {
+		if strings.Contains(string(h), ".") && strings.HasSuffix(string(name), "."+string(h)) {
 			cost = 0
 		} else if len(h) > 5 {
 			cost = distance(string(h), string(name), 3)
