@@ -48,13 +48,35 @@ type Reservation struct {
 	lock     *os.File
 }
 
-// Reserve draws an identity for agent, makes its folder and locks it. After an
-// error nothing is left.
-func (s *Store) Reserve(agent bottle.Name) (*Reservation, error) {
-	return s.reserve(agent, rand.Reader)
+// Draw makes an identity for agent that no folder has yet. It creates nothing;
+// Reserve is what makes it ours.
+func (s *Store) Draw(agent bottle.Name) (bottle.Identity, error) {
+	return s.draw(agent, rand.Reader)
 }
 
-func (s *Store) reserve(agent bottle.Name, entropy io.Reader) (*Reservation, error) {
+func (s *Store) draw(agent bottle.Name, entropy io.Reader) (bottle.Identity, error) {
+	for range attempts {
+		var b [8]byte
+		if _, err := io.ReadFull(entropy, b[:]); err != nil {
+			return "", fmt.Errorf("draw identity: %w", err)
+		}
+		id, err := bottle.NewIdentity(agent, b[:])
+		if err != nil {
+			return "", fmt.Errorf("draw identity: %w", err)
+		}
+		if _, err := os.Lstat(s.Layout(id).Dir); errors.Is(err, fs.ErrNotExist) {
+			return id, nil
+		}
+	}
+	return "", fmt.Errorf("draw identity: %d identities of %s were taken", attempts, agent)
+}
+
+// Reserve makes the folder of a drawn identity and locks it. After an error
+// nothing is left. An identity that was taken meanwhile is an error.
+func (s *Store) Reserve(id bottle.Identity) (*Reservation, error) {
+	if _, err := bottle.ParseIdentity(string(id)); err != nil {
+		return nil, fmt.Errorf("reserve identity: %w", err)
+	}
 	if err := os.MkdirAll(s.root, 0o700); err != nil {
 		return nil, hinted("make state folder", s.root, err)
 	}
@@ -64,29 +86,16 @@ func (s *Store) reserve(agent bottle.Name, entropy io.Reader) (*Reservation, err
 		return nil, err
 	}
 	defer unlock()
-	for range attempts {
-		var b [8]byte
-		if _, err := io.ReadFull(entropy, b[:]); err != nil {
-			return nil, fmt.Errorf("draw identity: %w", err)
-		}
-		id, err := bottle.NewIdentity(agent, b[:])
-		if err != nil {
-			return nil, fmt.Errorf("draw identity: %w", err)
-		}
-		dir := s.Layout(id).Dir
-		if err := os.Mkdir(dir, 0o700); errors.Is(err, fs.ErrExist) {
-			continue
-		} else if err != nil {
-			return nil, hinted("reserve identity", dir, err)
-		}
-		r, err := s.take(id)
-		if err != nil {
-			_ = os.RemoveAll(dir) // the first error is the one that says what to do
-			return nil, err
-		}
-		return r, nil
+	dir := s.Layout(id).Dir
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, hinted("reserve identity", dir, err)
 	}
-	return nil, fmt.Errorf("reserve identity: %d identities of %s were taken", attempts, agent)
+	r, err := s.take(id)
+	if err != nil {
+		_ = os.RemoveAll(dir) // the first error is the one that says what to do
+		return nil, err
+	}
+	return r, nil
 }
 
 func (s *Store) take(id bottle.Identity) (*Reservation, error) {
