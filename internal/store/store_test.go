@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,7 +29,7 @@ func open(t *testing.T, home string) *Store {
 
 func reserve(t *testing.T, s *Store) *Reservation {
 	t.Helper()
-	r, err := s.Reserve("researcher")
+	r, err := reserveFor(s, "researcher")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,20 +97,20 @@ func TestReserve(t *testing.T) {
 // TestReserveRetriesOnClash: the first eight bytes give an identity that exists.
 func TestReserveRetriesOnClash(t *testing.T) {
 	s := open(t, t.TempDir())
-	first, err := s.reserve("a", bytes.NewReader(make([]byte, 8)))
+	first, err := reserveFrom(s, "a", bytes.NewReader(make([]byte, 8)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer first.Release()
-	second, err := s.reserve("a", bytes.NewReader(append(make([]byte, 8), 1, 2, 3, 4, 5, 6, 7, 8)))
+	second, err := reserveFrom(s, "a", bytes.NewReader(append(make([]byte, 8), 1, 2, 3, 4, 5, 6, 7, 8)))
 	if err != nil || second.Identity == first.Identity {
 		t.Fatalf("second %+v, %v", second, err)
 	}
 	defer second.Release()
-	if _, err := s.reserve("a", bytes.NewReader(make([]byte, 8*attempts))); err == nil || !strings.Contains(err.Error(), "were taken") {
+	if _, err := reserveFrom(s, "a", bytes.NewReader(make([]byte, 8*attempts))); err == nil || !strings.Contains(err.Error(), "were taken") {
 		t.Errorf("endless clashes: %v", err)
 	}
-	if _, err := s.Reserve("../up"); err == nil {
+	if _, err := reserveFor(s, "../up"); err == nil {
 		t.Error("a path was taken for a name")
 	}
 }
@@ -143,7 +144,7 @@ func TestTwoStartsAtOnce(t *testing.T) {
 	for range 8 {
 		starts.Go(func() {
 			for range 10 {
-				r, err := s.Reserve("a")
+				r, err := reserveFor(s, "a")
 				if err != nil {
 					t.Error(err)
 					return
@@ -221,7 +222,7 @@ func TestReserveLooksAgain(t *testing.T) {
 	if err := errors.Join(os.Mkdir(s.Root(), 0o700), os.Chmod(s.Root(), 0o777)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Reserve("a"); err == nil || !strings.Contains(err.Error(), "writable by others") {
+	if _, err := reserveFor(s, "a"); err == nil || !strings.Contains(err.Error(), "writable by others") {
 		t.Errorf("a folder that appeared after Open: %v", err)
 	}
 }
@@ -234,7 +235,7 @@ func TestUnwritableHome(t *testing.T) {
 	if err := os.WriteFile(home, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Reserve("a"); err == nil || !strings.Contains(err.Error(), "make state folder") {
+	if _, err := reserveFor(s, "a"); err == nil || !strings.Contains(err.Error(), "make state folder") {
 		t.Errorf("reserve: %v", err)
 	}
 	for _, c := range []struct {
@@ -397,7 +398,7 @@ func BenchmarkReserve(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		r, err := s.Reserve("a")
+		r, err := reserveFor(s, "a")
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -405,4 +406,20 @@ func BenchmarkReserve(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+func reserveFor(s *Store, agent bottle.Name) (*Reservation, error) {
+	id, err := s.Draw(agent)
+	if err != nil {
+		return nil, err
+	}
+	return s.Reserve(id)
+}
+
+func reserveFrom(s *Store, agent bottle.Name, entropy io.Reader) (*Reservation, error) {
+	id, err := s.draw(agent, entropy)
+	if err != nil {
+		return nil, err
+	}
+	return s.Reserve(id)
 }
