@@ -138,7 +138,9 @@ func TestRolesThatCanNotBeServedAreProblems(t *testing.T) {
 				r.Spec.Env = []bottle.EnvVar{{Name: "GH_TOKEN", Kind: bottle.EnvAsk}}
 			}},
 		{`no seed`,
-			func(r *provider.Request) { r.Spec.Routes, r.Seed = []bottle.Route{route(provider.RoleGitHub, "X")}, nil }},
+			func(r *provider.Request) {
+				r.Spec.Routes, r.Seed = []bottle.Route{route(provider.RoleGitHub, "X")}, nil
+			}},
 	} {
 		r := request("command")
 		tc.change(&r)
