@@ -34,9 +34,13 @@ type Status struct {
 	Allowed    uint64          `json:"allowed"`
 	Denied     uint64          `json:"denied"`
 	Unreadable uint64          `json:"unreadable_packets"`
-	Audit      audit.Head      `json:"audit"`           // keep it: the log can be held against it later
-	Recording  bool            `json:"recording"`       // false: the log can't be written, everything is denied
-	Error      string          `json:"error,omitempty"` // of the request; then nothing else is set
+	Audit      audit.Head      `json:"audit"`     // keep it: the log can be held against it later
+	Recording  bool            `json:"recording"` // false: the log can't be written, everything is denied
+}
+
+// refusal is the answer to what is not a request.
+type refusal struct {
+	Error string `json:"error"`
 }
 
 // control serves the control socket: JSON lines, one answer to each request,
@@ -118,7 +122,7 @@ func (c *control) talk(conn net.Conn) {
 		_ = conn.SetDeadline(time.Now().Add(controlIdle))
 		line, err := in.ReadSlice('\n')
 		if errors.Is(err, bufio.ErrBufferFull) {
-			_ = out.Encode(Status{Error: "the request is too long"})
+			_ = out.Encode(refusal{"the request is too long"})
 		}
 		if err != nil && (err != io.EOF || len(line) == 0) {
 			return
@@ -129,15 +133,15 @@ func (c *control) talk(conn net.Conn) {
 	}
 }
 
-func (c *control) answer(line []byte) Status {
+func (c *control) answer(line []byte) any {
 	var req struct {
 		Op string `json:"op"`
 	}
 	if err := json.Unmarshal(line, &req); err != nil {
-		return Status{Error: "the request is not a JSON object"}
+		return refusal{"the request is not a JSON object"}
 	}
 	if req.Op != opStatus {
-		return Status{Error: fmt.Sprintf("no operation %.32q; there is: %s", req.Op, opStatus)}
+		return refusal{fmt.Sprintf("no operation %.32q; there is: %s", req.Op, opStatus)}
 	}
 	return c.status()
 }

@@ -76,11 +76,14 @@ func again(head *unix.CapUserHeader, keeps *[2]unix.CapUserData) error {
 			return fmt.Errorf("drop capabilities: %w", err)
 		}
 	}
-	err := errors.Join(unix.Capset(head, &keeps[0]), unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-	if err != nil {
+	if err := errors.Join(unix.Capset(head, &keeps[0]), unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)); err != nil {
 		return fmt.Errorf("confine: %w", err)
 	}
-	return fmt.Errorf("start anew: %w", syscall.Exec("/proc/self/exe", os.Args, nil))
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("start anew: %w", err)
+	}
+	return fmt.Errorf("start anew: %w", syscall.Exec(self, os.Args, nil))
 }
 
 // netlinkFile takes over f if it is a netfilter netlink socket.

@@ -64,8 +64,12 @@ func (s *Store) draw(agent bottle.Name, entropy io.Reader) (bottle.Identity, err
 		if err != nil {
 			return "", fmt.Errorf("draw identity: %w", err)
 		}
-		if _, err := os.Lstat(s.Layout(id).Dir); errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Lstat(s.Layout(id).Dir)
+		if errors.Is(err, fs.ErrNotExist) {
 			return id, nil
+		}
+		if err != nil {
+			return "", hinted("draw identity", s.root, err)
 		}
 	}
 	return "", fmt.Errorf("draw identity: %d identities of %s were taken", attempts, agent)
@@ -79,6 +83,9 @@ func (s *Store) Reserve(id bottle.Identity) (*Reservation, error) {
 	}
 	if err := os.MkdirAll(s.root, 0o700); err != nil {
 		return nil, hinted("make state folder", s.root, err)
+	}
+	if err := trusted(s.root); err != nil { // somebody may have made it since Open
+		return nil, err
 	}
 	// Between the folder and its lock, a cleanup would see a folder that nobody holds.
 	unlock, err := s.exclusive()

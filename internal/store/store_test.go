@@ -235,7 +235,7 @@ func TestUnwritableHome(t *testing.T) {
 	if err := os.WriteFile(home, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := reserveFor(s, "a"); err == nil || !strings.Contains(err.Error(), "make state folder") {
+	if _, err := reserveFor(s, "a"); err == nil || !strings.Contains(err.Error(), "not a directory") {
 		t.Errorf("reserve: %v", err)
 	}
 	for _, c := range []struct {
