@@ -100,7 +100,7 @@ func first[T comparable](values ...T) T {
 // in the parent's place, and the child's new items behind.
 func overlay[T any](parent, child []T, key func(T) string) []T {
 	place := make(map[string]int, len(parent)+len(child))
-	out := make([]T, 0, len(parent)+len(child))
+	var out []T
 	for _, v := range slices.Concat(parent, child) {
 		if i, ok := place[key(v)]; ok {
 			out[i] = v

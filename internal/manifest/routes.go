@@ -11,7 +11,7 @@ import (
 )
 
 func (t Tree) routes(s *source, raw []routeFile) []bottle.Route {
-	out := make([]bottle.Route, 0, len(raw))
+	var out []bottle.Route
 	type shape struct {
 		host           bottle.Pattern
 		ports, methods string
