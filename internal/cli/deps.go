@@ -28,6 +28,7 @@ type deps struct {
 	Environ  func() []string                  // all of it, for programs that are the operator's own
 	Terminal func(stream any) bool            // is a stream a terminal
 	Getwd    func() (string, error)
+	Euid     func() int
 	Self     func() (string, error)                            // the running program
 	Backends map[string]func(d *deps) (backend.Backend, error) // by the manifest's word
 }
@@ -36,7 +37,7 @@ type deps struct {
 func system(stdin, stdout, stderr *os.File) *deps {
 	return &deps{
 		Stdin: stdin, Stdout: stdout, Stderr: stderr,
-		Lookup: os.LookupEnv, Environ: os.Environ, Getwd: os.Getwd, Self: os.Executable,
+		Lookup: os.LookupEnv, Environ: os.Environ, Getwd: os.Getwd, Euid: os.Geteuid, Self: os.Executable,
 		Terminal: func(stream any) bool {
 			f, ok := stream.(*os.File)
 			return ok && term.IsTerminal(int(f.Fd()))
@@ -120,7 +121,7 @@ func (d *deps) owned(path string, info fs.FileInfo) error {
 	if !ok {
 		return fmt.Errorf("look at %s: no owner is known", path)
 	}
-	if me := os.Geteuid(); me != 0 && int(st.Uid) != me {
+	if me := d.Euid(); me != 0 && int(st.Uid) != me {
 		return fail(fmt.Errorf("%s belongs to another user (uid %d, you are %d)", d.tilde(path), st.Uid, me),
 			fmt.Sprintf("set BOTTLE_HOME to a folder of your own, or: sudo chown -R %d %s", me, path))
 	}

@@ -54,6 +54,9 @@ func (d *deps) explain(agent, method, url string, js bool) error {
 		}{v, injected(v), p.Hash()})
 	} else {
 		d.tellVerdict(v)
+		if !v.Allowed() && listable(v.Reason) {
+			fmt.Fprintf(d.Stdout, "  %s to allow it: bottle edit %s\n", d.style(d.Stdout)(plan.Faint, "→"), spec.Name)
+		}
 	}
 	if err == nil && !v.Allowed() {
 		err = exit(codeNo)
@@ -67,6 +70,15 @@ func injected(v policy.Verdict) string {
 		return ""
 	}
 	return v.Route.Auth.TokenRef
+}
+
+// listable reports whether a route could turn the answer round.
+func listable(r policy.Reason) bool {
+	switch r {
+	case policy.HostNotListed, policy.PortNotListed, policy.MethodNotListed, policy.PathNotListed:
+		return true
+	}
+	return false
 }
 
 func (d *deps) tellVerdict(v policy.Verdict) {

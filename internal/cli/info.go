@@ -36,11 +36,19 @@ func newInfo(d *deps) *cobra.Command {
 			return err
 		}
 		p := plan.New(plan.Input{
-			Spec: spec, Agent: agent, Backend: spec.Backend, Workspace: cwd, Command: agent.Command, Warnings: warnings,
+			Spec: spec, Agent: agent, Backend: spec.Backend, Workspace: cwd, Command: runs(agent, spec), Warnings: warnings,
 		})
 		return p.Brief(d.Stdout, d.style(d.Stdout))
 	}
 	return c
+}
+
+// runs is the program, as far as the manifests know it.
+func runs(a bottle.Agent, s bottle.Spec) []string {
+	if len(a.Command) > 0 {
+		return a.Command
+	}
+	return []string{s.Provider.Template}
 }
 
 // load reads an agent and its bottle. The problems that came back with them are

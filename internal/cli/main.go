@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -24,7 +25,26 @@ func run(ctx context.Context, d *deps, args []string) int {
 	root.SetIn(d.Stdin)
 	root.SetOut(d.Stdout)
 	root.SetErr(d.Stderr)
-	return report(d.Stderr, d.style(d.Stderr), root.ExecuteContext(ctx))
+	reached := reaches(root)
+	err := root.ExecuteContext(ctx)
+	if f := (*failure)(nil); err != nil && !*reached && !errors.As(err, &f) {
+		err = usage(err, "bottle --help") // the library's own refusal of the command line
+	}
+	return report(d.Stderr, d.style(d.Stderr), err)
+}
+
+// reaches tells, after an execution, whether some command began its work.
+func reaches(c *cobra.Command) *bool {
+	reached := new(bool)
+	for _, c := range append([]*cobra.Command{c}, c.Commands()...) {
+		if work := c.RunE; work != nil {
+			c.RunE = func(c *cobra.Command, args []string) error {
+				*reached = true
+				return work(c, args)
+			}
+		}
+	}
+	return reached
 }
 
 // The groups of commands, as the help lists them.
