@@ -50,18 +50,19 @@ func stripHopByHop(h http.Header) {
 // stripCredentials removes what the agent says about who it is, and every
 // header that carries a placeholder: it is worth nothing and would only confuse.
 func stripCredentials(h http.Header, auth *bottle.Auth, placeholders map[string]string) {
-	injected := injectedHeader(auth)
+	injected := cgiAlike(injectedHeader(auth))
 	for name, values := range h {
-		if name == injected || isCredentialHeader(name) || spelledAlike(name, injected) || holdsAny(values, placeholders) {
+		as := cgiAlike(name)
+		if as == injected || isCredentialHeader(as) || holdsAny(values, placeholders) {
 			delete(h, name)
 		}
 	}
 }
 
-// spelledAlike compares as a server that turns headers into CGI variables does:
-// there X_Api_Key and X-Api-Key are one, and which wins is chance.
-func spelledAlike(a, b string) bool {
-	return strings.EqualFold(strings.ReplaceAll(a, "_", "-"), b)
+// cgiAlike reads a name as a server that makes CGI variables of headers does:
+// there X_Api_Key and X-Api-Key are one, and which of them wins is chance.
+func cgiAlike(name string) string {
+	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
 }
 
 func holdsAny(values []string, placeholders map[string]string) bool {

@@ -1,0 +1,438 @@
+package egress
+
+import (
+	"encoding/base64"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"bottle/internal/policy"
+	"bottle/internal/secret"
+)
+
+// An allowed call succeeds with a credential that the agent does not hold, and
+// everything that the agent says about who it is stays behind.
+func TestCredentialIsInjectedAndTheAgentsStripped(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(echo), apiHost)
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+realKey))
+	for _, c := range []struct{ scheme, header, want string }{
+		{"Bearer", "", "Authorization: Bearer " + realKey},
+		{"token", "", "Authorization: token " + realKey},
+		{"Basic", "", "Authorization: " + basic},
+		{"header", "X-Api-Key", "X-Api-Key: " + realKey},
+	} {
+		t.Run(c.scheme, func(t *testing.T) {
+			w := newWorld(t, nil, withAuth(route(apiHost, addr, ca), c.scheme, c.header))
+			req, _ := http.NewRequest("GET", "https://"+apiHost+"/v1/x?q=a;b&c", nil)
+			for _, h := range []string{"Authorization", "X-Api-Key", "Proxy-Authorization", "Cookie", "Private-Token"} {
+				req.Header.Set(h, "the-agents-own")
+			}
+			req.Header["X_Api_Key"] = []string{"the-agents-own"}
+			req.Header.Set("X-Custom", "key="+heldKey)
+			req.Header.Set("X-Harmless", "stays")
+			req.Header.Set("X-Listed", "goes")
+			req.Header.Set("Connection", "X-Listed")
+			res, err := w.client().Do(req)
+			got := text(t, res, err)
+			mustContain(t, got, c.want, "GET /v1/x?q=a;b&c\n", "X-Harmless: stays")
+			for _, gone := range []string{"the-agents-own", heldKey, "X-Listed", "Proxy-"} {
+				if strings.Contains(got, gone) {
+					t.Errorf("%q reached the upstream:\n%s", gone, got)
+				}
+			}
+			if res.Header.Get("X-Seen-Host") != apiHost {
+				t.Errorf("upstream saw host %q", res.Header.Get("X-Seen-Host"))
+			}
+			r := w.one(1)
+			if r.Verdict != "allow" || r.Credential != tokenRef || r.Path != "/v1/x" || r.Status != 200 || r.BytesIn != int64(len(got)) || r.Rule != "bottle.md:7" {
+				t.Errorf("record %+v", r)
+			}
+		})
+	}
+}
+
+func TestRouteWithoutAuthKeepsTheAgentsHeaders(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(echo), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	req, _ := http.NewRequest("POST", "https://"+apiHost+"/", strings.NewReader("hello"))
+	req.Header.Set("Authorization", "Bearer mine")
+	res, err := w.client().Do(req)
+	mustContain(t, text(t, res, err), "Authorization: Bearer mine", "hello")
+	if r := w.one(1); r.BytesOut != 5 || r.Credential != "" {
+		t.Errorf("record %+v", r)
+	}
+}
+
+func TestDeniedConnectGetsJSON(t *testing.T) {
+	w := newWorld(t, nil, route(apiHost, "", ""))
+	c := w.raw(w.addr, "CONNECT evil.example.net:443 HTTP/1.1\r\nHost: evil.example.net:443\r\n\r\n")
+	d := denied(t, answer(t, c), 403, policy.HostNotListed)
+	if d.Host != "evil.example.net" || d.Error != "denied" || d.Ask == nil || d.Ask.Tool != "egress-block" || d.Ask.Host != d.Host || !strings.HasPrefix(d.Message, "blocked: ") {
+		t.Errorf("denial %+v", d)
+	}
+	r := w.one(1)
+	if r.Kind != KindConnect || r.Verdict != "deny" || r.Host != "evil.example.net" || r.Port != 443 || r.Policy != d.Policy {
+		t.Errorf("record %+v", r)
+	}
+	if got := w.looked(); len(got) != 0 {
+		t.Errorf("a denied name was looked up: %v", got)
+	}
+}
+
+// What a request inside a tunnel may not be.
+func TestRefusedRequests(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(echo), apiHost)
+	r := withAuth(route(apiHost, addr, ca), "Bearer", "")
+	r.Paths, r.Methods = []string{"/v1"}, []string{"GET", "POST"}
+	for _, c := range []struct {
+		name, req string
+		status    int
+		reason    policy.Reason
+	}{
+		{"path", "GET /v2 HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 403, policy.PathNotListed},
+		{"climbs", "GET /v1/../v2 HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 403, policy.BadPath},
+		{"method", "DELETE /v1 HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 403, policy.MethodNotListed},
+		{"trace", "TRACE /v1 HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 403, policy.MethodForbidden},
+		{"connect inside", "CONNECT api.example.com:443 HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n", 403, policy.BadPath},
+		{"star", "OPTIONS * HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 403, policy.BadPath},
+		{"other host", "GET /v1 HTTP/1.1\r\nHost: other.example.com\r\n\r\n", 421, policy.AuthorityMismatch},
+		{"other port", "GET /v1 HTTP/1.1\r\nHost: api.example.com:8443\r\n\r\n", 421, policy.AuthorityMismatch},
+		{"absolute other host", "GET https://other.example.com/v1 HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 421, policy.AuthorityMismatch},
+		{"absolute http", "GET http://api.example.com/v1 HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 403, policy.BadScheme},
+		{"userinfo", "GET https://api.example.com@evil.example.net/v1 HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 403, policy.BadRequest},
+		{"bad host", "GET /v1 HTTP/1.1\r\nHost: api.example.com:abc\r\n\r\n", 403, policy.BadHost},
+		{"no host", "GET /v1 HTTP/1.0\r\n\r\n", 403, policy.BadRequest},
+		{"fragment", "GET /v1#/../v2 HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 403, policy.BadPath},
+		{"h2c", "GET /v1 HTTP/1.1\r\nHost: api.example.com\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", 403, policy.BadRequest},
+		{"long URL", "GET /v1/" + strings.Repeat("a", 17<<10) + " HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 403, policy.Limit},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, nil, r)
+			denied(t, ask200(t, w.tunnel(apiHost+":443", apiHost), c.req), c.status, c.reason)
+			got := w.one(1)
+			if got.Verdict != "deny" || got.Reason != string(c.reason) || got.Status != c.status || got.Credential != "" {
+				t.Errorf("record %+v", got)
+			}
+		})
+	}
+}
+
+func TestRefusedAtTheExplicitPort(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(echo), apiHost)
+	auth := withAuth(route(apiHost, "", ca), "Bearer", "")
+	auth.Ports = []uint16{80, 443}
+	pass := route("pass.example.com", addr, "")
+	pass.TLS, pass.Ports = "passthrough", []uint16{80, 443}
+	for _, c := range []struct {
+		name, req string
+		reason    policy.Reason
+	}{
+		{"not a proxy request", "GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n", policy.BadRequest},
+		{"https in the clear", "GET https://api.example.com/ HTTP/1.1\r\nHost: api.example.com\r\n\r\n", policy.BadScheme},
+		{"ftp", "GET ftp://api.example.com/ HTTP/1.1\r\nHost: api.example.com\r\n\r\n", policy.BadScheme},
+		{"credential in the clear", "GET http://api.example.com/ HTTP/1.1\r\nHost: api.example.com\r\n\r\n", policy.CleartextAuth},
+		{"passthrough in the clear", "GET http://pass.example.com/ HTTP/1.1\r\nHost: pass.example.com\r\n\r\n", policy.PassthroughOnly},
+		{"port", "GET http://api.example.com:8080/ HTTP/1.1\r\nHost: x\r\n\r\n", policy.PortNotListed},
+		{"userinfo", "GET http://a:b@api.example.com/ HTTP/1.1\r\nHost: x\r\n\r\n", policy.BadRequest},
+		{"octal loopback", "GET http://0177.0.0.1/ HTTP/1.1\r\nHost: x\r\n\r\n", policy.PrivateAddress},
+		{"metadata", "GET http://169.254.169.254/latest HTTP/1.1\r\nHost: x\r\n\r\n", policy.MetadataAddress},
+		{"connect without port", "CONNECT api.example.com HTTP/1.1\r\nHost: x\r\n\r\n", policy.BadHost},
+		{"connect a URL", "CONNECT /x HTTP/1.1\r\nHost: x\r\n\r\n", policy.BadHost},
+		{"connect literal", "CONNECT 2130706433:443 HTTP/1.1\r\nHost: x\r\n\r\n", policy.PrivateAddress},
+		{"connect with body", "CONNECT api.example.com:443 HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc", policy.BadRequest},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, nil, auth, pass)
+			denied(t, answer(t, w.raw(w.addr, c.req)), 403, c.reason)
+			if got := w.one(1); got.Verdict != "deny" || got.Reason != string(c.reason) {
+				t.Errorf("record %+v", got)
+			}
+			if got := w.looked(); len(got) != 0 {
+				t.Errorf("looked up %v", got)
+			}
+		})
+	}
+}
+
+func TestMissingCredentialIsADenialNotABareRequest(t *testing.T) {
+	hits := 0
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits++ }), apiHost)
+	for name, inj := range map[string]func(string) (secret.Value, bool){
+		"nil":     nil,
+		"missing": func(string) (secret.Value, bool) { return secret.Value{}, false },
+		"empty":   func(string) (secret.Value, bool) { return secret.Value{}, true },
+		"break":   func(string) (secret.Value, bool) { return secret.New([]byte("a\r\nX-Evil: 1")), true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(c *Config) { c.Inject = inj }, withAuth(route(apiHost, addr, ca), "Bearer", ""))
+			res, err := w.client().Get("https://" + apiHost + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			denied(t, res, 403, policy.NoCredential)
+			if r := w.one(1); r.Verdict != "deny" {
+				t.Errorf("record %+v", r)
+			}
+		})
+	}
+	if hits != 0 {
+		t.Errorf("the upstream saw %d requests", hits)
+	}
+}
+
+// A listed name that resolves to a private address, or to one among others, is
+// refused: DNS rebinding, or a split horizon that the operator did not spell out.
+func TestEveryAddressMustBePublic(t *testing.T) {
+	for name, c := range map[string]struct {
+		addrs  []string
+		reason policy.Reason
+	}{
+		"loopback":     {[]string{"127.0.0.1"}, policy.PrivateAddress},
+		"one of two":   {[]string{"192.0.2.1", "10.0.0.1"}, policy.PrivateAddress},
+		"mapped":       {[]string{"::ffff:127.0.0.1"}, policy.PrivateAddress},
+		"metadata":     {[]string{"169.254.169.254"}, policy.MetadataAddress},
+		"unique local": {[]string{"fd00::1"}, policy.PrivateAddress},
+		"synthetic":    {[]string{"198.18.0.5"}, policy.PrivateAddress},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil, route(apiHost, "", ""))
+			for _, a := range c.addrs {
+				w.answers[apiHost] = append(w.answers[apiHost], netip.MustParseAddr(a))
+			}
+			res, err := w.client().Get("https://" + apiHost + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			denied(t, res, 403, c.reason)
+			if r := w.one(1); r.Verdict != "deny" || r.Reason != string(c.reason) {
+				t.Errorf("record %+v", r)
+			}
+		})
+	}
+}
+
+func TestUpstreamFaults(t *testing.T) {
+	closed := listen(t)
+	gone := closed.Addr().String()
+	_ = closed.Close()
+	wrongName, wrongCA, _ := upstream(t, http.HandlerFunc(echo), "other.example.com")
+	right, _, _ := upstream(t, http.HandlerFunc(echo), apiHost)
+	garbage := listen(t)
+	go func() {
+		for {
+			c, err := garbage.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, "220 mail ready\r\n")
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = garbage.Close() })
+	for name, c := range map[string]struct {
+		addr, ca string
+		reason   policy.Reason
+	}{
+		"does not resolve":   {"", "", policy.UpstreamResolve},
+		"refuses":            {gone, "", policy.UpstreamUnreachable},
+		"unknown CA":         {right, "", policy.UpstreamTLS},
+		"other name":         {wrongName, wrongCA, policy.UpstreamTLS},
+		"no TLS":             {garbage.Addr().String(), "", policy.UpstreamTLS},
+		"ca_file is missing": {right, "/nonexistent/ca.pem", policy.UpstreamTLS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil, route(apiHost, c.addr, c.ca))
+			res, err := w.client().Get("https://" + apiHost + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := denied(t, res, 502, c.reason)
+			if d.Error != "upstream" {
+				t.Errorf("denial %+v", d)
+			}
+			if r := w.one(1); r.Reason != string(c.reason) || r.Status != 502 {
+				t.Errorf("record %+v", r)
+			}
+		})
+	}
+}
+
+func TestUpstreamThatSpeaksNonsense(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, _, _ := http.NewResponseController(w).Hijack()
+		_, _ = io.WriteString(c, "NONSENSE\r\n\r\n")
+		_ = c.Close()
+	}), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	res, err := w.client().Get("https://" + apiHost + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied(t, res, 502, policy.UpstreamProtocol)
+}
+
+func TestUnasked101IsNotAPipe(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, _, _ := http.NewResponseController(w).Hijack()
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n\r\nraw bytes")
+		_ = c.Close()
+	}), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	denied(t, ask200(t, w.tunnel(apiHost+":443", apiHost), "GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n"), 502, policy.UpstreamProtocol)
+}
+
+// Two requests in one tunnel: the second names another host, which a shared
+// front at the upstream would serve.
+func TestSecondRequestWithAnotherHost(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(echo), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca), route("other.example.com", addr, ca))
+	c := w.tunnel(apiHost+":443", apiHost)
+	if res := ask200(t, c, "GET /1 HTTP/1.1\r\nHost: api.example.com\r\n\r\n"); res.StatusCode != 200 {
+		t.Fatal(res.Status)
+	}
+	denied(t, ask200(t, c, "GET /2 HTTP/1.1\r\nHost: other.example.com\r\n\r\n"), 421, policy.AuthorityMismatch)
+	w.one(2)
+	if _, err := io.WriteString(c, "GET /3 HTTP/1.1\r\nHost: api.example.com\r\n\r\n"); err == nil {
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			t.Error("the tunnel goes on after a mismatch")
+		}
+	}
+}
+
+// What is ambiguous about where a body ends must be decided once: the upstream
+// sees one framing, and what follows is not a second request to it.
+func TestSmugglingSpellings(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(echo), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	c := w.tunnel(apiHost+":443", apiHost)
+	res := ask200(t, c, "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+	if got := text(t, res, nil); !strings.Contains(got, "TE=[chunked] CL=-1\nabc") || strings.Contains(got, "Content-Length") {
+		t.Errorf("upstream saw %s", got)
+	}
+	for name, req := range map[string]string{
+		"two lengths":      "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+		"coding":           "POST / HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+		"two codings":      "POST / HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+		"space and colon":  "POST / HTTP/1.1\r\nHost: api.example.com\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+		"folded":           "GET / HTTP/1.1\r\nHost: api.example.com\r\n folded: 1\r\n\r\n",
+		"two hosts":        "GET / HTTP/1.1\r\nHost: api.example.com\r\nHost: other.example.com\r\n\r\n",
+		"signed length":    "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: +3\r\n\r\nabc",
+		"control in value": "GET / HTTP/1.1\r\nHost: api.example.com\r\nX: a\x00b\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil, route(apiHost, addr, ca))
+			res := ask200(t, w.tunnel(apiHost+":443", apiHost), req)
+			if res.StatusCode < 400 {
+				t.Errorf("status %s: %s", res.Status, text(t, res, nil))
+			}
+			if r := w.one(1); r.Verdict != "deny" || r.Reason != string(policy.BadRequest) {
+				t.Errorf("record %+v", r)
+			}
+		})
+	}
+}
+
+// RFC 9112 section 3.2.2: with an absolute target, Host says nothing.
+func TestAbsoluteTargetDecidesNotHost(t *testing.T) {
+	plain := plainUpstream(t, http.HandlerFunc(echo))
+	r := route("plain.example.com", plain, "")
+	r.Ports = []uint16{80}
+	w := newWorld(t, nil, r)
+	res := answer(t, w.raw(w.addr, "GET http://plain.example.com/x HTTP/1.1\r\nHost: evil.example.net\r\nProxy-Connection: keep-alive\r\nConnection: close\r\n\r\n"))
+	if got := text(t, res, nil); res.StatusCode != 200 || res.Header.Get("X-Seen-Host") != "plain.example.com" || strings.Contains(got, "Proxy-") {
+		t.Errorf("%s %v %s", res.Status, res.Header, got)
+	}
+	if rec := w.one(1); rec.Host != "plain.example.com" {
+		t.Errorf("record %+v", rec)
+	}
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	hits := 0
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hits++
+		http.Redirect(w, r, "https://evil.example.net/", http.StatusFound)
+	}), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	res, err := w.client().Get("https://" + apiHost + "/")
+	_ = text(t, res, err)
+	if res.StatusCode != 302 || hits != 1 {
+		t.Errorf("status %d after %d hits", res.StatusCode, hits)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	w := newWorld(t, nil, route(apiHost, "", ""))
+	res, err := w.client().Get("http://gateway.bottle/")
+	got := text(t, res, err)
+	mustContain(t, got, `"ok":true`, `"identity":"tester-00000"`, `"policy":"`+w.p.policy.Load().Hash())
+	res = answer(t, w.raw(w.addr, "GET / HTTP/1.1\r\nHost: gateway.bottle:9099\r\n\r\n"))
+	mustContain(t, text(t, res, nil), `"ok":true`)
+	if rs := w.all(); len(rs) != 0 {
+		t.Errorf("records %+v", rs)
+	}
+	res, err = w.client().Get("http://gateway.bottle/else")
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied(t, res, 403, policy.HostNotListed)
+}
+
+func TestSetPolicyDecidesTheNextRequestInAnOpenTunnel(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(echo), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	c := w.tunnel(apiHost+":443", apiHost)
+	const req = "GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
+	if res := ask200(t, c, req); res.StatusCode != 200 {
+		t.Fatal(res.Status)
+	}
+	if err := w.p.SetPolicy(nil); err == nil {
+		t.Error("a nil policy was taken")
+	}
+	if err := w.p.SetPolicy(compile(t)); err != nil {
+		t.Fatal(err)
+	}
+	denied(t, ask200(t, c, req), 403, policy.HostNotListed)
+}
+
+func TestZeroConfigIsRefused(t *testing.T) {
+	ca, err := NewCA("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := Config{Identity: "x", Policy: compile(t), CA: ca, Record: func(Record) {}}
+	for name, spoil := range map[string]func(*Config){
+		"identity": func(c *Config) { c.Identity = "" },
+		"policy":   func(c *Config) { c.Policy = nil },
+		"ca":       func(c *Config) { c.CA = nil },
+		"record":   func(c *Config) { c.Record = nil },
+	} {
+		c := full
+		spoil(&c)
+		if _, err := New(c); err == nil {
+			t.Errorf("without %s it was taken", name)
+		}
+	}
+	if _, err := New(full); err != nil {
+		t.Error(err)
+	}
+}
+
+func plainUpstream(t testing.TB, h http.Handler) string {
+	t.Helper()
+	l := listen(t)
+	srv := &http.Server{Handler: h}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+	}()
+	t.Cleanup(func() { _ = srv.Close(); <-done })
+	return l.Addr().String()
+}
