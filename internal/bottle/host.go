@@ -193,22 +193,23 @@ func endsInNumber(name string) bool {
 // parseIPv4 reads one to four numbers as inet_aton(3) and the WHATWG URL
 // standard do; where those two differ ("0x" alone), it refuses.
 func parseIPv4(spelt, name string) (Host, error) {
-	bad := fmt.Errorf("the host %.80q ends in a number but is not an IPv4 address", spelt)
-	if strings.Count(name, ".") > 3 {
-		return "", bad
-	}
-	parts := strings.Split(name, ".")
+	n := strings.Count(name, ".") + 1
 	var value uint64
-	for i, part := range parts {
-		n, ok := parseIPv4Part(part)
-		room := uint64(8)
-		if i == len(parts)-1 {
-			room = 8 * uint64(5-len(parts)) // the last number fills what is left
+	ok := n <= 4
+	for rest, i := name, 1; ok && i <= n; i++ {
+		var part string
+		part, rest, _ = strings.Cut(rest, ".")
+		room := 8
+		if i == n {
+			room = 8 * (5 - n) // the last number fills what is left
 		}
-		if !ok || n >= 1<<room {
-			return "", bad
-		}
-		value = value<<room | n
+		var v uint64
+		v, ok = parseIPv4Part(part)
+		ok = ok && v < 1<<room
+		value = value<<room | v
+	}
+	if !ok {
+		return "", fmt.Errorf("the host %.80q ends in a number but is not an IPv4 address", spelt)
 	}
 	a := netip.AddrFrom4([4]byte{byte(value >> 24), byte(value >> 16), byte(value >> 8), byte(value)})
 	return Host(a.String()), nil

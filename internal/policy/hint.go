@@ -60,18 +60,19 @@ func (p *Policy) near(h bottle.Host) string {
 	return best
 }
 
-// distance is the number of single-byte edits between a and b, or limit when it
-// is that or more.
+// distance is the number of single-byte edits between a and b, both at most 253
+// bytes long, or limit when it is that or more. It stops as soon as that is
+// certain: an agent can ask for a wrong host as often as it likes.
 func distance(a, b string, limit int) int {
-	if d := len(a) - len(b); d >= limit || -d >= limit {
+	if d := len(a) - len(b); d >= limit || -d >= limit || len(b) > 253 {
 		return limit
 	}
-	row := make([]int, len(b)+1)
-	for j := range row {
+	var row [254]int
+	for j := range len(b) + 1 {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
+		diagonal, least := row[0], i+1
 		row[0] = i + 1
 		for j := range len(b) {
 			cost := diagonal
@@ -80,6 +81,10 @@ func distance(a, b string, limit int) int {
 			}
 			diagonal = row[j+1]
 			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+			least = min(least, row[j+1])
+		}
+		if least >= limit {
+			return limit
 		}
 	}
 	return min(row[len(b)], limit)
