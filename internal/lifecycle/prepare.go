@@ -1,0 +1,226 @@
+package lifecycle
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"bottle/internal/backend"
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+	"bottle/internal/policy"
+	"bottle/internal/provider"
+	"bottle/internal/secret"
+	"bottle/internal/store"
+)
+
+// House is what starts bottles: the walls and the hands it works with.
+type House struct {
+	Backend backend.Backend
+	Store   *store.Store
+	Secrets secret.Resolver
+	Host    func(name string) (string, bool)           // the operator's environment
+	Ask     func(question string) (secret.Value, error) // asks the operator, without echo
+	Root    fs.FS                                      // the host's "/"
+	// Before is called with each step's name before it runs; an error stops the
+	// start there. Nil: nothing. Progress and fault tests use it.
+	Before func(step string) error
+}
+
+// Request is one start that somebody wants.
+type Request struct {
+	Agent     bottle.Agent
+	Spec      bottle.Spec
+	Warnings  bottle.Problems
+	ExtraArgs []string
+	Workspace string   // the operator's folder, absolute
+	Path      []string // the folders of the operator's PATH
+	UserHome  string
+	Skills    map[string]fs.FS
+	TTY       bool
+}
+
+// Prepared is a start that could happen: decided, and nothing created.
+type Prepared struct {
+	Plan     plan.Plan
+	Notes    []string
+	req      Request
+	facts    backend.Facts
+	provider provider.Result
+	identity bottle.Identity
+	policy   *policy.Policy
+}
+
+// Prepare decides everything about a start and creates nothing.
+func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
+	pol, err := policy.Compile(req.Spec.Routes)
+	if err != nil {
+		return nil, fmt.Errorf("compile policy: %w", err)
+	}
+	facts, err := h.Backend.Facts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("look at this machine: %w", err)
+	}
+	if err := standing(facts); err != nil {
+		return nil, err
+	}
+	id, err := h.Store.Draw(req.Agent.Name)
+	if err != nil {
+		return nil, err
+	}
+	var seed [32]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return nil, fmt.Errorf("draw seed: %w", err)
+	}
+	got := provider.Prepare(provider.Request{
+		Spec: req.Spec, Agent: req.Agent, Root: h.Root, Path: req.Path, UserHome: req.UserHome,
+		ExtraArgs: req.ExtraArgs, Seed: seed[:], Skills: req.Skills, Interactive: req.TTY,
+	})
+	if got.Problems.Fatal() {
+		return nil, got.Problems
+	}
+	p := &Prepared{req: req, facts: facts, provider: got, identity: id, policy: pol}
+	p.Plan = plan.New(plan.Input{
+		Spec: req.Spec, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args,
+		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: got.Mounts, Walls: facts.Walls,
+		Resources: h.resources(id, facts), Notes: append(facts.Notes, unbuilt(req.Spec)...),
+		Warnings: append(req.Warnings, got.Problems...), PolicyHash: pol.Hash(),
+	})
+	return p, nil
+}
+
+// Broken is a machine that cannot hold the walls, with what would mend it.
+type Broken struct{ Checks []backend.Check }
+
+func (b *Broken) Error() string {
+	var s strings.Builder
+	s.WriteString("this machine cannot hold a bottle:")
+	for _, c := range b.Checks {
+		fmt.Fprintf(&s, "\n  %s: %s", c.Wall, c.Found)
+		if c.Fix != "" {
+			fmt.Fprintf(&s, "\n    to mend it: %s", c.Fix)
+		}
+	}
+	return s.String()
+}
+
+// standing refuses a machine on which a needed wall cannot stand: never a downgrade.
+func standing(f backend.Facts) error {
+	b := &Broken{}
+	for _, c := range f.Checks {
+		if c.Needed && !c.OK {
+			b.Checks = append(b.Checks, c)
+		}
+	}
+	if len(b.Checks) > 0 {
+		return b
+	}
+	return nil
+}
+
+// resources is what the start makes on the host besides the walls.
+func (h *House) resources(id bottle.Identity, f backend.Facts) []plan.Resource {
+	lay := h.Store.Layout(id)
+	out := []plan.Resource{{Kind: "folder", Name: lay.Dir}, {Kind: "file", Name: lay.Audit}}
+	if lay.Control != "" {
+		out = append(out, plan.Resource{Kind: "socket", Name: lay.Control})
+	}
+	if f.Resources != nil {
+		out = append(out, f.Resources(id)...)
+	}
+	return out
+}
+
+// unbuilt says in plain words what a manifest asks for and this version does not
+// do yet. Nothing of it opens a wall: what is not there, the agent cannot reach.
+func unbuilt(s bottle.Spec) []string {
+	var out []string
+	for _, r := range s.Routes {
+		if r.TLS == "intercept" {
+			out = append(out, "this version does not scan contents for secrets yet (dlp): what the agent may send, it may put anything into")
+			break
+		}
+	}
+	if len(s.Repos) > 0 {
+		out = append(out, "this version has no git gate yet: the repositories under `git` cannot be reached")
+	}
+	if s.Supervise {
+		out = append(out, "this version has no supervise server yet: the agent cannot ask for more")
+	}
+	return out
+}
+
+func names(env []string) []string {
+	var out []string
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		out = append(out, name)
+	}
+	return out
+}
+
+// values reads every secret and every environment value that the bottle needs,
+// before anything is created: what is missing is reported all at once.
+func (h *House) values(ctx context.Context, s bottle.Spec) (map[string]secret.Value, map[string]string, error) {
+	var problems bottle.Problems
+	note := func(err error) {
+		var ps bottle.Problems
+		if errors.As(err, &ps) {
+			problems = append(problems, ps...)
+			return
+		}
+		problems = append(problems, bottle.Problem{Message: err.Error()})
+	}
+	tokens := map[string]secret.Value{}
+	for _, r := range s.Routes {
+		if r.Auth == nil {
+			continue
+		}
+		if _, done := tokens[r.Auth.TokenRef]; done {
+			continue
+		}
+		v, err := h.Secrets.Resolve(ctx, r.Auth.TokenRef)
+		if err != nil {
+			note(err)
+		}
+		tokens[r.Auth.TokenRef] = v
+	}
+	env := map[string]string{}
+	for _, e := range s.Env {
+		v, err := h.envValue(e)
+		if err != nil {
+			note(err)
+		}
+		env[e.Name] = v
+	}
+	if len(problems) > 0 {
+		return nil, nil, problems
+	}
+	return tokens, env, nil
+}
+
+func (h *House) envValue(e bottle.EnvVar) (string, error) {
+	switch e.Kind {
+	case bottle.EnvLiteral:
+		return e.Value, nil
+	case bottle.EnvHost:
+		v, ok := h.Host(e.Value)
+		if !ok {
+			return "", bottle.Problems{{Message: fmt.Sprintf("env %s wants the host's variable %s, which is not set", e.Name, e.Value), Hint: "export " + e.Value + "=…"}}
+		}
+		return v, nil
+	case bottle.EnvAsk:
+		if h.Ask == nil {
+			return "", bottle.Problems{{Message: fmt.Sprintf("env %s must be asked (%s), and there is no terminal to ask on", e.Name, e.Value), Hint: "start it from a terminal, or take the value from the host: \"${" + e.Name + "}\""}}
+		}
+		v, err := h.Ask(e.Value)
+		if err != nil {
+			return "", fmt.Errorf("ask for env %s: %w", e.Name, err)
+		}
+		return v.Reveal(), nil
+	}
+	return "", bottle.Problems{{Message: fmt.Sprintf("env %s has no known kind", e.Name)}}
+}

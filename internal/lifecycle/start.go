@@ -1,0 +1,299 @@
+package lifecycle
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"bottle/internal/backend"
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+	"bottle/internal/policy"
+	"bottle/internal/secret"
+	"bottle/internal/store"
+)
+
+// farewell is how long an agent that was told to end gets.
+const farewell = 8 * time.Second
+
+// Terminal is the operator's side of one run.
+type Terminal struct {
+	Stdio backend.Stdio
+	TTY   bool
+	Size  backend.Size
+	// Attach is called when the agent is about to start, and what it returns when
+	// it has ended: raw mode on, raw mode off. Nil: nothing.
+	Attach func() (restore func() error, err error)
+}
+
+// Outcome is what a start came to.
+type Outcome struct {
+	Code    int
+	Probes  []plan.ProbeResult
+	Up      time.Duration // from Start to the agent's start
+	Changed string        // folder that holds what the agent changed in its private view; empty: nothing
+}
+
+// starting is one start under way.
+type starting struct {
+	house   *House
+	prep    *Prepared
+	term    Terminal
+	undo    undoStack
+	begun   time.Time
+	res     *store.Reservation
+	tokens  map[string]secret.Value
+	env     map[string]string
+	box     backend.Bottle
+	trust   string
+	meta    store.Metadata
+	outcome Outcome
+}
+
+// Start runs a prepared bottle to its end. The agent's exit code is in the
+// outcome; an error means that the bottle failed, and the agent may never have
+// run. The end of ctx ends the agent. Whatever happens, everything that was made
+// is unmade, but for the state folder with its decision log.
+func (h *House) Start(ctx context.Context, p *Prepared, t Terminal) (Outcome, error) {
+	s := &starting{house: h, prep: p, term: t, begun: time.Now()}
+	err := s.steps(ctx)
+	if s.res != nil {
+		s.meta.Status = store.Stopped
+		if err != nil {
+			s.meta.Status = store.Failed
+		}
+		err = errors.Join(err, s.res.Write(s.meta))
+	}
+	return s.outcome, errors.Join(err, s.undo.run())
+}
+
+type step struct {
+	name string
+	do   func(context.Context) error
+}
+
+// Steps are the names of a start's steps, in order; fault tests walk them.
+func Steps() []string {
+	var out []string
+	for _, st := range (&starting{}).list() {
+		out = append(out, st.name)
+	}
+	return out
+}
+
+func (s *starting) list() []step {
+	return []step{
+		{"read the secrets", s.readSecrets},
+		{"reserve the identity", s.reserve},
+		{"put up the walls and the gateway", s.create},
+		{"place the files", s.place},
+		{"check the walls from inside", s.verify},
+		{"record the start", s.record},
+		{"run the agent", s.run},
+	}
+}
+
+func (s *starting) steps(ctx context.Context) error {
+	for _, st := range s.list() {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("%s: %w", st.name, err)
+		}
+		if s.house.Before != nil {
+			if err := s.house.Before(st.name); err != nil {
+				return fmt.Errorf("%s: %w", st.name, err)
+			}
+		}
+		if err := st.do(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *starting) readSecrets(ctx context.Context) (err error) {
+	s.tokens, s.env, err = s.house.values(ctx, s.prep.req.Spec)
+	return err
+}
+
+func (s *starting) reserve(context.Context) error {
+	r, err := s.house.Store.Reserve(s.prep.identity)
+	if err != nil {
+		return err
+	}
+	s.res = r
+	s.undo.push("release the identity", r.Release)
+	s.meta = store.Metadata{
+		Identity: s.prep.identity, Agent: s.prep.req.Agent.Name, Bottle: s.prep.req.Spec.Name, Backend: s.house.Backend.Kind(),
+		Started: time.Now().UTC(), PID: os.Getpid(), Workspace: s.prep.req.Workspace, Version: bottle.Version, Status: store.Starting,
+	}
+	s.undo.push("clear the private view", s.clearUpper)
+	return r.Write(s.meta)
+}
+
+// clearUpper removes the overlay's layers when the agent changed nothing, and
+// tells where the changes are when it did: they are the agent's work.
+func (s *starting) clearUpper() error {
+	upper := s.res.Layout.Upper
+	entries, err := os.ReadDir(upper)
+	if err == nil && len(entries) > 0 {
+		s.outcome.Changed = upper
+		return nil
+	}
+	return os.RemoveAll(filepath.Dir(upper))
+}
+
+func (s *starting) create(ctx context.Context) error {
+	sec := plan.Secrets{Values: map[string]string{}}
+	for ref, v := range s.tokens {
+		sec.Values[ref] = v.Reveal()
+	}
+	line, err := json.Marshal(sec)
+	if err != nil {
+		return fmt.Errorf("encode secrets: %w", err)
+	}
+	box, err := s.house.Backend.Create(ctx, s.bottle(), s.gateway(), line)
+	clear(line)
+	if err != nil {
+		return err
+	}
+	s.box = box
+	s.undo.push("take the walls down", box.Close)
+	return nil
+}
+
+// bottle is what the backend is told.
+func (s *starting) bottle() plan.Bottle {
+	req := s.prep.req
+	b := plan.Bottle{
+		Identity: string(s.prep.identity), Version: bottle.Version, Hostname: string(s.prep.identity), State: s.res.Layout.Dir,
+		Workspace: plan.WorkspaceMount{Mode: req.Spec.Workspace, Source: req.Workspace},
+		Mounts:    s.prep.provider.Mounts, Limits: plan.Limits(req.Spec.Limits), Ports: s.prep.policy.Ports(),
+	}
+	for _, m := range req.Spec.Mounts {
+		b.Mounts = append(b.Mounts, plan.Mount{Source: m.Path, Target: m.Path, Writable: m.Mode == "rw"})
+	}
+	for _, l := range s.prep.policy.Literals() {
+		b.Literals = append(b.Literals, l.String())
+	}
+	v4, v6 := policy.SpecialPrefixes()
+	for _, p := range append(v4, v6...) {
+		b.Special = append(b.Special, p.String())
+	}
+	return b
+}
+
+// gateway is what the gateway is told.
+func (s *starting) gateway() plan.Gateway {
+	return plan.Gateway{
+		Version: bottle.Version, Identity: s.prep.identity, Bottle: s.prep.req.Spec.Name, Routes: s.prep.req.Spec.Routes,
+		Audit: s.res.Layout.Audit, Control: s.res.Layout.Control, Inherit: true, Placeholders: s.prep.provider.Placeholders,
+	}
+}
+
+func (s *starting) place(ctx context.Context) error {
+	ca := []byte(s.box.Hello().CA)
+	files := append([]plan.File{
+		{Path: plan.CAPath, Mode: 0o644, Content: ca},
+		{Path: plan.BundlePath, Mode: 0o644, Content: ca}, // the backend puts the machine's own CAs in front
+	}, s.prep.provider.Files...)
+	if u := s.prep.req.Spec.GitUser; u.Name != "" || u.Email != "" {
+		files = append(files, plan.File{Path: plan.Home + "/.gitconfig", Mode: 0o644, Agent: true, Content: gitConfig(u)})
+	}
+	if hasJava(append([]string{"/usr/bin", "/usr/local/bin"}, s.prep.provider.PathDirs...)) {
+		f, err := trustStore(s.box.Hello().CA)
+		if err != nil {
+			return err
+		}
+		files, s.trust = append(files, f), f.Path
+	}
+	return s.box.Place(ctx, files)
+}
+
+// gitConfig quotes as git reads it (git-config(1), "Syntax").
+func gitConfig(u bottle.GitUser) []byte {
+	out := []byte("[user]\n")
+	for _, kv := range [][2]string{{"name", u.Name}, {"email", u.Email}} {
+		if kv[1] != "" {
+			out = fmt.Appendf(out, "\t%s = %q\n", kv[0], kv[1])
+		}
+	}
+	return out
+}
+
+// verify tries every wall from inside. The sentinels are listeners of this
+// process on the host; if the bottle reaches one, the wall is broken and nothing
+// else was touched.
+func (s *starting) verify(ctx context.Context) error {
+	tcp, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("set up sentinel: %w", err)
+	}
+	defer tcp.Close()
+	probes := plan.Probes{Identity: string(s.prep.identity), Sentinel: tcp.Addr().String()}
+	name := "@bottle-" + string(s.prep.identity)
+	if un, err := net.Listen("unix", name); err == nil { // Linux has abstract sockets
+		defer un.Close()
+		probes.Abstract = name
+	}
+	s.outcome.Probes, err = s.box.Verify(ctx, probes)
+	if err != nil {
+		return err
+	}
+	if len(s.outcome.Probes) == 0 {
+		return errors.New("check the walls: the probe tried nothing")
+	}
+	var broken bottle.Problems
+	for _, r := range s.outcome.Probes {
+		if !r.OK {
+			broken = append(broken, bottle.Problem{Message: "the wall " + r.Name + " does not hold: " + r.Detail, Hint: "bottle doctor"})
+		}
+	}
+	if len(broken) > 0 {
+		return broken
+	}
+	return nil
+}
+
+func (s *starting) record(context.Context) error {
+	s.meta.Status = store.Running
+	return s.res.Write(s.meta)
+}
+
+func (s *starting) run(ctx context.Context) error {
+	cmd := plan.Command{
+		Args: s.prep.provider.Args, Dir: plan.Workspace, TTY: s.term.TTY, Rows: s.term.Size.Rows, Cols: s.term.Size.Cols,
+		Env: environment(s.house.Host, s.prep.provider.PathDirs, s.prep.provider.Env, s.env, s.trust),
+	}
+	if s.prep.req.Spec.Workspace == "none" {
+		cmd.Dir = plan.Home
+	}
+	if s.term.Attach != nil {
+		restore, err := s.term.Attach()
+		if err != nil {
+			return fmt.Errorf("take the terminal: %w", err)
+		}
+		s.undo.push("give the terminal back", restore)
+	}
+	// An agent that does not end when told is ended with its bottle.
+	ended := make(chan struct{})
+	defer close(ended)
+	stop := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(farewell)
+		defer t.Stop()
+		select {
+		case <-ended:
+		case <-t.C:
+			_ = s.box.Close() // the undo stack reports its error
+		}
+	})
+	defer stop()
+	s.outcome.Up = time.Since(s.begun)
+	code, err := s.box.Run(ctx, cmd, s.term.Stdio)
+	s.outcome.Code = code
+	return err
+}
