@@ -8,6 +8,7 @@ import (
 
 	"bottle/internal/provider"
 	"bottle/test/fake/anthropic"
+	"bottle/test/require"
 )
 
 func fakeAnthropic(t *testing.T, key, command string) *anthropic.Server {
@@ -83,6 +84,7 @@ func TestClaudeInABottleNeverHoldsTheKey(t *testing.T) {
 		{provider.RoleClaudeOAuth, "Bearer", "CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat01-", realOAuth},
 	} {
 		t.Run(tc.role, func(t *testing.T) {
+			require.Native(t)
 			prefix := install(t)
 			s := fakeAnthropic(t, tc.real, "env")
 			got := manifest(t, prefix, claudeTarget(s, tc.role, tc.scheme, tc.real)).start(t, "-p", "say hello")
@@ -99,6 +101,7 @@ func TestClaudeInABottleNeverHoldsTheKey(t *testing.T) {
 
 // In a bottle, on a terminal, it shows its prompt box at once, works, and leaves.
 func TestClaudeInABottleAsksNothing(t *testing.T) {
+	require.Native(t)
 	prefix := install(t)
 	s := fakeAnthropic(t, realAnthropic, "env")
 	b := manifest(t, prefix, claudeTarget(s, provider.RoleAnthropicKey, "header:x-api-key", realAnthropic))

@@ -8,6 +8,7 @@ import (
 
 	"bottle/internal/provider"
 	"bottle/test/fake/openai"
+	"bottle/test/require"
 )
 
 func fakeOpenAI(t *testing.T, key string) *openai.Server {
@@ -69,6 +70,7 @@ func codexTarget(s *openai.Server) target {
 
 // In a bottle the agent holds a placeholder, and the API sees the real key.
 func TestCodexInABottleNeverHoldsTheKey(t *testing.T) {
+	require.Native(t)
 	prefix := install(t)
 	s := fakeOpenAI(t, realOpenAI)
 	got := manifest(t, prefix, codexTarget(s)).start(t, "exec", "--skip-git-repo-check", "say hello")

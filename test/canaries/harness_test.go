@@ -14,6 +14,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/provider"
+	"bottle/test/require"
 )
 
 const (
@@ -93,7 +94,7 @@ type bare struct {
 // instead of /home/agent. swap replaces further text in files and environment.
 func prepare(t *testing.T, prefix, template, role string, extra []string, swap ...string) bare {
 	t.Helper()
-	node := filepath.Dir(need(t, "node"))
+	node := filepath.Dir(require.Tool(t, "node"))
 	result := provider.Prepare(provider.Request{
 		Spec: bottle.Spec{
 			Provider: bottle.Provider{Template: template},
@@ -167,14 +168,11 @@ func manifest(t *testing.T, prefix string, to target) bottled {
 	t.Helper()
 	binary := os.Getenv("BOTTLE_BIN")
 	if binary == "" {
-		binary = "../../bin/bottle"
+		binary = filepath.Join(require.Binaries(t), "bottle")
 	}
 	binary, err := filepath.Abs(binary)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if _, err := os.Stat(binary); err != nil {
-		t.Fatalf("no bottle to test: %v (run make, or set BOTTLE_BIN)", err)
 	}
 	root, err := os.MkdirTemp("", "canary-bottle-")
 	if err != nil {

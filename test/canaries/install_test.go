@@ -11,46 +11,28 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"bottle/test/require"
 )
-
-// optIn skips unless the canaries were asked for.
-func optIn(t *testing.T) {
-	t.Helper()
-	if os.Getenv("BOTTLE_RUN_CANARIES") != "1" {
-		t.Skip("set BOTTLE_RUN_CANARIES=1 to run the canaries")
-	}
-}
-
-// need finds a tool; one that BOTTLE_TEST_REQUIRE lists must be there.
-func need(t *testing.T, tool string) string {
-	t.Helper()
-	found, err := exec.LookPath(tool)
-	if err == nil {
-		return found
-	}
-	if slices.Contains(strings.Split(os.Getenv("BOTTLE_TEST_REQUIRE"), ","), tool) {
-		t.Fatalf("%s is required and missing: %v", tool, err)
-	}
-	t.Skipf("%s is missing", tool)
-	return ""
-}
 
 // install puts the pinned CLIs into the cache, once for all versions in
 // versions.json, and returns the prefix: bin/, lib/node_modules/.
 func install(t *testing.T) string {
 	t.Helper()
-	optIn(t)
-	npm := need(t, "npm")
+	require.Canary(t)
+	npm := require.Tool(t, "npm")
 	text, err := os.ReadFile("versions.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var versions map[string]string
-	if err := json.Unmarshal(text, &versions); err != nil {
+	var pins struct {
+		Packages map[string]string `json:"packages"`
+	}
+	if err := json.Unmarshal(text, &pins); err != nil {
 		t.Fatal(err)
 	}
 	var specs []string
-	for name, version := range versions {
+	for name, version := range pins.Packages {
 		specs = append(specs, name+"@"+version)
 	}
 	slices.Sort(specs)
@@ -92,7 +74,7 @@ func finish(t *testing.T, prefix string) {
 	if _, err := f.Read(head); err == nil && bytes.Equal(head, []byte("\x7fELF")) {
 		return
 	}
-	cmd := exec.Command(need(t, "node"), "install.cjs")
+	cmd := exec.Command(require.Tool(t, "node"), "install.cjs")
 	cmd.Dir = pkg
 	run(t, cmd)
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bottle/test/require"
 )
 
 // terminal is a real terminal, 120 by 40, in a tmux server of its own.
@@ -18,7 +20,7 @@ type terminal struct {
 // newTerminal runs a program as the ordinary user. home holds tmux's socket.
 func newTerminal(t *testing.T, home, dir string, env []string, args ...string) *terminal {
 	t.Helper()
-	binary := need(t, "tmux")
+	binary := require.Tool(t, "tmux")
 	socket := filepath.Join(home, "tmux.sock")
 	return begin(t, func(words ...string) *exec.Cmd {
 		return command(context.Background(), dir, env, append([]string{binary, "-S", socket, "-f", "/dev/null"}, words...)...)
@@ -28,7 +30,7 @@ func newTerminal(t *testing.T, home, dir string, env []string, args ...string) *
 // ownTerminal runs a program as the test's own user.
 func ownTerminal(t *testing.T, dir string, env []string, args ...string) *terminal {
 	t.Helper()
-	binary := need(t, "tmux")
+	binary := require.Tool(t, "tmux")
 	socket := filepath.Join(filepath.Dir(dir), "tmux.sock")
 	return begin(t, func(words ...string) *exec.Cmd {
 		cmd := exec.Command(binary, append([]string{"-S", socket, "-f", "/dev/null"}, words...)...)
