@@ -1,0 +1,128 @@
+package rules
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestRefuseMount: what a mount would give away, in every spelling of the path's
+// words; and that ordinary tool folders pass.
+func TestRefuseMount(t *testing.T) {
+	const home, manifests = "/srv/people/op", "/srv/etc/bottle"
+	for _, p := range []string{
+		"/", "/srv", "/srv/people", "/srv/people/op", "/SRV/People/OP", "/srv/people/op/.ssh", "/srv/people/op/.ssh/id_ed25519",
+		"/srv/people/op/.Aws", "/srv/people/op/.config", "/srv/people/op/.local/share", "/srv/people/op/.bot-bottle/x",
+		"/srv/etc", "/srv/etc/bottle", "/srv/etc/bottle/bottles", "/proc", "/proc/self/root", "/sys/fs/cgroup", "/dev/shm",
+		"/run", "/var", "/var/run", "/var/run/docker.sock", "/opt/x/containerd.sock", "/opt/Docker.sock", "/opt/podman.sock",
+		"/home", "/Users", "/root", "/tmp", "/etc", "/workspace",
+	} {
+		if why, hint := RefuseMount(p, home, manifests); why == "" || hint == "" {
+			t.Errorf("%s may be mounted (%q, %q)", p, why, hint)
+		}
+	}
+	for _, p := range []string{
+		"/srv/people/op/.nvm", "/srv/people/op/.local/bin", "/srv/people/op/.config/nvim", "/srv/people/other", "/opt/go",
+		"/srv/people/op/.sshfoo", "/processes", "/tmp/build", "/srv/people/opera", "/opt/x.sock",
+	} {
+		if why, _ := RefuseMount(p, home, manifests); why != "" {
+			t.Errorf("%s may not be mounted: %s", p, why)
+		}
+	}
+}
+
+func TestRepoURL(t *testing.T) {
+	good := map[string]string{
+		"ssh://git@GIT.Example.com:2222/team/app.git": "ssh://git@git.example.com:2222/team/app.git",
+		"https://git.example.com./team/app/":          "https://git.example.com/team/app",
+		"ssh://git@[2001:db8::1]:22/a":                "ssh://git@[2001:db8::1]:22/a",
+		"ssh://h.example.com/~op/a":                   "ssh://h.example.com/~op/a",
+	}
+	for in, want := range good {
+		got, scheme, err := RepoURL(in)
+		if err != nil || got != want || !strings.HasPrefix(got, scheme+"://") {
+			t.Errorf("RepoURL(%q) = %q, %q, %v; want %q", in, got, scheme, err, want)
+			continue
+		}
+		if again, _, err := RepoURL(got); err != nil || again != got {
+			t.Errorf("%q reads as %q, %v", got, again, err)
+		}
+	}
+	for _, in := range []string{
+		"", "app", "/srv/git/app", "file:///srv/git/app", "git://h.example.com/a", "http://h.example.com/a", "ext::sh -c x",
+		"ssh://-oProxyCommand=x/a", "ssh://-oProxyCommand=x@h.example.com/a", "ssh://h.example.com/-x", "ssh://h.example.com",
+		"ssh://h.example.com/", "https://h.example.com/a/../b", "https://h.example.com/a//b", "https://h.example.com/a%2fb?x",
+		"https://u@h.example.com/a", "https://u:p@h.example.com/a", "ssh://u:p@h.example.com/a", "https://h.example.com/a#x",
+		"https://h.example.com:0/a", "https://h.example.com:65536/a", "https:///a", "https://h.example.com/a b", "git@h.example.com:a",
+		"https://h.example.com/a\nb", "https://h.example.com/a;b", "https://h.example.com/$(x)",
+	} {
+		if got, _, err := RepoURL(in); err == nil {
+			t.Errorf("RepoURL(%q) = %q", in, got)
+		} else if strings.Contains(err.Error(), ":p@") {
+			t.Errorf("RepoURL(%q) shows the password: %v", in, err)
+		}
+	}
+}
+
+func TestReserved(t *testing.T) {
+	for _, n := range []string{"http_proxy", "NO_PROXY", "PATH", "HOME", "LD_PRELOAD", "ld_library_path", "DYLD_INSERT_LIBRARIES", "BOTTLE_HOME", "bottle_x", "SSL_CERT_FILE"} {
+		if Reserved(n) == "" {
+			t.Errorf("%s can be set", n)
+		}
+	}
+	for _, n := range []string{"LANG", "TERM", "TZ", "GIT_PAGER", "PATHS", "MY_BOTTLE_X", "LDFLAGS"} {
+		if why := Reserved(n); why != "" {
+			t.Errorf("%s cannot be set: %s", n, why)
+		}
+	}
+}
+
+func TestRefuseHeader(t *testing.T) {
+	for _, n := range []string{"Host", "content-LENGTH", "Transfer-Encoding", "Connection", "TE", "Trailer", "Upgrade", "Proxy-Authorization", "Keep-Alive"} {
+		if RefuseHeader(n) == "" {
+			t.Errorf("%s can carry a credential", n)
+		}
+	}
+	for _, n := range []string{"Cookie", "X-Api-Key", "Authorization", "PRIVATE-TOKEN"} {
+		if why := RefuseHeader(n); why != "" {
+			t.Errorf("%s: %s", n, why)
+		}
+	}
+	if got := CanonicalHeader("x-API-key"); got != "X-Api-Key" {
+		t.Error(got)
+	}
+}
+
+func TestMemory(t *testing.T) {
+	for in, want := range map[string]int64{"16777216": 16 << 20, "512MiB": 512 << 20, "4GiB": 4 << 30, "16TiB": 16 << 40, "16384KiB": 16 << 20} {
+		if got, err := Memory(in); err != nil || got != want {
+			t.Errorf("Memory(%q) = %d, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "MiB", "4GB", "4 GiB", "4G", "-4GiB", "+4GiB", "4.5GiB", "0x10GiB", "17TiB", "1MiB", "0", "9223372036854775807TiB", "4GiBGiB"} {
+		if got, err := Memory(in); err == nil {
+			t.Errorf("Memory(%q) = %d", in, got)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	known := []string{"path_allowlist", "host", "hosts_file", "auth", "backend"}
+	for in, want := range map[string]string{"bakend": "backend", "backned": "backend", "path": "path_allowlist", "hots": "host", "zebra": "", "": "", strings.Repeat("h", 100): ""} {
+		if got := Nearest(in, known); got != want {
+			t.Errorf("Nearest(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestBranchGlob(t *testing.T) {
+	for _, b := range []string{"main", "agent/*", "release-?", "a.b/c", "*"} {
+		if !BranchGlob(b) {
+			t.Errorf("%q is refused", b)
+		}
+	}
+	for _, b := range []string{"", "-x", "a..b", "a b", "/a", "a/", "a//b", ".a", "a/.b", "a.lock", "a@{1}", "a~1", "a^", "a:b", "a\\b", "[a]", "a."} {
+		if BranchGlob(b) {
+			t.Errorf("%q is accepted", b)
+		}
+	}
+}
