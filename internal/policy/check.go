@@ -39,10 +39,37 @@ func check(r *bottle.Route) error {
 	if !slices.Contains([]string{dlpBlock, "redact", "ask", "off"}, r.DLP) {
 		return fmt.Errorf("dlp %.20q is none of block, redact, ask and off", r.DLP)
 	}
-	if err := checkUpstream(r); err != nil {
-		return err
+	for _, check := range []func(*bottle.Route) error{checkUpstream, checkAuth, checkTLS} {
+		if err := check(r); err != nil {
+			return err
+		}
 	}
-	return checkTLS(r)
+	return nil
+}
+
+// checkAuth makes sure that a credential has a name and one place to go to, and
+// that this place is not a header which frames or routes the request: there a
+// value would be read as structure (request smuggling).
+func checkAuth(r *bottle.Route) error {
+	if r.Auth == nil {
+		return nil
+	}
+	if r.Auth.TokenRef == "" {
+		return errors.New("auth names no credential: set token_ref")
+	}
+	switch scheme := strings.ToLower(r.Auth.Scheme); {
+	case scheme == "bearer" || scheme == "token" || scheme == "basic":
+		return nil
+	case scheme != "header":
+		return fmt.Errorf("the auth scheme %.40q is none of Bearer, token, Basic and header:<Name>", r.Auth.Scheme)
+	case !token(r.Auth.Header):
+		return fmt.Errorf("the auth header %.40q is not a header name", r.Auth.Header)
+	}
+	switch header := strings.ToLower(r.Auth.Header); header {
+	case "host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect", "keep-alive", "content-encoding":
+		return fmt.Errorf("the auth header %s frames or routes the request: no credential goes there", r.Auth.Header)
+	}
+	return nil
 }
 
 func checkUpstream(r *bottle.Route) error {
@@ -146,6 +173,9 @@ func forbidden(method string) bool {
 	return strings.EqualFold(method, "CONNECT") || strings.EqualFold(method, "TRACE") || strings.EqualFold(method, "TRACK")
 }
 
+// maxToken bounds methods and header names: none in use is half as long.
+const maxToken = 64
+
 // token is RFC 9110 section 5.6.2.
 func token(s string) bool {
 	for i := range len(s) {
@@ -157,5 +187,5 @@ func token(s string) bool {
 			return false
 		}
 	}
-	return s != "" && len(s) <= 32
+	return s != "" && len(s) <= maxToken
 }

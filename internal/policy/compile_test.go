@@ -18,6 +18,9 @@ func TestCompileRefuses(t *testing.T) {
 	host := func(h bottle.Host, sub bool) func(*bottle.Route) {
 		return func(r *bottle.Route) { r.Host = bottle.Pattern{Host: h, Sub: sub} }
 	}
+	auth := func(scheme, header string) func(*bottle.Route) {
+		return func(r *bottle.Route) { r.Auth = &bottle.Auth{Scheme: scheme, Header: header, TokenRef: "X"} }
+	}
 	for say, r := range map[string]bottle.Route{
 		"the host is empty":              route(t, "a.com", host("", false)),
 		"empty label":                    route(t, "a.com", host("a..com", false)),
@@ -48,6 +51,11 @@ func TestCompileRefuses(t *testing.T) {
 		"can't see paths":                route(t, "a.com", passthrough, paths("/v1")),
 		"can't see methods":              route(t, "a.com", passthrough, methods("GET")),
 		"can't inject":                   route(t, "a.com", passthrough, token_("X")),
+		"names no credential":            route(t, "a.com", token_("")),
+		"none of Bearer":                 route(t, "a.com", auth("Digest", "")),
+		"not a header name":              route(t, "a.com", auth("header", "X Key")),
+		`header "" is not`:               route(t, "a.com", auth("header", "")),
+		"Transfer-Encoding frames":       route(t, "a.com", auth("header", "Transfer-Encoding")),
 		"has no port":                    route(t, "a.com", upstream("10.0.0.7")),
 		"upstream address":               route(t, "a.com", upstream("10.0.0.7:http")),
 	} {

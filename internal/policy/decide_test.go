@@ -146,7 +146,7 @@ func TestDecideOddities(t *testing.T) {
 		BadPort:         {Scheme: "https", Host: "registry.example.org", Method: "GET", Path: "/"},
 		BadHost:         {Scheme: "https", Host: "Registry.example.org", Port: 443, Method: "GET", Path: "/"},
 		BadPath:         {Scheme: "https", Host: "registry.example.org", Port: 443, Method: "OPTIONS", Path: "*"},
-		BadMethod:       {Scheme: "https", Host: "registry.example.org", Port: 443, Method: strings.Repeat("G", 33), Path: "/"},
+		BadMethod:       {Scheme: "https", Host: "registry.example.org", Port: 443, Method: strings.Repeat("G", maxToken+1), Path: "/"},
 		PassthroughOnly: {Scheme: "http", Host: "pass.example.net", Port: 443, Method: "GET", Path: "/"},
 		Listed:          {Scheme: "https", Host: "registry.example.org", Port: 443, Method: "GET"},
 	} {
