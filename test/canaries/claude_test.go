@@ -38,6 +38,7 @@ func bareClaude(t *testing.T, role string, extra ...string) (bare, *anthropic.Se
 
 // What the provider prepares is enough for one unattended run, with either credential.
 func TestClaudeRunsUnattendedAsPrepared(t *testing.T) {
+	require.Canary(t)
 	for _, role := range []string{provider.RoleAnthropicKey, provider.RoleClaudeOAuth} {
 		t.Run(role, func(t *testing.T) {
 			b, s := bareClaude(t, role, "-p", "say hello")
@@ -65,6 +66,7 @@ func TestClaudeRunsUnattendedAsPrepared(t *testing.T) {
 
 // Interactively, as the provider prepares it, it shows its prompt box at once.
 func TestClaudeAsksNothingAsPrepared(t *testing.T) {
+	require.Canary(t)
 	for _, role := range []string{provider.RoleAnthropicKey, provider.RoleClaudeOAuth} {
 		t.Run(role, func(t *testing.T) {
 			b, _ := bareClaude(t, role)
@@ -79,12 +81,13 @@ func claudeTarget(s *anthropic.Server, role, scheme, secret string) target {
 
 // In a bottle the agent holds a placeholder, and the API sees the real credential.
 func TestClaudeInABottleNeverHoldsTheKey(t *testing.T) {
+	require.Canary(t)
+	require.Native(t)
 	for _, tc := range []struct{ role, scheme, name, prefix, real string }{
 		{provider.RoleAnthropicKey, "header:x-api-key", "ANTHROPIC_API_KEY", "sk-ant-api03-", realAnthropic},
 		{provider.RoleClaudeOAuth, "Bearer", "CLAUDE_CODE_OAUTH_TOKEN", "sk-ant-oat01-", realOAuth},
 	} {
 		t.Run(tc.role, func(t *testing.T) {
-			require.Native(t)
 			prefix := install(t)
 			s := fakeAnthropic(t, tc.real, "env")
 			got := manifest(t, prefix, claudeTarget(s, tc.role, tc.scheme, tc.real)).start(t, "-p", "say hello")
@@ -101,6 +104,7 @@ func TestClaudeInABottleNeverHoldsTheKey(t *testing.T) {
 
 // In a bottle, on a terminal, it shows its prompt box at once, works, and leaves.
 func TestClaudeInABottleAsksNothing(t *testing.T) {
+	require.Canary(t)
 	require.Native(t)
 	prefix := install(t)
 	s := fakeAnthropic(t, realAnthropic, "env")

@@ -37,6 +37,7 @@ func bareCodex(t *testing.T, extra ...string) (bare, *openai.Server) {
 
 // What the provider prepares is enough for one unattended run.
 func TestCodexRunsUnattendedAsPrepared(t *testing.T) {
+	require.Canary(t)
 	b, s := bareCodex(t, "exec", "--strict-config", "--skip-git-repo-check", "say hello")
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
@@ -60,6 +61,7 @@ func TestCodexRunsUnattendedAsPrepared(t *testing.T) {
 
 // Interactively, as the provider prepares it, it shows its prompt box at once.
 func TestCodexAsksNothingAsPrepared(t *testing.T) {
+	require.Canary(t)
 	b, _ := bareCodex(t)
 	codexSession(t, newTerminal(t, b.home, b.dir, b.env, b.args...))
 }
@@ -70,6 +72,7 @@ func codexTarget(s *openai.Server) target {
 
 // In a bottle the agent holds a placeholder, and the API sees the real key.
 func TestCodexInABottleNeverHoldsTheKey(t *testing.T) {
+	require.Canary(t)
 	require.Native(t)
 	prefix := install(t)
 	s := fakeOpenAI(t, realOpenAI)
