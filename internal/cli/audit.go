@@ -13,6 +13,7 @@ import (
 
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 	"bottle/internal/store"
 )
@@ -40,7 +41,7 @@ func newAudit(d *deps) *cobra.Command {
 			return err
 		}
 		if verify && (follow || denied) {
-			return usage(errors.New("--verify reads the whole log: it takes neither --follow nor --denied"), "leave them out")
+			return ui.Usage(errors.New("--verify reads the whole log: it takes neither --follow nor --denied"), "leave them out")
 		}
 		path, err := d.auditLog(args[0])
 		if err != nil {
@@ -70,7 +71,7 @@ func (d *deps) auditLog(word string) (string, error) {
 	}
 	path := s.Layout(id).Audit
 	if _, err := os.Lstat(path); err != nil {
-		return "", fail(fmt.Errorf("the bottle %s has no decision log: its gateway decided nothing yet", id), "bottle list active")
+		return "", ui.Fail(fmt.Errorf("the bottle %s has no decision log: its gateway decided nothing yet", id), "bottle list active")
 	}
 	return path, nil
 }
@@ -83,15 +84,15 @@ func (d *deps) verifyLog(path string, js bool) error {
 	style := d.style(d.Stdout)
 	switch {
 	case js:
-		err = printJSON(d.Stdout, r)
+		err = ui.JSON(d.Stdout, r)
 	case r.OK:
-		fmt.Fprintf(d.Stdout, "%s: %s, in order; the last is %s\n", style(plan.Strong, "whole"), plural(int(r.Records), "record"), r.Head.Hash)
+		fmt.Fprintf(d.Stdout, "%s: %s, in order; the last is %s\n", style(plan.Strong, "whole"), ui.Plural(int(r.Records), "record"), r.Head.Hash)
 	default:
 		fmt.Fprintf(d.Stdout, "%s: %s:%d: %s (%s before it in order)\n", style(plan.Shout, "broken"), d.tilde(path), r.Line,
-			bottle.Printable(r.Problem), plural(int(r.Records), "record"))
+			bottle.Printable(r.Problem), ui.Plural(int(r.Records), "record"))
 	}
 	if err == nil && !r.OK {
-		err = exit(codeNo)
+		err = ui.Exit(ui.CodeNo)
 	}
 	return err
 }
@@ -106,9 +107,9 @@ func (d *deps) showLog(ctx context.Context, path string, filter audit.Filter, fo
 	for r, err := range audit.Read(ctx, path, filter, follow) {
 		switch {
 		case err != nil:
-			broken = fail(fmt.Errorf("%s: %w", d.tilde(path), err), "the same command with --verify says what holds")
+			broken = ui.Fail(fmt.Errorf("%s: %w", d.tilde(path), err), "the same command with --verify says what holds")
 			if follow {
-				_ = report(d.Stderr, d.style(d.Stderr), broken)
+				_ = ui.Report(d.Stderr, d.style(d.Stderr), broken)
 			}
 		case js:
 			fmt.Fprintf(d.Stdout, "%s\n", r.JSON())

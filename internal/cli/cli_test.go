@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/backend"
-	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 )
 
@@ -41,72 +40,6 @@ func (d *deps) typed(s string) *deps {
 	return d
 }
 
-func TestConfirm(t *testing.T) {
-	for _, c := range []struct {
-		typed string
-		want  bool
-	}{
-		{"y\n", true}, {"Y\n", true}, {" yes \n", true}, {"y", true},
-		{"n\n", false}, {"\n", false}, {"", false}, {"no\n", false},
-		{"what\ny\n", true}, {"a\nb\nc\ny\n", false},
-	} {
-		d, _, _ := fakeDeps(t, nil)
-		got, err := d.typed(c.typed).confirm("Go?", false)
-		if err != nil || got != c.want {
-			t.Errorf("typed %q: %v, %v; want %v", c.typed, got, err, c.want)
-		}
-	}
-}
-
-// Nobody can answer where there is no terminal: that is neither a yes nor a no.
-func TestConfirmRefusesWithoutATerminal(t *testing.T) {
-	d, _, errs := fakeDeps(t, nil)
-	d.Stdin = strings.NewReader("y\n")
-	ok, err := d.confirm("Go?", false)
-	if code := report(errs, plain, err); ok || code != codeUsage || !strings.Contains(errs.String(), "--yes") {
-		t.Errorf("confirm without a terminal: %v, code %d, said %q", ok, code, errs)
-	}
-	if ok, err := d.confirm("Go?", true); !ok || err != nil {
-		t.Errorf("--yes: %v, %v", ok, err)
-	}
-}
-
-// What was typed ahead belongs to the agent's terminal, not to the question.
-func TestReadLineTakesNoByteMore(t *testing.T) {
-	r := strings.NewReader("y\nrm -rf /\n")
-	if line, err := readLine(r); line != "y" || err != nil {
-		t.Fatalf("read %q, %v", line, err)
-	}
-	if rest, _ := io.ReadAll(r); string(rest) != "rm -rf /\n" {
-		t.Errorf("left %q", rest)
-	}
-	if _, err := readLine(strings.NewReader(strings.Repeat("x", 5000))); err == nil {
-		t.Error("an endless line is read without end")
-	}
-}
-
-func TestReport(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		code int
-		want string
-	}{
-		{nil, 0, ""},
-		{exit(0), 0, ""},
-		{exit(7), 7, ""},
-		{errors.New("open x: no"), 125, "bottle: open x: no\n"},
-		{fail(errors.New("it broke"), "mend it"), 125, "bottle: it broke\n  → mend it\n"},
-		{usage(errors.New("no \x1b[2J"), ""), 2, "bottle: no \\x1b[2J\n"},
-		{bottle.Problems{{File: "a.md", Line: 3, Message: "bad", Hint: "do better"}}, 125, "a.md:3: bad\n  → do better\n"},
-		{&failure{code: 1, err: bottle.Problems{{Message: "bad\r"}}}, 1, "bad\\r\n"},
-	} {
-		var b bytes.Buffer
-		if code := report(&b, plain, c.err); code != c.code || b.String() != c.want {
-			t.Errorf("%v: code %d, said %q; want %d, %q", c.err, code, b.String(), c.code, c.want)
-		}
-	}
-}
-
 func TestColourOnlyWhereItIsWanted(t *testing.T) {
 	for _, c := range []struct {
 		env      map[string]string
@@ -123,15 +56,6 @@ func TestColourOnlyWhereItIsWanted(t *testing.T) {
 		d.Terminal = func(any) bool { return c.terminal }
 		if got := strings.Contains(d.style(out)(plan.Shout, "x"), "\x1b"); got != c.want {
 			t.Errorf("%v, terminal %v: colour %v", c.env, c.terminal, got)
-		}
-	}
-}
-
-func TestNear(t *testing.T) {
-	names := []string{"list", "info", "init", "audit"}
-	for typed, want := range map[string]string{"lst": "list", "ifno": "info", "audti": "audit", "frobnicate": "", "x": "", "list": "list"} {
-		if got := near(typed, names); got != want {
-			t.Errorf("near %q: %q, want %q", typed, got, want)
 		}
 	}
 }
@@ -165,7 +89,7 @@ func TestHomeOfAnotherUserIsRefused(t *testing.T) {
 	}
 	d.Euid = func() int { return os.Geteuid() + 1 }
 	_, err := d.home()
-	if code := report(errs, plain, err); code != codeFailed || !strings.Contains(errs.String(), "another user") {
+	if code := ui.Report(errs, ui.Plain, err); code != ui.CodeFailed || !strings.Contains(errs.String(), "another user") {
 		t.Errorf("code %d, said %q", code, errs)
 	}
 	d.Euid = func() int { return 0 }
@@ -207,7 +131,7 @@ func TestHelperStandsBesideTheProgramOnly(t *testing.T) {
 	}
 	d.Self = func() (string, error) { return link, nil }
 	_, err := d.helper("bottle-jail")
-	if report(errs, plain, err); !strings.Contains(errs.String(), "make build") {
+	if ui.Report(errs, ui.Plain, err); !strings.Contains(errs.String(), "make build") {
 		t.Errorf("a missing helper: %q", errs)
 	}
 	for _, mode := range []fs.FileMode{0o644, 0o755} {
@@ -282,14 +206,14 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("a good machine: code %d\n%s", code, out)
 	}
 	code, out, _ = doctor(t, &fakeWall{missing: true}, "")
-	if code != codeNo || !strings.Contains(out, "MISSING") || !strings.Contains(out, "→ sudo bottle doctor --fix") {
+	if code != ui.CodeNo || !strings.Contains(out, "MISSING") || !strings.Contains(out, "→ sudo bottle doctor --fix") {
 		t.Errorf("a bad machine: code %d\n%s", code, out)
 	}
 	if strings.Contains(out, "\x1b") {
 		t.Error("the machine's words repaint the terminal")
 	}
 	code, out, _ = doctor(t, &fakeWall{missing: true}, "", "--format", "json")
-	if code != codeNo || !strings.Contains(out, `"ok": false`) || !strings.Contains(out, `"kind": "native"`) {
+	if code != ui.CodeNo || !strings.Contains(out, `"ok": false`) || !strings.Contains(out, `"kind": "native"`) {
 		t.Errorf("json: code %d\n%s", code, out)
 	}
 }
@@ -297,7 +221,7 @@ func TestDoctor(t *testing.T) {
 // The one file is shown first, and written only after a yes.
 func TestDoctorShowsBeforeItMends(t *testing.T) {
 	f := &fakeWall{missing: true}
-	if code, out, _ := doctor(t, f, "", "--fix"); code != codeUsage || f.mended || !strings.Contains(out, "profile") {
+	if code, out, _ := doctor(t, f, "", "--fix"); code != ui.CodeUsage || f.mended || !strings.Contains(out, "profile") {
 		t.Errorf("without a terminal: code %d, mended %v\n%s", code, f.mended, out)
 	}
 	if code, _, _ := doctor(t, f, "n\n", "--fix"); f.mended {
@@ -309,10 +233,10 @@ func TestDoctorShowsBeforeItMends(t *testing.T) {
 	if code, out, _ := doctor(t, f, "", "--undo"); code != 0 || f.mended || !strings.Contains(out, "removed") {
 		t.Errorf("undo: code %d, mended %v\n%s", code, f.mended, out)
 	}
-	if code, _, _ := doctor(t, f, "", "--fix", "--undo"); code != codeUsage {
+	if code, _, _ := doctor(t, f, "", "--fix", "--undo"); code != ui.CodeUsage {
 		t.Errorf("both at once: code %d", code)
 	}
-	if code, _, errs := doctor(t, f, "", "--backend", "kubernetes"); code != codeFailed || !strings.Contains(errs, "no kubernetes backend") {
+	if code, _, errs := doctor(t, f, "", "--backend", "kubernetes"); code != ui.CodeFailed || !strings.Contains(errs, "no kubernetes backend") {
 		t.Errorf("an unknown backend: code %d, %s", code, errs)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/store"
 )
@@ -31,7 +32,7 @@ func newCompletion(d *deps) *cobra.Command {
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(d.Stdout)
 			}
-			return usage(fmt.Errorf("there is no completion for %q", args[0]), "one of: bash, zsh, fish, powershell")
+			return ui.Usage(fmt.Errorf("there is no completion for %q", args[0]), "one of: bash, zsh, fish, powershell")
 		},
 	}
 }

@@ -15,7 +15,9 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
+	"bottle/internal/plan"
 )
 
 // deps is everything outside that a command may touch. Commands take what they
@@ -52,11 +54,25 @@ func (d *deps) env(name string) string {
 	return v
 }
 
+// style dresses text for w: plain unless w is a terminal that wants colour
+// (https://no-color.org: NO_COLOR present and not empty means none).
+func (d *deps) style(w io.Writer) plan.Style {
+	if !d.Terminal(w) || d.env("NO_COLOR") != "" || d.env("TERM") == "dumb" {
+		return ui.Plain
+	}
+	return ui.Coloured
+}
+
+// ask is the person at the terminal, if there is one.
+func (d *deps) ask() ui.Asker {
+	return ui.Asker{In: d.Stdin, Out: d.Stderr, Terminal: d.Terminal(d.Stdin)}
+}
+
 // userHome is the operator's home folder, absolute.
 func (d *deps) userHome() (string, error) {
 	home := d.env("HOME")
 	if !filepath.IsAbs(home) {
-		return "", fail(errors.New("the variable HOME is not set to an absolute path"), "export HOME=/home/you")
+		return "", ui.Fail(errors.New("the variable HOME is not set to an absolute path"), "export HOME=/home/you")
 	}
 	return filepath.Clean(home), nil
 }
@@ -92,11 +108,11 @@ func (d *deps) home() (string, error) {
 	info, err := os.Stat(home)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", fail(fmt.Errorf("there is no bottle home yet: %s does not exist", d.tilde(home)), "bottle init")
+		return "", ui.Fail(fmt.Errorf("there is no bottle home yet: %s does not exist", d.tilde(home)), "bottle init")
 	case err != nil:
 		return "", fmt.Errorf("look at bottle home: %w", err)
 	case !info.IsDir():
-		return "", fail(fmt.Errorf("the bottle home %s is not a folder", d.tilde(home)), "set BOTTLE_HOME to a folder")
+		return "", ui.Fail(fmt.Errorf("the bottle home %s is not a folder", d.tilde(home)), "set BOTTLE_HOME to a folder")
 	}
 	if err := d.trusted(home, info); err != nil {
 		return "", err
@@ -110,7 +126,7 @@ func (d *deps) trusted(path string, info fs.FileInfo) error {
 		return err
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return fail(fmt.Errorf("%s can be written by others (mode %04o)", d.tilde(path), info.Mode().Perm()), "chmod go-w "+path)
+		return ui.Fail(fmt.Errorf("%s can be written by others (mode %04o)", d.tilde(path), info.Mode().Perm()), "chmod go-w "+path)
 	}
 	return nil
 }
@@ -122,7 +138,7 @@ func (d *deps) owned(path string, info fs.FileInfo) error {
 		return fmt.Errorf("look at %s: no owner is known", path)
 	}
 	if me := d.Euid(); me != 0 && int(st.Uid) != me {
-		return fail(fmt.Errorf("%s belongs to another user (uid %d, you are %d)", d.tilde(path), st.Uid, me),
+		return ui.Fail(fmt.Errorf("%s belongs to another user (uid %d, you are %d)", d.tilde(path), st.Uid, me),
 			fmt.Sprintf("set BOTTLE_HOME to a folder of your own, or: sudo chown -R %d %s", me, path))
 	}
 	return nil
@@ -182,7 +198,7 @@ func (d *deps) backend(kind string) (backend.Backend, error) {
 	}
 	make, ok := d.Backends[kind]
 	if !ok {
-		return nil, fail(fmt.Errorf("this build has no %s backend on %s", kind, runtime.GOOS), "set another backend in the bottle: backend: native")
+		return nil, ui.Fail(fmt.Errorf("this build has no %s backend on %s", kind, runtime.GOOS), "set another backend in the bottle: backend: native")
 	}
 	return make(d)
 }
@@ -208,7 +224,7 @@ func (d *deps) helper(name string) (string, error) {
 	path := filepath.Join(filepath.Dir(self), name)
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
-		return "", fail(fmt.Errorf("the helper %s %s is not beside %s", name, bottle.Version, self),
+		return "", ui.Fail(fmt.Errorf("the helper %s %s is not beside %s", name, bottle.Version, self),
 			"build the three programs together: make build, or go install ./cmd/...")
 	}
 	return path, nil

@@ -10,6 +10,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 )
 
@@ -53,7 +54,7 @@ func newDoctor(d *deps) *cobra.Command {
 			return err
 		}
 		if js && (fix || undo) {
-			return usage(errors.New("--format json reports; it goes with neither --fix nor --undo"), "leave it out")
+			return ui.Usage(errors.New("--format json reports; it goes with neither --fix nor --undo"), "leave it out")
 		}
 		b, err := d.backend(kind)
 		if err != nil {
@@ -93,7 +94,7 @@ func (d *deps) examine(ctx context.Context, b backend.Backend, js bool) error {
 		}
 	}
 	if js {
-		err = printJSON(d.Stdout, struct {
+		err = ui.JSON(d.Stdout, struct {
 			backend.Facts
 			OK bool `json:"ok"`
 		}{facts, bad == 0})
@@ -101,25 +102,25 @@ func (d *deps) examine(ctx context.Context, b backend.Backend, js bool) error {
 		d.diagnosis(facts, bad)
 	}
 	if err == nil && bad > 0 {
-		err = exit(codeNo)
+		err = ui.Exit(ui.CodeNo)
 	}
 	return err
 }
 
 func (d *deps) diagnosis(facts backend.Facts, bad int) {
 	style := d.style(d.Stdout)
-	var rows [][]cell
+	var rows [][]ui.Cell
 	for _, c := range facts.Checks {
-		state := cell{"holds", plan.Plain}
+		state := ui.As(plan.Plain, "holds")
 		switch {
 		case !c.OK && c.Needed:
-			state = cell{"MISSING", plan.Shout}
+			state = ui.As(plan.Shout, "MISSING")
 		case !c.OK:
-			state = cell{"without", plan.Warn}
+			state = ui.As(plan.Warn, "without")
 		}
-		rows = append(rows, []cell{{c.Wall, plan.Strong}, state, {c.Found, plan.Faint}})
+		rows = append(rows, []ui.Cell{ui.As(plan.Strong, c.Wall), state, ui.As(plan.Faint, c.Found)})
 	}
-	table(d.Stdout, style, []string{"wall", "state", "how this was found out"}, rows)
+	ui.Table(d.Stdout, style, []string{"wall", "state", "how this was found out"}, rows)
 	for _, n := range facts.Notes {
 		fmt.Fprintln(d.Stdout, "note: "+bottle.Printable(n))
 	}
@@ -129,7 +130,7 @@ func (d *deps) diagnosis(facts backend.Facts, bad int) {
 		}
 	}
 	if bad > 0 {
-		fmt.Fprintf(d.Stdout, "%s: %s that a start needs cannot stand on this machine\n", style(plan.Shout, facts.Kind), plural(bad, "wall"))
+		fmt.Fprintf(d.Stdout, "%s: %s that a start needs cannot stand on this machine\n", style(plan.Shout, facts.Kind), ui.Plural(bad, "wall"))
 		return
 	}
 	fmt.Fprintf(d.Stdout, "%s: every wall that a start needs can stand on this machine\n", style(plan.Strong, facts.Kind))
@@ -139,7 +140,7 @@ func (d *deps) diagnosis(facts backend.Facts, bad int) {
 func (d *deps) mend(ctx context.Context, b backend.Backend, yes bool) error {
 	m, ok := b.(mender)
 	if !ok {
-		return fail(fmt.Errorf("the %s backend has nothing that a file of our own could mend", b.Kind()), "bottle doctor")
+		return ui.Fail(fmt.Errorf("the %s backend has nothing that a file of our own could mend", b.Kind()), "bottle doctor")
 	}
 	path, content, err := m.Mend(ctx)
 	if err != nil {
@@ -150,12 +151,12 @@ func (d *deps) mend(ctx context.Context, b backend.Backend, yes bool) error {
 		return nil
 	}
 	fmt.Fprintf(d.Stdout, "%s would be written:\n\n%s\n", d.style(d.Stdout)(plan.Strong, path), content)
-	ok, err = d.confirm("Write and load it?", yes)
+	ok, err = d.ask().Confirm("Write and load it?", yes)
 	if err != nil || !ok {
 		return err
 	}
 	if err := m.ApplyMend(ctx); err != nil {
-		return fail(err, "run it as root: sudo bottle doctor --fix")
+		return ui.Fail(err, "run it as root: sudo bottle doctor --fix")
 	}
 	fmt.Fprintf(d.Stdout, "written  %s    (take it back with: sudo bottle doctor --undo)\n", path)
 	return nil
@@ -165,11 +166,11 @@ func (d *deps) mend(ctx context.Context, b backend.Backend, yes bool) error {
 func (d *deps) unmend(ctx context.Context, b backend.Backend) error {
 	m, ok := b.(mender)
 	if !ok {
-		return fail(fmt.Errorf("the %s backend never writes a file of its own", b.Kind()), "bottle doctor")
+		return ui.Fail(fmt.Errorf("the %s backend never writes a file of its own", b.Kind()), "bottle doctor")
 	}
 	path, err := m.UndoMend(ctx)
 	if err != nil {
-		return fail(err, "run it as root: sudo bottle doctor --undo")
+		return ui.Fail(err, "run it as root: sudo bottle doctor --undo")
 	}
 	if path == "" {
 		fmt.Fprintln(d.Stdout, "There is nothing to take back.")

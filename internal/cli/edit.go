@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/hostexec"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
@@ -67,7 +68,7 @@ func (d *deps) manifestNamed(word string) (written, error) {
 		folder, name = "", word
 	}
 	if _, err := bottle.ParseName(name); err != nil || (folder != "" && folder != "agents" && folder != "bottles") {
-		return written{}, usage(fmt.Errorf("%q is neither an agent nor a bottle", word), "bottle list")
+		return written{}, ui.Usage(fmt.Errorf("%q is neither an agent nor a bottle", word), "bottle list")
 	}
 	var at []written
 	for _, p := range []written{
@@ -86,11 +87,11 @@ func (d *deps) manifestNamed(word string) (written, error) {
 	}
 	switch len(at) {
 	case 0:
-		return written{}, fail(fmt.Errorf("there is no agent or bottle %q", word), d.likely(tree, name))
+		return written{}, ui.Fail(fmt.Errorf("there is no agent or bottle %q", word), d.likely(tree, name))
 	case 1:
 		return at[0].read()
 	}
-	return written{}, usage(fmt.Errorf("%q is an agent and a bottle", word), fmt.Sprintf("bottle edit agents/%s, or bottle edit bottles/%s", name, name))
+	return written{}, ui.Usage(fmt.Errorf("%q is an agent and a bottle", word), fmt.Sprintf("bottle edit agents/%s, or bottle edit bottles/%s", name, name))
 }
 
 // likely is the hint for a name that is not there.
@@ -101,7 +102,7 @@ func (d *deps) likely(tree manifest.Tree, name string) string {
 	for _, e := range append(agents, bottles...) {
 		names = append(names, string(e.Name))
 	}
-	if n := near(name, names); n != "" {
+	if n := ui.Near(name, names); n != "" {
 		return "did you mean " + n + "?"
 	}
 	return "bottle list shows what there is; bottle init writes a first one"
@@ -113,7 +114,7 @@ func (m written) read() (written, error) {
 		return m, fmt.Errorf("look at manifest: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return m, fail(fmt.Errorf("%s is not a plain file", m.path), "put the file itself there: a link could lead to somebody else's")
+		return m, ui.Fail(fmt.Errorf("%s is not a plain file", m.path), "put the file itself there: a link could lead to somebody else's")
 	}
 	m.mode = info.Mode().Perm()
 	m.text, err = readBounded(m.path)
@@ -159,18 +160,18 @@ func (d *deps) edit(ctx context.Context, m written) error {
 		if err != nil {
 			return d.giveUp(m, copied, err)
 		}
-		tell(d.Stderr, d.style(d.Stderr), problems)
+		ui.Tell(d.Stderr, d.style(d.Stderr), problems)
 		if !problems.Fatal() {
 			return d.replace(m, copied)
 		}
 		again := false
 		if d.Terminal(d.Stdin) {
-			if again, err = d.confirm("Edit it again?", false); err != nil {
+			if again, err = d.ask().Confirm("Edit it again?", false); err != nil {
 				return d.giveUp(m, copied, err)
 			}
 		}
 		if !again {
-			return d.giveUp(m, copied, &failure{code: codeNo, err: errors.New("the new text has errors, so the manifest was not changed")})
+			return d.giveUp(m, copied, &ui.Failure{Code: ui.CodeNo, Err: errors.New("the new text has errors, so the manifest was not changed")})
 		}
 	}
 }
@@ -217,7 +218,7 @@ func (d *deps) runEditor(ctx context.Context, path string) error {
 		Stdin: d.Stdin, Stdout: d.Stdout, Stderr: d.Stderr,
 	})
 	if err != nil {
-		return fail(fmt.Errorf("the editor %q failed: %w", editor, err), "export EDITOR=nano, or another editor that waits until you close the file")
+		return ui.Fail(fmt.Errorf("the editor %q failed: %w", editor, err), "export EDITOR=nano, or another editor that waits until you close the file")
 	}
 	return nil
 }
@@ -227,7 +228,7 @@ func (d *deps) runEditor(ctx context.Context, path string) error {
 func (d *deps) replace(m written, copied string) error {
 	now, err := m.read()
 	if err != nil || !bytes.Equal(now.text, m.text) {
-		return d.giveUp(m, copied, fail(errors.New("the manifest was changed by somebody else meanwhile"), ""))
+		return d.giveUp(m, copied, ui.Fail(errors.New("the manifest was changed by somebody else meanwhile"), ""))
 	}
 	if err := errors.Join(os.Chmod(copied, m.mode), os.Rename(copied, m.path)); err != nil {
 		return d.giveUp(m, copied, fmt.Errorf("replace manifest: %w", err))

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
@@ -44,10 +45,10 @@ func (d *deps) explain(agent, method, url string, js bool) error {
 	}
 	v, err := policy.Explain(p, method, url)
 	if err != nil {
-		return usage(err, "bottle explain "+agent+" GET https://example.com/")
+		return ui.Usage(err, "bottle explain "+agent+" GET https://example.com/")
 	}
 	if js {
-		err = printJSON(d.Stdout, struct {
+		err = ui.JSON(d.Stdout, struct {
 			policy.Verdict
 			Credential string `json:"credential"`
 			Policy     string `json:"policy"`
@@ -59,7 +60,7 @@ func (d *deps) explain(agent, method, url string, js bool) error {
 		}
 	}
 	if err == nil && !v.Allowed() {
-		err = exit(codeNo)
+		err = ui.Exit(ui.CodeNo)
 	}
 	return err
 }

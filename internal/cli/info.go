@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 )
 
@@ -26,7 +27,7 @@ func newInfo(d *deps) *cobra.Command {
 			return err
 		}
 		if js {
-			return printJSON(d.Stdout, struct {
+			return ui.JSON(d.Stdout, struct {
 				Agent  bottle.Agent `json:"agent"`
 				Bottle bottle.Spec  `json:"bottle"`
 			}{agent, withoutValues(spec)})
@@ -60,11 +61,11 @@ func (d *deps) load(word string) (bottle.Agent, bottle.Spec, bottle.Problems, er
 	}
 	name, err := bottle.ParseName(word)
 	if err != nil {
-		return bottle.Agent{}, bottle.Spec{}, nil, usage(err, "bottle list agents")
+		return bottle.Agent{}, bottle.Spec{}, nil, ui.Usage(err, "bottle list agents")
 	}
 	agent, spec, problems := tree.Load(name)
 	if problems.Fatal() {
-		return bottle.Agent{}, bottle.Spec{}, nil, &failure{code: codeFailed, err: problems}
+		return bottle.Agent{}, bottle.Spec{}, nil, &ui.Failure{Code: ui.CodeFailed, Err: problems}
 	}
 	return agent, spec, problems, nil
 }

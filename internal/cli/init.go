@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bottle/internal/cli/ui"
 	"embed"
 	"errors"
 	"fmt"
@@ -88,18 +89,18 @@ func (d *deps) starter(args []string) (starter, error) {
 	}
 	if len(args) == 1 {
 		hint := "one of: " + strings.Join(names, ", ")
-		if n := near(args[0], names); n != "" {
+		if n := ui.Near(args[0], names); n != "" {
 			hint = "did you mean: bottle init " + n
 		}
-		return starter{}, usage(fmt.Errorf("there is no template %q", args[0]), hint)
+		return starter{}, ui.Usage(fmt.Errorf("there is no template %q", args[0]), hint)
 	}
 	if len(here) == 1 {
 		return d.starter(here)
 	}
 	if !d.Terminal(d.Stdin) {
-		return starter{}, usage(errors.New("say what shall run in the bottle"), "bottle init claude, bottle init codex or bottle init command")
+		return starter{}, ui.Usage(errors.New("say what shall run in the bottle"), "bottle init claude, bottle init codex or bottle init command")
 	}
-	n, err := d.choose("What shall run in the bottle?", []string{"Claude Code", "Codex", "a command of your own"})
+	n, err := d.ask().Choose("What shall run in the bottle?", []string{"Claude Code", "Codex", "a command of your own"})
 	return all[n], err
 }
 
@@ -108,7 +109,7 @@ func (d *deps) starter(args []string) (starter, error) {
 func (d *deps) credential(s starter, ref string) (credential, error) {
 	if len(s.credentials) == 0 {
 		if ref != "" {
-			return credential{}, usage(fmt.Errorf("the template %s takes no credential", s.template), "leave --credential out")
+			return credential{}, ui.Usage(fmt.Errorf("the template %s takes no credential", s.template), "leave --credential out")
 		}
 		return credential{}, nil
 	}
@@ -133,7 +134,7 @@ func (d *deps) credential(s starter, ref string) (credential, error) {
 	case len(about) == 1 || !d.Terminal(d.Stdin):
 		return s.credentials[0], nil
 	}
-	n, err := d.choose("How is the model paid for?", about)
+	n, err := d.ask().Choose("How is the model paid for?", about)
 	return s.credentials[n], err
 }
 
@@ -194,7 +195,7 @@ func (d *deps) makeHome(home string) error {
 	}
 	for _, dir := range []string{home, filepath.Join(home, "bottles"), filepath.Join(home, "agents")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fail(fmt.Errorf("make folder: %w", err), "set BOTTLE_HOME to a folder that you can write to")
+			return ui.Fail(fmt.Errorf("make folder: %w", err), "set BOTTLE_HOME to a folder that you can write to")
 		}
 	}
 	return nil
@@ -211,7 +212,7 @@ func (d *deps) writeNew(path string, text []byte, kind string) (string, error) {
 		return "kept ", nil
 	}
 	if problems := tree.ValidateBytes(path, text, kind); problems.Fatal() {
-		return "", &failure{code: codeFailed, err: problems}
+		return "", &ui.Failure{Code: ui.CodeFailed, Err: problems}
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
 	"bottle/internal/store"
@@ -61,12 +62,12 @@ func (d *deps) list(kind string, js bool) error {
 		problems = append(problems, more...)
 		l.Active, err = d.active(tree.HomeDir)
 	default:
-		return usage(fmt.Errorf("there is no list of %q", kind), "bottle list agents, bottles or active")
+		return ui.Usage(fmt.Errorf("there is no list of %q", kind), "bottle list agents, bottles or active")
 	}
 	if err != nil {
 		return err
 	}
-	tell(d.Stderr, d.style(d.Stderr), problems)
+	ui.Tell(d.Stderr, d.style(d.Stderr), problems)
 	if js {
 		return d.listJSON(kind, l)
 	}
@@ -89,19 +90,19 @@ func (d *deps) listJSON(kind string, l listing) error {
 	l.Active = append([]store.Entry{}, l.Active...)
 	switch kind {
 	case "agents":
-		return printJSON(d.Stdout, l.Agents)
+		return ui.JSON(d.Stdout, l.Agents)
 	case "bottles":
-		return printJSON(d.Stdout, l.Bottles)
+		return ui.JSON(d.Stdout, l.Bottles)
 	case "active":
-		return printJSON(d.Stdout, l.Active)
+		return ui.JSON(d.Stdout, l.Active)
 	}
-	return printJSON(d.Stdout, l)
+	return ui.JSON(d.Stdout, l)
 }
 
 func (d *deps) listText(kind string, l listing) {
 	style := d.style(d.Stdout)
 	shown := 0
-	section := func(title string, head []string, rows [][]cell, none string) {
+	section := func(title string, head []string, rows [][]ui.Cell, none string) {
 		if kind != "" && kind != title {
 			return
 		}
@@ -115,47 +116,47 @@ func (d *deps) listText(kind string, l listing) {
 			fmt.Fprintln(d.Stdout, none)
 			return
 		}
-		table(d.Stdout, style, head, rows)
+		ui.Table(d.Stdout, style, head, rows)
 	}
 	section("agents", []string{"agent", "bottle", "from", "about"}, entryRows(l.Agents, true), "No agents yet: bottle init writes a first one.")
 	section("bottles", []string{"bottle", "from", "about"}, entryRows(l.Bottles, false), "No bottles yet: bottle init writes a first one.")
 	section("active", []string{"identity", "bottle", "backend", "status", "since", "workspace"}, d.activeRows(l.Active), "No bottle is at work.")
 }
 
-func entryRows(entries []manifest.Entry, agents bool) [][]cell {
-	var rows [][]cell
+func entryRows(entries []manifest.Entry, agents bool) [][]ui.Cell {
+	var rows [][]ui.Cell
 	for _, e := range entries {
-		about := cell{e.Description, plan.Faint}
+		about := ui.As(plan.Faint, e.Description)
 		if e.Problems.Fatal() {
-			about = cell{plural(len(e.Problems), "problem") + ": bottle validate", plan.Shout}
+			about = ui.As(plan.Shout, ui.Plural(len(e.Problems), "problem")+": bottle validate")
 		}
-		row := []cell{{string(e.Name), plan.Strong}}
+		row := []ui.Cell{ui.As(plan.Strong, string(e.Name))}
 		if agents {
-			row = append(row, cell{string(e.Bottle), plan.Plain})
+			row = append(row, ui.As(plan.Plain, string(e.Bottle)))
 		}
-		rows = append(rows, append(row, cell{e.Where, plan.Plain}, about))
+		rows = append(rows, append(row, ui.As(plan.Plain, e.Where), about))
 	}
 	return rows
 }
 
-func (d *deps) activeRows(entries []store.Entry) [][]cell {
-	var rows [][]cell
+func (d *deps) activeRows(entries []store.Entry) [][]ui.Cell {
+	var rows [][]ui.Cell
 	for _, e := range entries {
 		m := e.Metadata
-		status := cell{m.Status, plan.Plain}
+		status := ui.As(plan.Plain, m.Status)
 		switch {
 		case e.Problem != "":
-			status = cell{"unreadable: bottle cleanup", plan.Shout}
+			status = ui.As(plan.Shout, "unreadable: bottle cleanup")
 		case !e.Live && m.Status != store.Stopped:
-			status = cell{"left behind: bottle cleanup", plan.Warn}
+			status = ui.As(plan.Warn, "left behind: bottle cleanup")
 		}
 		since := ""
 		if !m.Started.IsZero() {
 			since = m.Started.Local().Format(time.DateTime)
 		}
-		rows = append(rows, []cell{
-			{string(m.Identity), plan.Strong}, {string(m.Bottle), plan.Plain}, {m.Backend, plan.Plain},
-			status, {since, plan.Faint}, {d.tilde(m.Workspace), plan.Faint},
+		rows = append(rows, []ui.Cell{
+			ui.As(plan.Strong, string(m.Identity)), ui.As(plan.Plain, string(m.Bottle)), ui.As(plan.Plain, m.Backend),
+			status, ui.As(plan.Faint, since), ui.As(plan.Faint, d.tilde(m.Workspace)),
 		})
 	}
 	return rows

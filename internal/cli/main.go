@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 )
 
 // Main runs one command line (without the program's name) and returns its exit
@@ -27,10 +28,10 @@ func run(ctx context.Context, d *deps, args []string) int {
 	root.SetErr(d.Stderr)
 	reached := reaches(root)
 	err := root.ExecuteContext(ctx)
-	if f := (*failure)(nil); err != nil && !*reached && !errors.As(err, &f) {
-		err = usage(err, "bottle --help") // the library's own refusal of the command line
+	if f := (*ui.Failure)(nil); err != nil && !*reached && !errors.As(err, &f) {
+		err = ui.Usage(err, "bottle --help") // the library's own refusal of the command line
 	}
-	return report(d.Stderr, d.style(d.Stderr), err)
+	return ui.Report(d.Stderr, d.style(d.Stderr), err)
 }
 
 // reaches tells, after an execution, whether some command began its work.
@@ -130,10 +131,10 @@ func unknownCommand(c *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := c.CommandPath() + " --help lists them all"
-	if n := near(args[0], commandNames(c)); n != "" {
+	if n := ui.Near(args[0], commandNames(c)); n != "" {
 		hint = "did you mean: " + strings.Join(append([]string{c.CommandPath(), n}, args[1:]...), " ")
 	}
-	return usage(fmt.Errorf("there is no command %q", args[0]), hint)
+	return ui.Usage(fmt.Errorf("there is no command %q", args[0]), hint)
 }
 
 // flagError refuses a flag that is not known or has a bad value.
@@ -143,11 +144,11 @@ func flagError(c *cobra.Command, err error) error {
 	if typed != "" {
 		var names []string
 		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		if n := near(typed, names); n != "" {
+		if n := ui.Near(typed, names); n != "" {
 			hint = "did you mean --" + n + "?"
 		}
 	}
-	return usage(err, hint)
+	return ui.Usage(err, hint)
 }
 
 // words demands between least and most words after a command, and says how the
@@ -156,9 +157,9 @@ func words(least, most int) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return usage(fmt.Errorf("%s needs %s", c.Name(), c.Use[strings.IndexByte(c.Use, ' ')+1:]), c.CommandPath()+" --help")
+			return ui.Usage(fmt.Errorf("%s needs %s", c.Name(), c.Use[strings.IndexByte(c.Use, ' ')+1:]), c.CommandPath()+" --help")
 		case len(args) > most:
-			return usage(fmt.Errorf("%s does not take %q", c.Name(), args[most]), "usage: "+c.UseLine())
+			return ui.Usage(fmt.Errorf("%s does not take %q", c.Name(), args[most]), "usage: "+c.UseLine())
 		}
 		return nil
 	}
@@ -175,6 +176,6 @@ func formats(c *cobra.Command) func() (bool, error) {
 		case "text":
 			return false, nil
 		}
-		return false, usage(fmt.Errorf("there is no format %q", *format), "use --format text or --format json")
+		return false, ui.Usage(fmt.Errorf("there is no format %q", *format), "use --format text or --format json")
 	}
 }

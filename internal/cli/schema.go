@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bottle/internal/cli/ui"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ func newSchema(d *deps) *cobra.Command {
 		Args:    words(1, 1), ValidArgsFunction: first(manifest.KindBottle, manifest.KindAgent),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if args[0] != manifest.KindBottle && args[0] != manifest.KindAgent {
-				return usage(fmt.Errorf("there is no schema %q", args[0]), "bottle schema bottle, or bottle schema agent")
+				return ui.Usage(fmt.Errorf("there is no schema %q", args[0]), "bottle schema bottle, or bottle schema agent")
 			}
 			text, err := manifest.Schema(args[0])
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
 )
@@ -32,7 +33,7 @@ func newValidate(d *deps) *cobra.Command {
 			return err
 		}
 		if js {
-			err = printJSON(d.Stdout, struct {
+			err = ui.JSON(d.Stdout, struct {
 				Files    int             `json:"files"`
 				OK       bool            `json:"ok"`
 				Problems bottle.Problems `json:"problems"`
@@ -41,7 +42,7 @@ func newValidate(d *deps) *cobra.Command {
 			d.summarise(problems, count)
 		}
 		if err == nil && problems.Fatal() {
-			err = exit(codeNo)
+			err = ui.Exit(ui.CodeNo)
 		}
 		return err
 	}
@@ -112,7 +113,7 @@ func (d *deps) validateFile(tree manifest.Tree, file string) bottle.Problems {
 
 func (d *deps) summarise(problems bottle.Problems, count int) {
 	style := d.style(d.Stdout)
-	tell(d.Stdout, style, problems)
+	ui.Tell(d.Stdout, style, problems)
 	errors := 0
 	for _, p := range problems {
 		if p.Severity == bottle.Error {
@@ -121,17 +122,10 @@ func (d *deps) summarise(problems bottle.Problems, count int) {
 	}
 	switch {
 	case errors > 0:
-		fmt.Fprintln(d.Stdout, style(plan.Shout, plural(errors, "error"))+" in "+plural(count, "manifest"))
+		fmt.Fprintln(d.Stdout, style(plan.Shout, ui.Plural(errors, "error"))+" in "+ui.Plural(count, "manifest"))
 	case count == 0:
 		fmt.Fprintln(d.Stdout, "There are no manifests yet. bottle init writes a first bottle and agent.")
 	default:
-		fmt.Fprintln(d.Stdout, plural(count, "manifest")+", no errors")
+		fmt.Fprintln(d.Stdout, ui.Plural(count, "manifest")+", no errors")
 	}
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -1,4 +1,4 @@
-package cli
+package ui
 
 import (
 	"encoding/json"
@@ -11,18 +11,11 @@ import (
 	"bottle/internal/plan"
 )
 
-// style dresses text for w: plain unless w is a terminal that wants colour
-// (https://no-color.org: NO_COLOR present and not empty means none).
-func (d *deps) style(w io.Writer) plan.Style {
-	if !d.Terminal(w) || d.env("NO_COLOR") != "" || d.env("TERM") == "dumb" {
-		return plain
-	}
-	return coloured
-}
+// Plain is no colour at all.
+func Plain(_ plan.Role, s string) string { return s }
 
-func plain(_ plan.Role, s string) string { return s }
-
-func coloured(role plan.Role, s string) string {
+// Coloured is for terminals.
+func Coloured(role plan.Role, s string) string {
 	if s == "" || strings.TrimSpace(s) == "" {
 		return s
 	}
@@ -44,40 +37,43 @@ func coloured(role plan.Role, s string) string {
 	return "\x1b[" + code + "m" + s + "\x1b[0m"
 }
 
-// cell is one field of a table.
-type cell struct {
-	text string
-	role plan.Role
+// Cell is one field of a table.
+type Cell struct {
+	Text string
+	Role plan.Role
 }
 
-// table prints rows with aligned columns; the last column is not padded.
-func table(w io.Writer, style plan.Style, head []string, rows [][]cell) {
-	all := [][]cell{{}}
+// As is text in a role.
+func As(role plan.Role, text string) Cell { return Cell{Text: text, Role: role} }
+
+// Table prints rows with aligned columns; the last column is not padded.
+func Table(w io.Writer, style plan.Style, head []string, rows [][]Cell) {
+	all := [][]Cell{{}}
 	for _, h := range head {
-		all[0] = append(all[0], cell{h, plan.Faint})
+		all[0] = append(all[0], As(plan.Faint, h))
 	}
 	all = append(all, rows...)
 	widths := make([]int, len(head))
 	for _, row := range all {
 		for i := range row {
-			row[i].text = bottle.Printable(row[i].text)
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i].text))
+			row[i].Text = bottle.Printable(row[i].Text)
+			widths[i] = max(widths[i], utf8.RuneCountInString(row[i].Text))
 		}
 	}
 	for _, row := range all {
 		var b strings.Builder
 		for i, c := range row {
-			b.WriteString(style(c.role, c.text))
+			b.WriteString(style(c.Role, c.Text))
 			if i < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text)+2))
+				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.Text)+2))
 			}
 		}
 		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
 	}
 }
 
-// printJSON prints v for machines: indented, with a line feed.
-func printJSON(w io.Writer, v any) error {
+// JSON prints v for machines: indented, with a line feed.
+func JSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
@@ -87,8 +83,8 @@ func printJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// near is the word of words that typed was most likely meant to be, or "".
-func near(typed string, words []string) string {
+// Near is the word of words that typed was most likely meant to be, or "".
+func Near(typed string, words []string) string {
 	best, limit := "", 3
 	for _, w := range words {
 		if n := distance(typed, w); n < limit {
@@ -117,4 +113,12 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// Plural is n and noun: "1 route", "2 routes".
+func Plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -1,4 +1,4 @@
-package cli
+package ui
 
 import (
 	"errors"
@@ -8,19 +8,26 @@ import (
 	"strings"
 )
 
-// confirm asks a y/N question on the terminal. yes (the flag --yes) answers it
+// Asker asks a person: questions go to Out, answers come from In.
+type Asker struct {
+	In       io.Reader
+	Out      io.Writer
+	Terminal bool // somebody is there to answer
+}
+
+// Confirm asks a y/N question on the terminal. yes (the flag --yes) answers it
 // beforehand. Without a terminal nobody can answer: that is a mistake on the
 // command line, not a no. The end of input is a no.
-func (d *deps) confirm(question string, yes bool) (bool, error) {
+func (a Asker) Confirm(question string, yes bool) (bool, error) {
 	if yes {
 		return true, nil
 	}
-	if !d.Terminal(d.Stdin) {
-		return false, usage(errors.New("this needs a yes, and standard input is not a terminal"), "add --yes to go ahead without being asked")
+	if !a.Terminal {
+		return false, Usage(errors.New("this needs a yes, and standard input is not a terminal"), "add --yes to go ahead without being asked")
 	}
 	for range 3 {
-		fmt.Fprintf(d.Stderr, "%s [y/N] ", question)
-		answer, err := readLine(d.Stdin)
+		fmt.Fprintf(a.Out, "%s [y/N] ", question)
+		answer, err := ReadLine(a.In)
 		switch strings.ToLower(strings.TrimSpace(answer)) {
 		case "y", "yes":
 			return true, nil
@@ -30,22 +37,22 @@ func (d *deps) confirm(question string, yes bool) (bool, error) {
 			}
 			return false, err
 		}
-		fmt.Fprintln(d.Stderr, "Please answer y or n.")
+		fmt.Fprintln(a.Out, "Please answer y or n.")
 	}
 	return false, nil
 }
 
-// choose asks for one of options by number; an empty answer takes the first.
-func (d *deps) choose(question string, options []string) (int, error) {
+// Choose asks for one of options by number; an empty answer takes the first.
+func (a Asker) Choose(question string, options []string) (int, error) {
 	for range 3 {
-		fmt.Fprintln(d.Stderr, question)
+		fmt.Fprintln(a.Out, question)
 		for i, o := range options {
-			fmt.Fprintf(d.Stderr, "  %d) %s\n", i+1, o)
+			fmt.Fprintf(a.Out, "  %d) %s\n", i+1, o)
 		}
-		fmt.Fprint(d.Stderr, "Your choice [1]: ")
-		answer, err := readLine(d.Stdin)
+		fmt.Fprint(a.Out, "Your choice [1]: ")
+		answer, err := ReadLine(a.In)
 		if err != nil {
-			return 0, fail(errors.New("no choice was made"), "")
+			return 0, Fail(errors.New("no choice was made"), "")
 		}
 		answer = strings.TrimSpace(answer)
 		if answer == "" {
@@ -54,15 +61,15 @@ func (d *deps) choose(question string, options []string) (int, error) {
 		if n, err := strconv.Atoi(answer); err == nil && n >= 1 && n <= len(options) {
 			return n - 1, nil
 		}
-		fmt.Fprintf(d.Stderr, "Please type a number from 1 to %d.\n", len(options))
+		fmt.Fprintf(a.Out, "Please type a number from 1 to %d.\n", len(options))
 	}
-	return 0, usage(errors.New("no choice was made"), "")
+	return 0, Usage(errors.New("no choice was made"), "")
 }
 
-// readLine reads one line, a byte at a time: what was typed ahead belongs to
+// ReadLine reads one line, a byte at a time: what was typed ahead belongs to
 // whoever reads the terminal next. The end of input ends the line; before the
 // first byte it is io.EOF.
-func readLine(r io.Reader) (string, error) {
+func ReadLine(r io.Reader) (string, error) {
 	var line []byte
 	for b := make([]byte, 1); len(line) < 4096; {
 		n, err := r.Read(b)

@@ -1,0 +1,85 @@
+package ui
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"bottle/internal/bottle"
+)
+
+func TestConfirm(t *testing.T) {
+	for _, c := range []struct {
+		typed string
+		want  bool
+	}{
+		{"y\n", true}, {"Y\n", true}, {" yes \n", true}, {"y", true},
+		{"n\n", false}, {"\n", false}, {"", false}, {"no\n", false},
+		{"what\ny\n", true}, {"a\nb\nc\ny\n", false},
+	} {
+		got, err := Asker{In: strings.NewReader(c.typed), Out: io.Discard, Terminal: true}.Confirm("Go?", false)
+		if err != nil || got != c.want {
+			t.Errorf("typed %q: %v, %v; want %v", c.typed, got, err, c.want)
+		}
+	}
+}
+
+// Nobody can answer where there is no terminal: that is neither a yes nor a no.
+func TestConfirmRefusesWithoutATerminal(t *testing.T) {
+	errs := &bytes.Buffer{}
+	a := Asker{In: strings.NewReader("y\n"), Out: io.Discard}
+	ok, err := a.Confirm("Go?", false)
+	if code := Report(errs, Plain, err); ok || code != CodeUsage || !strings.Contains(errs.String(), "--yes") {
+		t.Errorf("confirm without a terminal: %v, code %d, said %q", ok, code, errs)
+	}
+	if ok, err := a.Confirm("Go?", true); !ok || err != nil {
+		t.Errorf("--yes: %v, %v", ok, err)
+	}
+}
+
+// What was typed ahead belongs to the agent's terminal, not to the question.
+func TestReadLineTakesNoByteMore(t *testing.T) {
+	r := strings.NewReader("y\nrm -rf /\n")
+	if line, err := ReadLine(r); line != "y" || err != nil {
+		t.Fatalf("read %q, %v", line, err)
+	}
+	if rest, _ := io.ReadAll(r); string(rest) != "rm -rf /\n" {
+		t.Errorf("left %q", rest)
+	}
+	if _, err := ReadLine(strings.NewReader(strings.Repeat("x", 5000))); err == nil {
+		t.Error("an endless line is read without end")
+	}
+}
+
+func TestReport(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code int
+		want string
+	}{
+		{nil, 0, ""},
+		{Exit(0), 0, ""},
+		{Exit(7), 7, ""},
+		{errors.New("open x: no"), 125, "bottle: open x: no\n"},
+		{Fail(errors.New("it broke"), "mend it"), 125, "bottle: it broke\n  → mend it\n"},
+		{Usage(errors.New("no \x1b[2J"), ""), 2, "bottle: no \\x1b[2J\n"},
+		{bottle.Problems{{File: "a.md", Line: 3, Message: "bad", Hint: "do better"}}, 125, "a.md:3: bad\n  → do better\n"},
+		{&Failure{Code: 1, Err: bottle.Problems{{Message: "bad\r"}}}, 1, "bad\\r\n"},
+	} {
+		var b bytes.Buffer
+		if code := Report(&b, Plain, c.err); code != c.code || b.String() != c.want {
+			t.Errorf("%v: code %d, said %q; want %d, %q", c.err, code, b.String(), c.code, c.want)
+		}
+	}
+}
+
+func TestNear(t *testing.T) {
+	names := []string{"list", "info", "init", "audit"}
+	for typed, want := range map[string]string{"lst": "list", "ifno": "info", "audti": "audit", "frobnicate": "", "x": "", "list": "list"} {
+		if got := Near(typed, names); got != want {
+			t.Errorf("near %q: %q, want %q", typed, got, want)
+		}
+	}
+}
