@@ -100,7 +100,6 @@ var rooms = []room{
 	{dir: "internal/tui", layer: faces},
 	{dir: "internal/web", layer: faces},
 	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/ui", layer: faces, only: []string{"internal/bottle", "internal/plan"}},
 	{dir: "internal/cli", layer: cli},
 
 	{dir: "cmd/bottle", layer: doors, only: []string{"internal/bottle", "internal/cli"}},
