@@ -103,7 +103,11 @@ func TestConflicts(t *testing.T) {
 		"other methods":    {route(t, "a.com", methods("GET")), route(t, "a.com", methods("PUT"), redact)},
 		"any against some": {route(t, "a.com"), route(t, "a.com", methods("PUT"), redact)},
 		"other pattern":    {route(t, "a.com", passthrough), route(t, "*.a.com")},
-		"twice the same":   {route(t, "a.com", token_("A"), rule("x:1")), route(t, "a.com", token_("A"), rule("x:2"))},
+		"header auth": {route(t, "a.com", func(r *bottle.Route) {
+			r.Auth = &bottle.Auth{Scheme: "header", Header: "X-Api-Key", TokenRef: "A"}
+		}), route(t, "b.com")},
+		"passthrough twice": {route(t, "a.com", passthrough, ports(443, 8443)), route(t, "a.com", passthrough)},
+		"twice the same":    {route(t, "a.com", token_("A"), rule("x:1")), route(t, "a.com", token_("A"), rule("x:2"))},
 	} {
 		if _, err := Compile(pair[:]); err != nil {
 			t.Errorf("%s: %v", what, err)

@@ -276,7 +276,8 @@ func TestLists(t *testing.T) {
 }
 
 func TestHints(t *testing.T) {
-	p := compile(t, route(t, "github.com"), route(t, "api.openai.com"), route(t, "*.example.com"), route(t, "registry.npmjs.org", methods("GET", "HEAD"), paths("/a", "/b")))
+	p := compile(t, route(t, "github.com"), route(t, "api.openai.com"), route(t, "*.example.com"), route(t, "registry.npmjs.org", methods("GET", "HEAD"), paths("/a", "/b")),
+		route(t, "many.example.net", ports(1, 2, 3, 4, 5, 6, 7)))
 	for h, want := range map[bottle.Host]string{
 		"api.github.com":    "the host api.github.com is not listed; github.com is",
 		"openai.com":        "the host openai.com is not listed; api.openai.com is",
@@ -295,6 +296,7 @@ func TestHints(t *testing.T) {
 	for do, want := range map[string]string{
 		"GET https://registry.npmjs.org:80/":    "port 80 of registry.npmjs.org is not listed; 443 is",
 		"GET https://registry.npmjs.org/s3cr3t": "this path of registry.npmjs.org is not listed; /a, /b are",
+		"GET https://many.example.net/":         "port 443 of many.example.net is not listed; 1, 2, 3, 4, 5, … are",
 		"PUT https://registry.npmjs.org/a":      "this method of registry.npmjs.org is not listed; GET, HEAD are",
 	} {
 		method, url, _ := strings.Cut(do, " ")
