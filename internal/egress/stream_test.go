@@ -1,0 +1,432 @@
+package egress
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bottle/internal/policy"
+)
+
+// An SSE event arrives while the answer is still open, and the record is not
+// made before its end.
+func TestEventsArriveBeforeTheAnswerEnds(t *testing.T) {
+	release := make(chan struct{})
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "data: one\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-release
+		fmt.Fprint(w, "data: two\n\n")
+	}), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	res, err := w.client().Get("https://" + apiHost + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	first := make([]byte, len("data: one\n\n"))
+	if _, err := io.ReadFull(res.Body, first); err != nil || string(first) != "data: one\n\n" {
+		t.Fatalf("%q %v", first, err)
+	}
+	if n := len(w.all()); n != 0 {
+		t.Errorf("%d records while the answer is open", n)
+	}
+	close(release)
+	rest, err := io.ReadAll(res.Body)
+	if err != nil || string(rest) != "data: two\n\n" {
+		t.Errorf("%q %v", rest, err)
+	}
+	if n := len(w.all()); n != 1 { // no waiting: it was made before the last byte
+		t.Errorf("%d records after the answer", n)
+	}
+}
+
+// The record callback has returned before the agent sees the end.
+func TestRecordComesBeforeTheLastByte(t *testing.T) {
+	for _, path := range []string{"/length", "/chunked", "/empty", "/denied"} {
+		t.Run(path, func(t *testing.T) {
+			addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch r.URL.Path {
+				case "/length":
+					w.Header().Set("Content-Length", "5")
+					fmt.Fprint(w, "hello")
+				case "/chunked":
+					_ = http.NewResponseController(w).Flush()
+					fmt.Fprint(w, "hello")
+				case "/empty":
+					w.WriteHeader(http.StatusNoContent)
+				}
+			}), apiHost)
+			var done atomic.Bool
+			rt := route(apiHost, addr, ca)
+			rt.Paths = []string{"/length", "/chunked", "/empty"}
+			w := newWorld(t, func(c *Config) {
+				c.Record = func(Record) { time.Sleep(50 * time.Millisecond); done.Store(true) }
+			}, rt)
+			res, err := w.client().Get("https://" + apiHost + path)
+			_ = text(t, res, err)
+			if !done.Load() {
+				t.Error("the answer's end came before the record was made")
+			}
+		})
+	}
+}
+
+func TestUploadStreams(t *testing.T) {
+	got := make(chan string, 4)
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sc := bufio.NewScanner(r.Body)
+		for sc.Scan() {
+			got <- sc.Text()
+		}
+	}), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	pr, pw := io.Pipe()
+	req, _ := http.NewRequest("POST", "https://"+apiHost+"/", pr)
+	done := make(chan error, 1)
+	go func() {
+		res, err := w.client().Do(req)
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		done <- err
+	}()
+	for _, line := range []string{"one", "two"} {
+		fmt.Fprintln(pw, line)
+		select {
+		case s := <-got:
+			if s != line {
+				t.Errorf("got %q", s)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("the upload is buffered")
+		}
+	}
+	_ = pw.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if r := w.one(1); r.BytesOut != 8 {
+		t.Errorf("record %+v", r)
+	}
+}
+
+// 100 MB up and down in constant memory.
+func TestLargeBodiesInConstantMemory(t *testing.T) {
+	const size = 100 << 20
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		w.Header().Set("X-Got", strconv.FormatInt(n, 10))
+		_, _ = io.CopyN(w, zeros{}, size)
+	}), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	var peak atomic.Uint64
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		var m runtime.MemStats
+		for {
+			runtime.ReadMemStats(&m)
+			peak.Store(max(peak.Load(), m.HeapAlloc))
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	})
+	req, _ := http.NewRequest("POST", "https://"+apiHost+"/", io.LimitReader(zeros{}, size))
+	req.ContentLength = size
+	res, err := w.client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+	close(stop)
+	wg.Wait()
+	if err != nil || n != size || res.Header.Get("X-Got") != strconv.Itoa(size) {
+		t.Errorf("%d bytes down, %s up, %v", n, res.Header.Get("X-Got"), err)
+	}
+	if r := w.one(1); r.BytesIn != size || r.BytesOut != size {
+		t.Errorf("record %+v", r)
+	}
+	if peak.Load() > 40<<20 {
+		t.Errorf("the heap grew to %d MB", peak.Load()>>20)
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+func TestExpectContinueHEADAndEarlyAnswer(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/early":
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+		case "/hints":
+			w.Header().Set("Link", "</x>")
+			w.WriteHeader(http.StatusEarlyHints)
+			fmt.Fprint(w, "ok")
+		default:
+			b, _ := io.ReadAll(r.Body)
+			w.Header().Set("X-Len", strconv.Itoa(len(b)))
+		}
+	}), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	c := w.tunnel(apiHost+":443", apiHost)
+	br := bufio.NewReader(c)
+	_, _ = io.WriteString(c, "POST /x HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+	if res, err := http.ReadResponse(br, nil); err != nil || res.StatusCode != 100 {
+		t.Fatal(res, err)
+	}
+	_, _ = io.WriteString(c, "hello")
+	if res, err := http.ReadResponse(br, nil); err != nil || res.StatusCode != 200 || res.Header.Get("X-Len") != "5" {
+		t.Fatal(res, err)
+	}
+	_, _ = io.WriteString(c, "POST /early HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+	if res, err := http.ReadResponse(br, nil); err != nil || res.StatusCode != 413 {
+		t.Fatal(res, err)
+	}
+	res, err := w.client().Head("https://" + apiHost + "/head")
+	_ = text(t, res, err)
+	if r := w.one(3); r.Method != "HEAD" || r.Status != 200 || r.BytesIn != 0 {
+		t.Errorf("record %+v", r)
+	}
+	res = ask200(t, w.tunnel(apiHost+":443", apiHost), "GET /hints HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
+	if res.StatusCode != 103 || res.Header.Get("Link") == "" {
+		t.Errorf("%s", res.Status)
+	}
+}
+
+func TestAnswerThatBreaksOffBreaksOffForTheAgent(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "10")
+		fmt.Fprint(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	res, err := w.client().Get("https://" + apiHost + "/")
+	if err == nil {
+		_, err = io.ReadAll(res.Body)
+		_ = res.Body.Close()
+	}
+	if err == nil {
+		t.Error("a torn answer looks whole")
+	}
+	w.one(1)
+}
+
+func TestClientThatLeavesEndsTheUpstreamRequest(t *testing.T) {
+	began, left := make(chan struct{}), make(chan struct{})
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(began)
+		<-r.Context().Done()
+		close(left)
+	}), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	c := w.tunnel(apiHost+":443", apiHost)
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
+	<-began
+	_ = c.Close()
+	select {
+	case <-left:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the upstream request goes on")
+	}
+	if r := w.one(1); r.Verdict != "allow" || r.Status != 0 {
+		t.Errorf("record %+v", r)
+	}
+}
+
+const wsAsk = "GET /ws HTTP/1.1\r\nHost: api.example.com\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
+func TestWebSocketIsRelayed(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/no" {
+			http.Error(w, "no", http.StatusTeapot)
+			return
+		}
+		c, buf, _ := http.NewResponseController(w).Hijack()
+		defer c.Close()
+		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Auth: %s\r\n\r\n", r.Header.Get("Authorization"))
+		_, _ = io.Copy(c, buf)
+	}), apiHost)
+	w := newWorld(t, nil, withAuth(route(apiHost, addr, ca), "Bearer", ""))
+	c := w.tunnel(apiHost+":443", apiHost)
+	br := bufio.NewReader(c)
+	_, _ = io.WriteString(c, wsAsk+"early")
+	res, err := http.ReadResponse(br, nil)
+	if err != nil || res.StatusCode != 101 || res.Header.Get("Upgrade") != "websocket" || res.Header.Get("X-Auth") != "Bearer "+realKey {
+		t.Fatal(res, err)
+	}
+	if r := w.one(1); r.Status != 101 || r.Credential != tokenRef || r.Kind != KindHTTP {
+		t.Errorf("record %+v", r)
+	}
+	_, _ = io.WriteString(c, " bytes")
+	got := make([]byte, len("early bytes"))
+	if _, err := io.ReadFull(br, got); err != nil || string(got) != "early bytes" {
+		t.Errorf("%q %v", got, err)
+	}
+	_ = c.Close()
+	if r := w.one(2); r.Kind != KindStreamEnd || r.BytesOut != int64(len(got)) || r.BytesIn != int64(len(got)) {
+		t.Errorf("record %+v", r)
+	}
+	c = w.tunnel(apiHost+":443", apiHost)
+	if res := ask200(t, c, strings.Replace(wsAsk, "/ws", "/no", 1)); res.StatusCode != http.StatusTeapot {
+		t.Error(res.Status)
+	}
+	w.one(3)
+}
+
+// A peer that never finishes its headers is cut off.
+func TestSlowLoris(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Limits.HeaderTime = 100 * time.Millisecond }, route(apiHost, "", ""))
+	inside := w.tunnel(apiHost+":443", apiHost)
+	outside := w.raw(w.addr, "GET http://api.example.com/ HTTP/1.1\r\nHo")
+	_, _ = io.WriteString(inside, "GET / HTTP/1.1\r\nX-Slow: ")
+	for _, c := range []net.Conn{inside, outside} {
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_, err := io.Copy(io.Discard, c)
+		var ne net.Error
+		if errors.As(err, &ne) && ne.Timeout() {
+			t.Error("the gateway waits for ever")
+		}
+	}
+	w.one(2)
+}
+
+func TestHeadersHaveALimit(t *testing.T) {
+	w := newWorld(t, nil, route(apiHost, "", ""))
+	c := w.tunnel(apiHost+":443", apiHost)
+	go func() {
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: api.example.com\r\n")
+		for range 2000 {
+			if _, err := io.WriteString(c, "X-Endless: "+strings.Repeat("a", 100)+"\r\n"); err != nil {
+				return
+			}
+		}
+	}()
+	if res := answer(t, c); res.StatusCode != 431 {
+		t.Error(res.Status)
+	}
+	if r := w.one(1); r.Verdict != "deny" {
+		t.Errorf("record %+v", r)
+	}
+}
+
+func TestIdleStreamEnds(t *testing.T) {
+	addr, _, _ := upstream(t, http.HandlerFunc(echo), "pass.example.com")
+	w := newWorld(t, func(c *Config) { c.Limits.Idle = 100 * time.Millisecond }, passRoute(addr))
+	c := w.connect("pass.example.com:443")
+	_, _ = c.Write(clientHello(t, "pass.example.com"))
+	_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_, err := io.Copy(io.Discard, c)
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() {
+		t.Error("an idle tunnel stays")
+	}
+	w.one(2)
+}
+
+func TestTooManyConnectionsAreResetAtOnce(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Limits.Conns = 2 }, route(apiHost, "", ""))
+	a, b := w.connect(apiHost+":443"), w.connect(apiHost+":443")
+	for range 3 {
+		c, err := net.Dial("tcp", w.addr)
+		if err == nil {
+			_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+			_, err = c.Read(make([]byte, 1))
+			_ = c.Close()
+		}
+		var ne net.Error
+		if err == nil || errors.As(err, &ne) && ne.Timeout() {
+			t.Fatalf("a third connection got %v", err)
+		}
+	}
+	if r := w.one(1); r.Reason != string(policy.Limit) { // one for all three
+		t.Errorf("record %+v", r)
+	}
+	_, _ = a.Close(), b.Close()
+	deadline := time.Now().Add(5 * time.Second)
+	for w.p.conns.Load() > 0 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	_ = w.connect(apiHost + ":443")
+}
+
+// A kept-alive connection is reused for the same route, and never across routes
+// that dial or trust differently.
+func TestPoolsAreKeyedByRoute(t *testing.T) {
+	var conns atomic.Int32
+	addr, ca, srv := upstream(t, http.HandlerFunc(echo), apiHost, "other.example.com")
+	srv.Config.ConnState = func(_ net.Conn, st http.ConnState) {
+		if st == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	a, b := route(apiHost, addr, ca), route(apiHost, addr, "")
+	a.Paths, b.Paths = []string{"/a"}, []string{"/b"} // b does not trust the CA
+	w := newWorld(t, nil, a, b, route("other.example.com", addr, ca))
+	cl := w.client()
+	for range 3 {
+		res, err := cl.Get("https://" + apiHost + "/a")
+		_ = text(t, res, err)
+	}
+	if n := conns.Load(); n != 1 {
+		t.Errorf("%d connections for three requests", n)
+	}
+	res, err := cl.Get("https://" + apiHost + "/b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied(t, res, 502, policy.UpstreamTLS)
+	res, err = cl.Get("https://other.example.com/")
+	_ = text(t, res, err)
+	if n := conns.Load(); n != 3 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// The end of a Serve call ends what is open inside it, and no goroutine stays
+// (TestMain looks).
+func TestStopEndsOpenTunnels(t *testing.T) {
+	hang := make(chan struct{})
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+		}
+	}), apiHost, "pass.example.com")
+	defer close(hang)
+	w := newWorld(t, nil, route(apiHost, addr, ca), passRoute(addr))
+	_ = w.connect(apiHost + ":443")
+	pending := w.tunnel(apiHost+":443", apiHost)
+	_, _ = io.WriteString(pending, "GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
+	pass := tls.Client(w.connect("pass.example.com:443"), &tls.Config{ServerName: "pass.example.com"})
+	_ = pass.Handshake()
+	_ = w.raw(w.direct, "")
+	time.Sleep(20 * time.Millisecond)
+	done := make(chan struct{})
+	go func() { w.stop(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		buf := make([]byte, 1<<20)
+		t.Fatalf("Serve does not return:\n%s", buf[:runtime.Stack(buf, true)])
+	}
+}
