@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"bottle/internal/backend"
+	"bottle/internal/backend/native"
 	"bottle/internal/bottle"
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
@@ -232,5 +233,17 @@ func (d *deps) helper(name string) (string, error) {
 
 // backends are the kinds of walls that this build can put up.
 func backends() map[string]func(*deps) (backend.Backend, error) {
-	return map[string]func(*deps) (backend.Backend, error){}
+	return map[string]func(*deps) (backend.Backend, error){native.Kind: nativeWalls}
+}
+
+func nativeWalls(d *deps) (backend.Backend, error) {
+	jail, err := d.helper("bottle-jail")
+	if err != nil {
+		return nil, err
+	}
+	gateway, err := d.helper("bottle-gateway")
+	if err != nil {
+		return nil, err
+	}
+	return &native.Native{JailPath: jail, GatewayPath: gateway}, nil
 }
