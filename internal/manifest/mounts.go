@@ -16,8 +16,20 @@ func (t Tree) expand(p string) string {
 	return p
 }
 
-// short writes a path as the operator knows it: the home folder as ~.
+// RefuseMount says why a host path must not appear in a bottle, or "", and what
+// to do instead. A manifest's mounts have been asked already, by their words
+// only: whoever mounts resolves symbolic links and asks again with the result.
+func (t Tree) RefuseMount(resolved string) (why, hint string) {
+	return rules.RefuseMount(path.Clean(resolved), t.UserHome, t.HomeDir)
+}
+
+// short writes a path as the operator knows it, the home folder as ~, and safe to
+// print: a folder's name may hold what a terminal obeys.
 func (t Tree) short(p string) string {
+	return bottle.Printable(t.tilde(p))
+}
+
+func (t Tree) tilde(p string) string {
 	if rest, ok := strings.CutPrefix(p, t.UserHome); ok && len(t.UserHome) > 1 && (rest == "" || rest[0] == '/') {
 		return "~" + rest
 	}
@@ -52,7 +64,7 @@ func (t Tree) mounts(s *source, raw []mountFile) []bottle.Mount {
 		if p == "" {
 			continue
 		}
-		if why, hint := rules.RefuseMount(p, t.UserHome, t.HomeDir); why != "" {
+		if why, hint := t.RefuseMount(p); why != "" {
 			s.errorf(m.Path.at, hint, "%s cannot be mounted: %s", quote(m.Path.val), why)
 			continue
 		}

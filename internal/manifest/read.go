@@ -71,6 +71,9 @@ func (t Tree) read(s *source, p place, name string) ([]byte, bool) {
 	if fi.Size() > maxFile {
 		return fail("a manifest is a page of text", "the file has %d bytes; a manifest has at most %d", fi.Size(), maxFile)
 	}
+	if dir, err := fs.Lstat(p.fsys, path.Dir(name)); p.where == WhereRepo && err == nil && dir.Mode()&fs.ModeSymlink != 0 {
+		return fail("put the folder itself there", "its folder is a symbolic link")
+	}
 	if hint, err := t.trusted(p, name, fi); err != nil {
 		return fail(hint, "%v", err)
 	}

@@ -272,6 +272,37 @@ func TestLinkOnDisk(t *testing.T) {
 	}
 }
 
+// TestLinkedFolderOnDisk: a repository's agents/ that leads elsewhere would make
+// prompts of the operator's other files.
+func TestLinkedFolderOnDisk(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, "a.md"), []byte("---\nbottle: dev\n---\nprivate\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(other, filepath.Join(dir, "agents")); err != nil {
+		t.Fatal(err)
+	}
+	tr := tree(map[string]string{"bottles/dev.md": "---\n---\n"})
+	tr.Repo = os.DirFS(dir)
+	a, _, probs := tr.Load("a")
+	want := "/src/app/.bot-bottle/agents/a.md: its folder is a symbolic link (put the folder itself there)"
+	if probs.Error() != want || a.Prompt != "" {
+		t.Errorf("%v, %q", probs, a.Prompt)
+	}
+}
+
+// TestNamesThatTerminalsObey: names of files and folders come from a repository.
+func TestNamesThatTerminalsObey(t *testing.T) {
+	tr := tree(map[string]string{"repo/agents/\x1b[2Jx.md": "x", "repo/bottles/x.md": "x", "repo/agents/a.md": "x"})
+	tr.RepoDir = "/src/\x1b]0;x\a/.bot-bottle"
+	_, _, probs := tr.Load("a")
+	_, more := tr.Agents()
+	text := append(probs, more...).Error()
+	if strings.ContainsAny(text, "\x1b\a") || !strings.Contains(text, `\x1b]0;x`) || !strings.Contains(text, `\x1b[2Jx.md`) {
+		t.Errorf("%q", text)
+	}
+}
+
 // TestNoSecretInProblems: what looks like a value stays out of every message.
 func TestNoSecretInProblems(t *testing.T) {
 	const text = `---

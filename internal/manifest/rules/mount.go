@@ -25,18 +25,22 @@ func RefuseMount(p, userHome, homeDir string) (why, hint string) {
 		}
 	}
 	for _, dir := range []string{"/home", "/users", "/root", "/tmp", "/var/tmp", "/etc", "/workspace"} {
-		if low == dir && !strings.EqualFold(p, userHome) {
+		if low == dir && low != strings.ToLower(userHome) {
 			return "it is not one project's folder", narrower
 		}
 	}
-	if userHome != "" && below(strings.ToLower(userHome), low) {
+	if userHome == "" || userHome == "/" {
+		return "it cannot be told from your home folder, which is not known", "set HOME"
+	}
+	if below(strings.ToLower(userHome), low) {
 		return "it is, or holds, your whole home folder", narrower
 	}
 	if homeDir != "" && related(low, strings.ToLower(homeDir)) {
 		return "it is, or holds, the folder of the manifests: a bottle must not see its own limits", narrower
 	}
 	for _, secret := range keepers() {
-		if userHome != "" && related(low, strings.ToLower(path.Join(userHome, secret))) {
+		// Under any folder: it may be another user's home, or this one by another way.
+		if related(low, strings.ToLower(path.Join(userHome, secret))) || strings.Contains(low+"/", "/"+secret+"/") {
 			return "credentials are in ~/" + secret, "route the credential instead: `auth` of a route, or `git`"
 		}
 	}

@@ -14,7 +14,7 @@ func TestRefuseMount(t *testing.T) {
 		"/srv/people/op/.Aws", "/srv/people/op/.config", "/srv/people/op/.local/share", "/srv/people/op/.bot-bottle/x",
 		"/srv/etc", "/srv/etc/bottle", "/srv/etc/bottle/bottles", "/proc", "/proc/self/root", "/sys/fs/cgroup", "/dev/shm",
 		"/run", "/var", "/var/run", "/var/run/docker.sock", "/opt/x/containerd.sock", "/opt/Docker.sock", "/opt/podman.sock",
-		"/home", "/Users", "/root", "/tmp", "/etc", "/workspace",
+		"/home", "/Users", "/root", "/tmp", "/etc", "/workspace", "/srv/people/other/.ssh", "/mnt/copy/.AWS/credentials",
 	} {
 		if why, hint := RefuseMount(p, home, manifests); why == "" || hint == "" {
 			t.Errorf("%s may be mounted (%q, %q)", p, why, hint)
@@ -26,6 +26,16 @@ func TestRefuseMount(t *testing.T) {
 	} {
 		if why, _ := RefuseMount(p, home, manifests); why != "" {
 			t.Errorf("%s may not be mounted: %s", p, why)
+		}
+	}
+}
+
+// TestRefuseMountWithoutHome: with no home folder known, nothing is known to be
+// safe.
+func TestRefuseMountWithoutHome(t *testing.T) {
+	for _, home := range []string{"", "/"} {
+		if why, _ := RefuseMount("/opt/go", home, "/opt/bottle"); why == "" {
+			t.Errorf("home %q: a mount is allowed", home)
 		}
 	}
 }
