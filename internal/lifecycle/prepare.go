@@ -22,9 +22,9 @@ type House struct {
 	Backend backend.Backend
 	Store   *store.Store
 	Secrets secret.Resolver
-	Host    func(name string) (string, bool)           // the operator's environment
+	Host    func(name string) (string, bool)            // the operator's environment
 	Ask     func(question string) (secret.Value, error) // asks the operator, without echo
-	Root    fs.FS                                      // the host's "/"
+	Root    fs.FS                                       // the host's "/"
 	// Before is called with each step's name before it runs; an error stops the
 	// start there. Nil: nothing. Progress and fault tests use it.
 	Before func(step string) error

@@ -29,6 +29,8 @@ type Terminal struct {
 	// Attach is called when the agent is about to start, and what it returns when
 	// it has ended: raw mode on, raw mode off. Nil: nothing.
 	Attach func() (restore func() error, err error)
+	// Checked is called with what the wall check found, good or bad. Nil: nothing.
+	Checked func([]plan.ProbeResult)
 }
 
 // Outcome is what a start came to.
@@ -243,6 +245,9 @@ func (s *starting) verify(ctx context.Context) error {
 	s.outcome.Probes, err = s.box.Verify(ctx, probes)
 	if err != nil {
 		return err
+	}
+	if s.term.Checked != nil {
+		s.term.Checked(s.outcome.Probes)
 	}
 	if len(s.outcome.Probes) == 0 {
 		return errors.New("check the walls: the probe tried nothing")

@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
+	"bottle/internal/lifecycle"
+	"bottle/internal/plan"
+	"bottle/internal/secret"
+	"bottle/internal/store"
+)
+
+// startFlags are what `bottle start` was asked for.
+type startFlags struct {
+	dry, yes, verbose, noTTY bool
+}
+
+func newStart(d *deps) *cobra.Command {
+	var f startFlags
+	c := &cobra.Command{
+		Use:     "start AGENT [-- ARG…]",
+		GroupID: groupRun,
+		Short:   "Run an agent in its bottle",
+		Long: "Show what the agent will see and reach, ask, put the walls up, check them from inside, and run\n" +
+			"the agent on this terminal. What comes after -- is given to the agent's own command line.\n" +
+			"The exit code is the agent's; 125 is a failure of bottle itself.",
+		Example: "  bottle start claude\n" +
+			"  bottle start claude --yes -- -p \"explain this repository\"\n" +
+			"  bottle start claude --dry-run --format json | jq .egress.hosts",
+		Args: startWords, ValidArgsFunction: firstOf(d.agentNames),
+	}
+	c.Flags().BoolVar(&f.dry, "dry-run", false, "print what a start would create and allow; create nothing")
+	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show each step and what the wall check found")
+	c.Flags().BoolVar(&f.noTTY, "no-tty", false, "give the agent pipes even on a terminal")
+	asJSON := formats(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		js, err := asJSON()
+		if err != nil {
+			return err
+		}
+		if js && !f.dry {
+			return ui.Usage(errors.New("--format json prints a plan; the agent's own output has no format"), "bottle start "+args[0]+" --dry-run --format json")
+		}
+		return d.start(c.Context(), args[0], args[1:], f, js)
+	}
+	return c
+}
+
+// startWords wants one agent; the rest must stand behind --.
+func startWords(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return words(1, 1)(c, args)
+	}
+	if dash := c.ArgsLenAtDash(); len(args) > 1 && dash != 1 {
+		return ui.Usage(fmt.Errorf("start does not take %q", args[1]), "what is for the agent goes behind --: bottle start "+args[0]+" -- "+args[1])
+	}
+	return nil
+}
+
+func (d *deps) start(ctx context.Context, word string, extra []string, f startFlags, js bool) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	agent, spec, warnings, err := d.load(word)
+	if err != nil {
+		return err
+	}
+	house, err := d.house(spec.Backend)
+	if err != nil {
+		return err
+	}
+	tty := !f.noTTY && d.Terminal(d.Stdin) && d.Terminal(d.Stdout)
+	req, err := d.request(agent, spec, warnings, extra, tty)
+	if err != nil {
+		return err
+	}
+	prep, err := house.Prepare(ctx, req)
+	if err != nil {
+		return d.unprepared(err)
+	}
+	if js {
+		return ui.JSON(d.Stdout, prep.Plan)
+	}
+	if f.dry {
+		return prep.Plan.Text(d.Stdout, d.style(d.Stdout))
+	}
+	if err := prep.Plan.Brief(d.Stderr, d.style(d.Stderr)); err != nil {
+		return err
+	}
+	ok, err := d.ask().Confirm("Start it?", f.yes)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return ui.Exit(ui.CodeNo)
+	}
+	return d.runPrepared(ctx, house, prep, tty, f.verbose)
+}
+
+// unprepared gives a machine that cannot hold the walls its hint.
+func (d *deps) unprepared(err error) error {
+	var broken *lifecycle.Broken
+	if errors.As(err, &broken) {
+		return ui.Fail(err, "bottle doctor")
+	}
+	return err
+}
+
+func (d *deps) runPrepared(ctx context.Context, house *lifecycle.House, prep *lifecycle.Prepared, tty, verbose bool) error {
+	style := d.style(d.Stderr)
+	if verbose {
+		house.Before = func(step string) error {
+			fmt.Fprintln(d.Stderr, style(plan.Faint, "· "+step))
+			return nil
+		}
+	}
+	t := lifecycle.OnPipes(d.Stdin, d.Stdout, d.Stderr)
+	if tty {
+		var done func()
+		var err error
+		t, done, err = lifecycle.OnTerminal(d.Stdin.(*os.File), d.Stdout.(*os.File))
+		if err != nil {
+			return err
+		}
+		defer done()
+	}
+	if verbose {
+		t.Checked = func(results []plan.ProbeResult) { d.tellProbes(results) }
+	}
+	out, err := house.Start(ctx, prep, t)
+	if out.Changed != "" {
+		fmt.Fprintf(d.Stderr, "%s %s\n", style(plan.Label, "what the agent changed is in"), d.tilde(out.Changed))
+	}
+	if err != nil {
+		return ui.Fail(err, "")
+	}
+	if out.Code != 0 {
+		return ui.Exit(out.Code)
+	}
+	return nil
+}
+
+// house is everything that a start or a cleanup works with.
+func (d *deps) house(kind string) (*lifecycle.House, error) {
+	b, err := d.backend(kind)
+	if err != nil {
+		return nil, err
+	}
+	home, err := d.home()
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.Open(home)
+	if err != nil {
+		return nil, err
+	}
+	st.Runtime = d.env("XDG_RUNTIME_DIR")
+	h := &lifecycle.House{
+		Backend: b, Store: st, Secrets: secret.Resolver{Lookup: d.Lookup}, Host: d.Lookup, Root: os.DirFS("/"),
+	}
+	if d.Terminal(d.Stdin) {
+		h.Ask = d.askSecret
+	}
+	return h, nil
+}
+
+// askSecret asks without echo.
+func (d *deps) askSecret(question string) (secret.Value, error) {
+	in, ok := d.Stdin.(*os.File)
+	if !ok {
+		return secret.Value{}, errors.New("there is no terminal to ask on")
+	}
+	fmt.Fprint(d.Stderr, bottle.Printable(question)+": ")
+	answer, err := term.ReadPassword(int(in.Fd()))
+	fmt.Fprintln(d.Stderr)
+	if err != nil {
+		return secret.Value{}, fmt.Errorf("read the answer: %w", err)
+	}
+	defer clear(answer)
+	return secret.New(answer), nil
+}
+
+// request gathers what the operator's side of a start is.
+func (d *deps) request(a bottle.Agent, s bottle.Spec, warnings bottle.Problems, extra []string, tty bool) (lifecycle.Request, error) {
+	cwd, err := d.Getwd()
+	if err != nil {
+		return lifecycle.Request{}, fmt.Errorf("find current folder: %w", err)
+	}
+	home, err := d.userHome()
+	if err != nil {
+		return lifecycle.Request{}, err
+	}
+	if err := d.fitWorkspace(cwd, home, s.Workspace); err != nil {
+		return lifecycle.Request{}, err
+	}
+	req := lifecycle.Request{
+		Agent: a, Spec: s, Warnings: warnings, ExtraArgs: extra, Workspace: cwd, UserHome: home, TTY: tty, Skills: map[string]fs.FS{},
+	}
+	for _, p := range filepath.SplitList(d.env("PATH")) {
+		if filepath.IsAbs(p) {
+			req.Path = append(req.Path, p)
+		}
+	}
+	for _, name := range a.Skills {
+		req.Skills[name] = os.DirFS(filepath.Join(home, ".claude", "skills", name))
+	}
+	return req, nil
+}
+
+// fitWorkspace refuses folders that hold more than a project: keys, the
+// manifests themselves, the machine.
+func (d *deps) fitWorkspace(cwd, home, mode string) error {
+	if mode == "none" {
+		return nil
+	}
+	state, err := d.homePath()
+	if err != nil {
+		return err
+	}
+	for _, p := range []string{"/", home, state} {
+		if rel, err := filepath.Rel(cwd, p); err == nil && rel != ".." && !filepath.IsAbs(rel) && (len(rel) < 3 || rel[:3] != "../") {
+			return ui.Fail(fmt.Errorf("the current folder %s holds %s: the agent would see it", d.tilde(cwd), d.tilde(p)),
+				"cd into a project, or set workspace: {mode: none} in the bottle")
+		}
+	}
+	return nil
+}
+
+// tellProbes prints what the wall check found.
+func (d *deps) tellProbes(results []plan.ProbeResult) {
+	var rows [][]ui.Cell
+	for _, r := range results {
+		state := ui.As(plan.Plain, "holds")
+		if !r.OK {
+			state = ui.As(plan.Shout, "BROKEN")
+		}
+		rows = append(rows, []ui.Cell{ui.As(plan.Strong, r.Name), state, ui.As(plan.Faint, r.Detail)})
+	}
+	ui.Table(d.Stderr, d.style(d.Stderr), []string{"tried from inside", "wall", "what came back"}, rows)
+}

@@ -1,0 +1,124 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"bottle/internal/backend"
+	"bottle/internal/bottle"
+	"bottle/internal/store"
+)
+
+// Rest is one thing that no live bottle holds any more.
+type Rest struct {
+	Identity bottle.Identity   `json:"identity"`
+	Kind     string            `json:"kind"`
+	Name     string            `json:"name"`
+	left     *backend.Leftover // nil: the state folder
+}
+
+// Leftovers lists what cleanup would remove: resources of bottles whose start is
+// gone, found on the machine itself, and state folders that nobody holds. keep
+// names the identities whose state stays; nil keeps none.
+func (h *House) Leftovers(ctx context.Context, keep func(store.Entry) bool) ([]Rest, error) {
+	found, err := h.Backend.Find(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []Rest
+	for _, l := range found {
+		// A lock that can't be looked at counts as held.
+		if !h.Store.Live(l.Identity) {
+			out = append(out, Rest{Identity: l.Identity, Kind: l.Resource.Kind, Name: l.Resource.Name, left: &l})
+		}
+	}
+	entries, err := h.Store.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if !e.Live && (keep == nil || !keep(e)) {
+			id := e.Metadata.Identity
+			out = append(out, Rest{Identity: id, Kind: "folder", Name: h.Store.Layout(id).Dir})
+		}
+	}
+	// Processes go before what they hold; state goes last, so that an interrupted
+	// cleanup can be repeated.
+	slices.SortStableFunc(out, func(a, b Rest) int { return order(a) - order(b) })
+	return out, nil
+}
+
+func order(r Rest) int {
+	return slices.Index([]string{"process", "cgroup", "folder"}, r.Kind)
+}
+
+// Clean removes what Leftovers listed. It goes on after a failure and is
+// idempotent: what is gone is no error.
+func (h *House) Clean(ctx context.Context, rest []Rest) error {
+	var errs []error
+	for _, r := range rest {
+		var err error
+		if r.left != nil {
+			err = h.Backend.Remove(ctx, *r.left)
+		} else {
+			err = h.Store.Remove(r.Identity)
+		}
+		if err != nil && !errors.Is(err, store.ErrLive) { // started since: not ours to clean
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Stop tells a running bottle to end and waits until it has. The agent gets
+// farewell to end by itself; after twice that the start is killed and what it
+// held is cleaned up.
+func (h *House) Stop(ctx context.Context, id bottle.Identity) error {
+	meta, err := h.Store.Load(id)
+	if err != nil {
+		return err
+	}
+	if !h.Store.Live(id) {
+		return fmt.Errorf("stop %s: it is not running", id)
+	}
+	if err := unix.Kill(meta.PID, syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stop %s (pid %d): %w", id, meta.PID, err)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	late := time.NewTimer(2 * farewell)
+	defer late.Stop()
+	for h.Store.Live(id) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("stop %s: %w", id, ctx.Err())
+		case <-late.C:
+			return h.force(ctx, id, meta.PID)
+		}
+	}
+	return nil
+}
+
+func (h *House) force(ctx context.Context, id bottle.Identity, pid int) error {
+	if err := unix.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("stop %s (pid %d): %w", id, pid, err)
+	}
+	found, err := h.Backend.Find(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range found {
+		if l.Identity == id {
+			errs = append(errs, h.Backend.Remove(ctx, l))
+		}
+	}
+	return errors.Join(errs...)
+}
