@@ -70,10 +70,28 @@ type running struct {
 	lines  *bufio.Reader
 	pid    int
 	wait   func() error
-	said   *bytes.Buffer // everything it printed
+	said   *transcript // everything it printed
 	dir    string
 	hand   *net.UnixConn
 	closed bool
+}
+
+// transcript is a buffer that two streams may write to.
+type transcript struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *transcript) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *transcript) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 func (r *running) stop() error {
@@ -133,7 +151,7 @@ func inProcess(t *testing.T) *running {
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
 	hand, theirs := pair(t, unix.SOCK_STREAM)
-	r := &running{stdin: inW, said: &bytes.Buffer{}, dir: t.TempDir(), hand: hand}
+	r := &running{stdin: inW, said: &transcript{}, dir: t.TempDir(), hand: hand}
 	r.lines = bufio.NewReader(io.TeeReader(outR, r.said))
 	done := make(chan error, 1)
 	go func() {
@@ -166,7 +184,7 @@ func inOwnProcess(t *testing.T, credential *syscall.Credential) *running {
 	cmd.Env = []string{}
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
-	r := &running{said: &bytes.Buffer{}, dir: t.TempDir(), hand: hand}
+	r := &running{said: &transcript{}, dir: t.TempDir(), hand: hand}
 	cmd.Stderr = r.said
 	if r.stdin, err = cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -473,4 +491,30 @@ func records(t *testing.T, path string, kept audit.Head, hash string) {
 	if allowed != 1 || denied != 1 || names == 0 {
 		t.Errorf("%d allowed, %d denied, %d names", allowed, denied, names)
 	}
+}
+
+func itoa(n int) string { return fmt.Sprint(n) }
+
+func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithCancel(t.Context())
+}
+
+func cancelled(t *testing.T) context.Context {
+	ctx, cancel := contextOf(t)
+	cancel()
+	return ctx
+}
+
+// resident is the resident memory of a process, in KiB.
+func resident(tb testing.TB, pid int) (kib int) {
+	tb.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "VmRSS:")
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		tb.Fatal(err)
+	}
+	return kib
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -74,14 +75,14 @@ func receive(ctx context.Context, inherited *os.File) (_ *sockets, err error) {
 		}
 	}()
 	switch {
+	case errors.Is(err, io.EOF), err == nil && n == 0:
+		return nil, errors.New("receive sockets: the other side ended without sending any")
 	case err != nil:
 		return nil, fmt.Errorf("receive sockets: %w", err)
 	case fdErr != nil:
 		return nil, fmt.Errorf("receive sockets: %w", fdErr)
 	case flags&(syscall.MSG_CTRUNC|syscall.MSG_TRUNC) != 0:
 		return nil, errors.New("receive sockets: the message was cut")
-	case n == 0:
-		return nil, errors.New("receive sockets: the other side ended without sending any")
 	}
 	names := strings.Split(strings.TrimSuffix(string(data[:n]), "\n"), "\n")
 	if len(names) != len(fds) {
