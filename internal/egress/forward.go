@@ -57,6 +57,9 @@ func (roundTrip) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // forward sends the request out and streams the answer back.
 func (x *exchange) forward() {
+	// Without this net/http ends the request's body when the answer begins, which
+	// breaks two-way streams, and even ordinary uploads in the moment between.
+	_ = http.NewResponseController(x.w).EnableFullDuplex()
 	x.p.relay.ServeHTTP(x.w, x.r.WithContext(context.WithValue(x.r.Context(), exchangeKey{}, x)))
 }
 

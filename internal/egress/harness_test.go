@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -123,8 +124,15 @@ func newWorld(t testing.TB, tune func(*Config), routes ...bottle.Route) *world {
 		Inject: func(ref string) (secret.Value, bool) {
 			return secret.New([]byte(realKey)), ref == tokenRef
 		},
-		lookup:      w.lookup,
-		originalDst: func(net.Conn) (netip.AddrPort, error) { w.mu.Lock(); defer w.mu.Unlock(); return w.origin, nil },
+		lookup: w.lookup,
+		originalDst: func(net.Conn) (netip.AddrPort, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if !w.origin.IsValid() {
+				return w.origin, errors.New("not redirected")
+			}
+			return w.origin, nil
+		},
 	}
 	if tune != nil {
 		tune(&cfg)

@@ -241,7 +241,9 @@ func TestTransparentOtherIsReset(t *testing.T) {
 	if r := w.one(3); r.Reason != string(policy.NotHTTP) {
 		t.Errorf("record %+v", r)
 	}
-	w.p.cfg.originalDst = func(net.Conn) (netip.AddrPort, error) { return netip.AddrPort{}, errors.New("not redirected") }
+	w.mu.Lock()
+	w.origin = netip.AddrPort{} // not redirected
+	w.mu.Unlock()
 	w.resetAtOnce()
 	if r := w.one(4); r.Reason != string(policy.UnknownDestination) {
 		t.Errorf("record %+v", r)
