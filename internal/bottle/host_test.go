@@ -73,6 +73,7 @@ func TestParseHostRefuses(t *testing.T) {
 		"a／b", "a％00b", "a＠b", "℀.com", "a：80", "a？b", "a＃b", // full-width punctuation
 		"\xff", "a\xc0\xaf", "a\u200bb\u0301\x00", "\u202egithub.com",
 		strings.Repeat("a", 64) + ".com",
+		strings.Repeat("a.", 126) + "aa", // 254
 		strings.Repeat("a.", 127) + "aa",
 		strings.Repeat("ü", 60) + ".com",
 		strings.Repeat("a", 1<<20),
@@ -168,6 +169,7 @@ func TestPatternMatches(t *testing.T) {
 		"a.example.com":        {true, false},
 		"a.b.example.com":      {true, false},
 		"aexample.com":         {false, false},
+		"evilexample.com":      {false, false},
 		".example.com":         {false, false},
 		"example.com.evil.org": {false, false},
 		"":                     {false, false},

@@ -145,6 +145,7 @@ func TestDecideOddities(t *testing.T) {
 		BadScheme:       {Scheme: "ftp", Host: "registry.example.org", Port: 443, Method: "GET", Path: "/"},
 		BadPort:         {Scheme: "https", Host: "registry.example.org", Method: "GET", Path: "/"},
 		BadHost:         {Scheme: "https", Host: "Registry.example.org", Port: 443, Method: "GET", Path: "/"},
+		PortNotListed:   {Scheme: "https", Host: "registry.example.org", Port: 444, Method: "GET", Path: "/"},
 		BadPath:         {Scheme: "https", Host: "registry.example.org", Port: 443, Method: "OPTIONS", Path: "*"},
 		BadMethod:       {Scheme: "https", Host: "registry.example.org", Port: 443, Method: strings.Repeat("G", maxToken+1), Path: "/"},
 		PassthroughOnly: {Scheme: "http", Host: "pass.example.net", Port: 443, Method: "GET", Path: "/"},
