@@ -11,8 +11,8 @@ import (
 // ships agents: an escape sequence in one could hide a line of the preflight, and
 // a format character (Unicode Cf) could reorder it (CVE-2021-42574).
 func Printable(s string) string {
-	odd := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
-	if strings.IndexFunc(s, odd) < 0 {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) }
+	if utf8.ValidString(s) && strings.IndexFunc(s, odd) < 0 {
 		return s
 	}
 	q := strconv.Quote(s)

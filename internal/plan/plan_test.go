@@ -246,3 +246,41 @@ func TestPlanSharesNoMemoryWithItsInput(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// Whatever a manifest holds, the preflight stays text, and every line of it is ours.
+func FuzzPreflightIsText(f *testing.F) {
+	f.Add("x", uint8(1))
+	f.Add("\x1b[2J\u202e\r\n", uint8(7))
+	f.Add("a\xffb\u200b", uint8(3))
+	f.Fuzz(func(t *testing.T, s string, n uint8) {
+		var lines [2]int
+		for i, word := range []string{"harmless", s} {
+			in := full()
+			in.Agent.Name, in.Agent.File, in.Spec.Name = bottle.Name(word), word, bottle.Name(word)
+			in.Backend, in.Image, in.Runtime, in.PolicyHash, in.Workspace = word, word, word, word, word
+			in.Notes, in.Warnings = []string{word}, bottle.Problems{{Message: word}}
+			in.Command = []string{word}
+			in.Spec.Mounts[0].Path = word
+			in.Spec.Routes[0].Auth.TokenRef, in.Spec.Routes[0].TLS, in.Spec.Routes[0].DLP = word, word, word
+			in.Spec.Routes[1].Upstream.CAFile = word
+			in.Spec.Repos[0].Push.Force = word
+			in.Spec.Repos[0].Push.Branches = []string{word}
+			for range n % 4 {
+				in.Spec.Routes[0].Methods = append(in.Spec.Routes[0].Methods, word)
+			}
+			var b strings.Builder
+			if err := plan.New(in).Text(&b, nil); err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(b.String()) {
+				lines[i]++
+				if line = strings.TrimSuffix(line, "\n"); bottle.Printable(line) != line {
+					t.Fatalf("a terminal would obey %q", line)
+				}
+			}
+		}
+		if want := lines[0]; s != "" && s != "intercept" && s != "off" && s != "never" && lines[1] != want {
+			t.Fatalf("%q makes %d lines of %d", s, lines[1], want)
+		}
+	})
+}
