@@ -1,20 +1,26 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 
+	"bottle/internal/audit"
 	"bottle/internal/backend"
+	"bottle/internal/bottle"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
+	"bottle/internal/store"
 )
 
 // fakeDeps is a machine of a test's own: no file of the tester is in it.
@@ -143,6 +149,109 @@ func TestHelperStandsBesideTheProgramOnly(t *testing.T) {
 		if want := mode&0o111 != 0; (err == nil) != want {
 			t.Errorf("mode %v: %q, %v", mode, got, err)
 		}
+	}
+}
+
+// What is at work and what a crash left shows; what ended as it should does not.
+func TestListActive(t *testing.T) {
+	home := t.TempDir()
+	if err := os.Chmod(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]bottle.Identity{}
+	for _, c := range []struct {
+		name, status string
+		live         bool
+	}{
+		{"live", store.Running, true}, {"crashed", store.Running, false}, {"halfway", store.Starting, false},
+		{"ended", store.Stopped, false}, {"failed", store.Failed, false}, {"bare", "", false}, {"fresh", "", true},
+	} {
+		id, err := bottle.NewIdentity(bottle.Name(c.name), []byte("entropy!"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := st.Reserve(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[c.name] = r.Identity
+		if c.status != "" {
+			err = r.Write(store.Metadata{Agent: bottle.Name(c.name), Bottle: "dev", Status: c.status})
+		}
+		if c.live {
+			t.Cleanup(func() { _ = r.Release() })
+		} else {
+			err = errors.Join(err, r.Release())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func(args ...string) string {
+		d, out, errs := fakeDeps(t, map[string]string{"BOTTLE_HOME": home})
+		if code := run(t.Context(), d, append([]string{"list", "active"}, args...)); code != 0 {
+			t.Fatalf("code %d: %s", code, errs)
+		}
+		return out.String()
+	}
+	now, all := list(), list("--all")
+	for name, want := range map[string]string{
+		"live": "running", "crashed": "left behind", "halfway": "left behind", "bare": "unreadable", "fresh": "starting",
+	} {
+		if !regexp.MustCompile(`(?m)^` + string(ids[name]) + ` .*` + want).MatchString(now) {
+			t.Errorf("%s is not listed as %q:\n%s", name, want, now)
+		}
+	}
+	for _, name := range []string{"ended", "failed"} {
+		if strings.Contains(now, string(ids[name])) || !strings.Contains(all, string(ids[name])) {
+			t.Errorf("%s: at work:\n%s\nall:\n%s", name, now, all)
+		}
+	}
+}
+
+// --follow shows what is decided after it began, and ends when the log goes.
+func TestAuditFollows(t *testing.T) {
+	home := t.TempDir()
+	dir := filepath.Join(home, "state", "worker-abc12")
+	if err := errors.Join(os.Chmod(home, 0o700), os.MkdirAll(dir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	log, err := audit.Open(filepath.Join(dir, "audit.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Append(audit.Record{Kind: "http", Host: "one.example.com", Verdict: audit.Allow}); err != nil {
+		t.Fatal(err)
+	}
+	d, _, errs := fakeDeps(t, map[string]string{"BOTTLE_HOME": home})
+	r, w := io.Pipe()
+	d.Stdout = w
+	code := make(chan int, 1)
+	go func() {
+		code <- run(t.Context(), d, []string{"audit", "worker", "--follow"})
+		w.Close()
+	}()
+	lines := bufio.NewScanner(r)
+	next := func(want string) {
+		t.Helper()
+		if !lines.Scan() || !strings.Contains(lines.Text(), want) {
+			t.Fatalf("read %q, want %s", lines.Text(), want)
+		}
+	}
+	next("one.example.com")
+	if err := log.Append(audit.Record{Kind: "http", Host: "two.example.com", Verdict: audit.Deny}); err != nil {
+		t.Fatal(err)
+	}
+	next("two.example.com")
+	if err := errors.Join(log.Close(), os.Remove(filepath.Join(dir, "audit.jsonl"))); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-code; got != 0 {
+		t.Errorf("code %d: %s", got, errs)
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,21 +16,25 @@ import (
 )
 
 func newList(d *deps) *cobra.Command {
+	var all bool
 	c := &cobra.Command{
 		Use:     "list [agents|bottles|active]",
 		Aliases: []string{"ls"},
 		GroupID: groupRun,
 		Short:   "List agents, bottles and the bottles at work",
-		Example: "  bottle list\n  bottle list active --format json",
+		Long: "List agents, bottles, and the bottles at work or left behind by a crash. --all also lists those\n" +
+			"that have ended, whose decision logs are still there.",
+		Example: "  bottle list\n  bottle list active --format json\n  bottle list active --all",
 		Args:    words(0, 1), ValidArgsFunction: first("agents", "bottles", "active"),
 	}
+	c.Flags().BoolVarP(&all, "all", "a", false, "with the bottles that have ended")
 	asJSON := formats(c)
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		js, err := asJSON()
 		if err != nil {
 			return err
 		}
-		return d.list(strings.Join(args, ""), js)
+		return d.list(strings.Join(args, ""), all, js)
 	}
 	return c
 }
@@ -41,7 +46,7 @@ type listing struct {
 	Active  []store.Entry    `json:"active"`
 }
 
-func (d *deps) list(kind string, js bool) error {
+func (d *deps) list(kind string, all, js bool) error {
 	var l listing
 	tree, err := d.tree()
 	if err != nil {
@@ -54,13 +59,13 @@ func (d *deps) list(kind string, js bool) error {
 	case "bottles":
 		l.Bottles, problems = tree.Bottles()
 	case "active":
-		l.Active, err = d.active(tree.HomeDir)
+		l.Active, err = d.active(tree.HomeDir, all)
 	case "":
 		var more bottle.Problems
 		l.Agents, problems = tree.Agents()
 		l.Bottles, more = tree.Bottles()
 		problems = append(problems, more...)
-		l.Active, err = d.active(tree.HomeDir)
+		l.Active, err = d.active(tree.HomeDir, all)
 	default:
 		return ui.Usage(fmt.Errorf("there is no list of %q", kind), "bottle list agents, bottles or active")
 	}
@@ -75,13 +80,24 @@ func (d *deps) list(kind string, js bool) error {
 	return nil
 }
 
-// active are the identities that have a folder: at work, or left behind.
-func (d *deps) active(home string) ([]store.Entry, error) {
+// active are the identities that are at work or were left behind; all: also
+// those that ended as they should.
+func (d *deps) active(home string, all bool) ([]store.Entry, error) {
 	s, err := store.Open(home)
 	if err != nil {
 		return nil, err
 	}
-	return s.List()
+	entries, err := s.List()
+	if !all {
+		entries = slices.DeleteFunc(entries, func(e store.Entry) bool { return !e.Live && !leftBehind(e) })
+	}
+	return entries, err
+}
+
+// leftBehind reports whether nobody took down what a start put up.
+func leftBehind(e store.Entry) bool {
+	ended := e.Metadata.Status == store.Stopped || e.Metadata.Status == store.Failed
+	return !e.Live && (e.Problem != "" || !ended)
 }
 
 func (d *deps) listJSON(kind string, l listing) error {
@@ -145,9 +161,11 @@ func (d *deps) activeRows(entries []store.Entry) [][]ui.Cell {
 		m := e.Metadata
 		status := ui.As(plan.Plain, m.Status)
 		switch {
+		case e.Problem != "" && e.Live:
+			status = ui.As(plan.Plain, store.Starting) // reserved, and not described yet
 		case e.Problem != "":
 			status = ui.As(plan.Shout, "unreadable: bottle cleanup")
-		case !e.Live && m.Status != store.Stopped:
+		case leftBehind(e):
 			status = ui.As(plan.Warn, "left behind: bottle cleanup")
 		}
 		since := ""
