@@ -28,13 +28,20 @@ demo: build ## build, then see a bottle hold
 test: build ## all tests but the canaries; see test/README.md
 	@BOTTLE_TEST_BIN=$(CURDIR)/bin $(GO) test -count=1 $(TESTFLAGS) ./...
 
-check: $(STATICCHECK) ## format, vet, staticcheck, the law, the modules
+check: format vet lint law modules ## format, vet, staticcheck, the law, the modules; -k goes on after a fault
+
+.PHONY: format vet lint law modules
+format:
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "gofmt -w these:"; echo "$$bad"; exit 1; }
+vet:
 	$(GO) vet ./...
 	$(GO) -C tools vet ./...
+lint: $(STATICCHECK)
 	$(STATICCHECK) ./...
+law:
 	$(GO) test -count=1 .
 	$(GO) -C tools test ./...
+modules:
 	$(GO) mod tidy -diff
 	$(GO) -C tools mod tidy -diff
 	$(GO) mod verify

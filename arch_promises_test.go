@@ -170,7 +170,10 @@ const decision = "docs/decisions/0001-dependencies.md"
 
 var requirement = regexp.MustCompile(`^(?:require )?\s*([a-z0-9.-]+\.[a-z]+/\S+) v[0-9]`)
 
-// checkDependencies: each module in go.mod has its reason in writing.
+var dependencyRow = regexp.MustCompile("^\\| `([^`]+)` \\|")
+
+// checkDependencies: each module in go.mod has its reason in writing, and what has
+// a row of its own there is in go.mod.
 func checkDependencies(h house) (bad []finding) {
 	mod, err := fs.ReadFile(h.fsys, "go.mod")
 	text, err2 := fs.ReadFile(h.fsys, decision)
@@ -181,6 +184,12 @@ func checkDependencies(h house) (bad []finding) {
 		m := requirement.FindStringSubmatch(line)
 		if m != nil && !strings.Contains(string(text), "`"+m[1]+"`") {
 			bad = append(bad, finding{fmt.Sprintf("go.mod:%d", i+1), m[1] + " has no sentence in " + decision, "say there why it is linked, or take it out"})
+		}
+	}
+	for i, line := range strings.Split(string(text), "\n") {
+		m := dependencyRow.FindStringSubmatch(line)
+		if m != nil && !strings.Contains(string(mod), m[1]+" v") {
+			bad = append(bad, finding{fmt.Sprintf("%s:%d", decision, i+1), m[1] + " is not in go.mod", "take the row out"})
 		}
 	}
 	return bad

@@ -219,6 +219,10 @@ func TestDependencyNeedsItsSentence(t *testing.T) {
 	if len(found) != 1 || found[0].at != "go.mod:5" {
 		t.Errorf("found %v, want go.mod:5 alone", found)
 	}
+	fsys[decision] = &fstest.MapFile{Data: []byte("`example.com/b/v2`\n| `example.com/a` | because |\n| `example.com/gone` | because |\n")}
+	if found := findings(t, "dependencies", fsys); len(found) != 1 || found[0].at != decision+":3" {
+		t.Errorf("found %v, want the row of a module that is gone", found)
+	}
 	delete(fsys, decision)
 	if found := findings(t, "dependencies", fsys); len(found) != 1 {
 		t.Errorf("found %v, want the missing document", found)
