@@ -4,7 +4,7 @@ import "testing"
 
 func TestPrintable(t *testing.T) {
 	for in, want := range map[string]string{
-		"plain words, ünïcödé 世界":      "plain words, ünïcödé 世界",
+		"plain words, ünïcödé 世界":     "plain words, ünïcödé 世界",
 		`kept: "quotes" and \slashes`: `kept: "quotes" and \slashes`,
 		"\x1b[2J":                     `\x1b[2J`,
 		"a\r\nb\tc":                   `a\r\nb\tc`,
