@@ -161,7 +161,8 @@ func (d *deps) tree() (manifest.Tree, error) {
 		Check: d.owned,
 	}
 	repo := filepath.Join(cwd, ".bot-bottle")
-	if info, err := os.Stat(repo); err == nil && info.IsDir() && repo != home {
+	// A link is not followed: a repository must not point at another folder of the operator.
+	if info, err := os.Lstat(repo); err == nil && info.IsDir() && repo != home {
 		t.Repo, t.RepoDir = os.DirFS(repo), repo
 	}
 	user, err := d.userHome()

@@ -207,6 +207,9 @@ func (d *deps) request(a bottle.Agent, s bottle.Spec, warnings bottle.Problems, 
 	req := lifecycle.Request{
 		Agent: a, Spec: s, Warnings: warnings, ExtraArgs: extra, Workspace: cwd, UserHome: home, TTY: tty, Skills: map[string]fs.FS{},
 	}
+	if req.Mounts, err = d.mounts(s.Mounts); err != nil {
+		return lifecycle.Request{}, err
+	}
 	for _, p := range filepath.SplitList(d.env("PATH")) {
 		if filepath.IsAbs(p) {
 			req.Path = append(req.Path, p)
@@ -216,6 +219,27 @@ func (d *deps) request(a bottle.Agent, s bottle.Spec, warnings bottle.Problems, 
 		req.Skills[name] = os.DirFS(filepath.Join(home, ".claude", "skills", name))
 	}
 	return req, nil
+}
+
+// mounts resolves symbolic links and asks again whether what is behind them may
+// be shown: a link in a project must not lead to the operator's keys.
+func (d *deps) mounts(list []bottle.Mount) ([]plan.Mount, error) {
+	tree, err := d.tree()
+	if err != nil {
+		return nil, err
+	}
+	var out []plan.Mount
+	for _, m := range list {
+		real, err := filepath.EvalSymlinks(m.Path)
+		if err != nil {
+			return nil, ui.Fail(fmt.Errorf("mount %s: %w", d.tilde(m.Path), err), "make it, or take the line out of `mounts`")
+		}
+		if why, hint := tree.RefuseMount(real); why != "" {
+			return nil, ui.Fail(fmt.Errorf("mount %s: it leads to %s: %s", d.tilde(m.Path), d.tilde(real), why), hint)
+		}
+		out = append(out, plan.Mount{Source: real, Target: m.Path, Writable: m.Mode == "rw"})
+	}
+	return out, nil
 }
 
 // fitWorkspace refuses folders that hold more than a project: keys, the

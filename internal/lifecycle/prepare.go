@@ -36,8 +36,9 @@ type Request struct {
 	Spec      bottle.Spec
 	Warnings  bottle.Problems
 	ExtraArgs []string
-	Workspace string   // the operator's folder, absolute
-	Path      []string // the folders of the operator's PATH
+	Workspace string       // the operator's folder, absolute
+	Mounts    []plan.Mount // the manifest's, with symbolic links of the source resolved
+	Path      []string     // the folders of the operator's PATH
 	UserHome  string
 	Skills    map[string]fs.FS
 	TTY       bool

@@ -2,12 +2,12 @@ package lifecycle
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"bottle/internal/backend"
@@ -150,13 +150,9 @@ func (s *starting) clearUpper() error {
 }
 
 func (s *starting) create(ctx context.Context) error {
-	sec := plan.Secrets{Values: map[string]string{}}
-	for ref, v := range s.tokens {
-		sec.Values[ref] = v.Reveal()
-	}
-	line, err := json.Marshal(sec)
+	line, err := encodeSecrets(s.tokens)
 	if err != nil {
-		return fmt.Errorf("encode secrets: %w", err)
+		return err
 	}
 	box, err := s.house.Backend.Create(ctx, s.bottle(), s.gateway(), line)
 	clear(line)
@@ -174,10 +170,7 @@ func (s *starting) bottle() plan.Bottle {
 	b := plan.Bottle{
 		Identity: string(s.prep.identity), Version: bottle.Version, Hostname: string(s.prep.identity), State: s.res.Layout.Dir,
 		Workspace: plan.WorkspaceMount{Mode: req.Spec.Workspace, Source: req.Workspace},
-		Mounts:    s.prep.provider.Mounts, Limits: plan.Limits(req.Spec.Limits), Ports: s.prep.policy.Ports(),
-	}
-	for _, m := range req.Spec.Mounts {
-		b.Mounts = append(b.Mounts, plan.Mount{Source: m.Path, Target: m.Path, Writable: m.Mode == "rw"})
+		Mounts:    slices.Concat(s.prep.provider.Mounts, req.Mounts), Limits: plan.Limits(req.Spec.Limits), Ports: s.prep.policy.Ports(),
 	}
 	for _, l := range s.prep.policy.Literals() {
 		b.Literals = append(b.Literals, l.String())

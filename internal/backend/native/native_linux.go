@@ -1,9 +1,7 @@
 package native
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -45,14 +43,9 @@ type Box struct {
 	identity string
 	cgroups  []string
 	jail     *hostexec.Process
-	gateway  *hostexec.Process
+	gateway  *backend.Gateway
 	wire     *jail.Wire
 	replies  chan reply
-	gwIn     *os.File
-	gwOut    *os.File
-	gwLines  *bufio.Reader
-	hello    plan.Hello
-	ready    plan.Ready
 	once     sync.Once
 	reader   sync.WaitGroup
 	reading  bool
@@ -96,7 +89,7 @@ func (x *Box) start(ctx context.Context, n *Native, spec *jail.Spec, gw plan.Gat
 	defer meet.near.Close()
 	defer meet.far.Close()
 	x.wire = jail.NewWire(ctl.near)
-	if err := x.startGateway(n.GatewayPath, meet.near); err != nil {
+	if x.gateway, err = backend.StartGateway(n.GatewayPath, gw, secrets, meet.near); err != nil {
 		return err
 	}
 	x.jail, err = hostexec.Start(context.Background(), hostexec.Cmd{
@@ -115,45 +108,7 @@ func (x *Box) start(ctx context.Context, n *Native, spec *jail.Spec, gw plan.Gat
 	if err := x.wire.Send(jail.Request{Spec: spec}); err != nil {
 		return x.blame(err)
 	}
-	if err := x.tellGateway(gw, secrets); err != nil {
-		return err
-	}
 	return x.meet(ctx)
-}
-
-func (x *Box) startGateway(path string, meet *os.File) error {
-	inR, inW, err := os.Pipe()
-	if err != nil {
-		return fmt.Errorf("make pipe: %w", err)
-	}
-	defer inR.Close()
-	outR, outW, err := os.Pipe()
-	if err != nil {
-		inW.Close()
-		return fmt.Errorf("make pipe: %w", err)
-	}
-	defer outW.Close()
-	x.gwIn, x.gwOut, x.gwLines = inW, outR, bufio.NewReaderSize(outR, 16<<10)
-	x.gateway, err = hostexec.Start(context.Background(), hostexec.Cmd{
-		Path: path, Args: []string{"serve", "--identity", x.identity}, Dir: "/",
-		Stdin: inR, Stdout: outW, ExtraFiles: []*os.File{meet}, NewGroup: true,
-	})
-	return err
-}
-
-// tellGateway writes the two lines of plan's protocol. The pipe is the only
-// place where secret values ever are.
-func (x *Box) tellGateway(gw plan.Gateway, secrets []byte) error {
-	line, err := json.Marshal(gw)
-	if err != nil {
-		return fmt.Errorf("encode gateway: %w", err)
-	}
-	for _, b := range [][]byte{line, secrets} {
-		if _, err := x.gwIn.Write(append(b, '\n')); err != nil {
-			return x.blameGateway(fmt.Errorf("tell the gateway: %w", err))
-		}
-	}
-	return nil
 }
 
 // meet waits until the walls are up and the gateway serves behind them.
@@ -161,9 +116,7 @@ func (x *Box) meet(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, upTimeout)
 	defer cancel()
 	lines := make(chan error, 1)
-	x.reader.Go(func() {
-		lines <- errors.Join(x.gatewayLine(&x.hello), x.gatewayLine(&x.ready))
-	})
+	x.reader.Go(func() { lines <- x.gateway.Await() })
 	up, served := false, false
 	for !up || !served {
 		select {
@@ -174,10 +127,7 @@ func (x *Box) meet(ctx context.Context) error {
 			up = r.Up
 		case err := <-lines:
 			if err != nil {
-				return x.blameGateway(err)
-			}
-			if x.ready.Failed != "" {
-				return fmt.Errorf("start the gateway: %s", x.ready.Failed)
+				return err
 			}
 			served = true
 		case <-ctx.Done():
@@ -185,14 +135,6 @@ func (x *Box) meet(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func (x *Box) gatewayLine(v any) error {
-	line, err := x.gwLines.ReadBytes('\n')
-	if err != nil {
-		return fmt.Errorf("listen to the gateway: %w", err)
-	}
-	return json.Unmarshal(line, v)
 }
 
 func (r reply) failure() error {
@@ -227,19 +169,11 @@ func (x *Box) blame(err error) error {
 	return fmt.Errorf("put up the walls: %w", err)
 }
 
-func (x *Box) blameGateway(err error) error {
-	x.gateway.Stop(grace)
-	if said := strings.TrimSpace(x.gateway.Stderr()); said != "" {
-		return fmt.Errorf("start the gateway: %s", said)
-	}
-	return fmt.Errorf("start the gateway: %w", err)
-}
-
 // Hello implements backend.Bottle.
-func (x *Box) Hello() plan.Hello { return x.hello }
+func (x *Box) Hello() plan.Hello { return x.gateway.Hello }
 
 // Ready implements backend.Bottle.
-func (x *Box) Ready() plan.Ready { return x.ready }
+func (x *Box) Ready() plan.Ready { return x.gateway.Ready }
 
 // ask sends one request and waits for its reply.
 func (x *Box) ask(ctx context.Context, req jail.Request, files ...*os.File) (reply, error) {
@@ -285,14 +219,8 @@ func (x *Box) Close() error {
 		if x.jail != nil {
 			x.jail.Stop(grace)
 		}
-		if x.gwIn != nil {
-			x.gwIn.Close() // its end means: shut down
-		}
 		if x.gateway != nil {
-			x.gateway.Stop(grace)
-		}
-		if x.gwOut != nil {
-			x.gwOut.Close()
+			x.gateway.Close()
 		}
 		if x.reading {
 			for range x.replies { // whatever the reader still holds; it closes the channel

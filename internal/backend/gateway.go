@@ -1,0 +1,113 @@
+package backend
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"bottle/internal/hostexec"
+	"bottle/internal/plan"
+)
+
+// gatewayGrace is how long a gateway that was told to end gets.
+const gatewayGrace = 3 * time.Second
+
+// Gateway is one bottle-gateway that runs as a process of this host, for the
+// backends that put it there and for `bottle proxy`. See plan.Gateway for what
+// is said on which pipe.
+type Gateway struct {
+	Hello plan.Hello // set once Await has returned
+	Ready plan.Ready
+	proc  *hostexec.Process
+	in    *os.File
+	out   *os.File
+	lines *bufio.Reader
+	once  sync.Once
+}
+
+// StartGateway starts the program at path and tells it gw, then secrets (one
+// JSON line, already encoded). The pipe is the only place where secret values
+// ever are. meet, which may be nil, is where the bottle's sockets will arrive.
+func StartGateway(path string, gw plan.Gateway, secrets []byte, meet *os.File) (*Gateway, error) {
+	inR, inW, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make pipe: %w", err)
+	}
+	defer inR.Close()
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		inW.Close()
+		return nil, fmt.Errorf("make pipe: %w", err)
+	}
+	defer outW.Close()
+	g := &Gateway{in: inW, out: outR, lines: bufio.NewReaderSize(outR, 16<<10)}
+	cmd := hostexec.Cmd{
+		Path: path, Args: []string{"serve", "--identity", string(gw.Identity)}, Dir: "/", Stdin: inR, Stdout: outW, NewGroup: true,
+	}
+	if meet != nil {
+		cmd.ExtraFiles = []*os.File{meet}
+	}
+	// The context is nobody's: Close ends the gateway, after the walls have fallen.
+	if g.proc, err = hostexec.Start(context.Background(), cmd); err != nil {
+		inW.Close()
+		outR.Close()
+		return nil, err
+	}
+	line, err := json.Marshal(gw)
+	if err != nil {
+		g.Close()
+		return nil, fmt.Errorf("encode gateway: %w", err)
+	}
+	for _, b := range [][]byte{line, secrets} {
+		if _, err := inW.Write(append(b, '\n')); err != nil {
+			return nil, g.blame(fmt.Errorf("tell the gateway: %w", err))
+		}
+	}
+	return g, nil
+}
+
+// Await returns when the gateway serves. After an error it has ended.
+func (g *Gateway) Await() error {
+	for _, v := range []any{&g.Hello, &g.Ready} {
+		line, err := g.lines.ReadBytes('\n')
+		if err != nil {
+			return g.blame(fmt.Errorf("listen to the gateway: %w", err))
+		}
+		if err := json.Unmarshal(line, v); err != nil {
+			return g.blame(fmt.Errorf("listen to the gateway: %w", err))
+		}
+	}
+	if g.Ready.Failed != "" {
+		return g.blame(errors.New(g.Ready.Failed))
+	}
+	return nil
+}
+
+// Wait returns when the gateway has ended, with what it said when it failed.
+func (g *Gateway) Wait() error { return g.proc.Wait() }
+
+// blame ends the gateway and adds what it said on its way out.
+func (g *Gateway) blame(err error) error {
+	g.Close()
+	if said := strings.TrimSpace(g.proc.Stderr()); said != "" {
+		return fmt.Errorf("start the gateway: %s", said)
+	}
+	return fmt.Errorf("start the gateway: %w", err)
+}
+
+// Close ends the gateway and waits for its end. It is idempotent.
+func (g *Gateway) Close() {
+	g.once.Do(func() {
+		g.in.Close() // its end means: shut down
+		late := time.AfterFunc(gatewayGrace, func() { g.proc.Stop(0) })
+		_ = g.proc.Wait() // how it ended is Wait's to tell
+		late.Stop()
+		g.out.Close()
+	})
+}

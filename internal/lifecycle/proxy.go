@@ -1,0 +1,93 @@
+package lifecycle
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"bottle/internal/backend"
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+	"bottle/internal/secret"
+	"bottle/internal/store"
+)
+
+// Proxying is what a gateway on its own tells its operator.
+type Proxying struct {
+	Identity bottle.Identity
+	CAFile   string // PEM, for the programs that use the proxy
+	Audit    string
+	Ready    plan.Ready
+}
+
+// Proxy runs the gateway of a bottle alone, as an explicit proxy on a host
+// address, until ctx ends. It is for programs outside any bottle: what they do
+// not send through it, it does not see. up is called once it serves.
+func (h *House) Proxy(ctx context.Context, spec bottle.Spec, gatewayPath, listen string, up func(Proxying)) (err error) {
+	tokens, _, err := h.values(ctx, bottle.Spec{Routes: spec.Routes})
+	if err != nil {
+		return err
+	}
+	id, err := h.Store.Draw(spec.Name)
+	if err != nil {
+		return err
+	}
+	res, err := h.Store.Reserve(id)
+	if err != nil {
+		return err
+	}
+	var undo undoStack
+	defer func() { err = errors.Join(err, undo.run()) }()
+	undo.push("release the identity", res.Release)
+	undo.push("remove the layers", func() error { return os.RemoveAll(filepath.Dir(res.Layout.Upper)) })
+	meta := store.Metadata{Identity: id, Agent: spec.Name, Bottle: spec.Name, Backend: "proxy", Started: time.Now().UTC(), PID: os.Getpid(), Version: bottle.Version, Status: store.Running}
+	if err := res.Write(meta); err != nil {
+		return err
+	}
+	line, err := encodeSecrets(tokens)
+	if err != nil {
+		return err
+	}
+	gw, err := backend.StartGateway(gatewayPath, plan.Gateway{
+		Version: bottle.Version, Identity: id, Bottle: spec.Name, Routes: spec.Routes, Audit: res.Layout.Audit, Control: res.Layout.Control, Listen: listen,
+	}, line, nil)
+	clear(line)
+	if err != nil {
+		return err
+	}
+	undo.push("end the gateway", func() error { gw.Close(); return nil })
+	if err := gw.Await(); err != nil {
+		return err
+	}
+	ca := filepath.Join(res.Layout.Dir, "ca.pem")
+	if err := os.WriteFile(ca, []byte(gw.Hello.CA), 0o644); err != nil {
+		return fmt.Errorf("write the CA: %w", err)
+	}
+	up(Proxying{Identity: id, CAFile: ca, Audit: res.Layout.Audit, Ready: gw.Ready})
+	ended := make(chan error, 1)
+	go func() { ended <- gw.Wait() }() // ends with the gateway, which the undo stack ends
+	select {
+	case <-ctx.Done():
+		meta.Status = store.Stopped
+		return res.Write(meta)
+	case err := <-ended:
+		return fmt.Errorf("the gateway ended by itself: %w", err)
+	}
+}
+
+// encodeSecrets is the line that goes to the gateway's standard input.
+func encodeSecrets(tokens map[string]secret.Value) ([]byte, error) {
+	sec := plan.Secrets{Values: map[string]string{}}
+	for ref, v := range tokens {
+		sec.Values[ref] = v.Reveal()
+	}
+	line, err := json.Marshal(sec)
+	if err != nil {
+		return nil, fmt.Errorf("encode secrets: %w", err)
+	}
+	return line, nil
+}
