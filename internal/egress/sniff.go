@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -27,9 +26,7 @@ var errSniffed = errors.New("sniffed")
 // sniffHello reads one ClientHello with crypto/tls itself, so that nobody else
 // can read it another way: a server handshake over a connection that records
 // what it reads, cannot write, and stops as soon as the hello is understood.
-func sniffHello(ctx context.Context, c net.Conn, limit time.Duration) (hello, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+func sniffHello(c net.Conn, limit time.Duration) (hello, error) {
 	_ = c.SetReadDeadline(time.Now().Add(limit))
 	defer c.SetReadDeadline(time.Time{})
 	rec := &recorder{Conn: c}
@@ -42,7 +39,7 @@ func sniffHello(ctx context.Context, c net.Conn, limit time.Duration) (hello, er
 			return nil, errSniffed
 		},
 	})
-	err := srv.HandshakeContext(ctx)
+	err := srv.Handshake()
 	h.raw = rec.taken
 	if !seen {
 		if err == nil {

@@ -185,7 +185,7 @@ func (s *session) enterPlain(c *tunnelConn, connected policy.Verdict) {
 // enterTLS reads the ClientHello, holds it against the tunnel, and then either
 // passes the connection through unopened or terminates it.
 func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
-	h, err := sniffHello(s.ctx, c, s.p.limits.HelloTime)
+	h, err := sniffHello(c, s.p.limits.HelloTime)
 	if err != nil {
 		v := policy.Refuse(policy.NotHTTP, "the TLS handshake can't be read")
 		if f := readFault(err); f.Reason == policy.TooSlow {

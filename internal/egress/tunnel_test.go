@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -363,7 +362,7 @@ func clientHello(t testing.TB, sni string) []byte {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = tls.Client(a, &tls.Config{ServerName: sni, InsecureSkipVerify: sni == ""}).Handshake()
+		_ = tls.Client(a, &tls.Config{ServerName: sni}).Handshake()
 	}()
 	buf := make([]byte, 16<<10)
 	n, err := b.Read(buf)
@@ -392,7 +391,7 @@ func TestSniff(t *testing.T) {
 }
 
 func sniffBytes(b []byte) (hello, error) {
-	return sniffHello(context.Background(), &byteConn{r: strings.NewReader(string(b))}, time.Second)
+	return sniffHello(&byteConn{r: strings.NewReader(string(b))}, time.Second)
 }
 
 // byteConn is a connection that has said all it will ever say.
