@@ -102,7 +102,7 @@ func (r *running) stop() error {
 	return r.wait()
 }
 
-func (r *running) tell(t *testing.T, values ...any) {
+func (r *running) tell(t testing.TB, values ...any) {
 	t.Helper()
 	for _, v := range values {
 		b, err := json.Marshal(v)
@@ -115,7 +115,7 @@ func (r *running) tell(t *testing.T, values ...any) {
 	}
 }
 
-func (r *running) hear(t *testing.T, into any) {
+func (r *running) hear(t testing.TB, into any) {
 	t.Helper()
 	line, err := r.lines.ReadBytes('\n')
 	if err != nil {
@@ -127,7 +127,7 @@ func (r *running) hear(t *testing.T, into any) {
 }
 
 // pair is a unix socketpair: ours, and the gateway's descriptor 3.
-func pair(t *testing.T, kind int) (*net.UnixConn, *os.File) {
+func pair(t testing.TB, kind int) (*net.UnixConn, *os.File) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, kind, 0)
 	if err != nil {
@@ -146,7 +146,7 @@ func pair(t *testing.T, kind int) (*net.UnixConn, *os.File) {
 }
 
 // inProcess runs the gateway in this process, where the race detector sees it.
-func inProcess(t *testing.T) *running {
+func inProcess(t testing.TB) *running {
 	t.Helper()
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
@@ -172,7 +172,7 @@ func inProcess(t *testing.T) *running {
 }
 
 // inOwnProcess runs the program as a caller does: empty environment, pipes, fd 3.
-func inOwnProcess(t *testing.T, credential *syscall.Credential) *running {
+func inOwnProcess(t testing.TB, credential *syscall.Credential) *running {
 	t.Helper()
 	path, err := program()
 	if err != nil {
@@ -216,7 +216,7 @@ type inside struct {
 	files                       []*os.File
 }
 
-func newInside(t *testing.T) *inside {
+func newInside(t testing.TB) *inside {
 	t.Helper()
 	s := &inside{}
 	tcp := func(name string) *net.TCPListener {
@@ -244,7 +244,7 @@ func newInside(t *testing.T) *inside {
 	return s
 }
 
-func (s *inside) add(t *testing.T, name string, from interface{ File() (*os.File, error) }) {
+func (s *inside) add(t testing.TB, name string, from interface{ File() (*os.File, error) }) {
 	t.Helper()
 	f, err := from.File()
 	if err != nil {
@@ -254,7 +254,7 @@ func (s *inside) add(t *testing.T, name string, from interface{ File() (*os.File
 }
 
 // handOver sends the sockets and keeps none of them open.
-func (s *inside) handOver(t *testing.T, to *net.UnixConn) {
+func (s *inside) handOver(t testing.TB, to *net.UnixConn) {
 	t.Helper()
 	var fds []int
 	for _, f := range s.files {
@@ -278,7 +278,7 @@ type upstream struct {
 	calls atomic.Int64
 }
 
-func newUpstream(t *testing.T, dir string) *upstream {
+func newUpstream(t testing.TB, dir string) *upstream {
 	t.Helper()
 	u := &upstream{ca: filepath.Join(dir, "upstream-ca.pem")}
 	u.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -308,7 +308,7 @@ func (r *running) what(u *upstream) plan.Gateway {
 }
 
 // start brings r up and gives a client that stands where the agent stands.
-func (r *running) start(t *testing.T, u *upstream) (*inside, plan.Hello, plan.Ready, *http.Client) {
+func (r *running) start(t testing.TB, u *upstream) (*inside, plan.Hello, plan.Ready, *http.Client) {
 	t.Helper()
 	r.tell(t, r.what(u), plan.Secrets{Values: map[string]string{"API_TOKEN": realKey}})
 	var hello plan.Hello
@@ -332,7 +332,7 @@ func (r *running) start(t *testing.T, u *upstream) (*inside, plan.Hello, plan.Re
 	return in, hello, ready, &http.Client{Transport: tr, Timeout: 5 * time.Second}
 }
 
-func get(t *testing.T, c *http.Client, url string) (int, string, error) {
+func get(t testing.TB, c *http.Client, url string) (int, string, error) {
 	t.Helper()
 	req, err := http.NewRequest("GET", url, nil)
 	if err != nil {
@@ -348,7 +348,7 @@ func get(t *testing.T, c *http.Client, url string) (int, string, error) {
 	return resp.StatusCode, string(b), err
 }
 
-func ask(t *testing.T, path string) (st Status) {
+func ask(t testing.TB, path string) (st Status) {
 	t.Helper()
 	c, err := net.Dial("unix", path)
 	if err != nil {
@@ -495,11 +495,11 @@ func records(t *testing.T, path string, kept audit.Head, hash string) {
 
 func itoa(n int) string { return fmt.Sprint(n) }
 
-func contextOf(t *testing.T) (context.Context, context.CancelFunc) {
+func contextOf(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithCancel(t.Context())
 }
 
-func cancelled(t *testing.T) context.Context {
+func cancelled(t testing.TB) context.Context {
 	ctx, cancel := contextOf(t)
 	cancel()
 	return ctx

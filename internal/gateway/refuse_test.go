@@ -21,6 +21,7 @@ import (
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
+	"bottle/test/require"
 )
 
 // TestRefusesToStart: what is missing, wrong or too much ends the process
@@ -309,11 +310,9 @@ func TestHardened(t *testing.T) {
 	}
 }
 
-// TestRootKeepsOneCapability holds for a program with cgo, too.
+// TestRootKeepsOneCapability: started by root, it can't do what root can.
 func TestRootKeepsOneCapability(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	require.Root(t)
 	r := inOwnProcess(t, nil)
 	r.start(t, newUpstream(t, r.dir))
 	b, err := os.ReadFile("/proc/" + itoa(r.pid) + "/status")
@@ -455,4 +454,17 @@ func BenchmarkStart(b *testing.B) {
 		b.StartTimer()
 	}
 	b.ReportMetric(float64(rss)/1024, "MiB-RSS")
+}
+
+// BenchmarkRequest is one intercepted request with an injected credential over a
+// kept connection, to an upstream on loopback, recorded; and the memory after.
+func BenchmarkRequest(b *testing.B) {
+	r := inOwnProcess(b, nil)
+	_, _, _, client := r.start(b, newUpstream(b, r.dir))
+	for b.Loop() {
+		if status, _, err := get(b, client, "https://example.com/v1"); status != 200 {
+			b.Fatal(status, err)
+		}
+	}
+	b.ReportMetric(float64(resident(b, r.pid))/1024, "MiB-RSS")
 }
