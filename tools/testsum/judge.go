@@ -62,32 +62,41 @@ func (r *results) complain(w io.Writer) {
 	}
 }
 
-// skips lists what no run has tried. It returns false if one of them lacks the
-// marker of an allowed need.
+// skips lists what no run has tried. It returns false if one of them names no need,
+// or none that is allowed: the need may differ from run to run, such as an
+// ordinary user in the first, and Docker in the second.
 func skips(runs []*results, allow []string, w io.Writer) bool {
-	passed, skipped := map[string]bool{}, map[string]*test{}
+	tried, skipped := map[string]bool{}, map[string][]*test{}
 	for _, r := range runs {
 		for key, t := range r.tests {
-			if t.name == "" {
-				continue
-			}
-			passed[key] = passed[key] || t.action == "pass"
-			if t.action == "skip" {
-				skipped[key] = t
+			switch {
+			case t.name == "":
+			case t.action == "skip":
+				skipped[key] = append(skipped[key], t)
+			default:
+				tried[key] = true // a failure is told elsewhere
 			}
 		}
 	}
 	good := true
 	for _, key := range slices.Sorted(maps.Keys(skipped)) {
-		if passed[key] {
+		if tried[key] {
 			continue
 		}
-		word, why := reason(skipped[key])
+		allowed, named, all := false, true, []string{}
+		for _, t := range skipped[key] {
+			word, why := reason(t)
+			named = named && word != ""
+			allowed = allowed || word != "" && slices.Contains(allow, word)
+			if !slices.Contains(all, why) {
+				all = append(all, why)
+			}
+		}
 		verdict := "skipped, allowed"
-		if word == "" || !slices.Contains(allow, word) {
+		if !allowed || !named {
 			verdict, good = "SKIPPED", false
 		}
-		fmt.Fprintf(w, "%s: %s: %s\n", verdict, key, why)
+		fmt.Fprintf(w, "%s: %s: %s\n", verdict, key, strings.Join(all, "; "))
 	}
 	return good
 }
