@@ -24,14 +24,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: bottle-gateway serve --identity ID < what to serve\n       bottle-gateway version")
 		os.Exit(2)
 	}
-	inherited := gateway.Inherited() // first: descriptor 3 is still what the caller gave
 	// What a terminal sends to the operator's foreground group is not for us; a
 	// caller that is gone shows as the end of standard input.
 	signal.Ignore(syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTSTP)
 	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	err := gateway.Harden()
+	err := gateway.Harden() // first: it may start the program anew
 	if err == nil {
-		err = gateway.Run(ctx, gateway.Start{Stdin: os.Stdin, Stdout: os.Stdout, Inherited: inherited, Version: bottle.Version, Identity: args[2]})
+		err = gateway.Run(ctx, gateway.Start{Stdin: os.Stdin, Stdout: os.Stdout, Inherited: gateway.Inherited(), Version: bottle.Version, Identity: args[2]})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bottle-gateway:", err)

@@ -32,6 +32,7 @@ import (
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
+	"bottle/test/require"
 )
 
 const (
@@ -41,25 +42,27 @@ const (
 	fakeKey  = "placeholder-not-a-key"
 )
 
-// program builds bottle-gateway once for all tests.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "bottle-gateway-test-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "bottle-gateway")
+// The program, built once for all tests that want it: as it is meant to be, and
+// as `go install` builds it where a C compiler is.
+var (
+	program    = sync.OnceValues(func() (string, error) { return build("0") })
+	programCgo = sync.OnceValues(func() (string, error) { return build("1") })
+)
+
+func build(cgo string) (string, error) {
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("bottle-gateway-test-%d-%s", os.Getpid(), cgo))
 	cmd := exec.Command("go", "build", "-o", path, "bottle/cmd/bottle-gateway")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
-	return path, os.Chmod(dir, 0o755)
-})
+	return path, os.Chmod(path, 0o755)
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := program(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	for _, cgo := range []string{"0", "1"} {
+		_ = os.Remove(filepath.Join(os.TempDir(), fmt.Sprintf("bottle-gateway-test-%d-%s", os.Getpid(), cgo)))
 	}
 	os.Exit(code)
 }
@@ -174,7 +177,12 @@ func inProcess(t testing.TB) *running {
 // inOwnProcess runs the program as a caller does: empty environment, pipes, fd 3.
 func inOwnProcess(t testing.TB, credential *syscall.Credential) *running {
 	t.Helper()
-	path, err := program()
+	return inProgram(t, program, credential)
+}
+
+func inProgram(t testing.TB, build func() (string, error), credential *syscall.Credential) *running {
+	t.Helper()
+	path, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,6 +376,10 @@ func ask(t testing.TB, path string) (st Status) {
 func TestWholeLife(t *testing.T) {
 	t.Run("in this process", func(t *testing.T) { wholeLife(t, inProcess(t)) })
 	t.Run("in its own process", func(t *testing.T) { wholeLife(t, inOwnProcess(t, nil)) })
+	t.Run("built with cgo", func(t *testing.T) {
+		require.Tool(t, "gcc", "cc", "clang")
+		wholeLife(t, inProgram(t, programCgo, nil))
+	})
 }
 
 func wholeLife(t *testing.T, r *running) {

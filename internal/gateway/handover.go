@@ -29,8 +29,9 @@ type sockets struct {
 }
 
 // Inherited is the unix socket on descriptor 3, or nil if there is none. It must
-// be called before the descriptor could be anything else; it looks before it
-// touches, because the Go runtime may keep one of its own there.
+// be called before the program opens anything, and after Harden, which may start
+// it anew. It looks before it touches: without a caller's socket there, the Go
+// runtime keeps a descriptor of its own under that number.
 func Inherited() *os.File {
 	var st syscall.Stat_t
 	if err := syscall.Fstat(handoverFD, &st); err != nil || st.Mode&syscall.S_IFMT != syscall.S_IFSOCK {

@@ -251,11 +251,19 @@ func TestInvariant4NoRecordNoEgress(t *testing.T) {
 // TestHardened looks at the process from outside, as its user would: it has no
 // environment and no capability, and what is in its memory is not for its user.
 func TestHardened(t *testing.T) {
+	t.Run("as it is meant to be", func(t *testing.T) { hardened(t, program) })
+	t.Run("built with cgo", func(t *testing.T) {
+		require.Tool(t, "gcc", "cc", "clang")
+		hardened(t, programCgo)
+	})
+}
+
+func hardened(t *testing.T, build func() (string, error)) {
 	var who *syscall.Credential
 	if os.Geteuid() == 0 {
 		who = &syscall.Credential{Uid: 65534, Gid: 65534}
 	}
-	r := inOwnProcess(t, who)
+	r := inProgram(t, build, who)
 	if who != nil {
 		for dir := r.dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 			if err := os.Chmod(dir, 0o755); err != nil {
@@ -313,12 +321,19 @@ func TestHardened(t *testing.T) {
 // TestRootKeepsOneCapability: started by root, it can't do what root can.
 func TestRootKeepsOneCapability(t *testing.T) {
 	require.Root(t)
-	r := inOwnProcess(t, nil)
-	r.start(t, newUpstream(t, r.dir))
-	b, err := os.ReadFile("/proc/" + itoa(r.pid) + "/status")
-	if err != nil || !bytes.Contains(b, []byte("CapPrm:\t0000000000000400\n")) || !bytes.Contains(b, []byte("CapEff:\t0000000000000400\n")) {
-		t.Errorf("%v %s", err, b)
+	keeps := func(t *testing.T, build func() (string, error)) {
+		r := inProgram(t, build, nil)
+		r.start(t, newUpstream(t, r.dir))
+		b, err := os.ReadFile("/proc/" + itoa(r.pid) + "/status")
+		if err != nil || !bytes.Contains(b, []byte("CapPrm:\t0000000000000400\n")) || !bytes.Contains(b, []byte("CapEff:\t0000000000000400\n")) {
+			t.Errorf("%v %s", err, b)
+		}
 	}
+	t.Run("as it is meant to be", func(t *testing.T) { keeps(t, program) })
+	t.Run("built with cgo", func(t *testing.T) {
+		require.Tool(t, "gcc", "cc", "clang")
+		keeps(t, programCgo)
+	})
 }
 
 // TestSignals: SIGTERM stops it; what a terminal sends to the foreground does not.
