@@ -100,6 +100,8 @@ var rooms = []room{
 	{dir: "internal/tui", layer: faces},
 	{dir: "internal/web", layer: faces},
 	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli"}},
+	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli"}},
+	{dir: "internal/cli/starter", layer: faces, only: []string{"internal/bottle", "internal/manifest"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli", layer: cli},
 
 	{dir: "cmd/bottle", layer: doors, only: []string{"internal/bottle", "internal/cli"}},

@@ -1,14 +1,13 @@
 package cli
 
 import (
+	"bottle/internal/cli/starter"
 	"bottle/internal/cli/ui"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,34 +15,6 @@ import (
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
 )
-
-//go:embed templates/*.md
-var templates embed.FS
-
-// starter is one kind of first bottle.
-type starter struct {
-	template, agent, bottle string
-	install                 string // how its program is installed; empty: it is always there
-	credentials             []credential
-}
-
-// credential is one way to pay for the model.
-type credential struct{ ref, scheme, role, about, obtain string }
-
-func starters() []starter {
-	return []starter{{
-		template: "claude", agent: "claude", bottle: "anthropic", install: "npm install -g @anthropic-ai/claude-code",
-		credentials: []credential{
-			{"CLAUDE_CODE_OAUTH_TOKEN", "Bearer", "claude-code-oauth", "a Claude subscription (a token from: claude setup-token)", "claude setup-token"},
-			{"ANTHROPIC_API_KEY", "header:x-api-key", "anthropic-api-key", "an Anthropic API key", "https://console.anthropic.com"},
-		},
-	}, {
-		template: "codex", agent: "codex", bottle: "openai", install: "npm install -g @openai/codex",
-		credentials: []credential{{"OPENAI_API_KEY", "Bearer", "openai-api-key", "an OpenAI API key", "https://platform.openai.com/api-keys"}},
-	}, {
-		template: "command", agent: "shell", bottle: "offline",
-	}}
-}
 
 func newInit(d *deps) *cobra.Command {
 	var ref string
@@ -59,15 +30,15 @@ func newInit(d *deps) *cobra.Command {
 		Args:              words(0, 1),
 		ValidArgsFunction: first("claude", "codex", "command"),
 		RunE: func(_ *cobra.Command, args []string) error {
-			s, err := d.starter(args)
+			k, err := d.starter(args)
 			if err != nil {
 				return err
 			}
-			cred, err := d.credential(s, ref)
+			cred, err := d.credential(k, ref)
 			if err != nil {
 				return err
 			}
-			return d.initialise(s, cred)
+			return d.initialise(k, cred)
 		},
 	}
 	c.Flags().StringVar(&ref, "credential", "", "the environment variable, or file:/absolute/path, that holds the model's credential")
@@ -75,16 +46,16 @@ func newInit(d *deps) *cobra.Command {
 }
 
 // starter takes the one that was named; else the one whose program is here.
-func (d *deps) starter(args []string) (starter, error) {
-	all := starters()
+func (d *deps) starter(args []string) (starter.Kind, error) {
+	all := starter.Kinds()
 	var names, here []string
-	for _, s := range all {
-		if len(args) == 1 && args[0] == s.template {
-			return s, nil
+	for _, k := range all {
+		if len(args) == 1 && args[0] == k.Template {
+			return k, nil
 		}
-		names = append(names, s.template)
-		if s.install != "" && d.onPath(s.template) {
-			here = append(here, s.template)
+		names = append(names, k.Template)
+		if k.Install != "" && d.onPath(k.Template) {
+			here = append(here, k.Template)
 		}
 	}
 	if len(args) == 1 {
@@ -92,13 +63,13 @@ func (d *deps) starter(args []string) (starter, error) {
 		if n := ui.Near(args[0], names); n != "" {
 			hint = "did you mean: bottle init " + n
 		}
-		return starter{}, ui.Usage(fmt.Errorf("there is no template %q", args[0]), hint)
+		return starter.Kind{}, ui.Usage(fmt.Errorf("there is no template %q", args[0]), hint)
 	}
 	if len(here) == 1 {
 		return d.starter(here)
 	}
 	if !d.Terminal(d.Stdin) {
-		return starter{}, ui.Usage(errors.New("say what shall run in the bottle"), "bottle init claude, bottle init codex or bottle init command")
+		return starter.Kind{}, ui.Usage(errors.New("say what shall run in the bottle"), "bottle init claude, bottle init codex or bottle init command")
 	}
 	n, err := d.ask().Choose("What shall run in the bottle?", []string{"Claude Code", "Codex", "a command of your own"})
 	return all[n], err
@@ -106,36 +77,36 @@ func (d *deps) starter(args []string) (starter, error) {
 
 // credential takes the one that was named, else the only one that is set on this
 // machine, else asks; without a terminal, the first.
-func (d *deps) credential(s starter, ref string) (credential, error) {
-	if len(s.credentials) == 0 {
+func (d *deps) credential(k starter.Kind, ref string) (starter.Credential, error) {
+	if len(k.Credentials) == 0 {
 		if ref != "" {
-			return credential{}, ui.Usage(fmt.Errorf("the template %s takes no credential", s.template), "leave --credential out")
+			return starter.Credential{}, ui.Usage(fmt.Errorf("the template %s takes no credential", k.Template), "leave --credential out")
 		}
-		return credential{}, nil
+		return starter.Credential{}, nil
 	}
-	var set []credential
+	var set []starter.Credential
 	var about []string
-	for _, c := range s.credentials {
-		if c.ref == ref {
+	for _, c := range k.Credentials {
+		if c.Ref == ref {
 			return c, nil
 		}
-		if d.env(c.ref) != "" {
+		if d.env(c.Ref) != "" {
 			set = append(set, c)
 		}
-		about = append(about, c.about)
+		about = append(about, c.About)
 	}
 	switch {
 	case ref != "":
-		c := s.credentials[0]
-		c.ref, c.obtain = ref, ""
+		c := k.Credentials[0]
+		c.Ref, c.Obtain = ref, ""
 		return c, nil
 	case len(set) == 1:
 		return set[0], nil
 	case len(about) == 1 || !d.Terminal(d.Stdin):
-		return s.credentials[0], nil
+		return k.Credentials[0], nil
 	}
 	n, err := d.ask().Choose("How is the model paid for?", about)
-	return s.credentials[n], err
+	return k.Credentials[n], err
 }
 
 // onPath reports whether the operator's PATH has a program of that name.
@@ -150,39 +121,38 @@ func (d *deps) onPath(name string) bool {
 }
 
 // initialise writes the two files and says what to type next.
-func (d *deps) initialise(s starter, cred credential) error {
+func (d *deps) initialise(k starter.Kind, cred starter.Credential) error {
 	home, err := d.homePath()
 	if err != nil {
 		return err
 	}
-	fill := strings.NewReplacer("@SCHEME@", cred.scheme, "@ROLE@", cred.role, "@CREDENTIAL@", scalar(cred.ref))
 	if err := d.makeHome(home); err != nil {
 		return err
 	}
 	style := d.style(d.Stdout)
 	for _, f := range []struct{ kind, folder, name, about string }{
-		{manifest.KindBottle, "bottles", s.bottle, "what it may do"},
-		{manifest.KindAgent, "agents", s.agent, "who runs in it"},
+		{manifest.KindBottle, "bottles", k.Bottle, "what it may do"},
+		{manifest.KindAgent, "agents", k.Agent, "who runs in it"},
 	} {
-		text, err := templates.ReadFile("templates/" + f.name + ".md")
+		text, err := starter.Text(f.name, cred)
 		if err != nil {
-			return fmt.Errorf("read template: %w", err)
+			return err
 		}
 		path := filepath.Join(home, f.folder, f.name+".md")
-		done, err := d.writeNew(path, []byte(fill.Replace(string(text))), f.kind)
+		done, err := d.writeNew(path, text, f.kind)
 		if err != nil {
 			return err
 		}
 		fmt.Fprintf(d.Stdout, "%s  %s  %s\n", done, style(plan.Strong, d.tilde(path)), style(plan.Faint, f.about))
 	}
 	fmt.Fprintln(d.Stdout, "\nNext:")
-	if s.install != "" && !d.onPath(s.template) {
-		fmt.Fprintf(d.Stdout, "  %s\n", s.install)
+	if k.Install != "" && !d.onPath(k.Template) {
+		fmt.Fprintf(d.Stdout, "  %s\n", k.Install)
 	}
-	if cred.obtain != "" && d.env(cred.ref) == "" {
-		fmt.Fprintf(d.Stdout, "  export %s=…    from %s\n", cred.ref, cred.obtain)
+	if cred.Obtain != "" && d.env(cred.Ref) == "" {
+		fmt.Fprintf(d.Stdout, "  export %s=…    from %s\n", cred.Ref, cred.Obtain)
 	}
-	fmt.Fprintf(d.Stdout, "  %s\n", style(plan.Strong, "bottle start "+s.agent))
+	fmt.Fprintf(d.Stdout, "  %s\n", style(plan.Strong, "bottle start "+k.Agent))
 	return nil
 }
 
@@ -226,14 +196,4 @@ func (d *deps) writeNew(path string, text []byte, kind string) (string, error) {
 		return "", fmt.Errorf("write manifest: %w", errors.Join(err, os.Remove(path)))
 	}
 	return "wrote", nil
-}
-
-// scalar spells s as a YAML string: plain where it looks like A_VARIABLE, which
-// YAML reads as nothing else, and in quotes otherwise.
-func scalar(s string) string {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	if strings.Trim(s, letters+"_0123456789") == "" && strings.IndexAny(s, letters) == 0 && strings.Contains(s, "_") {
-		return s
-	}
-	return strconv.Quote(s)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/editor"
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
@@ -104,7 +105,7 @@ func (d *deps) validateFile(tree manifest.Tree, file string) bottle.Problems {
 			return tree.Validate(kind, name)
 		}
 	}
-	text, err := readBounded(path)
+	text, err := editor.Read(path)
 	if err != nil {
 		return refuse(err)
 	}

@@ -47,6 +47,18 @@ func Exit(code int) error {
 	return &Failure{Code: code}
 }
 
+// Code is the exit code that err asks for: 0 for nil, CodeFailed where it asks for none.
+func Code(err error) int {
+	var f *Failure
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &f):
+		return f.Code
+	}
+	return CodeFailed
+}
+
 // Report tells err to a person on w and returns the exit code.
 func Report(w io.Writer, style plan.Style, err error) int {
 	if err == nil {
