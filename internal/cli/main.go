@@ -64,7 +64,9 @@ func newRoot(d *deps) *cobra.Command {
 			"a bottle: a sealed box whose only way out is its own gateway. The gateway decides every\n" +
 			"request and adds the credentials that the agent never sees.\n\n" +
 			"What a bottle may do is written in one Markdown file below ~/.bot-bottle (or BOTTLE_HOME).",
-		Example:                    "  bottle init claude                                       write a first bottle and agent\n  bottle explain claude GET https://example.com/           what would the gateway say?\n  bottle info claude                                       what may this agent do?",
+		Example: "  bottle init claude                                write a first bottle and agent\n" +
+			"  bottle start claude                               run it here, in the current folder\n" +
+			"  bottle explain claude GET https://example.com/    what would the gateway say?",
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		Version:                    bottle.Version,
