@@ -73,6 +73,7 @@ func codexConfig(keyed bool) []byte {
 		`enable_request_compression = false`,
 		`plugins = false`,
 		`remote_plugin = false`,
+		`unbounded_connection_retries = false`, // else a broken route is a hang, not an error
 		``,
 		`[notice]`,
 		`hide_full_access_warning = true`,
