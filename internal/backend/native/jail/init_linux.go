@@ -42,6 +42,9 @@ func Init(identity string) (int, error) {
 	if os.Getpid() != 1 {
 		return 0, errors.New("bottle-jail init is for pid 1 of a bottle; run `bottle start`")
 	}
+	if err := keepDescriptors(); err != nil {
+		return 0, err
+	}
 	// Signals from inside must not end pid 1. They are caught, not ignored: an
 	// ignored signal stays ignored in what init starts (execve(2)).
 	signal.Notify(make(chan os.Signal, 1))

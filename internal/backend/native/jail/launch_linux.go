@@ -3,6 +3,7 @@ package jail
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -17,6 +18,9 @@ func Launch(identity string) (int, error) {
 	// Pdeathsig follows the thread that forked, not the process (prctl(2)).
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	if err := keepDescriptors(); err != nil {
+		return 0, err
+	}
 	ctl := os.NewFile(controlFD, "control")
 	gw := os.NewFile(gatewayFD, "gateway")
 	var req Request
@@ -56,6 +60,17 @@ func Launch(identity string) (int, error) {
 		return 0, fmt.Errorf("wait for init: %w", err)
 	}
 	return st.ExitCode(), nil
+}
+
+// keepDescriptors marks every descriptor above 2 as close-on-exec: those that
+// this program was given, and whatever the operator's shell left open. Without
+// it the agent would hold the control socket, and an open folder of the host
+// would be a way out (CVE-2024-21626).
+func keepDescriptors() error {
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("keep descriptors from what is started: %w", err)
+	}
+	return nil
 }
 
 type initProcess struct {
