@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"bottle/internal/bottle"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
@@ -435,4 +436,85 @@ func plainUpstream(t testing.TB, h http.Handler) string {
 	}()
 	t.Cleanup(func() { _ = srv.Close(); <-done })
 	return l.Addr().String()
+}
+
+// The agent picks http for a route that means TLS: the credential would cross
+// the network in the clear, also to an address that the operator wrote.
+func TestAgentCannotTakeTLSOffTheCredential(t *testing.T) {
+	hits := 0
+	plain := plainUpstream(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits++ }))
+	w := newWorld(t, nil, withAuth(route(apiHost, plain, ""), "Bearer", ""))
+	denied(t, answer(t, w.raw(w.addr, "GET http://api.example.com:443/ HTTP/1.1\r\nHost: x\r\n\r\n")), 403, policy.CleartextAuth)
+	c := w.connect(apiHost + ":443")
+	denied(t, ask200(t, c, "GET / HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n"), 403, policy.CleartextAuth)
+	w.heading(w.named(apiHost) + ":443")
+	denied(t, ask200(t, w.raw(w.direct, ""), "GET / HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n"), 403, policy.CleartextAuth)
+	if hits != 0 {
+		t.Errorf("%d requests went out", hits)
+	}
+}
+
+// A fault of our own lets nothing out and leaves a record.
+func TestFaultInsideIsADenial(t *testing.T) {
+	hits := 0
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits++ }), apiHost)
+	w := newWorld(t, func(c *Config) {
+		c.Inject = func(string) (secret.Value, bool) { panic(http.ErrAbortHandler) }
+	}, withAuth(route(apiHost, addr, ca), "Bearer", ""))
+	c := w.tunnel(apiHost+":443", apiHost)
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
+	if b, _ := io.ReadAll(c); len(b) != 0 {
+		t.Errorf("answered %q", b)
+	}
+	if r := w.one(1); r.Verdict != "deny" || r.Reason != string(policy.Internal) || hits != 0 {
+		t.Errorf("record %+v after %d hits", r, hits)
+	}
+}
+
+// The refusal of a large upload can still be read.
+func TestDeniedUploadIsToldWhy(t *testing.T) {
+	w := newWorld(t, nil, route(apiHost, "", ""))
+	rt := route(apiHost, "", "")
+	rt.Methods = []string{"GET"}
+	if err := w.p.SetPolicy(compile(t, rt)); err != nil {
+		t.Fatal(err)
+	}
+	res, err := w.client().Post("https://"+apiHost+"/", "text/plain", io.LimitReader(zeros{}, 3<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied(t, res, 403, policy.MethodNotListed)
+}
+
+// What a client sends together with CONNECT belongs to the inside of the tunnel.
+func TestPipelinedConnect(t *testing.T) {
+	r := route("plain.example.com", plainUpstream(t, http.HandlerFunc(echo)), "")
+	r.Ports = []uint16{80}
+	w := newWorld(t, nil, r)
+	c := w.raw(w.addr, "CONNECT plain.example.com:80 HTTP/1.1\r\nHost: x\r\n\r\nGET /x HTTP/1.1\r\nHost: evil.example.net\r\nConnection: close\r\n\r\n")
+	got, _ := io.ReadAll(c)
+	mustContain(t, string(got), "200 Connection established", "421 Misdirected Request", "authority_mismatch")
+}
+
+func TestStripping(t *testing.T) {
+	h := http.Header{"Connection": {"close, X-One", "x-two"}, "X-One": {"1"}, "X-Two": {"2"}, "Keep-Alive": {"5"},
+		"Te": {"gzip"}, "Transfer-Encoding": {"chunked"}, "Upgrade": {"h2c"}, "Proxy-Authorization": {"x"}, "Accept": {"*/*"}}
+	stripHopByHop(h)
+	if len(h) != 1 || h.Get("Accept") == "" {
+		t.Errorf("left %v", h)
+	}
+	h = http.Header{"Authorization": {"a"}, "X_api_key": {"b"}, "x-api-KEY": {"c"}, "X-My_key": {"d"}, "X-Note": {"has " + heldKey}, "Accept": {"*/*"}}
+	stripCredentials(h, &bottle.Auth{Scheme: "header", Header: "x-my-key"}, map[string]string{tokenRef: heldKey, "EMPTY": ""})
+	if len(h) != 1 || h.Get("Accept") == "" {
+		t.Errorf("left %v", h)
+	}
+}
+
+func TestInjectRefuses(t *testing.T) {
+	for _, auth := range []bottle.Auth{{}, {Scheme: "digest"}, {Scheme: "header"}} {
+		h := http.Header{}
+		if err := inject(h, &auth, secret.New([]byte("x"))); err == nil || len(h) != 0 {
+			t.Errorf("%+v injected %v", auth, h)
+		}
+	}
 }
