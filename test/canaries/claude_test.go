@@ -80,7 +80,7 @@ func claudeTarget(s *anthropic.Server, role, scheme, secret string) target {
 }
 
 // In a bottle the agent holds a placeholder, and the API sees the real credential.
-func TestClaudeInABottleNeverHoldsTheKey(t *testing.T) {
+func TestInvariant2ClaudeInABottleNeverHoldsTheKey(t *testing.T) {
 	require.Canary(t)
 	require.Native(t)
 	for _, tc := range []struct{ role, scheme, name, prefix, real string }{
@@ -89,7 +89,7 @@ func TestClaudeInABottleNeverHoldsTheKey(t *testing.T) {
 	} {
 		t.Run(tc.role, func(t *testing.T) {
 			prefix := install(t)
-			s := fakeAnthropic(t, tc.real, "env")
+			s := fakeAnthropic(t, tc.real, everyEnv)
 			got := manifest(t, prefix, claudeTarget(s, tc.role, tc.scheme, tc.real)).start(t, "-p", "say hello")
 			if !strings.Contains(got, answer) {
 				t.Errorf("it printed %q, want %q in it", got, answer)
@@ -107,7 +107,7 @@ func TestClaudeInABottleAsksNothing(t *testing.T) {
 	require.Canary(t)
 	require.Native(t)
 	prefix := install(t)
-	s := fakeAnthropic(t, realAnthropic, "env")
+	s := fakeAnthropic(t, realAnthropic, everyEnv)
 	b := manifest(t, prefix, claudeTarget(s, provider.RoleAnthropicKey, "header:x-api-key", realAnthropic))
 	claudeSession(t, ownTerminal(t, b.dir, b.env, b.binary, "start", "canary", "--yes"))
 	secret(t, s.Requests(), s.ToolResults(), "ANTHROPIC_API_KEY", "sk-ant-api03-", realAnthropic)

@@ -11,9 +11,9 @@ import (
 	"bottle/test/require"
 )
 
-func fakeOpenAI(t *testing.T, key string) *openai.Server {
+func fakeOpenAI(t *testing.T, key, command string) *openai.Server {
 	t.Helper()
-	s, err := openai.Start(openai.Options{Key: key, Answer: answer, Command: "env"})
+	s, err := openai.Start(openai.Options{Key: key, Answer: answer, Command: command})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func fakeOpenAI(t *testing.T, key string) *openai.Server {
 func bareCodex(t *testing.T, extra ...string) (bare, *openai.Server) {
 	t.Helper()
 	prefix := install(t)
-	s := fakeOpenAI(t, provider.Placeholder(provider.RoleOpenAIKey, "KEY", []byte("0123456789abcdef")))
+	s := fakeOpenAI(t, provider.Placeholder(provider.RoleOpenAIKey, "KEY", []byte("0123456789abcdef")), "env")
 	b := prepare(t, prefix, "codex", provider.RoleOpenAIKey, extra, "https://api.openai.com", "https://"+s.Addr())
 	b.env = append(b.env, "CODEX_CA_CERTIFICATE="+write(t, filepath.Join(b.home, "ca.pem"), s.CA(), 0o644))
 	return b, s
@@ -71,11 +71,11 @@ func codexTarget(s *openai.Server) target {
 }
 
 // In a bottle the agent holds a placeholder, and the API sees the real key.
-func TestCodexInABottleNeverHoldsTheKey(t *testing.T) {
+func TestInvariant2CodexInABottleNeverHoldsTheKey(t *testing.T) {
 	require.Canary(t)
 	require.Native(t)
 	prefix := install(t)
-	s := fakeOpenAI(t, realOpenAI)
+	s := fakeOpenAI(t, realOpenAI, everyEnv)
 	got := manifest(t, prefix, codexTarget(s)).start(t, "exec", "--skip-git-repo-check", "say hello")
 	if !strings.Contains(got, answer) {
 		t.Errorf("it printed %q, want %q in it", got, answer)

@@ -7,6 +7,11 @@ import (
 	"bottle/test/fake/loopback"
 )
 
+// everyEnv is what an agent would run to find a credential: its shell's own
+// environment, and that of every process that it can see. (Claude Code keeps its
+// OAuth token from the shells that it starts.)
+const everyEnv = `env; cat /proc/[0-9]*/environ 2>/dev/null | tr '\0' '\n'`
+
 // held reads a variable out of the output of env.
 func held(t *testing.T, results []string, name string) string {
 	t.Helper()
