@@ -334,6 +334,9 @@ func TestFullDisk(t *testing.T) {
 	if l.Head() != head {
 		t.Error("the head moved without a record")
 	}
+	if l.room != 0 {
+		t.Error("room that was cut off still counts as promised")
+	}
 	if rep, err := Verify(path); err != nil || !rep.OK || rep.Records != 2 {
 		t.Errorf("after the error: %+v, %v", rep, err)
 	}

@@ -307,6 +307,27 @@ func TestRemoveWhatAnAgentLeft(t *testing.T) {
 	}
 }
 
+// TestTwoWhoLookAtOnce: one who looks at a lock is not taken for its owner by
+// another one who looks.
+func TestTwoWhoLookAtOnce(t *testing.T) {
+	s := open(t, t.TempDir())
+	r := reserve(t, s)
+	if err := r.Release(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(r.Layout.Lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	if s.Live(r.Identity) {
+		t.Error("somebody who looked was taken for the owner")
+	}
+}
+
 // TestListSurvivesRubbish: what is broken is said, and stays findable.
 func TestListSurvivesRubbish(t *testing.T) {
 	s := open(t, t.TempDir())
