@@ -95,6 +95,13 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden(t, name+".text.golden", b.Bytes())
+			b.Reset()
+			if err := p.Brief(&b, nil); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(b.String(), "\nwalls ") || !strings.Contains(b.String(), "\negress ") {
+				t.Errorf("the brief is\n%s", b.String())
+			}
 		})
 	}
 }

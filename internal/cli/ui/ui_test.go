@@ -3,11 +3,14 @@ package ui
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"testing"
 
 	"bottle/internal/bottle"
+	"bottle/internal/plan"
 )
 
 func TestConfirm(t *testing.T) {
@@ -80,6 +83,68 @@ func TestNear(t *testing.T) {
 	for typed, want := range map[string]string{"lst": "list", "ifno": "info", "audti": "audit", "frobnicate": "", "x": "", "list": "list"} {
 		if got := Near(typed, names); got != want {
 			t.Errorf("near %q: %q, want %q", typed, got, want)
+		}
+	}
+}
+
+func TestChoose(t *testing.T) {
+	for _, c := range []struct {
+		typed string
+		want  int
+		ok    bool
+	}{
+		{"\n", 0, true}, {"1\n", 0, true}, {" 2 \n", 1, true}, {"3\nx\n2\n", 1, true},
+		{"0\n-1\n3\n2\n", 0, false}, {"", 0, false},
+	} {
+		got, err := Asker{In: strings.NewReader(c.typed), Out: io.Discard, Terminal: true}.Choose("Which?", []string{"a", "b"})
+		if (err == nil) != c.ok || (c.ok && got != c.want) {
+			t.Errorf("typed %q: %d, %v", c.typed, got, err)
+		}
+	}
+}
+
+// Colour and odd characters do not move the columns.
+func TestTable(t *testing.T) {
+	rows := [][]Cell{
+		{As(plan.Strong, "ab"), As(plan.Warn, "wörld"), As(plan.Plain, "x")},
+		{As(plan.Strong, "a\x1b[2J"), As(plan.Plain, ""), As(plan.Plain, "")},
+	}
+	want := "one       two    three\nab        wörld  x\na\\x1b[2J\n"
+	var b bytes.Buffer
+	Table(&b, Plain, []string{"one", "two", "three"}, rows)
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
+	}
+	b.Reset()
+	Table(&b, Coloured, []string{"one", "two", "three"}, rows)
+	bare := regexp.MustCompile(`\x1b\[[0-9;]*m`).ReplaceAllString(b.String(), "")
+	if bare != want {
+		t.Errorf("coloured, got\n%swant\n%s", bare, want)
+	}
+	if bare == b.String() {
+		t.Error("nothing is coloured")
+	}
+}
+
+func TestJSONIsForMachinesAndForEyes(t *testing.T) {
+	var b bytes.Buffer
+	if err := JSON(&b, map[string]string{"a": "<b> & \x1b"}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "{\n  \"a\": \"<b> & \\u001b\"\n}\n"; b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
+	}
+	if err := JSON(&b, func() {}); err == nil {
+		t.Error("a function is no JSON")
+	}
+}
+
+func TestCode(t *testing.T) {
+	for want, err := range map[int]error{
+		0: nil, CodeFailed: io.EOF, CodeUsage: fmt.Errorf("wrapped: %w", Usage(io.EOF, "")), 7: errors.Join(io.EOF, Exit(7)),
+	} {
+		if got := Code(err); got != want {
+			t.Errorf("%v: %d, want %d", err, got, want)
 		}
 	}
 }
