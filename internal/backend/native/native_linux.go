@@ -89,9 +89,6 @@ func (x *Box) start(ctx context.Context, n *Native, spec *jail.Spec, gw plan.Gat
 	defer meet.near.Close()
 	defer meet.far.Close()
 	x.wire = jail.NewWire(ctl.near)
-	if x.gateway, err = backend.StartGateway(n.GatewayPath, gw, secrets, meet.near); err != nil {
-		return err
-	}
 	x.jail, err = hostexec.Start(context.Background(), hostexec.Cmd{
 		Path: n.JailPath, Args: []string{"launch", "--identity", x.identity}, Dir: "/",
 		ExtraFiles: []*os.File{ctl.far, meet.far}, NewGroup: true,
@@ -99,15 +96,18 @@ func (x *Box) start(ctx context.Context, n *Native, spec *jail.Spec, gw plan.Gat
 	if err != nil {
 		return err
 	}
-	// The ends that went to the children close here, so that their death is seen.
-	ctl.far.Close()
-	meet.far.Close()
-	meet.near.Close()
 	x.reading = true
 	x.reader.Go(x.read)
 	if err := x.wire.Send(jail.Request{Spec: spec}); err != nil {
 		return x.blame(err)
 	}
+	if x.gateway, err = backend.StartGateway(n.GatewayPath, gw, secrets, meet.near); err != nil {
+		return err
+	}
+	// The ends that went to the children close here, so that their death is seen.
+	ctl.far.Close()
+	meet.far.Close()
+	meet.near.Close()
 	return x.meet(ctx)
 }
 

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"encoding/binary"
 	"fmt"
 	"runtime"
 	"slices"
@@ -8,8 +9,6 @@ import (
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"github.com/moby/profiles/seccomp"
 	"golang.org/x/sys/unix"
-
-	"bottle/internal/backend/native/jail"
 )
 
 // Classic BPF over struct seccomp_data (linux/seccomp.h): nr at 0, arch at 4,
@@ -53,7 +52,7 @@ func removed() []string {
 // container runtimes' allow-list for a process without capabilities, minus
 // removed, with the checks of arguments below. A system call newer than the
 // table gets ENOSYS, so that libraries fall back; a foreign architecture dies.
-func filterFor(goarch string) ([]jail.Instruction, error) {
+func filterFor(goarch string) (program, error) {
 	info, err := arch.GetInfo(goarch)
 	if err != nil {
 		return nil, fmt.Errorf("find the system calls of %s: %w", goarch, err)
@@ -109,10 +108,28 @@ func applies(rule *seccomp.Syscall, goarch string) bool {
 	return rule.Excludes == nil || !slices.Contains(rule.Excludes.Arches, goarch)
 }
 
-type program []jail.Instruction
+// instruction is one classic BPF instruction (struct sock_filter).
+type instruction struct {
+	Code   uint16
+	Jt, Jf uint8
+	K      uint32
+}
+
+type program []instruction
+
+// bytes is the program as the kernel reads it.
+func (p program) bytes() []byte {
+	out := make([]byte, 0, 8*len(p))
+	for _, i := range p {
+		out = binary.NativeEndian.AppendUint16(out, i.Code)
+		out = append(out, i.Jt, i.Jf)
+		out = binary.NativeEndian.AppendUint32(out, i.K)
+	}
+	return out
+}
 
 func (p *program) add(code uint16, k uint32, jt, jf uint8) {
-	*p = append(*p, jail.Instruction{Code: code, K: k, Jt: jt, Jf: jf})
+	*p = append(*p, instruction{Code: code, K: k, Jt: jt, Jf: jf})
 }
 
 // checked emits the system calls whose arguments are looked at, and takes them
@@ -201,4 +218,7 @@ func (p *program) ranges(allowed map[int]bool) {
 }
 
 // filter is the program for the machine this runs on.
-func filter() ([]jail.Instruction, error) { return filterFor(runtime.GOARCH) }
+func filter() ([]byte, error) {
+	p, err := filterFor(runtime.GOARCH)
+	return p.bytes(), err
+}

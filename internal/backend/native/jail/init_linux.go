@@ -81,10 +81,11 @@ func Init(identity string) (int, error) {
 func (d *initd) up(identity string) error {
 	var in initSpec
 	pipe := os.NewFile(specFD, "spec")
-	if err := json.NewDecoder(pipe).Decode(&in); err != nil {
+	defer pipe.Close()
+	told := json.NewDecoder(pipe)
+	if err := told.Decode(&in); err != nil {
 		return fmt.Errorf("read spec: %w", err)
 	}
-	pipe.Close()
 	d.spec = &in.Spec
 	if in.Spec.Bottle.Identity != identity {
 		return fmt.Errorf("read spec: it is not for %s", identity)
@@ -102,11 +103,14 @@ func (d *initd) up(identity string) error {
 	go func() { netUp <- d.netUp(gw) }()
 	root := &rootfs{spec: d.spec, exe: in.Exe}
 	fsErr := root.build()
-	netErr := <-netUp
-	if fsErr != nil {
-		return fsErr
+	if err := errors.Join(fsErr, <-netUp); err != nil {
+		return err
 	}
-	return netErr
+	var word string
+	if err := told.Decode(&word); err != nil || word != limited {
+		return fmt.Errorf("wait for the control groups: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	return nil
 }
 
 func (d *initd) netUp(gw *os.File) error {

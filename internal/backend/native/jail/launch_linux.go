@@ -32,11 +32,6 @@ func Launch(identity string) (int, error) {
 		return 0, fmt.Errorf("read spec: it is not for %s", identity)
 	}
 	spec := req.Spec
-	for _, procs := range spec.Cgroups {
-		if err := os.WriteFile(procs, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
-			return 0, fmt.Errorf("join cgroup: %w", err)
-		}
-	}
 	exe, err := os.Executable()
 	if err != nil {
 		return 0, fmt.Errorf("find own program: %w", err)
@@ -52,7 +47,8 @@ func Launch(identity string) (int, error) {
 	}
 	ctl.Close()
 	gw.Close()
-	if err := writeInitSpec(init.spec, spec, exe); err != nil {
+	if err := init.brief(spec, exe); err != nil {
+		_ = init.proc.Kill() // it holds nothing yet, and its parent's end would end it too
 		return 0, err
 	}
 	st, err := init.proc.Wait()
@@ -123,17 +119,32 @@ func buildCaps() []uintptr {
 	}
 }
 
-// initSpec is what init reads from its pipe: the Spec and where its own program
+// initSpec is the first thing that init reads from its pipe: the Spec and where its own program
 // stands on the host (or on the stage).
 type initSpec struct {
 	Spec Spec   `json:"spec"`
 	Exe  string `json:"exe"`
 }
 
-func writeInitSpec(f *os.File, spec *Spec, exe string) error {
-	defer f.Close()
-	if err := json.NewEncoder(f).Encode(initSpec{Spec: *spec, Exe: exe}); err != nil {
+// limited is what init reads behind its Spec once it is in its control groups.
+const limited = "limited"
+
+// brief hands init its Spec, then puts it into its control groups while it
+// builds: each move takes the kernel milliseconds. Init waits for the last word
+// before it lets anything run.
+func (p *initProcess) brief(spec *Spec, exe string) error {
+	defer p.spec.Close()
+	enc := json.NewEncoder(p.spec)
+	if err := enc.Encode(initSpec{Spec: *spec, Exe: exe}); err != nil {
 		return fmt.Errorf("hand the spec to init: %w", err)
+	}
+	for _, procs := range spec.Cgroups {
+		if err := os.WriteFile(procs, []byte(strconv.Itoa(p.proc.Pid)), 0o600); err != nil {
+			return fmt.Errorf("join cgroup: %w", err)
+		}
+	}
+	if err := enc.Encode(limited); err != nil {
+		return fmt.Errorf("tell init that it is limited: %w", err)
 	}
 	return nil
 }

@@ -30,9 +30,10 @@ type Spec struct {
 	Upper   string   `json:"upper"`   // host folder with upper/ and work/ for the overlay
 	Cgroups []string `json:"cgroups"` // cgroup.procs files that the launcher joins
 	// Filter is the seccomp program, made by the caller (the tables that it needs
-	// would treble this program's start-up time).
-	Filter  []Instruction `json:"filter"`
-	HasIPv6 bool          `json:"has_ipv6"`
+	// would treble this program's start-up time), as the kernel reads it: an array
+	// of struct sock_filter in the machine's byte order.
+	Filter  []byte `json:"filter"`
+	HasIPv6 bool   `json:"has_ipv6"`
 	// MaxProcs is RLIMIT_NPROC, which counts per user namespace since Linux 5.14.
 	// Zero: not set.
 	MaxProcs uint64 `json:"max_procs"`
@@ -40,14 +41,6 @@ type Spec struct {
 	Landlock bool `json:"landlock"`
 	// ScratchSize bounds everything the agent writes into memory: home, tmp, run. Bytes.
 	ScratchSize int64 `json:"scratch_size"`
-}
-
-// Instruction is one classic BPF instruction (struct sock_filter).
-type Instruction struct {
-	Code uint16 `json:"c"`
-	Jt   uint8  `json:"t"`
-	Jf   uint8  `json:"f"`
-	K    uint32 `json:"k"`
 }
 
 // Request is what the caller sends; exactly one field is set.

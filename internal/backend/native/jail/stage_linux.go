@@ -32,8 +32,10 @@ func stage(spec *Spec, exe string) (string, error) {
 		name string
 	}
 	var all []staged
+	maps := idmaps{spec: spec, made: map[[2]int]*os.File{}}
+	defer maps.close()
 	open := func(path, name string, own bool) error {
-		fd, err := cloneTree(path, own, spec)
+		fd, err := maps.cloneTree(path, own)
 		if err == nil {
 			all = append(all, staged{fd, name})
 		}
@@ -129,9 +131,33 @@ func ownProgram(path string) (string, error) {
 	return dst, os.WriteFile(dst, body, 0o755)
 }
 
+// idmaps keeps one user namespace for each owner that is mapped.
+type idmaps struct {
+	spec *Spec
+	made map[[2]int]*os.File
+}
+
+func (m idmaps) close() {
+	for _, f := range m.made {
+		f.Close()
+	}
+}
+
+func (m idmaps) of(uid, gid int) (*os.File, error) {
+	key := [2]int{uid, gid}
+	if f, ok := m.made[key]; ok {
+		return f, nil
+	}
+	f, err := idmapNamespace(uid, gid, m.spec)
+	if err == nil {
+		m.made[key] = f
+	}
+	return f, err
+}
+
 // cloneTree opens a detached copy of the mount at path. With own, files of the
 // folder's owner appear as the agent's.
-func cloneTree(path string, own bool, spec *Spec) (int, error) {
+func (m idmaps) cloneTree(path string, own bool) (int, error) {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
 		return -1, fmt.Errorf("open tree: %w", err)
@@ -143,11 +169,10 @@ func cloneTree(path string, own bool, spec *Spec) (int, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return -1, fmt.Errorf("stat: %w", err)
 	}
-	ns, err := idmapNamespace(int(st.Uid), int(st.Gid), spec)
+	ns, err := m.of(int(st.Uid), int(st.Gid))
 	if err != nil {
 		return -1, err
 	}
-	defer ns.Close()
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns.Fd())}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
 		return -1, fmt.Errorf("idmap (does this file system support idmapped mounts?): %w", err)
