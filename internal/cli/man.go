@@ -64,8 +64,12 @@ func manPage(c *cobra.Command) string {
 			b.WriteString(".SH OPTIONS\n")
 			options = true
 		}
-		flag, usage := pflag.UnquoteUsage(f)
-		fmt.Fprintf(&b, ".TP\n.BI \\-\\-%s \" %s\"\n%s\n", roff(f.Name), roff(flag), roff(usage))
+		value, about := pflag.UnquoteUsage(f)
+		name := "--" + f.Name
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand + ", " + name
+		}
+		fmt.Fprintf(&b, ".TP\n\\fB%s\\fR \\fI%s\\fR\n%s\n", roff(name), roff(value), roff(about))
 	})
 	if c.Example != "" {
 		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(c.Example))
@@ -82,7 +86,7 @@ func roff(s string) string {
 	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "…", "...").Replace(s)
 	lines := strings.Split(s, "\n")
 	for i, l := range lines {
-		if strings.HasPrefix(l, ".") {
+		if strings.HasPrefix(l, ".") || strings.HasPrefix(l, `\(aq`) {
 			lines[i] = `\&` + l
 		}
 	}
