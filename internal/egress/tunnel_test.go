@@ -421,3 +421,38 @@ func FuzzSniff(f *testing.F) {
 		}
 	})
 }
+
+// One side has said all, the other has not: the end of stream goes on alone.
+func TestPassthroughHalfClose(t *testing.T) {
+	l := listen(t)
+	said := clientHello(t, "pass.example.com")
+	done := make(chan error, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			done <- err
+			return
+		}
+		defer c.Close()
+		got, err := io.ReadAll(c) // until the agent's end
+		if err == nil && string(got) != string(said) {
+			err = errors.New("the ClientHello changed on the way")
+		}
+		_, _ = io.WriteString(c, "late answer")
+		done <- err
+	}()
+	t.Cleanup(func() { _ = l.Close() })
+	w := newWorld(t, nil, passRoute(l.Addr().String()))
+	c := w.connect("pass.example.com:443")
+	_, _ = c.Write(said)
+	_ = c.(*net.TCPConn).CloseWrite()
+	if got, err := io.ReadAll(c); err != nil || string(got) != "late answer" {
+		t.Errorf("%q %v", got, err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if r := w.one(2); r.BytesOut != int64(len(said)) || r.BytesIn != int64(len("late answer")) {
+		t.Errorf("record %+v", r)
+	}
+}
