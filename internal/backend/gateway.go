@@ -76,15 +76,15 @@ func StartGateway(path string, gw plan.Gateway, secrets []byte, meet *os.File) (
 func (g *Gateway) Await() error {
 	for _, v := range []any{&g.Hello, &g.Ready} {
 		line, err := g.lines.ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(line, v)
+		}
 		if err != nil {
 			return g.blame(fmt.Errorf("listen to the gateway: %w", err))
 		}
-		if err := json.Unmarshal(line, v); err != nil {
-			return g.blame(fmt.Errorf("listen to the gateway: %w", err))
+		if failed := g.Hello.Failed + g.Ready.Failed; failed != "" {
+			return g.blame(errors.New(failed))
 		}
-	}
-	if g.Ready.Failed != "" {
-		return g.blame(errors.New(g.Ready.Failed))
 	}
 	return nil
 }

@@ -176,19 +176,18 @@ func (d *deps) house(kind string) (*lifecycle.House, error) {
 }
 
 // askSecret asks without echo.
-func (d *deps) askSecret(question string) (secret.Value, error) {
+func (d *deps) askSecret(question string) (string, error) {
 	in, ok := d.Stdin.(*os.File)
 	if !ok {
-		return secret.Value{}, errors.New("there is no terminal to ask on")
+		return "", errors.New("there is no terminal to ask on")
 	}
 	fmt.Fprint(d.Stderr, bottle.Printable(question)+": ")
 	answer, err := term.ReadPassword(int(in.Fd()))
 	fmt.Fprintln(d.Stderr)
 	if err != nil {
-		return secret.Value{}, fmt.Errorf("read the answer: %w", err)
+		return "", fmt.Errorf("read the answer: %w", err)
 	}
-	defer clear(answer)
-	return secret.New(answer), nil
+	return string(answer), nil
 }
 
 // request gathers what the operator's side of a start is.

@@ -22,9 +22,9 @@ type House struct {
 	Backend backend.Backend
 	Store   *store.Store
 	Secrets secret.Resolver
-	Host    func(name string) (string, bool)            // the operator's environment
-	Ask     func(question string) (secret.Value, error) // asks the operator, without echo
-	Root    fs.FS                                       // the host's "/"
+	Host    func(name string) (string, bool)      // the operator's environment
+	Ask     func(question string) (string, error) // asks the operator, without echo; what comes back goes into the agent's environment
+	Root    fs.FS                                 // the host's "/"
 	// Before is called with each step's name before it runs; an error stops the
 	// start there. Nil: nothing. Progress and fault tests use it.
 	Before func(step string) error
@@ -221,7 +221,7 @@ func (h *House) envValue(e bottle.EnvVar) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("ask for env %s: %w", e.Name, err)
 		}
-		return v.Reveal(), nil
+		return v, nil
 	}
 	return "", bottle.Problems{{Message: fmt.Sprintf("env %s has no known kind", e.Name)}}
 }

@@ -2,7 +2,6 @@ package lifecycle
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -48,7 +47,7 @@ func (h *House) Proxy(ctx context.Context, spec bottle.Spec, gatewayPath, listen
 	if err := res.Write(meta); err != nil {
 		return err
 	}
-	line, err := encodeSecrets(tokens)
+	line, err := secret.Line(tokens)
 	if err != nil {
 		return err
 	}
@@ -77,17 +76,4 @@ func (h *House) Proxy(ctx context.Context, spec bottle.Spec, gatewayPath, listen
 	case err := <-ended:
 		return fmt.Errorf("the gateway ended by itself: %w", err)
 	}
-}
-
-// encodeSecrets is the line that goes to the gateway's standard input.
-func encodeSecrets(tokens map[string]secret.Value) ([]byte, error) {
-	sec := plan.Secrets{Values: map[string]string{}}
-	for ref, v := range tokens {
-		sec.Values[ref] = v.Reveal()
-	}
-	line, err := json.Marshal(sec)
-	if err != nil {
-		return nil, fmt.Errorf("encode secrets: %w", err)
-	}
-	return line, nil
 }

@@ -150,7 +150,7 @@ func (s *starting) clearUpper() error {
 }
 
 func (s *starting) create(ctx context.Context) error {
-	line, err := encodeSecrets(s.tokens)
+	line, err := secret.Line(s.tokens)
 	if err != nil {
 		return err
 	}

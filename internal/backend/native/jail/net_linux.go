@@ -167,12 +167,13 @@ func nflog() (int, error) {
 
 func nflogConfig(fd int) error {
 	const (
-		msgConfig   = unix.NFNL_SUBSYS_ULOG<<8 | 1 // NFULNL_MSG_CONFIG
-		attrCmd     = 1                            // NFULA_CFG_CMD
-		attrMode    = 2                            // NFULA_CFG_MODE
-		cmdBind     = 1                            // NFULNL_CFG_CMD_BIND
-		copyPacket  = 2                            // NFULNL_COPY_PACKET
-		packetBytes = 128                          // enough for IP, extension and transport heads
+		msgConfig     = unix.NFNL_SUBSYS_ULOG<<8 | 1 // NFULNL_MSG_CONFIG
+		attrCmd       = 1                            // NFULA_CFG_CMD
+		attrMode      = 2                            // NFULA_CFG_MODE
+		attrThreshold = 5                            // NFULA_CFG_QTHRESH
+		cmdBind       = 1                            // NFULNL_CFG_CMD_BIND
+		copyPacket    = 2                            // NFULNL_COPY_PACKET
+		packetBytes   = 128                          // enough for IP, extension and transport heads
 	)
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
@@ -180,7 +181,11 @@ func nflogConfig(fd int) error {
 	// struct nfgenmsg: family, version, resource id (the group, big-endian)
 	head := []byte{unix.AF_UNSPEC, 0, 0, plan.NFLogGroup}
 	mode := append(binary.BigEndian.AppendUint32(nil, packetBytes), copyPacket, 0)
-	for _, a := range []netlink.Attribute{{Type: attrCmd, Data: []byte{cmdBind}}, {Type: attrMode, Data: mode}} {
+	// Without a threshold of one the kernel may hold a packet back for a second.
+	one := binary.BigEndian.AppendUint32(nil, 1)
+	for _, a := range []netlink.Attribute{
+		{Type: attrCmd, Data: []byte{cmdBind}}, {Type: attrMode, Data: mode}, {Type: attrThreshold, Data: one},
+	} {
 		attrs, err := netlink.MarshalAttributes([]netlink.Attribute{a})
 		if err != nil {
 			return err
