@@ -35,7 +35,7 @@ func TestNamesInsideTheBottle(t *testing.T) {
 		t.Errorf("the DNS asked somebody: %v", got)
 	}
 	for _, r := range w.all() {
-		if r.Kind != KindDNS || r.Verdict != "deny" || strings.ContainsAny(r.Host, "\x00\xff") {
+		if r.Kind != KindDNS || r.Verdict != "deny" || strings.IndexByte(r.Host, 0) >= 0 || strings.IndexByte(r.Host, 0xff) >= 0 {
 			t.Errorf("record %+v", r)
 		}
 	}

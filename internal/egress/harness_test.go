@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -336,16 +335,6 @@ func text(t testing.TB, res *http.Response, err error) string {
 		t.Fatal(err)
 	}
 	return string(b)
-}
-
-func certOf(t testing.TB, pemBytes []byte) *x509.Certificate {
-	t.Helper()
-	block, _ := pem.Decode(pemBytes)
-	c, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
 }
 
 func mustContain(t testing.TB, s string, parts ...string) {
