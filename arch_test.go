@@ -192,7 +192,7 @@ var powers = []power{
 		uses: []string{".Reveal"},
 		where: []string{
 			"internal/egress/inject.go", "internal/gitgate/auth.go",
-			"internal/lifecycle/secrets.go", // encodes them for the gateway's stdin
+			"internal/secret/line.go", // encodes them for the gateway's stdin
 		},
 		hint: "a value is shown to nobody but the injector and the gateway's stdin; pass the secret.Value on"},
 	{name: "end the process",

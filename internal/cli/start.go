@@ -95,7 +95,7 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 	if f.dry {
 		return prep.Plan.Text(d.Stdout, d.style(d.Stdout))
 	}
-	if err := prep.Plan.Brief(d.Stderr, d.style(d.Stderr)); err != nil {
+	if err := prep.Plan.Text(d.Stderr, d.style(d.Stderr)); err != nil {
 		return err
 	}
 	ok, err := d.ask().Confirm("Start it?", f.yes)
@@ -103,6 +103,7 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 		return err
 	}
 	if !ok {
+		fmt.Fprintln(d.Stderr, "Not started; nothing was created.")
 		return ui.Exit(ui.CodeNo)
 	}
 	return d.runPrepared(ctx, house, prep, tty, f.verbose)

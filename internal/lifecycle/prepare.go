@@ -84,8 +84,10 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 		return nil, got.Problems
 	}
 	p := &Prepared{req: req, facts: facts, provider: got, identity: id, policy: pol}
+	shown := req.Spec
+	shown.Supervise = false // what is not built yet is not promised; unbuilt says so
 	p.Plan = plan.New(plan.Input{
-		Spec: req.Spec, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args,
+		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args,
 		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: got.Mounts, Walls: facts.Walls,
 		Resources: h.resources(id, facts), Notes: append(facts.Notes, unbuilt(req.Spec)...),
 		Warnings: append(req.Warnings, got.Problems...), PolicyHash: pol.Hash(),

@@ -95,7 +95,6 @@ func (s *starting) list() []step {
 		{"put up the walls and the gateway", s.create},
 		{"place the files", s.place},
 		{"check the walls from inside", s.verify},
-		{"record the start", s.record},
 		{"run the agent", s.run},
 	}
 }
@@ -131,7 +130,7 @@ func (s *starting) reserve(context.Context) error {
 	s.undo.push("release the identity", r.Release)
 	s.meta = store.Metadata{
 		Identity: s.prep.identity, Agent: s.prep.req.Agent.Name, Bottle: s.prep.req.Spec.Name, Backend: s.house.Backend.Kind(),
-		Started: time.Now().UTC(), PID: os.Getpid(), Workspace: s.prep.req.Workspace, Version: bottle.Version, Status: store.Starting,
+		Started: time.Now().UTC(), PID: os.Getpid(), Workspace: s.prep.req.Workspace, Version: bottle.Version, Status: store.Running,
 	}
 	s.undo.push("clear the private view", s.clearUpper)
 	return r.Write(s.meta)
@@ -255,11 +254,6 @@ func (s *starting) verify(ctx context.Context) error {
 		return broken
 	}
 	return nil
-}
-
-func (s *starting) record(context.Context) error {
-	s.meta.Status = store.Running
-	return s.res.Write(s.meta)
 }
 
 func (s *starting) run(ctx context.Context) error {
