@@ -36,10 +36,8 @@ func scratch(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
+	t.Cleanup(func() { // a program that lost its terminal writes its state once more
+		require.Eventually(t, 10*time.Second, "the scratch folder goes", func() bool { return os.RemoveAll(dir) == nil })
 	})
 	if dir, err = filepath.EvalSymlinks(dir); err != nil {
 		t.Fatal(err)
@@ -140,6 +138,7 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.WaitDelay = 5 * time.Second // a grandchild may hold the pipe
 	began := time.Now()
 	err := cmd.Run()
 	t.Logf("%s ran for %v", filepath.Base(cmd.Args[0]), time.Since(began).Round(time.Millisecond))

@@ -2,6 +2,7 @@ package canaries
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"bottle/test/require"
 )
@@ -49,7 +51,9 @@ func install(t *testing.T) string {
 	}
 	defer os.RemoveAll(fresh)
 	args := append([]string{"install", "--global", "--prefix", fresh, "--no-audit", "--no-fund", "--ignore-scripts=false"}, specs...)
-	run(t, exec.Command(npm, args...))
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // 13 s where the registry is near
+	defer cancel()
+	run(t, exec.CommandContext(ctx, npm, args...))
 	finish(t, fresh)
 	if err := os.Chmod(fresh, 0o755); err != nil {
 		t.Fatal(err)
