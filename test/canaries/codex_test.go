@@ -83,6 +83,17 @@ func TestInvariant2CodexInABottleNeverHoldsTheKey(t *testing.T) {
 	secret(t, s.Requests(), s.ToolResults(), "OPENAI_API_KEY", "sk-proj-", realOpenAI)
 }
 
+// In a bottle, on a terminal, it shows its prompt box at once, works, and leaves.
+func TestCodexInABottleAsksNothing(t *testing.T) {
+	require.Canary(t)
+	require.Native(t)
+	prefix := install(t)
+	s := fakeOpenAI(t, realOpenAI, everyEnv)
+	b := manifest(t, prefix, codexTarget(s))
+	codexSession(t, ownTerminal(t, b.dir, b.env, b.binary, "start", "canary", "--yes"))
+	secret(t, s.Requests(), s.ToolResults(), "OPENAI_API_KEY", "sk-proj-", realOpenAI)
+}
+
 // codexSession drives one interactive session to its end.
 func codexSession(t *testing.T, term *terminal) {
 	t.Helper()
