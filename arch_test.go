@@ -99,6 +99,7 @@ var rooms = []room{
 	{dir: "internal/lifecycle", layer: lifecycle},
 	{dir: "internal/tui", layer: faces},
 	{dir: "internal/web", layer: faces},
+	{dir: "internal/demo", layer: faces, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/starter", layer: faces, only: []string{"internal/bottle", "internal/manifest"}, onlyFrom: []string{"internal/cli"}},
@@ -181,7 +182,7 @@ var powers = []power{
 		where: []string{
 			"internal/egress",
 			"internal/backend/native/jail/probe*.go", // the attacks that must fail
-			"internal/cli/client.go",                 // the demo's tiny client, which runs inside a bottle
+			"internal/demo/client.go",                // the demo's tiny client, which runs inside a bottle
 		},
 		hint: "only egress dials, after the policy decided and the address was classified; a unix socket is net.DialUnix"},
 	{name: "send on a raw socket",
