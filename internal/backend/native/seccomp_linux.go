@@ -1,13 +1,14 @@
 package native
 
 import (
+	"embed"
 	"encoding/binary"
 	"fmt"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 
-	"github.com/elastic/go-seccomp-bpf/arch"
-	"github.com/moby/profiles/seccomp"
 	"golang.org/x/sys/unix"
 )
 
@@ -37,75 +38,79 @@ func retErrno(e unix.Errno) uint32 { return unix.SECCOMP_RET_ERRNO | uint32(e) }
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWUSER |
 	unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME
 
-// removed are system calls that the container runtimes' profile may allow and a
-// bottle does not: kernel surface that no agent needs.
-func removed() []string {
-	return []string{
-		"add_key", "bpf", "fanotify_init", "fanotify_mark", "io_uring_enter", "io_uring_register", "io_uring_setup", "kcmp",
-		"keyctl", "mbind", "memfd_secret", "migrate_pages", "modify_ldt", "move_pages", "name_to_handle_at", "open_by_handle_at",
-		"perf_event_open", "pidfd_getfd", "process_vm_readv", "process_vm_writev", "quotactl", "request_key", "set_mempolicy",
-		"setns", "unshare", "userfaultfd", "vmsplice",
+// tables holds, for each architecture, what seccomp_table_test.go derives from the
+// container runtimes' profile: see syscalls/README.
+//
+//go:embed syscalls/*.txt
+var tables embed.FS
+
+// table is what the kernel's numbers mean on one architecture.
+type table struct {
+	arch    uint32         // the audit architecture word
+	newest  int            // the highest number that the table's makers knew
+	allowed map[int]bool   // always allowed
+	checked map[string]int // allowed by arguments
+}
+
+// readTable parses lines of "arch HEX", "newest NR", "allow NR NAME" and
+// "check NR NAME".
+func readTable(goarch string) (table, error) {
+	body, err := tables.ReadFile("syscalls/" + goarch + ".txt")
+	if err != nil {
+		return table{}, fmt.Errorf("find the system calls of %s: %w", goarch, err)
 	}
+	t := table{allowed: map[int]bool{}, checked: map[string]int{}}
+	for line := range strings.Lines(string(body)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			return table{}, fmt.Errorf("read the system calls of %s: %q", goarch, line)
+		}
+		nr, err := strconv.ParseUint(f[1], 0, 32)
+		if err != nil {
+			return table{}, fmt.Errorf("read the system calls of %s: %w", goarch, err)
+		}
+		switch {
+		case f[0] == "arch":
+			t.arch = uint32(nr)
+		case f[0] == "newest":
+			t.newest = int(nr)
+		case f[0] == "allow" && len(f) == 3:
+			t.allowed[int(nr)] = true
+		case f[0] == "check" && len(f) == 3:
+			t.checked[f[2]] = int(nr)
+		default:
+			return table{}, fmt.Errorf("read the system calls of %s: %q", goarch, line)
+		}
+	}
+	return t, nil
 }
 
 // filterFor makes the seccomp program for one architecture: default-deny, the
-// container runtimes' allow-list for a process without capabilities, minus
-// removed, with the checks of arguments below. A system call newer than the
-// table gets ENOSYS, so that libraries fall back; a foreign architecture dies.
+// table's allow-list, and the checks of arguments below. A system call newer than
+// the table gets ENOSYS, so that libraries fall back; a foreign architecture dies.
 func filterFor(goarch string) (program, error) {
-	info, err := arch.GetInfo(goarch)
+	t, err := readTable(goarch)
 	if err != nil {
-		return nil, fmt.Errorf("find the system calls of %s: %w", goarch, err)
-	}
-	allowed := map[int]bool{}
-	for _, rule := range seccomp.DefaultProfile().Syscalls {
-		if rule.Action != "SCMP_ACT_ALLOW" || len(rule.Args) > 0 || !applies(rule, goarch) {
-			continue
-		}
-		for _, name := range rule.Names {
-			if nr, ok := info.SyscallNames[name]; ok {
-				allowed[nr] = true
-			}
-		}
-	}
-	for _, name := range removed() {
-		if nr, ok := info.SyscallNames[name]; ok {
-			delete(allowed, nr)
-		}
+		return nil, err
 	}
 	p := &program{}
 	p.add(opLoad, offArch, 0, 0)
-	p.add(opEqual, uint32(info.ID), 1, 0)
+	p.add(opEqual, t.arch, 1, 0)
 	p.add(opRet, retKill, 0, 0)
 	p.add(opLoad, offNr, 0, 0)
 	if goarch == "amd64" { // x32 shares amd64's architecture word and sets bit 30 (CVE-2015-2830)
 		p.add(opGE, 0x40000000, 0, 1)
 		p.add(opRet, retKill, 0, 0)
 	}
-	p.checked(info.SyscallNames, allowed)
-	p.ranges(allowed)
-	newest := 0
-	for nr := range info.SyscallNumbers {
-		newest = max(newest, nr)
-	}
-	p.add(opGT, uint32(newest), 0, 1)
+	p.checked(t.checked)
+	p.ranges(t.allowed)
+	p.add(opGT, uint32(t.newest), 0, 1)
 	p.add(opRet, retErrno(unix.ENOSYS), 0, 0)
 	p.add(opRet, retErrno(unix.EPERM), 0, 0)
 	if len(*p) > unix.BPF_MAXINSNS {
 		return nil, fmt.Errorf("make the seccomp program: %d instructions", len(*p))
 	}
 	return *p, nil
-}
-
-// applies says whether a rule of the profile is for this architecture and for a
-// process that holds no capability.
-func applies(rule *seccomp.Syscall, goarch string) bool {
-	if f := rule.Includes; f != nil {
-		if len(f.Caps) > 0 || len(f.Arches) > 0 && !slices.Contains(f.Arches, goarch) {
-			return false
-		}
-	}
-	return rule.Excludes == nil || !slices.Contains(rule.Excludes.Arches, goarch)
 }
 
 // instruction is one classic BPF instruction (struct sock_filter).
@@ -132,15 +137,14 @@ func (p *program) add(code uint16, k uint32, jt, jf uint8) {
 	*p = append(*p, instruction{Code: code, K: k, Jt: jt, Jf: jf})
 }
 
-// checked emits the system calls whose arguments are looked at, and takes them
-// out of allowed. Each block begins and ends with nr in the accumulator.
-func (p *program) checked(nrs map[string]int, allowed map[int]bool) {
+// checked emits the system calls whose arguments are looked at. Each block begins
+// with nr in the accumulator, and returns or leaves it there.
+func (p *program) checked(nrs map[string]int) {
 	block := func(name string, body func(b *program)) {
 		nr, ok := nrs[name]
 		if !ok {
 			return
 		}
-		delete(allowed, nr)
 		var b program
 		body(&b)
 		p.add(opEqual, uint32(nr), 0, uint8(len(b)))
@@ -220,5 +224,8 @@ func (p *program) ranges(allowed map[int]bool) {
 // filter is the program for the machine this runs on.
 func filter() ([]byte, error) {
 	p, err := filterFor(runtime.GOARCH)
-	return p.bytes(), err
+	if err != nil {
+		return nil, err
+	}
+	return p.bytes(), nil
 }
