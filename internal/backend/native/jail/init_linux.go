@@ -87,22 +87,21 @@ func (d *initd) up(identity string) error {
 	if err := told.Decode(&in); err != nil {
 		return fmt.Errorf("read spec: %w", err)
 	}
-	d.spec = &in.Spec
-	if in.Spec.Bottle.Identity != identity {
+	if d.spec = in.Request.Spec; d.spec == nil || d.spec.Bottle.Identity != identity {
 		return fmt.Errorf("read spec: it is not for %s", identity)
 	}
 	if _, err := unix.Setsid(); err != nil { // leaves the host's terminal
 		return fmt.Errorf("start session: %w", err)
 	}
 	unix.Umask(0o022)
-	if err := unix.Sethostname([]byte(in.Spec.Bottle.Hostname)); err != nil {
+	if err := unix.Sethostname([]byte(d.spec.Bottle.Hostname)); err != nil {
 		return fmt.Errorf("set host name: %w", err)
 	}
 	d.bundle = hostBundle()
 	gw := os.NewFile(gatewayFD, "gateway")
 	netUp := make(chan error, 1)
 	go func() { netUp <- d.netUp(gw) }()
-	root := &rootfs{spec: d.spec, exe: in.Exe}
+	root := &rootfs{spec: d.spec, exe: string(in.Exe)}
 	fsErr := root.build()
 	if err := errors.Join(fsErr, <-netUp); err != nil {
 		return err

@@ -122,8 +122,8 @@ func buildCaps() []uintptr {
 // initSpec is the first thing that init reads from its pipe: the Spec and where its own program
 // stands on the host (or on the stage).
 type initSpec struct {
-	Spec Spec   `json:"spec"`
-	Exe  string `json:"exe"`
+	Request Request `json:"request"` // its Spec
+	Exe     []byte  `json:"exe"`
 }
 
 // limited is what init reads behind its Spec once it is in its control groups.
@@ -135,7 +135,7 @@ const limited = "limited"
 func (p *initProcess) brief(spec *Spec, exe string) error {
 	defer p.spec.Close()
 	enc := json.NewEncoder(p.spec)
-	if err := enc.Encode(initSpec{Spec: *spec, Exe: exe}); err != nil {
+	if err := enc.Encode(initSpec{Request: Request{Spec: spec}, Exe: []byte(exe)}); err != nil {
 		return fmt.Errorf("hand the spec to init: %w", err)
 	}
 	for _, procs := range spec.Cgroups {

@@ -23,8 +23,9 @@ const probeWait = 2 * time.Second
 
 // attempt is one try to get out. It returns what came back and whether the wall held.
 type attempt struct {
-	name string
-	try  func(p plan.Probes) (detail string, held bool)
+	name  string
+	waits bool // for an answer from elsewhere; it hangs when a wall is broken
+	try   func(p plan.Probes) (detail string, held bool)
 }
 
 // Probe tries to get out, as the agent stands, and writes what came back. It
@@ -35,14 +36,24 @@ func Probe(in io.Reader, out io.Writer) error {
 		return fmt.Errorf("read probes: %w", err)
 	}
 	fdDetail, fdHeld := descriptors() // first: the other attempts open some
-	list := append(attempts(), attempt{"descriptors", func(plan.Probes) (string, bool) { return fdDetail, fdHeld }})
+	list := append(attempts(), attempt{"descriptors", false, func(plan.Probes) (string, bool) { return fdDetail, fdHeld }})
 	results := make([]plan.ProbeResult, len(list))
+	try := func(i int) {
+		detail, held := list[i].try(p)
+		results[i] = plan.ProbeResult{Name: list[i].name, OK: held, Detail: detail}
+	}
+	// What may wait for an answer goes side by side; a thread for each of the rest
+	// would cost more than the system call that it makes.
 	var wg sync.WaitGroup
 	for i, a := range list {
-		wg.Go(func() {
-			detail, held := a.try(p)
-			results[i] = plan.ProbeResult{Name: a.name, OK: held, Detail: detail}
-		})
+		if a.waits {
+			wg.Go(func() { try(i) })
+		}
+	}
+	for i, a := range list {
+		if !a.waits {
+			try(i)
+		}
 	}
 	wg.Wait()
 	return json.NewEncoder(out).Encode(results)
@@ -50,39 +61,39 @@ func Probe(in io.Reader, out io.Writer) error {
 
 func attempts() []attempt {
 	return []attempt{
-		{"tcp-direct", func(plan.Probes) (string, bool) { return refused("tcp4", "192.0.2.1:443") }},
-		{"tcp-dns", func(plan.Probes) (string, bool) { return refused("tcp4", "192.0.2.1:53") }},
-		{"tcp6-direct", func(plan.Probes) (string, bool) { return refused("tcp6", "[2001:db8::1]:443") }},
-		{"udp-direct", func(plan.Probes) (string, bool) { return udpRefused("192.0.2.1:443") }},
-		{"metadata", metadata},
-		{"host-loopback", func(p plan.Probes) (string, bool) { return refused("tcp4", p.Sentinel) }},
-		{"host-abstract-socket", abstract},
-		{"interfaces", interfaces},
-		{"denied-name", deniedName},
-		{"gateway", gateway},
-		{"other-processes", otherProcesses},
-		{"init-root", func(plan.Probes) (string, bool) { return cannotOpen("/proc/1/root/") }},
-		{"init-memory", func(plan.Probes) (string, bool) { return cannotOpen("/proc/1/mem") }},
-		{"init-ptrace", func(plan.Probes) (string, bool) { return denied(unix.PtraceSeize(1)) }},
-		{"mount", func(plan.Probes) (string, bool) { return denied(unix.Mount("none", "/tmp", "tmpfs", 0, "")) }},
-		{"remount", func(plan.Probes) (string, bool) {
+		{"tcp-direct", true, func(plan.Probes) (string, bool) { return refused("tcp4", "192.0.2.1:443") }},
+		{"tcp-dns", true, func(plan.Probes) (string, bool) { return refused("tcp4", "192.0.2.1:53") }},
+		{"tcp6-direct", true, func(plan.Probes) (string, bool) { return refused("tcp6", "[2001:db8::1]:443") }},
+		{"udp-direct", true, func(plan.Probes) (string, bool) { return udpRefused("192.0.2.1:443") }},
+		{"metadata", true, metadata},
+		{"host-loopback", true, func(p plan.Probes) (string, bool) { return refused("tcp4", p.Sentinel) }},
+		{"host-abstract-socket", true, abstract},
+		{"interfaces", false, interfaces},
+		{"denied-name", true, deniedName},
+		{"gateway", true, gateway},
+		{"other-processes", false, otherProcesses},
+		{"init-root", false, func(plan.Probes) (string, bool) { return cannotOpen("/proc/1/root/") }},
+		{"init-memory", false, func(plan.Probes) (string, bool) { return cannotOpen("/proc/1/mem") }},
+		{"init-ptrace", false, func(plan.Probes) (string, bool) { return denied(unix.PtraceSeize(1)) }},
+		{"mount", false, func(plan.Probes) (string, bool) { return denied(unix.Mount("none", "/tmp", "tmpfs", 0, "")) }},
+		{"remount", false, func(plan.Probes) (string, bool) {
 			return denied(unix.Mount("", "/usr", "", unix.MS_REMOUNT|unix.MS_BIND, ""))
 		}},
-		{"unmount", func(plan.Probes) (string, bool) { return denied(unix.Unmount("/proc", unix.MNT_DETACH)) }},
-		{"user-namespace", func(plan.Probes) (string, bool) { return denied(unix.Unshare(unix.CLONE_NEWUSER)) }},
-		{"write-usr", func(plan.Probes) (string, bool) { return cannotCreate("/usr/.bottle-probe") }},
-		{"write-root", func(plan.Probes) (string, bool) { return cannotCreate("/.bottle-probe") }},
-		{"write-sysctl", func(plan.Probes) (string, bool) { return cannotWrite("/proc/sys/kernel/core_pattern") }},
-		{"capabilities", status},
-		{"packet-socket", func(plan.Probes) (string, bool) { return noSocket(unix.AF_PACKET, unix.SOCK_RAW, 0) }},
-		{"raw-socket", func(plan.Probes) (string, bool) { return noSocket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP) }},
-		{"vsock", func(plan.Probes) (string, bool) { return noSocket(unix.AF_VSOCK, unix.SOCK_STREAM, 0) }},
-		{"mptcp", func(plan.Probes) (string, bool) {
+		{"unmount", false, func(plan.Probes) (string, bool) { return denied(unix.Unmount("/proc", unix.MNT_DETACH)) }},
+		{"user-namespace", false, func(plan.Probes) (string, bool) { return denied(unix.Unshare(unix.CLONE_NEWUSER)) }},
+		{"write-usr", false, func(plan.Probes) (string, bool) { return cannotCreate("/usr/.bottle-probe") }},
+		{"write-root", false, func(plan.Probes) (string, bool) { return cannotCreate("/.bottle-probe") }},
+		{"write-sysctl", false, func(plan.Probes) (string, bool) { return cannotWrite("/proc/sys/kernel/core_pattern") }},
+		{"capabilities", false, status},
+		{"packet-socket", false, func(plan.Probes) (string, bool) { return noSocket(unix.AF_PACKET, unix.SOCK_RAW, 0) }},
+		{"raw-socket", false, func(plan.Probes) (string, bool) { return noSocket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP) }},
+		{"vsock", false, func(plan.Probes) (string, bool) { return noSocket(unix.AF_VSOCK, unix.SOCK_STREAM, 0) }},
+		{"mptcp", false, func(plan.Probes) (string, bool) {
 			return noSocket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP)
 		}},
-		{"io-uring", func(plan.Probes) (string, bool) { return noSyscall(unix.SYS_IO_URING_SETUP) }},
-		{"bpf", func(plan.Probes) (string, bool) { return noSyscall(unix.SYS_BPF) }},
-		{"keyring", func(plan.Probes) (string, bool) { return noSyscall(unix.SYS_KEYCTL) }},
+		{"io-uring", false, func(plan.Probes) (string, bool) { return noSyscall(unix.SYS_IO_URING_SETUP) }},
+		{"bpf", false, func(plan.Probes) (string, bool) { return noSyscall(unix.SYS_BPF) }},
+		{"keyring", false, func(plan.Probes) (string, bool) { return noSyscall(unix.SYS_KEYCTL) }},
 	}
 }
 

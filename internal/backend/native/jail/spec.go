@@ -1,6 +1,9 @@
 package jail
 
 import (
+	"encoding/json"
+	"errors"
+
 	"bottle/internal/plan"
 )
 
@@ -50,6 +53,63 @@ type Request struct {
 	Verify *plan.Probes  `json:"verify,omitempty"`
 	Run    *plan.Command `json:"run,omitempty"`    // with three descriptors unless TTY
 	Signal int           `json:"signal,omitempty"` // to the agent's process group
+}
+
+// texts are the strings that are bytes to the kernel: paths, arguments and the
+// environment. JSON replaces what is not UTF-8 in a string, so these also travel
+// as bytes, in this order.
+func (r *Request) texts() []*string {
+	var out []*string
+	if s := r.Spec; s != nil {
+		out = append(out, &s.Upper, &s.Bottle.Workspace.Source)
+		for i := range s.Bottle.Mounts {
+			out = append(out, &s.Bottle.Mounts[i].Source, &s.Bottle.Mounts[i].Target)
+		}
+	}
+	if c := r.Run; c != nil {
+		out = append(out, &c.Dir)
+		for i := range c.Args {
+			out = append(out, &c.Args[i])
+		}
+		for i := range c.Env {
+			out = append(out, &c.Env[i])
+		}
+	}
+	return out
+}
+
+type plainRequest Request
+
+// MarshalJSON implements json.Marshaler.
+func (r Request) MarshalJSON() ([]byte, error) {
+	var texts [][]byte
+	for _, t := range r.texts() {
+		texts = append(texts, []byte(*t))
+	}
+	return json.Marshal(struct {
+		plainRequest
+		Texts [][]byte `json:"texts,omitempty"`
+	}{plainRequest(r), texts})
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (r *Request) UnmarshalJSON(b []byte) error {
+	v := struct {
+		plainRequest
+		Texts [][]byte `json:"texts,omitempty"`
+	}{}
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	*r = Request(v.plainRequest)
+	texts := r.texts()
+	if len(texts) != len(v.Texts) {
+		return errors.New("the request has lost some of its texts")
+	}
+	for i, t := range texts {
+		*t = string(v.Texts[i])
+	}
+	return nil
 }
 
 // Reply is what comes back; Error is set when the request failed, and then the
