@@ -1,0 +1,126 @@
+package backendtest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// junk is an address that no kernel reads from: a call that gets past the filter
+// fails by EFAULT, EBADF or EINVAL, never by the filter's own words.
+const junk = ^uintptr(0)
+
+// rawCall is the agent that makes one system call by number, all arguments junk.
+// The filter may kill it.
+func rawCall(nr string) error {
+	n, err := strconv.ParseUint(nr, 0, 64)
+	if err != nil {
+		return err
+	}
+	_, _, errno := unix.RawSyscall6(uintptr(n), junk, junk, junk, junk, junk, junk)
+	return fmt.Errorf("it went on: %w", errno)
+}
+
+func ioctl(fd int, req uintptr, arg *byte) unix.Errno {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), req, uintptr(unsafe.Pointer(arg)))
+	return errno
+}
+
+// forbidden tries a system call with junk: the filter says EPERM or ENOSYS,
+// anything else is the kernel's own word, and then the call got through.
+func forbidden(name string, nr uintptr) outcome {
+	return try("call "+name, func() (string, bool) {
+		_, _, errno := unix.Syscall6(nr, junk, junk, junk, junk, junk, junk)
+		return errno.Error(), errno == unix.EPERM || errno == unix.ENOSYS
+	})
+}
+
+// noSocket wants that no socket of a family, type and protocol can be made.
+func noSocket(name string, family, kind, proto int) outcome {
+	return try("socket "+name, func() (string, bool) {
+		fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, proto)
+		if err == nil {
+			unix.Close(fd)
+		}
+		return refused(err)
+	})
+}
+
+// noPair wants the filter's word, not the kernel's: a pair of a strange family
+// makes the kernel load the module for it before it says no.
+func noPair(name string, family int) outcome {
+	return try("socketpair "+name, func() (string, bool) {
+		fds, err := unix.Socketpair(family, unix.SOCK_STREAM, 0)
+		if err == nil {
+			unix.Close(fds[0])
+			unix.Close(fds[1])
+		}
+		detail, held := refused(err)
+		return detail, held && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EAFNOSUPPORT))
+	})
+}
+
+// killed starts this program again as the agent of one raw call, or a file, and
+// wants it to die by SIGSYS.
+func killed(name string, argv ...string) outcome {
+	return try(name, func() (string, bool) {
+		p, err := os.StartProcess(argv[0], argv, &os.ProcAttr{Files: []*os.File{nil, nil, nil}})
+		if err != nil {
+			return err.Error(), true // the kernel does not even load it
+		}
+		st, err := p.Wait()
+		if err != nil {
+			return err.Error(), false
+		}
+		ws, ok := st.Sys().(interface{ Signal() unix.Signal })
+		return st.String(), ok && ws.Signal() == unix.SIGSYS
+	})
+}
+
+// elf is a program of 32-bit system calls in a 64-bit process: int 0x80 with
+// number 20 (getpid of i386), then exit(0) the same way. It writes nothing.
+func elf() []byte {
+	code := []byte{
+		0xb8, 20, 0, 0, 0, 0xcd, 0x80, // mov eax, 20; int 0x80
+		0xb8, 1, 0, 0, 0, 0x31, 0xdb, 0xcd, 0x80, // mov eax, 1; xor ebx, ebx; int 0x80
+	}
+	const base, head = 0x400000, 64 + 56
+	b := []byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+	le := func(size int, v uint64) {
+		for range size {
+			b = append(b, byte(v))
+			v >>= 8
+		}
+	}
+	le(2, 2)  // executable
+	le(2, 62) // x86-64
+	le(4, 1)
+	le(8, base+head) // entry
+	le(8, 64)        // program headers
+	le(8, 0)
+	le(4, 0)
+	for _, v := range []uint64{64, 56, 1, 0, 0, 0} {
+		le(2, v)
+	}
+	le(4, 1) // PT_LOAD
+	le(4, 5) // read, execute
+	for _, v := range []uint64{0, base, base, head + uint64(len(code)), head + uint64(len(code)), 0x1000} {
+		le(8, v)
+	}
+	return append(b, code...)
+}
+
+// isRefusal tells a wall's word from a slip of the attempt itself.
+func isRefusal(err error) bool {
+	for _, e := range []error{unix.EPERM, unix.EACCES, unix.EROFS, unix.ENOSYS, unix.ENOENT, unix.EBUSY, unix.EAFNOSUPPORT, unix.EPROTONOSUPPORT} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return strings.Contains(fmt.Sprint(err), "refused")
+}
