@@ -71,7 +71,8 @@ type Command struct {
 type ProbeResult struct {
 	Name   string `json:"name"`
 	OK     bool   `json:"ok"`
-	Detail string `json:"detail"` // what was tried and what came back
+	Detail string `json:"detail"`         // what was tried and what came back
+	Wall   string `json:"wall,omitempty"` // the name of the Wall that it proves
 }
 
 // Probes is what the wall check inside needs to know.

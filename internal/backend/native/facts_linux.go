@@ -17,139 +17,48 @@ import (
 	"bottle/internal/plan"
 )
 
-// Facts implements backend.Backend. It reads what the kernel says of itself;
-// it makes nothing. `bottle doctor` goes further and puts a real bottle up.
+// Facts implements backend.Backend. It reads what the kernel says of itself and
+// makes nothing; every start asks it. What only a try can tell, `bottle doctor`
+// tries by putting a real bottle up.
 func (n *Native) Facts(context.Context) (backend.Facts, error) {
-	return backend.Facts{
-		Kind:      Kind,
-		Checks:    []backend.Check{n.helpers(), kernel(), userNamespaces(), firewallCheck(), seccompCheck(), landlockCheck(), cgroupCheck()},
-		Walls:     walls(),
-		Resources: resources,
-		Notes:     notes(),
-	}, nil
+	m := n.look()
+	return backend.Facts{Kind: Kind, Checks: m.checks(), Walls: walls(), Resources: resources, Notes: m.notes()}, nil
 }
 
-func (n *Native) helpers() backend.Check {
-	c := backend.Check{Wall: "helpers", Needed: true, OK: true, Found: n.JailPath + ", " + n.GatewayPath}
-	for _, p := range []string{n.JailPath, n.GatewayPath} {
-		if fi, err := os.Stat(p); err != nil || fi.Mode()&0o111 == 0 {
-			return backend.Check{Wall: "helpers", Needed: true, Found: "there is no program " + p, Fix: "make build"}
-		}
+// look gathers what the checks are made from.
+func (n *Native) look() machine {
+	m := machine{root: os.DirFS("/"), euid: os.Geteuid(), jail: n.JailPath, gateway: n.GatewayPath, cgroups: cgroupHomes()}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil { // an empty release is refused by the check
+		m.release = unix.ByteSliceToString(u.Release[:])
 	}
-	return c
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if m.netfilter = err; err == nil {
+		unix.Close(fd)
+	}
+	m.landlock, m.noLandlock = landlockVersion()
+	return m
 }
 
 // kernelAtLeast compares with the running kernel's release (uname(2)).
 func kernelAtLeast(major, minor int) bool {
 	var u unix.Utsname
-	if unix.Uname(&u) != nil {
-		return false
-	}
-	var a, b int
-	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &a, &b); err != nil {
-		return false
-	}
-	return a > major || a == major && b >= minor
+	return unix.Uname(&u) == nil && releaseAtLeast(unix.ByteSliceToString(u.Release[:]), major, minor)
 }
 
-// kernel wants mount_setattr (5.12), which also means overlay in user namespaces (5.11).
-func kernel() backend.Check {
-	var u unix.Utsname
-	_ = unix.Uname(&u) // an empty release is refused below
-	return backend.Check{
-		Wall: "kernel", Needed: true, OK: kernelAtLeast(5, 12),
-		Found: "Linux " + unix.ByteSliceToString(u.Release[:]) + "; 5.12 is the oldest that can seal a whole mount tree",
-		Fix:   "apt-get install linux-image-amd64 and reboot",
-	}
-}
-
-func sysctl(name string) (int, bool) {
-	body, err := os.ReadFile("/proc/sys/" + name)
-	if err != nil {
-		return 0, false
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(body)))
-	return n, err == nil
-}
-
-// userNamespaces looks for the three switches that forbid them.
-func userNamespaces() backend.Check {
-	c := backend.Check{Wall: "user-namespaces", Needed: true, OK: true, Found: "no sysctl and no AppArmor rule forbids them"}
-	if n, ok := sysctl("user/max_user_namespaces"); ok && n == 0 {
-		return backend.Check{Wall: c.Wall, Needed: true, Found: "user.max_user_namespaces is 0", Fix: "sudo sysctl -w user.max_user_namespaces=15000"}
-	}
-	if os.Geteuid() == 0 {
-		return c
-	}
-	if n, ok := sysctl("kernel/unprivileged_userns_clone"); ok && n == 0 {
-		return backend.Check{Wall: c.Wall, Needed: true, Found: "kernel.unprivileged_userns_clone is 0", Fix: "sudo sysctl -w kernel.unprivileged_userns_clone=1"}
-	}
-	if n, ok := sysctl("kernel/apparmor_restrict_unprivileged_userns"); ok && n == 1 && !fileExists(ProfilePath) {
-		return backend.Check{Wall: c.Wall, Needed: true, Found: "AppArmor forbids them to programs without a profile", Fix: "sudo bottle doctor --fix"}
-	}
-	return c
-}
-
-// ProfilePath is the AppArmor profile that `bottle doctor --fix` writes.
-const ProfilePath = "/etc/apparmor.d/bottle-jail"
-
-func firewallCheck() backend.Check {
-	c := backend.Check{Wall: "network", Needed: true, OK: true, Found: "nf_tables answers"}
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
-	if err != nil {
-		return backend.Check{Wall: c.Wall, Needed: true, Found: "no netfilter netlink: " + err.Error(), Fix: "sudo modprobe nf_tables nft_redir nft_reject_inet nft_log"}
-	}
-	unix.Close(fd)
-	return c
-}
-
-func seccompCheck() backend.Check {
-	c := backend.Check{Wall: "seccomp", Needed: true, OK: true, Found: "the kernel lists kill_process among its actions"}
-	body, err := os.ReadFile("/proc/sys/kernel/seccomp/actions_avail")
-	if err != nil || !strings.Contains(string(body), "kill_process") {
-		c.OK, c.Found, c.Fix = false, "the kernel has no seccomp filters", "boot a kernel with CONFIG_SECCOMP_FILTER"
-	}
-	return c
-}
-
-// landlockABI asks for the version (landlock_create_ruleset(2)); 0: none.
-func landlockABI() int {
+// landlockVersion asks for the ABI (landlock_create_ruleset(2)), or why there is none.
+func landlockVersion() (int, error) {
 	r, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
-		return 0
+		return 0, errno
 	}
-	return int(r)
+	return int(r), nil
 }
 
-func landlockCheck() backend.Check {
-	abi := landlockABI()
-	c := backend.Check{Wall: "landlock", OK: abi > 0, Found: "ABI " + strconv.Itoa(abi) + "; a second wall behind the mounts"}
-	if !c.OK {
-		c.Found, c.Fix = "the kernel has no Landlock; the mounts are the only wall around files", "add landlock to the lsm= boot parameter"
-	}
-	return c
-}
-
-func cgroupCheck() backend.Check {
-	var names []string
-	for _, h := range cgroupHomes() {
-		names = append(names, h.dir)
-	}
-	if len(names) == 0 {
-		return backend.Check{Wall: "limits", Found: "no control group is ours to write: memory and CPU are not limited", Fix: "systemd-run --user --scope -p Delegate=yes bottle start …"}
-	}
-	return backend.Check{Wall: "limits", OK: true, Found: "control groups below " + strings.Join(names, ", ")}
-}
-
-func notes() []string {
-	var out []string
-	if len(cgroupHomes()) == 0 {
-		out = append(out, "no delegated control group: limits for memory and CPU are not enforced")
-	}
-	if landlockABI() == 0 {
-		out = append(out, "no Landlock in this kernel: the mounts are the only wall around files")
-	}
-	return out
+// landlockABI is the version that a bottle can use; 0: none.
+func landlockABI() int {
+	abi, _ := landlockVersion() // doctor tells why there is none
+	return abi
 }
 
 func hasIPv6() bool { return fileExists("/proc/net/if_inet6") }

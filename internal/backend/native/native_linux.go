@@ -16,6 +16,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/backend/native/jail"
+	"bottle/internal/bottle"
 	"bottle/internal/hostexec"
 	"bottle/internal/plan"
 )
@@ -41,6 +42,7 @@ func (n *Native) Kind() string { return Kind }
 // Box is one native bottle that stands.
 type Box struct {
 	identity string
+	told     plan.Bottle
 	cgroups  []string
 	jail     *hostexec.Process
 	gateway  *backend.Gateway
@@ -64,10 +66,10 @@ func (n *Native) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, sec
 	if err != nil {
 		return nil, err
 	}
-	box := &Box{identity: b.Identity, replies: make(chan reply, 16)}
+	box := &Box{identity: b.Identity, told: b, replies: make(chan reply, 16)}
 	if err := box.start(ctx, n, spec, gw, secrets); err != nil {
 		box.Close()
-		return nil, err
+		return nil, inWords(err, b)
 	}
 	return box, nil
 }
@@ -102,7 +104,7 @@ func (x *Box) start(ctx context.Context, n *Native, spec *jail.Spec, gw plan.Gat
 		return x.blame(err)
 	}
 	if x.gateway, err = backend.StartGateway(n.GatewayPath, gw, secrets, meet.near); err != nil {
-		return err
+		return x.blameFirst(err)
 	}
 	// The ends that went to the children close here, so that their death is seen.
 	ctl.far.Close()
@@ -127,7 +129,7 @@ func (x *Box) meet(ctx context.Context) error {
 			up = r.Up
 		case err := <-lines:
 			if err != nil {
-				return err
+				return x.blameFirst(err)
 			}
 			served = true
 		case <-ctx.Done():
@@ -160,13 +162,24 @@ func (x *Box) read() {
 	}
 }
 
-// blame adds what the jail said on its way out.
+// blame adds what the jail said on its way out, in words where they are known.
 func (x *Box) blame(err error) error {
 	x.jail.Stop(grace)
 	if said := strings.TrimSpace(x.jail.Stderr()); said != "" && !strings.Contains(said, err.Error()) {
-		return fmt.Errorf("put up the walls: %w: %s", err, said)
+		err = fmt.Errorf("%w: %s", err, said)
 	}
-	return fmt.Errorf("put up the walls: %w", err)
+	return inWords(fmt.Errorf("put up the walls: %w", err), x.told)
+}
+
+// blameFirst tells who failed first when the gateway did not get its sockets:
+// the jail, if the kernel refused it something, else the gateway itself.
+func (x *Box) blameFirst(err error) error {
+	x.jail.Stop(grace)
+	var known bottle.Problems
+	if errors.As(inWords(errors.New(x.jail.Stderr()), x.told), &known) {
+		return known
+	}
+	return err
 }
 
 // Hello implements backend.Bottle.
@@ -206,7 +219,7 @@ func (x *Box) Place(ctx context.Context, files []plan.File) error {
 // Verify implements backend.Bottle.
 func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error) {
 	r, err := x.ask(ctx, jail.Request{Verify: &p})
-	return r.Results, err
+	return proved(r.Results), err
 }
 
 // Close implements backend.Bottle. The jail goes first: no request of the agent
@@ -256,13 +269,18 @@ func (n *Native) spec(b plan.Bottle) (*jail.Spec, error) {
 	return s, nil
 }
 
-// bottleUID is the unprivileged host uid of a bottle that root starts: one of
-// its own, from a range that no distribution hands out (systemd's "Users,
-// Groups, UIDs and GIDs" lists 1879048192 and up as unused).
+// The host uids of the bottles that root starts: a range that no distribution
+// hands out (systemd's "Users, Groups, UIDs and GIDs" lists 1879048192 and up as unused).
+const (
+	bottleUIDs     = 1879048192
+	bottleUIDCount = 1 << 24
+)
+
+// bottleUID is the unprivileged host uid of a bottle that root starts: one of its own.
 func bottleUID(identity string) int {
 	h := fnv.New32a()
 	_, _ = io.WriteString(h, identity) // a hash does not fail
-	return 1879048192 + int(h.Sum32()%(1<<24))
+	return bottleUIDs + int(h.Sum32()%bottleUIDCount)
 }
 
 type socketPair struct{ near, far *os.File }

@@ -1,0 +1,173 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"bottle/internal/backend"
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+	"bottle/internal/provider"
+)
+
+// The states of a wall after a trial.
+const (
+	Held     = "held"      // every probe of it was refused
+	Breached = "broken"    // a probe got through
+	NotTried = "not tried" // no probe of it ran
+)
+
+// Trial is what putting up a real bottle showed. As JSON it is a contract: keys
+// are added, never renamed.
+type Trial struct {
+	Tried    bool            `json:"tried"`
+	OK       bool            `json:"ok"`            // a bottle stood, every wall held, and it is gone again
+	Why      string          `json:"why,omitempty"` // why it was not tried, or what went wrong
+	Fix      string          `json:"fix,omitempty"` // what to do about it
+	At       string          `json:"at,omitempty"`  // the step that went wrong
+	Identity bottle.Identity `json:"identity,omitempty"`
+	TookMS   float64         `json:"took_ms"` // from nothing to nothing
+	UpMS     float64         `json:"up_ms"`   // until the program could start, walls checked
+	Steps    []TrialStep     `json:"steps"`
+	Walls    []Proof         `json:"walls"`
+}
+
+// TrialStep is one step of the trial's start.
+type TrialStep struct {
+	Name   string  `json:"name"`
+	OK     bool    `json:"ok"`
+	TookMS float64 `json:"took_ms"`
+}
+
+// Proof is one wall, and the probes that tried it from inside.
+type Proof struct {
+	Wall   string             `json:"wall"`
+	Holds  string             `json:"holds"`
+	State  string             `json:"state"` // held, broken or not tried
+	Probes []plan.ProbeResult `json:"probes"`
+}
+
+// Try puts a real bottle up, with a workspace that the caller made and may throw
+// away, checks its walls from inside, runs `true` in it and takes all of it down
+// again: the very steps of a start. A machine whose facts say that it cannot
+// hold a bottle is not tried.
+func (h *House) Try(ctx context.Context, facts backend.Facts, workspace string) Trial {
+	t := Trial{Steps: []TrialStep{}, Walls: proofs(facts.Walls, nil)}
+	if err := standing(facts); err != nil {
+		t.Why = "a wall that it needs cannot stand on this machine"
+		return t
+	}
+	t.Tried = true
+	begun, last := time.Now(), time.Now()
+	trying := *h
+	trying.Before = func(step string) error {
+		t.step(true, &last)
+		t.Steps = append(t.Steps, TrialStep{Name: step})
+		if h.Before != nil {
+			return h.Before(step)
+		}
+		return nil
+	}
+	out, err := trying.try(ctx, workspace, &t)
+	t.step(err == nil, &last)
+	t.Walls = proofs(facts.Walls, out.Probes)
+	t.UpMS, t.TookMS = millis(out.Up), millis(time.Since(begun))
+	if err == nil {
+		err = unproved(t.Walls)
+	}
+	if t.OK = err == nil; err != nil {
+		t.blame(err)
+	}
+	return t
+}
+
+// try is one start of `true`, and the removal of what it leaves.
+func (h *House) try(ctx context.Context, workspace string, t *Trial) (Outcome, error) {
+	prep, err := h.Prepare(ctx, Request{
+		Agent: bottle.Agent{Name: "doctor", Bottle: "doctor", Command: []string{"true"}},
+		Spec: bottle.Spec{
+			Name: "doctor", Workspace: "overlay", Provider: bottle.Provider{Template: provider.Command},
+			Limits: bottle.Limits{Memory: 256 << 20, CPUs: 1, PIDs: 256, OpenFiles: 1024},
+		},
+		Workspace: workspace, UserHome: "/nonexistent",
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	t.Identity = prep.identity
+	out, err := h.Start(ctx, prep, OnPipes(strings.NewReader(""), io.Discard, io.Discard))
+	if err == nil && out.Code != 0 {
+		err = fmt.Errorf("run true in the bottle: it ended with %d", out.Code)
+	}
+	return out, errors.Join(err, h.Store.Remove(prep.identity))
+}
+
+// step closes the step under way.
+func (t *Trial) step(ok bool, last *time.Time) {
+	now := time.Now()
+	if n := len(t.Steps); n > 0 {
+		t.Steps[n-1].OK, t.Steps[n-1].TookMS = ok, millis(now.Sub(*last))
+	}
+	*last = now
+}
+
+// blame says what went wrong, where, and what to do about it.
+func (t *Trial) blame(err error) {
+	if n := len(t.Steps); n > 0 && !t.Steps[n-1].OK {
+		t.At = t.Steps[n-1].Name
+	}
+	t.Why = err.Error()
+	var problems bottle.Problems
+	if errors.As(err, &problems) && len(problems) > 0 {
+		var why []string
+		for _, p := range problems {
+			if t.Fix == "" && p.Hint != "bottle doctor" { // that is where we are
+				t.Fix = p.Hint
+			}
+			p.Hint = ""
+			why = append(why, p.String())
+		}
+		t.Why = strings.Join(why, "\n")
+	}
+}
+
+// proofs groups the probes by the wall that they try.
+func proofs(walls []plan.Wall, results []plan.ProbeResult) []Proof {
+	out := []Proof{}
+	for _, w := range walls {
+		p := Proof{Wall: w.Name, Holds: w.Holds, State: NotTried, Probes: []plan.ProbeResult{}}
+		for _, r := range results {
+			if r.Wall != w.Name {
+				continue
+			}
+			p.Probes = append(p.Probes, r)
+			if p.State == NotTried {
+				p.State = Held
+			}
+			if !r.OK {
+				p.State = Breached
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// unproved is an error where a bottle stood but a wall of it was not tried.
+func unproved(walls []Proof) error {
+	i := slices.IndexFunc(walls, func(p Proof) bool { return p.State != Held })
+	switch {
+	case len(walls) == 0:
+		return errors.New("check the walls: the backend names none")
+	case i >= 0:
+		return fmt.Errorf("check the walls: %s was %s", walls[i].Wall, walls[i].State)
+	}
+	return nil
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
