@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -71,12 +72,13 @@ func (d *deps) demo(cmd *cobra.Command, c demo.Config, js bool) error {
 	}
 	report, err := demo.Run(ctx, c)
 	switch {
-	case ctx.Err() != nil:
-		if !js && screen.Live {
-			fmt.Fprint(d.Stdout, "\r\x1b[K")
-		}
-		return ui.Fail(fmt.Errorf("interrupted; nothing is left of the demo"), "")
 	case err != nil:
+		if screen.Live {
+			fmt.Fprint(d.Stdout, "\r\x1b[K") // the line of what was under way
+		}
+		if ctx.Err() != nil && report.Removed {
+			err = errors.New("interrupted; the demo and all that it made are gone")
+		}
 		return d.unprepared(err)
 	case js:
 		err = ui.JSON(d.Stdout, report)

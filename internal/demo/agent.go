@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/policy"
 )
 
 // maxOutput bounds what is kept of the agent's output, in bytes.
@@ -54,9 +55,9 @@ const (
 func (a Answer) told() string {
 	switch a.exit() {
 	case curlOK:
-		var denial struct{ Reason, Message string }
+		var denial struct{ Reason policy.Reason }
 		if json.Unmarshal([]byte(a.body()), &denial) == nil && denial.Reason != "" {
-			return a.http() + " " + denial.Message
+			return a.http() + " " + denial.Reason.Text()
 		}
 		return strings.TrimSpace(a.http() + " " + a.body())
 	case curlNoName:

@@ -101,8 +101,9 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	s := &show{Config: c, begun: time.Now()}
 	err := s.run(ctx)
 	if s.ex != nil && (err != nil || c.Remove) {
-		err = errors.Join(err, s.remove())
-		s.report.Removed = true
+		left := s.remove()
+		s.report.Removed = left == nil
+		err = errors.Join(err, left)
 	}
 	s.report.Took = millis(time.Since(s.begun))
 	return s.report, err
@@ -145,7 +146,8 @@ func (s *show) edit() func([]byte) []byte {
 	if s.Edit == nil {
 		return nil
 	}
-	fill := strings.NewReplacer("@PASTE@", s.up.paste.addr, "@SERVICE@", s.up.service.addr, "@REALTOKEN@", s.ex.token)
+	fill := strings.NewReplacer("@PASTE@", s.up.paste.addr, "@SERVICE@", s.up.service.addr,
+		"@PORT@", strings.TrimPrefix(s.up.service.addr, "127.0.0.1:"), "@REALTOKEN@", s.ex.token)
 	return func(b []byte) []byte { return []byte(fill.Replace(string(s.Edit(b)))) }
 }
 
@@ -215,6 +217,9 @@ func (s *show) gather(ctx context.Context) (Evidence, error) {
 		return e, err
 	}
 	e.Changed = differences(s.ex.before, after)
+	if e.Holding, err = holding(s.ex.dir, s.ex.token); err != nil {
+		return e, err
+	}
 	e.Readme = peek(s.report.Changed, "README.md")
 	e.Branch = peek(s.report.Changed, ".git/refs/heads/main")
 	return e, nil

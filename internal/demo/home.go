@@ -160,6 +160,36 @@ func snapshot(dir string) (map[string]string, error) {
 	return out, nil
 }
 
+// holding names the files below dir that hold value, but for what the overlay
+// keeps for itself and shows to nobody. A file that can't be read counts.
+func holding(dir, value string) ([]string, error) {
+	var out []string
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("search %s: %w", dir, err)
+	}
+	defer root.Close()
+	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err == nil && d.IsDir() && strings.HasSuffix(path, "/overlay/work"):
+			return fs.SkipDir
+		case err != nil:
+			return err
+		case !d.Type().IsRegular():
+			return nil
+		}
+		body, err := root.ReadFile(path)
+		if err != nil || strings.Contains(string(body), value) {
+			out = append(out, path)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("search %s: %w", dir, err)
+	}
+	return out, nil
+}
+
 // differences names the paths that are not the same in both, in order.
 func differences(before, after map[string]string) []string {
 	var out []string

@@ -24,19 +24,21 @@ type Evidence struct {
 	Changed                    []string          // paths of the repository's folder that are not as before
 	Readme                     string            // README.md in the private view
 	Branch                     string            // what the branch in the private view names
+	Holding                    []string          // files of the demo that hold the token
 	Git                        bool              // the agent said that it has git
 }
 
 // Result is what one attempt came to.
 type Result struct {
-	ID       string   `json:"id"`
-	Attempt  string   `json:"attempt"`
-	OK       bool     `json:"ok"`      // it ended as it should
-	Outcome  string   `json:"outcome"` // allowed, denied, refused, …
-	Why      string   `json:"why"`     // a reason code, or words
-	Rule     string   `json:"rule"`
-	Heard    string   `json:"agent_got"` // in the agent's own words
-	Problems []string `json:"problems"`  // what is not as it should be
+	ID         string   `json:"id"`
+	Attempt    string   `json:"attempt"`
+	OK         bool     `json:"ok"`      // it ended as it should
+	Outcome    string   `json:"outcome"` // allowed, denied, refused, …
+	Why        string   `json:"why"`     // a reason code, or words
+	Rule       string   `json:"rule"`
+	Credential string   `json:"credential"` // name of the token that the gateway added
+	Heard      string   `json:"agent_got"`  // in the agent's own words
+	Problems   []string `json:"problems"`   // what is not as it should be
 }
 
 // attempt is one thing that the agent tries, and how it is judged.
@@ -114,7 +116,7 @@ func (r *Result) decided(e *Evidence, what string, match func(audit.Record) bool
 		return
 	}
 	rec := e.Records[i]
-	r.Why = rec.Reason
+	r.Why, r.Credential = rec.Reason, rec.Credential
 	r.Rule = "no route"
 	if rec.Rule != "" {
 		r.Rule = path.Base(rec.Rule)
@@ -130,6 +132,9 @@ func judgeEnv(e *Evidence, a Answer, r *Result) {
 	r.Outcome, r.Why, r.Rule = "withheld", "a placeholder only", "env, auth"
 	if e.Token == "" || bytes.Contains(e.Output, []byte(e.Token)) {
 		r.fail("the real token is in what the agent could read")
+	}
+	if len(e.Holding) > 0 {
+		r.fail("the real token is in %s", strings.Join(e.Holding, ", "))
 	}
 	if e.Placeholder == "" || a.field(1) != e.Placeholder {
 		r.fail("the agent does not hold its placeholder, so its environment was not read")

@@ -87,14 +87,17 @@ func (s *Screen) End(r Report) {
 		}
 	}
 	fmt.Fprintln(s.Out)
-	if !r.Removed {
+	name, where := "", ""
+	if r.Removed {
+		name, where = "audit log", ", and removed now"
+	} else {
 		s.label("audit log", r.Audit.Path)
 	}
-	if r.Audit.Whole {
-		s.label("", plural(int64(r.Audit.Records), "record")+", the chain is intact")
-	} else {
-		s.label("", s.Style(plan.Shout, "the chain is BROKEN: ")+r.Audit.Problem)
+	chain := plural(int64(r.Audit.Records), "record") + ", the chain is intact"
+	if !r.Audit.Whole {
+		chain = "the chain is BROKEN: " + r.Audit.Problem
 	}
+	s.label(name, chain+where)
 	if r.Changed != "" && !r.Removed {
 		s.label("its work", r.Changed)
 	}
@@ -127,7 +130,11 @@ func (s *Screen) table(results []Result) {
 	var width [4]int
 	rows := [][4]string{head}
 	for _, r := range results {
-		rows = append(rows, [4]string{r.Attempt, r.Outcome, r.Why, r.Rule})
+		why := r.Why
+		if r.Credential != "" {
+			why += ", real token"
+		}
+		rows = append(rows, [4]string{r.Attempt, r.Outcome, why, r.Rule})
 	}
 	for _, row := range rows {
 		for i, cell := range row {

@@ -37,9 +37,12 @@ fetch direct   --noproxy '*' -H "$bearer" https://api.demo.example/v1/status
 fetch dnspaste --noproxy '*' https://pastebin.demo.example/
 fetch front    --noproxy '*' --connect-to pastebin.demo.example:443:api.demo.example:443 https://pastebin.demo.example/
 
-# Only where the loopback is the one network device: else these would go out.
-lonely() { [ "$(sed -n '3,$s/:.*//p' /proc/net/dev | tr -d ' ')" = lo ]; }
-if lonely; then
+# Only where nothing but the loopback leads anywhere: else these would go out.
+# (Kernels with tunnels built in put a dead device of each into every network.)
+tunnels='sit0|tunl0|gre0|gretap0|erspan0|ip6tnl0|ip6gre0|ip_vti0|ip6_vti0'
+devices=$(sed '1,2d; s/:.*//; s/ //g' /proc/net/dev | grep -vxE "$tunnels")
+routes=$(sed '1d; s/[^a-z0-9].*//' /proc/net/route | sort -u)
+if [ "$devices $routes" = "lo lo" ]; then
 	fetch tcp      --noproxy '*' http://192.0.2.1:53/
 	fetch metadata --noproxy '*' http://169.254.169.254:80/latest/meta-data/
 fi
