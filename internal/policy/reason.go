@@ -35,7 +35,6 @@ const (
 	AuthorityMismatch   Reason = "authority_mismatch"
 	SNIMissing          Reason = "sni_missing"
 	SNIMismatch         Reason = "sni_mismatch"
-	DNSType             Reason = "dns_type"
 	Limit               Reason = "limit"
 	TooSlow             Reason = "too_slow"
 	NoCredential        Reason = "no_credential"
@@ -51,7 +50,6 @@ const (
 	RefNotListed        Reason = "ref_not_listed"
 	ForcePush           Reason = "force_push"
 	TagPush             Reason = "tag_push"
-	ShuttingDown        Reason = "shutting_down"
 	Internal            Reason = "internal"
 )
 
@@ -61,10 +59,10 @@ func Reasons() []Reason {
 		Listed, NoPolicy, BadHost, BadPort, BadScheme, BadMethod, BadPath, AmbiguousPath,
 		HostNotListed, PortNotListed, MethodNotListed, MethodForbidden, PathNotListed,
 		CleartextAuth, PassthroughOnly, AddressLiteral, PrivateAddress, MetadataAddress, NameNotListed,
-		BadRequest, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, DNSType, Limit, TooSlow,
+		BadRequest, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, Limit, TooSlow,
 		NoCredential, SecretFound, NotScannable, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
 		UpstreamProtocol, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
-		TagPush, ShuttingDown, Internal,
+		TagPush, Internal,
 	}
 }
 
@@ -136,8 +134,6 @@ func (r Reason) met() string {
 		return "the TLS handshake names no host"
 	case SNIMismatch:
 		return "the TLS handshake names another host than its connection"
-	case DNSType:
-		return "only address records are answered"
 	case Limit:
 		return "a limit of the gateway is reached"
 	case TooSlow:
@@ -168,8 +164,6 @@ func (r Reason) met() string {
 		return "the bottle may not rewrite this ref"
 	case TagPush:
 		return "the bottle may not push tags"
-	case ShuttingDown:
-		return "the gateway is shutting down"
 	case Internal:
 		return "the gateway failed, so this is refused"
 	}
