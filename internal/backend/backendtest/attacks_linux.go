@@ -148,8 +148,8 @@ func fileAttacks() []outcome {
 	var list []outcome
 	for _, p := range []string{
 		"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/net/ipv4/ip_forward", "/proc/sys/vm/overcommit_memory",
-		"/proc/sysrq-trigger", "/proc/kcore", "/proc/kmsg", "/proc/irq/default_smp_affinity", "/etc/passwd", "/etc/ld.so.cache", "/usr/bin/env",
-		plan.BundlePath, "/run/bottle/jail", attackPath,
+		"/proc/sysrq-trigger", "/proc/irq/default_smp_affinity", "/etc/passwd", "/etc/ld.so.cache", "/usr/bin/env",
+		plan.BundlePath, "/var/lib/bottle/jail", attackPath,
 	} {
 		list = append(list, canOpen(p, unix.O_WRONLY))
 	}
@@ -158,14 +158,14 @@ func fileAttacks() []outcome {
 		list = append(list, canOpen(p, unix.O_RDONLY))
 	}
 	return append(list,
-		walled("replace the jail's program", func() error { return os.Rename(attackPath, "/run/bottle/jail") }),
-		walled("remove the jail's program", func() error { return os.Remove("/run/bottle/jail") }),
+		walled("replace the jail's program", func() error { return os.Rename("/var/lib/bottle/jail", "/var/lib/bottle/old") }),
+		walled("remove the jail's program", func() error { return os.Remove("/var/lib/bottle/jail") }),
 		try("rename the jail's folder", func() (string, bool) {
 			// A mount point cannot be renamed, but the folder around it could: no one may
 			// run what stands at the path afterwards.
-			err := os.Rename("/run/bottle", "/run/moved")
+			err := os.Rename("/var/lib/bottle", "/var/lib/moved")
 			if err == nil {
-				_ = os.Rename("/run/moved", "/run/bottle") // for the attempts that follow
+				_ = os.Rename("/var/lib/moved", "/var/lib/bottle") // for the attempts that follow
 			}
 			return refused(err)
 		}),

@@ -163,7 +163,7 @@ func readOnlySystem(t *testing.T, be backend.Backend) {
 	x := up(t, be, nil)
 	got := x.sh(`for p in / /usr /bin /etc /lib /opt /proc /proc/sys /dev /var /home /etc/ssl /usr/bin; do
 			[ -d $p ] || continue; (echo x >$p/evil) 2>/dev/null && echo wrote $p; (mkdir $p/evild) 2>/dev/null && echo made $p; done
-		for p in /etc/passwd /etc/hosts /etc/resolv.conf /etc/ssl/certs/ca-certificates.crt /etc/ssl/bottle-ca.pem /run/bottle/jail /attack /etc/ld.so.cache; do
+		for p in /etc/passwd /etc/hosts /etc/resolv.conf /etc/ssl/certs/ca-certificates.crt /etc/ssl/bottle-ca.pem /var/lib/bottle/jail /attack /etc/ld.so.cache; do
 			(echo x >>$p) 2>/dev/null && echo appended $p; rm -f $p 2>/dev/null && echo removed $p; mv $p /tmp/ 2>/dev/null && echo moved $p; chmod 777 $p 2>/dev/null && echo chmod $p; done
 		for p in /tmp /var/tmp /run /dev/shm /home/agent /workspace; do echo x >$p/fine || echo cannot write $p; done; echo done`)
 	if got != "done\n" {

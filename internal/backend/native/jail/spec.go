@@ -12,8 +12,9 @@ const (
 	AgentUID  = 1000
 	AgentGID  = 1000
 	AgentName = "agent"
-	// SelfPath is where the jail's own program stands inside, for the probe.
-	SelfPath = "/run/bottle/jail"
+	// SelfPath is where the jail's own program stands inside, for the probe: on the
+	// sealed root, where the agent cannot rename the folder around it.
+	SelfPath = "/var/lib/bottle/jail"
 )
 
 // The descriptors that the launcher and init are given.
