@@ -107,7 +107,9 @@ func (d *deps) program() (string, error) {
 // no curl, inside its bottle.
 func newDemoClient(d *deps) *cobra.Command {
 	return &cobra.Command{
-		Use: "demo-client", Hidden: true, DisableFlagParsing: true, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(_ *cobra.Command, args []string) error { return ui.Exit(demo.Client(args, d.Stdout)) },
+		Use: "demo-client", Hidden: true, GroupID: groupMachine, DisableFlagParsing: true, ValidArgsFunction: cobra.NoFileCompletions,
+		Short:   "One request, as the demo's agent makes it where there is no curl",
+		Example: "  bottle demo-client -w %{http_code} https://api.example.com/",
+		RunE:    func(_ *cobra.Command, args []string) error { return ui.Exit(demo.Client(args, d.Stdout)) },
 	}
 }

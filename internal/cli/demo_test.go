@@ -2,16 +2,20 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 
+	"bottle/internal/backend"
 	"bottle/internal/cli/ui"
 	"bottle/internal/demo"
 	"bottle/internal/plan"
@@ -113,4 +117,56 @@ func TestDemoFailsWhereTheBottleIsWidened(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A machine that can't hold a bottle is told so in the doctor's words, and
+// nothing of the demo is left.
+func TestDemoWhereNoBottleCanStand(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	d, out, errs := fakeDeps(t, map[string]string{"TERM": "dumb"})
+	d.Self = os.Executable
+	d.Backends[defaultBackend(runtime.GOOS)] = func(*deps) (backend.Backend, error) { return &fakeWall{missing: true}, nil }
+	code := run(t.Context(), d, []string{"demo"})
+	if code != ui.CodeFailed || !strings.Contains(errs.String(), "this machine cannot hold a bottle") || !strings.Contains(errs.String(), "bottle doctor") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// An interrupted demo leaves nothing, and its words say so.
+func TestDemoInterrupted(t *testing.T) {
+	require.Native(t)
+	bin := require.Binaries(t)
+	temp := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	d, out, errs := fakeDeps(t, map[string]string{"TERM": "dumb"})
+	real := system(os.Stdin, os.Stdout, os.Stderr)
+	d.Self, d.Backends = func() (string, error) { return filepath.Join(bin, "bottle"), nil }, real.Backends
+	d.Stdout = cutting{out, "whoami", cancel}
+	cmd := &cobra.Command{}
+	cmd.SetContext(ctx)
+	code := ui.Report(errs, ui.Plain, d.demo(cmd, demo.Config{Temp: temp}, false))
+	if code != ui.CodeFailed || !strings.Contains(errs.String(), "interrupted") || strings.Contains(out.String(), "judged") {
+		t.Errorf("exit %d\n%s%s", code, out, errs)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// cutting calls cut when a word is written.
+type cutting struct {
+	to   io.Writer
+	word string
+	cut  func()
+}
+
+func (c cutting) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(c.word)) {
+		c.cut()
+	}
+	return c.to.Write(p)
 }

@@ -123,7 +123,6 @@ func (s *show) run(ctx context.Context) (err error) {
 		return err
 	}
 	s.report = Report{Folder: s.ex.dir, Home: s.ex.home, Bottle: s.ex.bottleFile, Agent: s.ex.agentFile, Script: s.ex.script}
-	s.Tell(Event{Kind: Made, Report: s.report})
 	out, err := s.start(ctx)
 	if err != nil {
 		return err
@@ -177,6 +176,7 @@ func (s *show) start(ctx context.Context) (lifecycle.Outcome, error) {
 		return lifecycle.Outcome{}, err
 	}
 	s.report.Identity = string(prep.Plan.Identity)
+	s.Tell(Event{Kind: Made, Report: s.report})
 	s.hear = &hearing{tell: s.Tell, answers: map[string]Answer{}}
 	t := lifecycle.OnPipes(strings.NewReader(""), s.hear, stderr{s.hear})
 	t.Checked = func(results []plan.ProbeResult) {
