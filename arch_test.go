@@ -224,13 +224,10 @@ var modules = []struct {
 	path  string
 	rooms []string
 }{
-	{"code.dny.dev/ssrf", []string{"internal/policy"}},
-	{"github.com/elastic/go-seccomp-bpf", []string{"internal/backend/native"}},
 	{"github.com/google/jsonschema-go", []string{"internal/manifest"}},
 	{"github.com/google/nftables", []string{"internal/backend/native/jail"}},
 	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/native/jail"}},
 	{"github.com/mdlayher/netlink", []string{"internal/backend/native/jail"}},
-	{"github.com/moby/profiles/seccomp", []string{"internal/backend/native"}},
 	{"github.com/spf13/cobra", []string{"internal/cli"}},
 	{"github.com/spf13/pflag", []string{"internal/cli"}},
 	{"go.yaml.in/yaml/v4", []string{"internal/manifest"}},
@@ -242,7 +239,10 @@ var modules = []struct {
 	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle"}},
 	{"software.sslmate.com/src/go-pkcs12", []string{"internal/lifecycle"}},
 
+	{"code.dny.dev/ssrf", nil},
+	{"github.com/elastic/go-seccomp-bpf", nil},
 	{"github.com/google/go-cmp", nil},
+	{"github.com/moby/profiles/seccomp", nil},
 	{"github.com/rogpeppe/go-internal", nil},
 	{"go.uber.org/goleak", nil},
 	{"pgregory.net/rapid", nil},
