@@ -4,14 +4,22 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -289,15 +297,58 @@ func TestEveryCommandHelps(t *testing.T) {
 type fakeWall struct {
 	backend.Backend
 	missing, mended bool
+	leaks           bool  // a probe gets through
+	unmade          error // why no bottle can be made
+	made, closed    int
 }
 
 func (*fakeWall) Kind() string { return "native" }
 
 func (f *fakeWall) Facts(context.Context) (backend.Facts, error) {
-	return backend.Facts{Kind: "native", Checks: []backend.Check{
-		{Wall: "network", OK: !f.missing, Needed: true, Found: "unshare said EPERM\x1b[2J", Fix: "sudo bottle doctor --fix"},
-		{Wall: "landlock", OK: false, Found: "the kernel has none"},
-	}, Notes: []string{"no cgroup"}}, nil
+	return backend.Facts{
+		Kind: "native",
+		Checks: []backend.Check{
+			{Wall: "network", OK: !f.missing, Needed: true, Found: "unshare said EPERM\x1b[2J", Fix: "sudo bottle doctor --fix"},
+			{Wall: "landlock", OK: false, Found: "the kernel has none", Fix: "boot another kernel"},
+		},
+		Walls: []plan.Wall{{Name: "network", Holds: "all"}, {Name: "dns", Holds: "names"}},
+		Notes: []string{"no cgroup"},
+	}, nil
+}
+
+func (f *fakeWall) Create(context.Context, plan.Bottle, plan.Gateway, []byte) (backend.Bottle, error) {
+	f.made++
+	return &fakeBottle{wall: f}, f.unmade
+}
+
+// fakeBottle is what fakeWall puts up.
+type fakeBottle struct {
+	backend.Bottle
+	wall *fakeWall
+}
+
+// Hello has a real certificate: on a machine with Java a start makes a trust store of it.
+func (*fakeBottle) Hello() plan.Hello {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return plan.Hello{Failed: err.Error()}
+	}
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+	if err != nil {
+		return plan.Hello{Failed: err.Error()}
+	}
+	return plan.Hello{CA: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
+}
+
+func (*fakeBottle) Place(context.Context, []plan.File) error                      { return nil }
+func (b *fakeBottle) Close() error                                                { b.wall.closed++; return nil }
+func (*fakeBottle) Run(context.Context, plan.Command, backend.Stdio) (int, error) { return 0, nil }
+func (b *fakeBottle) Verify(context.Context, plan.Probes) ([]plan.ProbeResult, error) {
+	return []plan.ProbeResult{
+		{Name: "tcp-direct", OK: !b.wall.leaks, Detail: "connected\x1b[2J", Wall: "network"},
+		{Name: "denied-name", OK: true, Detail: "rcode 3", Wall: "dns"},
+	}, nil
 }
 
 func (f *fakeWall) Mend(context.Context) (string, []byte, error) {
@@ -321,20 +372,81 @@ func doctor(t *testing.T, f *fakeWall, typed string, args ...string) (code int, 
 }
 
 func TestDoctor(t *testing.T) {
-	code, out, _ := doctor(t, &fakeWall{}, "")
-	if code != 0 || !strings.Contains(out, "every wall that a start needs") || !strings.Contains(out, "without") {
-		t.Errorf("a good machine: code %d\n%s", code, out)
+	kernel := bottle.Problems{{Message: "the kernel has no overlay", Hint: "sudo modprobe overlay"}}
+	for name, c := range map[string]struct {
+		wall  fakeWall
+		code  int
+		says  []string
+		never []string
+		made  int
+	}{
+		"good": {
+			code: 0, made: 1,
+			says: []string{"landlock      without", "boot another kernel", "network        held  tcp-direct", "a bottle can start on this machine"},
+		},
+		"a needed wall cannot stand": {
+			wall: fakeWall{missing: true}, code: ui.CodeNo, made: 0,
+			says:  []string{"MISSING", "not tried", "this machine cannot hold a bottle:\n  network: unshare said EPERM", "    to mend it: sudo bottle doctor --fix"},
+			never: []string{"can start"},
+		},
+		"a probe gets through": {
+			wall: fakeWall{leaks: true}, code: ui.CodeNo, made: 1,
+			says:  []string{"BROKEN  tcp-direct (connected", "this machine cannot hold a bottle:\n  check the walls from inside: the wall tcp-direct does not hold"},
+			never: []string{"can start"},
+		},
+		"the kernel refuses": {
+			wall: fakeWall{unmade: kernel}, code: ui.CodeNo, made: 1,
+			says:  []string{"not tried", "put up the walls and the gateway: the kernel has no overlay", "to mend it: sudo modprobe overlay"},
+			never: []string{"can start", "held"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, errs := doctor(t, &c.wall, "")
+			if code != c.code {
+				t.Errorf("code %d, want %d\n%s%s", code, c.code, out, errs)
+			}
+			for _, w := range c.says {
+				if !strings.Contains(out, w) {
+					t.Errorf("it does not say %q\n%s", w, out)
+				}
+			}
+			for _, w := range append(c.never, "\x1b") {
+				if strings.Contains(out, w) {
+					t.Errorf("it says %q\n%s", w, out)
+				}
+			}
+			if c.wall.made != c.made || c.wall.unmade == nil && c.wall.closed < c.wall.made {
+				t.Errorf("made %d bottles, closed %d", c.wall.made, c.wall.closed)
+			}
+		})
 	}
-	code, out, _ = doctor(t, &fakeWall{missing: true}, "")
-	if code != ui.CodeNo || !strings.Contains(out, "MISSING") || !strings.Contains(out, "→ sudo bottle doctor --fix") {
-		t.Errorf("a bad machine: code %d\n%s", code, out)
-	}
-	if strings.Contains(out, "\x1b") {
-		t.Error("the machine's words repaint the terminal")
-	}
-	code, out, _ = doctor(t, &fakeWall{missing: true}, "", "--format", "json")
-	if code != ui.CodeNo || !strings.Contains(out, `"ok": false`) || !strings.Contains(out, `"kind": "native"`) {
-		t.Errorf("json: code %d\n%s", code, out)
+}
+
+// What doctor says to machines has every key, whatever the machine is like.
+func TestDoctorJSON(t *testing.T) {
+	for name, w := range map[string]*fakeWall{"good": {}, "missing": {missing: true}, "leaks": {leaks: true}} {
+		code, out, errs := doctor(t, w, "", "--format", "json")
+		var got map[string]any
+		if err := json.Unmarshal([]byte(out), &got); err != nil {
+			t.Fatalf("%s: %v\n%s%s", name, err, out, errs)
+		}
+		if ok := got["ok"]; ok != (name == "good") || (code == 0) != (name == "good") {
+			t.Errorf("%s: ok is %v, code %d", name, ok, code)
+		}
+		trial := got["trial"].(map[string]any)
+		for _, list := range []any{got["checks"], got["walls"], got["notes"], trial["steps"], trial["walls"]} {
+			if _, ok := list.([]any); !ok {
+				t.Errorf("%s: a list is missing\n%s", name, out)
+			}
+		}
+		for _, key := range []string{"tried", "ok", "took_ms", "up_ms"} {
+			if _, ok := trial[key]; !ok {
+				t.Errorf("%s: trial has no %q", name, key)
+			}
+		}
+		if got["kind"] != "native" || got["verdict"] == "" {
+			t.Errorf("%s: kind %v, verdict %v", name, got["kind"], got["verdict"])
+		}
 	}
 }
 

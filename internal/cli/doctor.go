@@ -4,14 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
 	"bottle/internal/cli/ui"
+	"bottle/internal/lifecycle"
 	"bottle/internal/plan"
+	"bottle/internal/secret"
+	"bottle/internal/store"
 )
 
 // mender is a backend that can mend this machine with one file of its own, and
@@ -27,14 +36,15 @@ type mender interface {
 }
 
 func newDoctor(d *deps) *cobra.Command {
-	var fix, undo, yes bool
+	var fix, undo, yes, verbose bool
 	var kind string
 	c := &cobra.Command{
 		Use:     "doctor",
 		GroupID: groupMachine,
 		Short:   "Say which walls this machine can put up, and how to mend what it cannot",
 		Long: "For each wall: whether this machine can enforce it, how that was found out, and the one command\n" +
-			"that would mend it. The exit code is 1 when a wall that a start needs cannot stand.",
+			"that would mend it. Then a real bottle is put up, tried from inside and taken down, so that every\n" +
+			"wall is proved and not assumed. The exit code is 1 when a start would not work.",
 		Example: "  bottle doctor\n" +
 			"  sudo bottle doctor --fix      write the one file that lets bottle-jail work, after showing it\n" +
 			"  sudo bottle doctor --undo     take it back",
@@ -44,6 +54,7 @@ func newDoctor(d *deps) *cobra.Command {
 	c.Flags().BoolVar(&fix, "fix", false, "mend what a file of our own can mend (needs root)")
 	c.Flags().BoolVar(&undo, "undo", false, "remove the file that --fix wrote (needs root)")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask before --fix")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "show each step of the trial and what each probe got back")
 	c.Flags().StringVar(&kind, "backend", "", "the backend to look at; the platform's default when left out")
 	c.MarkFlagsMutuallyExclusive("fix", "undo")
 	_ = c.RegisterFlagCompletionFunc("backend", cobra.FixedCompletions(d.kinds(), cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
@@ -66,7 +77,7 @@ func newDoctor(d *deps) *cobra.Command {
 		case undo:
 			return d.unmend(c.Context(), b)
 		}
-		return d.examine(c.Context(), b, js)
+		return d.examine(c.Context(), b, js, verbose)
 	}
 	return c
 }
@@ -81,37 +92,99 @@ func (d *deps) kinds() []string {
 	return kinds
 }
 
-// examine prints what the backend found out about this machine.
-func (d *deps) examine(ctx context.Context, b backend.Backend, js bool) error {
+// report is what doctor says to machines. It is a contract: keys are added, never
+// renamed, and every key is always there.
+type report struct {
+	backend.Facts
+	Trial   lifecycle.Trial `json:"trial"`
+	OK      bool            `json:"ok"`      // a start will work
+	Verdict string          `json:"verdict"` // the same in words
+}
+
+// examine prints what the backend found out about this machine, and what a real
+// bottle showed.
+func (d *deps) examine(ctx context.Context, b backend.Backend, js, verbose bool) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
 	facts, err := b.Facts(ctx)
 	if err != nil {
 		return fmt.Errorf("look at this machine: %w", err)
 	}
-	bad := 0
-	for _, c := range facts.Checks {
-		if c.Needed && !c.OK {
-			bad++
-		}
+	facts.Notes = append([]string{}, facts.Notes...)
+	trial, err := d.try(ctx, b, facts)
+	if err != nil {
+		return err
+	}
+	r := report{Facts: facts, Trial: trial, OK: true, Verdict: "a bottle can start on this machine: every wall of it stood and held"}
+	if err := trial.Err(facts); err != nil {
+		r.OK, r.Verdict = false, err.Error()
 	}
 	if js {
-		err = ui.JSON(d.Stdout, struct {
-			backend.Facts
-			OK bool `json:"ok"`
-		}{facts, bad == 0})
+		err = ui.JSON(d.Stdout, r)
 	} else {
-		d.diagnosis(facts, bad)
+		d.diagnosis(r, verbose)
 	}
-	if err == nil && bad > 0 {
+	if err == nil && !r.OK {
 		err = ui.Exit(ui.CodeNo)
 	}
 	return err
 }
 
-func (d *deps) diagnosis(facts backend.Facts, bad int) {
-	style := d.style(d.Stdout)
+// try puts a real bottle up. Its state lies where a start's would, so that the
+// file system is the true one and `bottle cleanup` finds what a kill would leave;
+// without a bottle home it lies in a folder for the moment.
+func (d *deps) try(ctx context.Context, b backend.Backend, facts backend.Facts) (t lifecycle.Trial, err error) {
+	moment, err := os.MkdirTemp("", "bottle-doctor-")
+	if err != nil {
+		return t, fmt.Errorf("make a folder for the trial: %w", err)
+	}
+	defer func() {
+		if gone := os.RemoveAll(moment); err == nil && gone != nil {
+			err = fmt.Errorf("remove the folder of the trial: %w", gone)
+		}
+	}()
+	work := filepath.Join(moment, "workspace")
+	if err := os.Mkdir(work, 0o700); err != nil {
+		return t, fmt.Errorf("make a folder for the trial: %w", err)
+	}
+	home := moment
+	if there, err := d.homePath(); err == nil && exists(there) {
+		if home, err = d.home(); err != nil {
+			return t, err
+		}
+	}
+	st, err := store.Open(home)
+	if err != nil {
+		return t, err
+	}
+	st.Runtime = d.env("XDG_RUNTIME_DIR")
+	house := &lifecycle.House{Backend: b, Store: st, Secrets: secret.Resolver{Lookup: d.Lookup}, Host: d.Lookup, Root: os.DirFS("/")}
+	return house.Try(ctx, facts, work), nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// screen is how wide standard output is, in cells; 0: it is no terminal.
+func (d *deps) screen() int {
+	f, ok := d.Stdout.(*os.File)
+	if !ok || !d.Terminal(d.Stdout) {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+func (d *deps) diagnosis(r report, verbose bool) {
+	style, width := d.style(d.Stdout), d.screen()
 	var rows [][]ui.Cell
-	for _, c := range facts.Checks {
-		state := ui.As(plan.Plain, "holds")
+	for _, c := range r.Checks {
+		state := ui.As(plan.Plain, "can stand")
 		switch {
 		case !c.OK && c.Needed:
 			state = ui.As(plan.Shout, "MISSING")
@@ -120,20 +193,84 @@ func (d *deps) diagnosis(facts backend.Facts, bad int) {
 		}
 		rows = append(rows, []ui.Cell{ui.As(plan.Strong, c.Wall), state, ui.As(plan.Faint, c.Found)})
 	}
-	ui.Table(d.Stdout, style, []string{"wall", "state", "how this was found out"}, rows)
-	for _, n := range facts.Notes {
-		fmt.Fprintln(d.Stdout, "note: "+bottle.Printable(n))
-	}
-	for _, c := range facts.Checks {
-		if !c.OK && c.Fix != "" {
-			fmt.Fprintf(d.Stdout, "%s\n  %s %s\n", style(plan.Strong, "to mend "+bottle.Printable(c.Wall)), style(plan.Faint, "→"), bottle.Printable(c.Fix))
+	ui.Fold(d.Stdout, style, width, []string{"this machine", "", "how this was found out"}, rows)
+	for _, n := range r.Notes {
+		for i, line := range ui.Lines("note: "+bottle.Printable(n), width-len("note: ")) {
+			fmt.Fprintln(d.Stdout, strings.Repeat(" ", min(i, 1)*len("note: "))+line)
 		}
 	}
-	if bad > 0 {
-		fmt.Fprintf(d.Stdout, "%s: %s that a start needs cannot stand on this machine\n", style(plan.Shout, facts.Kind), ui.Plural(bad, "wall"))
+	for _, c := range r.Checks {
+		if !c.OK && !c.Needed && c.Fix != "" { // the verdict tells the others
+			fmt.Fprintf(d.Stdout, "%s\n  %s %s\n", style(plan.Strong, "to have "+bottle.Printable(c.Wall)), style(plan.Faint, "→"), bottle.Printable(c.Fix))
+		}
+	}
+	fmt.Fprintln(d.Stdout)
+	d.tellTrial(r.Trial, style, width, verbose)
+	fmt.Fprintln(d.Stdout)
+	lines := strings.Split(r.Verdict, "\n")
+	role := plan.Strong
+	if !r.OK {
+		role = plan.Shout
+	}
+	fmt.Fprintln(d.Stdout, style(role, bottle.Printable(lines[0])))
+	for _, l := range lines[1:] {
+		fmt.Fprintln(d.Stdout, bottle.Printable(l))
+	}
+}
+
+// tellTrial prints each wall with the probes that tried it, and how long it all took.
+func (d *deps) tellTrial(t lifecycle.Trial, style plan.Style, width int, verbose bool) {
+	var rows [][]ui.Cell
+	for _, p := range t.Walls {
+		state, by := ui.As(plan.Plain, p.State), "no probe ran"
+		var names, through []string
+		for _, r := range p.Probes {
+			names = append(names, r.Name)
+			if !r.OK {
+				through = append(through, r.Name+" ("+r.Detail+")")
+			}
+		}
+		if len(names) > 0 {
+			by = strings.Join(names, ", ")
+		}
+		switch p.State {
+		case lifecycle.Breached:
+			state, by = ui.As(plan.Shout, "BROKEN"), strings.Join(through, ", ")
+		case lifecycle.NotTried:
+			state = ui.As(plan.Warn, p.State)
+		}
+		rows = append(rows, []ui.Cell{ui.As(plan.Strong, p.Wall), state, ui.As(plan.Faint, by)})
+	}
+	ui.Fold(d.Stdout, style, width, []string{"a real bottle", "", "proved from inside by"}, rows)
+	if !t.Tried {
 		return
 	}
-	fmt.Fprintf(d.Stdout, "%s: every wall that a start needs can stand on this machine\n", style(plan.Strong, facts.Kind))
+	fmt.Fprintln(d.Stdout, style(plan.Faint, fmt.Sprintf("up and checked in %.0f ms, gone again after %.0f ms", t.UpMS, t.TookMS)))
+	if !verbose {
+		return
+	}
+	rows = nil
+	for _, s := range t.Steps {
+		state := ui.As(plan.Plain, "done")
+		if !s.OK {
+			state = ui.As(plan.Shout, "FAILED")
+		}
+		rows = append(rows, []ui.Cell{ui.As(plan.Strong, s.Name), state, ui.As(plan.Faint, fmt.Sprintf("%.1f ms", s.TookMS))})
+	}
+	for _, p := range t.Walls {
+		for _, r := range p.Probes {
+			rows = append(rows, []ui.Cell{ui.As(plan.Strong, r.Name), ui.As(plan.Plain, held(r.OK)), ui.As(plan.Faint, r.Detail)})
+		}
+	}
+	fmt.Fprintln(d.Stdout)
+	ui.Fold(d.Stdout, style, width, []string{"step or probe", "", "what came back"}, rows)
+}
+
+func held(ok bool) string {
+	if ok {
+		return lifecycle.Held
+	}
+	return lifecycle.Breached
 }
 
 // mend shows the file that would mend the machine, asks, and writes it.
@@ -156,7 +293,7 @@ func (d *deps) mend(ctx context.Context, b backend.Backend, yes bool) error {
 		return err
 	}
 	if err := m.ApplyMend(ctx); err != nil {
-		return ui.Fail(err, "run it as root: sudo bottle doctor --fix")
+		return ui.Fail(err, "")
 	}
 	fmt.Fprintf(d.Stdout, "written  %s    (take it back with: sudo bottle doctor --undo)\n", path)
 	return nil
@@ -170,7 +307,7 @@ func (d *deps) unmend(ctx context.Context, b backend.Backend) error {
 	}
 	path, err := m.UndoMend(ctx)
 	if err != nil {
-		return ui.Fail(err, "run it as root: sudo bottle doctor --undo")
+		return ui.Fail(err, "")
 	}
 	if path == "" {
 		fmt.Fprintln(d.Stdout, "There is nothing to take back.")

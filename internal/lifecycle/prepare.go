@@ -65,7 +65,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at this machine: %w", err)
 	}
-	if err := standing(facts); err != nil {
+	if err := Standing(facts); err != nil {
 		return nil, err
 	}
 	id, err := h.Store.Draw(req.Agent.Name)
@@ -110,8 +110,8 @@ func (b *Broken) Error() string {
 	return s.String()
 }
 
-// standing refuses a machine on which a needed wall cannot stand: never a downgrade.
-func standing(f backend.Facts) error {
+// Standing refuses a machine on which a needed wall cannot stand: never a downgrade.
+func Standing(f backend.Facts) error {
 	b := &Broken{}
 	for _, c := range f.Checks {
 		if c.Needed && !c.OK {

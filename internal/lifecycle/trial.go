@@ -58,7 +58,7 @@ type Proof struct {
 // hold a bottle is not tried.
 func (h *House) Try(ctx context.Context, facts backend.Facts, workspace string) Trial {
 	t := Trial{Steps: []TrialStep{}, Walls: proofs(facts.Walls, nil)}
-	if err := standing(facts); err != nil {
+	if err := Standing(facts); err != nil {
 		t.Why = "a wall that it needs cannot stand on this machine"
 		return t
 	}
@@ -105,6 +105,22 @@ func (h *House) try(ctx context.Context, workspace string, t *Trial) (Outcome, e
 		err = fmt.Errorf("run true in the bottle: it ended with %d", out.Code)
 	}
 	return out, errors.Join(err, h.Store.Remove(prep.identity))
+}
+
+// Err is nil after a trial that went well, else a *Broken like the one that
+// refuses a start, with the same words.
+func (t *Trial) Err(facts backend.Facts) error {
+	if t.OK {
+		return nil
+	}
+	if err := Standing(facts); err != nil {
+		return err
+	}
+	at := t.At
+	if at == "" {
+		at = "the trial"
+	}
+	return &Broken{Checks: []backend.Check{{Wall: at, Needed: true, Found: t.Why, Fix: t.Fix}}}
 }
 
 // step closes the step under way.

@@ -48,6 +48,15 @@ func As(role plan.Role, text string) Cell { return Cell{Text: text, Role: role} 
 
 // Table prints rows with aligned columns; the last column is not padded.
 func Table(w io.Writer, style plan.Style, head []string, rows [][]Cell) {
+	Fold(w, style, 0, head, rows)
+}
+
+// minFold is the narrowest last column that is still folded, in cells.
+const minFold = 20
+
+// Fold is Table on a screen of width cells: the last column's words go on below
+// themselves instead of at the screen's left edge. Width 0: as long as they are.
+func Fold(w io.Writer, style plan.Style, width int, head []string, rows [][]Cell) {
 	all := [][]Cell{{}}
 	for _, h := range head {
 		all[0] = append(all[0], As(plan.Faint, h))
@@ -60,16 +69,50 @@ func Table(w io.Writer, style plan.Style, head []string, rows [][]Cell) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i].Text))
 		}
 	}
+	indent := 0
+	for _, n := range widths[:max(len(widths)-1, 0)] {
+		indent += n + 2
+	}
 	for _, row := range all {
 		var b strings.Builder
 		for i, c := range row {
-			b.WriteString(style(c.Role, c.Text))
 			if i < len(row)-1 {
+				b.WriteString(style(c.Role, c.Text))
 				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.Text)+2))
+				continue
+			}
+			for j, line := range Lines(c.Text, width-indent) {
+				if j > 0 {
+					b.WriteString("\n" + strings.Repeat(" ", indent))
+				}
+				b.WriteString(style(c.Role, line))
 			}
 		}
 		fmt.Fprintln(w, strings.TrimRight(b.String(), " "))
 	}
+}
+
+// Lines breaks text between words into lines of at most width cells. A longer
+// word stays whole: it may be a command or a path. A width too narrow to read
+// breaks nothing.
+func Lines(text string, width int) []string {
+	if width < minFold || utf8.RuneCountInString(text) <= width {
+		return []string{text}
+	}
+	var out []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
+			out = append(out, line)
+			line = word
+		default:
+			line += " " + word
+		}
+	}
+	return append(out, line)
 }
 
 // JSON prints v for machines: indented, with a line feed.
