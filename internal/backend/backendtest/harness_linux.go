@@ -94,6 +94,9 @@ func create(t testing.TB, be backend.Backend, change func(*plan.Bottle)) *box {
 		if err := x.b.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
+		// overlayfs makes this folder with no mode at all; an ordinary user's
+		// clean-up of the test could not enter it.
+		_ = os.Chmod(filepath.Join(state, "overlay", "work", "work"), 0o700)
 	})
 	return x
 }

@@ -175,6 +175,14 @@ func (p *program) checked(nrs map[string]int) {
 		b.add(opRet, retAllow, 0, 0)
 	})
 	block("socket", socketRules)
+	// The kernel loads the module of a strange family before it finds that the
+	// family has no pairs.
+	block("socketpair", func(b *program) {
+		b.add(opLoad, offArg0, 0, 0)
+		b.add(opEqual, unix.AF_UNIX, 1, 0)
+		b.add(opRet, retErrno(unix.EAFNOSUPPORT), 0, 0)
+		b.add(opRet, retAllow, 0, 0)
+	})
 }
 
 // socketRules allows AF_UNIX, routing netlink, and TCP, UDP and ICMP echo over
