@@ -59,6 +59,25 @@ func stripCredentials(h http.Header, auth *bottle.Auth, placeholders map[string]
 	}
 }
 
+// stripOverrides removes the headers by which some frameworks let a request claim
+// to be another one (Rails and Symfony for the method, IIS and Symfony for the
+// path): what was decided on is what the upstream shall do. A route that takes
+// any method and any path has decided on nothing that they could change.
+func stripOverrides(h http.Header, route *bottle.Route) {
+	for name := range h {
+		switch cgiAlike(name) {
+		case "X-Http-Method-Override", "X-Http-Method", "X-Method-Override":
+			if len(route.Methods) > 0 {
+				delete(h, name)
+			}
+		case "X-Original-Url", "X-Rewrite-Url", "X-Forwarded-Prefix":
+			if len(route.Paths) > 0 {
+				delete(h, name)
+			}
+		}
+	}
+}
+
 // cgiAlike reads a name as a server that makes CGI variables of headers does:
 // there X_Api_Key and X-Api-Key are one, and which of them wins is chance.
 func cgiAlike(name string) string {

@@ -195,6 +195,7 @@ func (x *exchange) dress(out *http.Request) error {
 	if trailers {
 		out.Header.Set("Te", "trailers")
 	}
+	stripOverrides(out.Header, x.verdict.Route)
 	if x.upgrade {
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}

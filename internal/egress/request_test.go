@@ -518,3 +518,27 @@ func TestInjectRefuses(t *testing.T) {
 		}
 	}
 }
+
+// The weakness: a framework behind the upstream lets a header say that the
+// request is another one. The attack: a listed GET /v1/ that claims to be DELETE
+// /admin. This proves that such headers end at a route that limits what they claim.
+func TestOverridesEndHere(t *testing.T) {
+	addr, ca, _ := upstream(t, http.HandlerFunc(echo), apiHost)
+	spellings := []string{"X-Http-Method-Override", "X_HTTP_Method_Override", "X-Http-Method", "X-Original-Url", "X-Rewrite-Url"}
+	for _, limited := range []bool{true, false} {
+		r := route(apiHost, addr, ca)
+		r.Methods, r.Paths = nil, nil
+		if limited {
+			r.Methods, r.Paths = []string{"GET"}, []string{"/v1"}
+		}
+		w := newWorld(t, nil, r)
+		req, _ := http.NewRequest("GET", "https://"+apiHost+"/v1/x", nil)
+		for _, h := range spellings {
+			req.Header[h] = []string{"claimed"}
+		}
+		res, err := w.client().Do(req)
+		if got := text(t, res, err); strings.Contains(got, "claimed") == limited {
+			t.Errorf("limited %v, upstream saw:\n%s", limited, got)
+		}
+	}
+}
