@@ -31,7 +31,9 @@ func shown(t *testing.T, c demo.Config) (int, demo.Report) {
 	d := system(os.Stdin, os.Stdout, os.Stderr)
 	d.Stdin, d.Stdout, d.Stderr = strings.NewReader(""), &out, &errs
 	d.Self = func() (string, error) { return filepath.Join(bin, "bottle"), nil }
-	c.Temp, c.Remove = t.TempDir(), true
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	c.Remove = true
 	cmd := &cobra.Command{}
 	cmd.SetContext(t.Context())
 	code := ui.Report(&errs, ui.Plain, d.demo(cmd, c, true))
@@ -39,7 +41,7 @@ func shown(t *testing.T, c demo.Config) (int, demo.Report) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatalf("exit %d: %v\n%s%s", code, err, &out, &errs)
 	}
-	if left, err := os.ReadDir(c.Temp); err != nil || len(left) > 0 {
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 	return code, r
@@ -141,6 +143,7 @@ func TestDemoInterrupted(t *testing.T) {
 	require.Native(t)
 	bin := require.Binaries(t)
 	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
 	ctx, cancel := context.WithCancel(t.Context())
 	d, out, errs := fakeDeps(t, map[string]string{"TERM": "dumb"})
 	real := system(os.Stdin, os.Stdout, os.Stderr)
@@ -148,7 +151,7 @@ func TestDemoInterrupted(t *testing.T) {
 	d.Stdout = cutting{out, "whoami", cancel}
 	cmd := &cobra.Command{}
 	cmd.SetContext(ctx)
-	code := ui.Report(errs, ui.Plain, d.demo(cmd, demo.Config{Temp: temp}, false))
+	code := ui.Report(errs, ui.Plain, d.demo(cmd, demo.Config{}, false))
 	if code != ui.CodeFailed || !strings.Contains(errs.String(), "interrupted") || strings.Contains(out.String(), "judged") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)
 	}

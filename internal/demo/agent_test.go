@@ -70,7 +70,8 @@ func TestTold(t *testing.T) {
 }
 
 func TestExample(t *testing.T) {
-	e, err := newExample(t.TempDir())
+	t.Setenv("TMPDIR", t.TempDir())
+	e, err := newExample()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +87,7 @@ func TestExample(t *testing.T) {
 			t.Errorf("%s: %v\n%s", path, err, body)
 		}
 	}
-	if f, err := newExample(t.TempDir()); err != nil || f.token == e.token || len(f.token) < 32 {
+	if f, err := newExample(); err != nil || f.token == e.token || len(f.token) < 32 {
 		t.Errorf("the token is always %s: %v", f.token, err)
 	}
 	if got, err := holding(e.dir, e.token); len(got) > 0 || err != nil {
@@ -133,5 +134,15 @@ func TestPeekFollowsNothing(t *testing.T) {
 	}
 	if peek("", "file") != "" {
 		t.Error("no folder, and something in it")
+	}
+}
+
+// The place is never one where no bottle could stand, nor one that is not there.
+func TestPlace(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range [][2]string{{dir, "/nonexistent"}, {dir, "/proc"}, {"/nonexistent", "/proc"}} {
+		if got := place(c[0], c[1]); got != c[0] {
+			t.Errorf("%v: %s", c, got)
+		}
 	}
 }

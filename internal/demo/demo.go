@@ -23,7 +23,6 @@ type Config struct {
 	House    *lifecycle.House    // backend, host and root; the demo gives it a store and a secret of its own
 	Program  string              // the running program; its hidden command demo-client speaks where curl is missing
 	UserHome string              // the operator's home folder, which the agent will look for
-	Temp     string              // where the demo's folder is made; empty: the system's place
 	Remove   bool                // remove the folder at the end, with its decision log
 	Mounts   []plan.Mount        // shown to the agent besides; tests hide programs with them
 	Edit     func([]byte) []byte // changes the bottle's manifest before it is read; nil: nothing
@@ -112,7 +111,7 @@ func Run(ctx context.Context, c Config) (Report, error) {
 func millis(d time.Duration) float64 { return float64(d.Round(time.Microsecond).Microseconds()) / 1000 }
 
 func (s *show) run(ctx context.Context) (err error) {
-	if s.ex, err = newExample(s.Temp); err != nil {
+	if s.ex, err = newExample(); err != nil {
 		return err
 	}
 	if s.up, err = newUpstreams(s.ex.token); err != nil {

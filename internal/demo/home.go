@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"bottle/internal/bottle"
 	"bottle/internal/manifest"
@@ -48,10 +49,26 @@ func draw(prefix string) (string, error) {
 	return prefix + "-" + hex.EncodeToString(b[:]), nil
 }
 
-// newExample makes the folder below temp, "" for the system's own place. The
-// caller removes it, also after an error if dir is not empty.
-func newExample(temp string) (*example, error) {
-	dir, err := os.MkdirTemp(temp, "bottle-demo-")
+// overlayMagic is what statfs(2) calls an overlay.
+const overlayMagic = 0x794c7630
+
+// place is the system's temporary folder, or memory where that folder lies on an
+// overlay: a container's root cannot hold another overlay's upper layer.
+func place(temp, memory string) string {
+	var here, there syscall.Statfs_t
+	if syscall.Statfs(temp, &here) != nil || int64(here.Type) != overlayMagic {
+		return temp
+	}
+	if syscall.Statfs(memory, &there) != nil || int64(there.Type) == overlayMagic {
+		return temp
+	}
+	return memory
+}
+
+// newExample makes the folder and draws what is secret in it. The caller removes
+// it, also after an error.
+func newExample() (*example, error) {
+	dir, err := os.MkdirTemp(place(os.TempDir(), "/dev/shm"), "bottle-demo-")
 	if err != nil {
 		return nil, bottle.Problems{{Message: fmt.Sprintf("make the demo's folder: %v", err), Hint: "export TMPDIR=/a/folder/of/yours"}}
 	}
