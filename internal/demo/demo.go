@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -179,6 +180,9 @@ func (s *show) start(ctx context.Context) (lifecycle.Outcome, error) {
 	s.hear = &hearing{tell: s.Tell, answers: map[string]Answer{}}
 	t := lifecycle.OnPipes(strings.NewReader(""), s.hear, stderr{s.hear})
 	t.Checked = func(results []plan.ProbeResult) {
+		if slices.ContainsFunc(results, func(r plan.ProbeResult) bool { return !r.OK }) {
+			return // the start fails, and says which
+		}
 		s.report.Walls = len(results)
 		s.Tell(Event{Kind: Up, Walls: len(results)})
 	}

@@ -73,9 +73,11 @@ func newExample() (*example, error) {
 		return nil, bottle.Problems{{Message: fmt.Sprintf("make the demo's folder: %v", err), Hint: "export TMPDIR=/a/folder/of/yours"}}
 	}
 	e := &example{dir: dir}
-	if e.dir, err = filepath.EvalSymlinks(dir); err != nil {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
 		return e, fmt.Errorf("make the demo's folder: %w", err)
 	}
+	e.dir = real
 	e.home, e.repo = filepath.Join(e.dir, "home"), filepath.Join(e.dir, "repository")
 	e.bottleFile = filepath.Join(e.home, "bottles", "demo.md")
 	e.agentFile = filepath.Join(e.home, "agents", "demo.md")
