@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"bottle/internal/backend"
-	"bottle/internal/bottle"
 	"bottle/internal/cli/ui"
 	"bottle/internal/lifecycle"
 	"bottle/internal/plan"
@@ -92,79 +89,37 @@ func (d *deps) kinds() []string {
 	return kinds
 }
 
-// report is what doctor says to machines. It is a contract: keys are added, never
-// renamed, and every key is always there.
-type report struct {
-	backend.Facts
-	Trial   lifecycle.Trial `json:"trial"`
-	OK      bool            `json:"ok"`      // a start will work
-	Verdict string          `json:"verdict"` // the same in words
-}
-
-// examine prints what the backend found out about this machine, and what a real
-// bottle showed.
+// examine prints what this machine says of itself and what a real bottle showed.
+// The bottle's state lies where a start's would, so that the file system is the
+// true one and `bottle cleanup` finds what a kill would leave.
 func (d *deps) examine(ctx context.Context, b backend.Backend, js, verbose bool) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	facts, err := b.Facts(ctx)
-	if err != nil {
-		return fmt.Errorf("look at this machine: %w", err)
+	house := &lifecycle.House{Backend: b, Secrets: secret.Resolver{Lookup: d.Lookup}, Host: d.Lookup, Root: os.DirFS("/")}
+	if path, err := d.homePath(); err == nil {
+		if _, err := os.Stat(path); err == nil { // else `bottle init` was not yet
+			if path, err = d.home(); err != nil {
+				return err
+			}
+			if house.Store, err = store.Open(path); err != nil {
+				return err
+			}
+			house.Store.Runtime = d.env("XDG_RUNTIME_DIR")
+		}
 	}
-	facts.Notes = append([]string{}, facts.Notes...)
-	trial, err := d.try(ctx, b, facts)
+	found, err := house.Examine(ctx)
 	if err != nil {
 		return err
 	}
-	r := report{Facts: facts, Trial: trial, OK: true, Verdict: "a bottle can start on this machine: every wall of it stood and held"}
-	if err := trial.Err(facts); err != nil {
-		r.OK, r.Verdict = false, err.Error()
-	}
 	if js {
-		err = ui.JSON(d.Stdout, r)
+		err = ui.JSON(d.Stdout, found)
 	} else {
-		d.diagnosis(r, verbose)
+		ui.Diagnose(d.Stdout, d.style(d.Stdout), d.screen(), found, verbose)
 	}
-	if err == nil && !r.OK {
+	if err == nil && !found.OK {
 		err = ui.Exit(ui.CodeNo)
 	}
 	return err
-}
-
-// try puts a real bottle up. Its state lies where a start's would, so that the
-// file system is the true one and `bottle cleanup` finds what a kill would leave;
-// without a bottle home it lies in a folder for the moment.
-func (d *deps) try(ctx context.Context, b backend.Backend, facts backend.Facts) (t lifecycle.Trial, err error) {
-	moment, err := os.MkdirTemp("", "bottle-doctor-")
-	if err != nil {
-		return t, fmt.Errorf("make a folder for the trial: %w", err)
-	}
-	defer func() {
-		if gone := os.RemoveAll(moment); err == nil && gone != nil {
-			err = fmt.Errorf("remove the folder of the trial: %w", gone)
-		}
-	}()
-	work := filepath.Join(moment, "workspace")
-	if err := os.Mkdir(work, 0o700); err != nil {
-		return t, fmt.Errorf("make a folder for the trial: %w", err)
-	}
-	home := moment
-	if there, err := d.homePath(); err == nil && exists(there) {
-		if home, err = d.home(); err != nil {
-			return t, err
-		}
-	}
-	st, err := store.Open(home)
-	if err != nil {
-		return t, err
-	}
-	st.Runtime = d.env("XDG_RUNTIME_DIR")
-	house := &lifecycle.House{Backend: b, Store: st, Secrets: secret.Resolver{Lookup: d.Lookup}, Host: d.Lookup, Root: os.DirFS("/")}
-	return house.Try(ctx, facts, work), nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
 
 // screen is how wide standard output is, in cells; 0: it is no terminal.
@@ -178,99 +133,6 @@ func (d *deps) screen() int {
 		return 0
 	}
 	return width
-}
-
-func (d *deps) diagnosis(r report, verbose bool) {
-	style, width := d.style(d.Stdout), d.screen()
-	var rows [][]ui.Cell
-	for _, c := range r.Checks {
-		state := ui.As(plan.Plain, "can stand")
-		switch {
-		case !c.OK && c.Needed:
-			state = ui.As(plan.Shout, "MISSING")
-		case !c.OK:
-			state = ui.As(plan.Warn, "without")
-		}
-		rows = append(rows, []ui.Cell{ui.As(plan.Strong, c.Wall), state, ui.As(plan.Faint, c.Found)})
-	}
-	ui.Fold(d.Stdout, style, width, []string{"this machine", "", "how this was found out"}, rows)
-	for _, n := range r.Notes {
-		for i, line := range ui.Lines("note: "+bottle.Printable(n), width-len("note: ")) {
-			fmt.Fprintln(d.Stdout, strings.Repeat(" ", min(i, 1)*len("note: "))+line)
-		}
-	}
-	for _, c := range r.Checks {
-		if !c.OK && !c.Needed && c.Fix != "" { // the verdict tells the others
-			fmt.Fprintf(d.Stdout, "%s\n  %s %s\n", style(plan.Strong, "to have "+bottle.Printable(c.Wall)), style(plan.Faint, "→"), bottle.Printable(c.Fix))
-		}
-	}
-	fmt.Fprintln(d.Stdout)
-	d.tellTrial(r.Trial, style, width, verbose)
-	fmt.Fprintln(d.Stdout)
-	lines := strings.Split(r.Verdict, "\n")
-	role := plan.Strong
-	if !r.OK {
-		role = plan.Shout
-	}
-	fmt.Fprintln(d.Stdout, style(role, bottle.Printable(lines[0])))
-	for _, l := range lines[1:] {
-		fmt.Fprintln(d.Stdout, bottle.Printable(l))
-	}
-}
-
-// tellTrial prints each wall with the probes that tried it, and how long it all took.
-func (d *deps) tellTrial(t lifecycle.Trial, style plan.Style, width int, verbose bool) {
-	var rows [][]ui.Cell
-	for _, p := range t.Walls {
-		state, by := ui.As(plan.Plain, p.State), "no probe ran"
-		var names, through []string
-		for _, r := range p.Probes {
-			names = append(names, r.Name)
-			if !r.OK {
-				through = append(through, r.Name+" ("+r.Detail+")")
-			}
-		}
-		if len(names) > 0 {
-			by = strings.Join(names, ", ")
-		}
-		switch p.State {
-		case lifecycle.Breached:
-			state, by = ui.As(plan.Shout, "BROKEN"), strings.Join(through, ", ")
-		case lifecycle.NotTried:
-			state = ui.As(plan.Warn, p.State)
-		}
-		rows = append(rows, []ui.Cell{ui.As(plan.Strong, p.Wall), state, ui.As(plan.Faint, by)})
-	}
-	ui.Fold(d.Stdout, style, width, []string{"a real bottle", "", "proved from inside by"}, rows)
-	if !t.Tried {
-		return
-	}
-	fmt.Fprintln(d.Stdout, style(plan.Faint, fmt.Sprintf("up and checked in %.0f ms, gone again after %.0f ms", t.UpMS, t.TookMS)))
-	if !verbose {
-		return
-	}
-	rows = nil
-	for _, s := range t.Steps {
-		state := ui.As(plan.Plain, "done")
-		if !s.OK {
-			state = ui.As(plan.Shout, "FAILED")
-		}
-		rows = append(rows, []ui.Cell{ui.As(plan.Strong, s.Name), state, ui.As(plan.Faint, fmt.Sprintf("%.1f ms", s.TookMS))})
-	}
-	for _, p := range t.Walls {
-		for _, r := range p.Probes {
-			rows = append(rows, []ui.Cell{ui.As(plan.Strong, r.Name), ui.As(plan.Plain, held(r.OK)), ui.As(plan.Faint, r.Detail)})
-		}
-	}
-	fmt.Fprintln(d.Stdout)
-	ui.Fold(d.Stdout, style, width, []string{"step or probe", "", "what came back"}, rows)
-}
-
-func held(ok bool) string {
-	if ok {
-		return lifecycle.Held
-	}
-	return lifecycle.Breached
 }
 
 // mend shows the file that would mend the machine, asks, and writes it.

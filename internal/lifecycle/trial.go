@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +15,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
 	"bottle/internal/provider"
+	"bottle/internal/store"
 )
 
 // The states of a wall after a trial.
@@ -52,28 +55,82 @@ type Proof struct {
 	Probes []plan.ProbeResult `json:"probes"`
 }
 
-// Try puts a real bottle up, with a workspace that the caller made and may throw
-// away, checks its walls from inside, runs `true` in it and takes all of it down
-// again: the very steps of a start. A machine whose facts say that it cannot
-// hold a bottle is not tried.
-func (h *House) Try(ctx context.Context, facts backend.Facts, workspace string) Trial {
-	t := Trial{Steps: []TrialStep{}, Walls: proofs(facts.Walls, nil)}
+// Diagnosis is what a machine says of itself and what a real bottle showed. As
+// JSON it is a contract: keys are added, never renamed.
+type Diagnosis struct {
+	backend.Facts
+	Trial   Trial  `json:"trial"`
+	OK      bool   `json:"ok"`      // a start will work
+	Verdict string `json:"verdict"` // the same in words, which are those of a refused start
+}
+
+// Examine looks at this machine and tries it. See Try.
+func (h *House) Examine(ctx context.Context) (Diagnosis, error) {
+	facts, err := h.Backend.Facts(ctx)
+	if err != nil {
+		return Diagnosis{}, fmt.Errorf("look at this machine: %w", err)
+	}
+	facts.Checks, facts.Walls, facts.Notes = some(facts.Checks), some(facts.Walls), some(facts.Notes)
+	d := Diagnosis{Facts: facts, OK: true, Verdict: "a bottle can start on this machine: every wall of it stood and held"}
+	if d.Trial, err = h.Try(ctx, facts); err != nil {
+		return d, err
+	}
+	if err := d.Trial.Err(facts); err != nil {
+		d.OK, d.Verdict = false, err.Error()
+	}
+	return d, nil
+}
+
+// some is never null as JSON.
+func some[T any](list []T) []T { return append([]T{}, list...) }
+
+// Try puts a real bottle up, checks its walls from inside, runs `true` in it and
+// takes all of it down again: the very steps of a start. Its workspace, and its
+// state where the house has no store, lie in a folder that goes with it. A
+// machine whose facts say that it cannot hold a bottle is not tried. The error
+// is about that folder; what the bottle came to is in the Trial.
+func (h *House) Try(ctx context.Context, facts backend.Facts) (t Trial, err error) {
+	t = Trial{Steps: []TrialStep{}, Walls: proofs(facts.Walls, nil)}
 	if err := Standing(facts); err != nil {
 		t.Why = "a wall that it needs cannot stand on this machine"
-		return t
+		return t, nil
 	}
+	trying, moment := *h, ""
+	if moment, err = os.MkdirTemp("", "bottle-doctor-"); err != nil {
+		return t, fmt.Errorf("make a folder for the trial: %w", err)
+	}
+	defer func() {
+		if gone := os.RemoveAll(moment); gone != nil && err == nil {
+			err = fmt.Errorf("remove the folder of the trial: %w", gone)
+		}
+	}()
+	workspace := filepath.Join(moment, "workspace")
+	if err := os.Mkdir(workspace, 0o700); err != nil {
+		return t, fmt.Errorf("make a folder for the trial: %w", err)
+	}
+	if trying.Store == nil {
+		if trying.Store, err = store.Open(moment); err != nil {
+			return t, err
+		}
+	}
+	trying.measure(ctx, facts, workspace, &t)
+	return t, nil
+}
+
+// measure tries, and writes down what happened and how long it took.
+func (h *House) measure(ctx context.Context, facts backend.Facts, workspace string, t *Trial) {
 	t.Tried = true
 	begun, last := time.Now(), time.Now()
-	trying := *h
-	trying.Before = func(step string) error {
+	before := h.Before
+	h.Before = func(step string) error {
 		t.step(true, &last)
 		t.Steps = append(t.Steps, TrialStep{Name: step})
-		if h.Before != nil {
-			return h.Before(step)
+		if before != nil {
+			return before(step)
 		}
 		return nil
 	}
-	out, err := trying.try(ctx, workspace, &t)
+	out, err := h.try(ctx, workspace, t)
 	t.step(err == nil, &last)
 	t.Walls = proofs(facts.Walls, out.Probes)
 	t.UpMS, t.TookMS = millis(out.Up), millis(time.Since(begun))
@@ -83,7 +140,6 @@ func (h *House) Try(ctx context.Context, facts backend.Facts, workspace string) 
 	if t.OK = err == nil; err != nil {
 		t.blame(err)
 	}
-	return t
 }
 
 // try is one start of `true`, and the removal of what it leaves.

@@ -1,0 +1,105 @@
+package ui
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"bottle/internal/bottle"
+	"bottle/internal/lifecycle"
+	"bottle/internal/plan"
+)
+
+// Diagnose prints what doctor found on a screen of width cells (0: lines as long as they
+// are): what the machine says, what the trial proved, and the verdict last.
+func Diagnose(w io.Writer, style plan.Style, width int, r lifecycle.Diagnosis, verbose bool) {
+	var rows [][]Cell
+	for _, c := range r.Checks {
+		state := As(plan.Plain, "can stand")
+		switch {
+		case !c.OK && c.Needed:
+			state = As(plan.Shout, "MISSING")
+		case !c.OK:
+			state = As(plan.Warn, "without")
+		}
+		rows = append(rows, []Cell{As(plan.Strong, c.Wall), state, As(plan.Faint, c.Found)})
+	}
+	Fold(w, style, width, []string{"this machine", "", "how this was found out"}, rows)
+	for _, n := range r.Notes {
+		for i, line := range Lines("note: "+bottle.Printable(n), width-len("note: ")) {
+			fmt.Fprintln(w, strings.Repeat(" ", min(i, 1)*len("note: "))+line)
+		}
+	}
+	for _, c := range r.Checks {
+		if !c.OK && !c.Needed && c.Fix != "" { // the verdict tells the others
+			fmt.Fprintf(w, "%s\n  %s %s\n", style(plan.Strong, "to have "+bottle.Printable(c.Wall)), style(plan.Faint, "→"), bottle.Printable(c.Fix))
+		}
+	}
+	fmt.Fprintln(w)
+	tellTrial(w, r.Trial, style, width, verbose)
+	fmt.Fprintln(w)
+	lines := strings.Split(r.Verdict, "\n")
+	role := plan.Strong
+	if !r.OK {
+		role = plan.Shout
+	}
+	fmt.Fprintln(w, style(role, bottle.Printable(lines[0])))
+	for _, l := range lines[1:] {
+		fmt.Fprintln(w, bottle.Printable(l))
+	}
+}
+
+// tellTrial prints each wall with the probes that tried it, and how long it all took.
+func tellTrial(w io.Writer, t lifecycle.Trial, style plan.Style, width int, verbose bool) {
+	var rows [][]Cell
+	for _, p := range t.Walls {
+		state, by := As(plan.Plain, p.State), "no probe ran"
+		var names, through []string
+		for _, r := range p.Probes {
+			names = append(names, r.Name)
+			if !r.OK {
+				through = append(through, r.Name+" ("+r.Detail+")")
+			}
+		}
+		if len(names) > 0 {
+			by = strings.Join(names, ", ")
+		}
+		switch p.State {
+		case lifecycle.Breached:
+			state, by = As(plan.Shout, "BROKEN"), strings.Join(through, ", ")
+		case lifecycle.NotTried:
+			state = As(plan.Warn, p.State)
+		}
+		rows = append(rows, []Cell{As(plan.Strong, p.Wall), state, As(plan.Faint, by)})
+	}
+	Fold(w, style, width, []string{"a real bottle", "", "proved from inside by"}, rows)
+	if !t.Tried {
+		return
+	}
+	fmt.Fprintln(w, style(plan.Faint, fmt.Sprintf("up and checked in %.0f ms, gone again after %.0f ms", t.UpMS, t.TookMS)))
+	if !verbose {
+		return
+	}
+	rows = nil
+	for _, s := range t.Steps {
+		state := As(plan.Plain, "done")
+		if !s.OK {
+			state = As(plan.Shout, "FAILED")
+		}
+		rows = append(rows, []Cell{As(plan.Strong, s.Name), state, As(plan.Faint, fmt.Sprintf("%.1f ms", s.TookMS))})
+	}
+	for _, p := range t.Walls {
+		for _, r := range p.Probes {
+			rows = append(rows, []Cell{As(plan.Strong, r.Name), As(plan.Plain, held(r.OK)), As(plan.Faint, r.Detail)})
+		}
+	}
+	fmt.Fprintln(w)
+	Fold(w, style, width, []string{"step or probe", "", "what came back"}, rows)
+}
+
+func held(ok bool) string {
+	if ok {
+		return lifecycle.Held
+	}
+	return lifecycle.Breached
+}
