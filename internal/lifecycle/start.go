@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"bottle/internal/backend"
@@ -208,15 +209,38 @@ func (s *starting) place(ctx context.Context) error {
 	return s.box.Place(ctx, files)
 }
 
-// gitConfig quotes as git reads it (git-config(1), "Syntax").
+// gitConfig writes the identity for commits.
 func gitConfig(u bottle.GitUser) []byte {
 	out := []byte("[user]\n")
 	for _, kv := range [][2]string{{"name", u.Name}, {"email", u.Email}} {
 		if kv[1] != "" {
-			out = fmt.Appendf(out, "\t%s = %q\n", kv[0], kv[1])
+			out = fmt.Appendf(out, "\t%s = %s\n", kv[0], gitQuote(kv[1]))
 		}
 	}
 	return out
+}
+
+// gitQuote quotes a value as git reads it (git-config(1), "Syntax"): these four
+// escapes and no other. A repository's agent may set the name, so a line break
+// must not begin a section of its own; other control characters are left out.
+func gitQuote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range []byte(s) {
+		switch {
+		case c == '"' || c == '\\':
+			b.Write([]byte{'\\', c})
+		case c == '\n':
+			b.WriteString(`\n`)
+		case c == '\t':
+			b.WriteString(`\t`)
+		case c < 0x20 || c == 0x7f:
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
 }
 
 // verify tries every wall from inside. The sentinels are listeners of this
