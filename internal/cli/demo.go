@@ -26,7 +26,7 @@ func newDemo(d *deps) *cobra.Command {
 		Long: "Write an example bottle and agent to a temporary folder, start an API and a pastebin on this\n" +
 			"machine's loopback, and run a scripted agent in the bottle, which tries what it should not. Each\n" +
 			"attempt is judged from outside. Exit code 0 only when every one ended as it should, 1 otherwise.\n" +
-			"Your own manifests, keys and network are not touched.",
+			"Your own manifests, keys and network are not touched. The folder stays, to be read; --rm removes it.",
 		Example: "  bottle demo\n" +
 			"  bottle demo --format json | jq .ok\n" +
 			"  bottle demo --rm              leave nothing, not even the decision log",
