@@ -69,6 +69,13 @@ func (x *exchange) answer(res *http.Response) error {
 		return errUnasked // a switch nobody asked for would open a raw pipe
 	}
 	res.Header.Del("Alt-Svc") // it would send the client to another host or to QUIC
+	if x.auth != nil {
+		needles := needlesOf(x.auth, x.value)
+		maskHeader(res.Header, needles)
+		if len(needles) > 0 && res.Body != http.NoBody {
+			res.Body = &masker{ReadCloser: res.Body, needles: needles}
+		}
+	}
 	body := &answerBody{ReadCloser: res.Body, x: x, status: res.StatusCode, left: res.ContentLength}
 	if x.r.Method == http.MethodHead || res.ContentLength == 0 || res.Body == http.NoBody {
 		body.done()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"bottle/internal/bottle"
@@ -18,7 +19,13 @@ import (
 // An allowed call succeeds with a credential that the agent does not hold, and
 // everything that the agent says about who it is stays behind.
 func TestCredentialIsInjectedAndTheAgentsStripped(t *testing.T) {
-	addr, ca, _ := upstream(t, http.HandlerFunc(echo), apiHost)
+	var saw atomic.Value // what the agent gets back has the credential masked
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var all strings.Builder
+		_ = r.Header.Write(&all)
+		saw.Store(strings.ReplaceAll(all.String(), "\r", ""))
+		echo(w, r)
+	}), apiHost)
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+realKey))
 	for _, c := range []struct{ scheme, header, want string }{
 		{"Bearer", "", "Authorization: Bearer " + realKey},
@@ -39,7 +46,8 @@ func TestCredentialIsInjectedAndTheAgentsStripped(t *testing.T) {
 			req.Header.Set("Connection", "X-Listed")
 			res, err := w.client().Do(req)
 			got := text(t, res, err)
-			mustContain(t, got, c.want, "GET /v1/x?q=a;b&c\n", "X-Harmless: stays")
+			mustContain(t, got, "GET /v1/x?q=a;b&c\n", "X-Harmless: stays")
+			mustContain(t, saw.Load().(string), c.want+"\n")
 			for _, gone := range []string{"the-agents-own", heldKey, "X-Listed", "Proxy-"} {
 				if strings.Contains(got, gone) {
 					t.Errorf("%q reached the upstream:\n%s", gone, got)
