@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -87,35 +88,34 @@ func (m mender) plan() (string, []byte, error) {
 	return m.path(), profile(slices.Compact(programs)), nil
 }
 
-// profile is AppArmor's text (apparmor.d(5)). Unconfined takes nothing from the
-// program: bottle-jail confines itself and what it starts.
+// profile is AppArmor's text (apparmor.d(5)), with one profile a program: their
+// paths stay whole words. Unconfined takes nothing from the program: bottle-jail
+// confines itself and what it starts.
 func profile(programs []string) []byte {
-	at := programs[0]
-	if len(programs) > 1 {
-		at = "{" + strings.Join(programs, ",") + "}"
-	}
-	return []byte(marker + `
+	text := marker + `
 # It lets bottle-jail alone make user namespaces, the walls of a bottle, on a
 # system that forbids them to ordinary users' programs. It grants nothing else.
 abi <abi/4.0>,
-
-profile ` + profileName + ` ` + at + ` flags=(unconfined) {
-  userns,
-}
-`)
-}
-
-// attached are the programs that a profile of ours names.
-func attached(text []byte) []string {
-	for line := range strings.Lines(string(text)) {
-		rest, ok := strings.CutPrefix(line, "profile "+profileName+" ")
-		if !ok {
-			continue
+`
+	for i, p := range programs {
+		name := profileName
+		if i > 0 {
+			name += "-" + strconv.Itoa(i+1)
 		}
-		at, _, _ := strings.Cut(rest, " ")
-		return strings.Split(strings.Trim(at, "{}"), ",")
+		text += "\nprofile " + name + " " + p + " flags=(unconfined) {\n  userns,\n}\n"
 	}
-	return nil
+	return []byte(text)
+}
+
+// attached are the programs that profiles of ours name.
+func attached(text []byte) []string {
+	var out []string
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == "profile" && strings.HasPrefix(f[1], profileName) {
+			out = append(out, f[2])
+		}
+	}
+	return out
 }
 
 // plainPath refuses a path that AppArmor would read as a pattern, or that would
