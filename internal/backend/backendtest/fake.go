@@ -2,8 +2,15 @@ package backendtest
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"sync"
 
@@ -89,8 +96,12 @@ func (f *Fake) Create(_ context.Context, b plan.Bottle, gw plan.Gateway, secrets
 	if _, ok := f.made[b.Identity]; ok {
 		return nil, fmt.Errorf("create %s: it is there already", b.Identity)
 	}
+	ca, err := authority()
+	if err != nil {
+		return nil, err
+	}
 	f.made[b.Identity], f.gateway, f.secrets = b, gw, slices.Clone(secrets)
-	return &fakeBottle{fake: f, id: b.Identity}, nil
+	return &fakeBottle{fake: f, id: b.Identity, ca: ca}, nil
 }
 
 // Find implements backend.Backend.
@@ -113,14 +124,25 @@ func (f *Fake) Remove(_ context.Context, l backend.Leftover) error {
 }
 
 type fakeBottle struct {
-	fake *Fake
-	id   string
+	fake   *Fake
+	id, ca string
 }
 
-// fakeCA stands for a certificate; nobody reads inside it.
-const fakeCA = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+// authority makes a certificate that programs can read; its key is thrown away.
+func authority() (string, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return "", fmt.Errorf("make a certificate: %w", err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "fake"}, IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
+	if err != nil {
+		return "", fmt.Errorf("make a certificate: %w", err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
+}
 
-func (b *fakeBottle) Hello() plan.Hello { return plan.Hello{Version: bottle.Version, CA: fakeCA} }
+func (b *fakeBottle) Hello() plan.Hello { return plan.Hello{Version: bottle.Version, CA: b.ca} }
 
 func (b *fakeBottle) Ready() plan.Ready { return plan.Ready{} }
 

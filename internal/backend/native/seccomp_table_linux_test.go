@@ -27,7 +27,9 @@ func removed() []string {
 var updateTables = flag.Bool("update", false, "accept what the profile gives now")
 
 // checkedCalls are decided by arguments.
-func checkedCalls() []string { return []string{"clone", "clone3", "ioctl", "personality", "socket", "socketpair"} }
+func checkedCalls() []string {
+	return []string{"clone", "clone3", "ioctl", "personality", "socket", "socketpair"}
+}
 
 // TestSyscallTables derives the tables from the profile as data and compares.
 func TestSyscallTables(t *testing.T) {
