@@ -33,6 +33,7 @@ type Leftover struct {
 	Identity bottle.Identity `json:"identity"`
 	Resource plan.Resource   `json:"resource"`
 	PID      int             `json:"pid,omitempty"`
+	Held     bool            `json:"held,omitempty"` // its start is alive, whatever home that keeps its state in
 }
 
 // Backend is one kind of wall.

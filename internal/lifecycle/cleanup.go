@@ -34,7 +34,7 @@ func (h *House) Leftovers(ctx context.Context, keep func(store.Entry) bool) ([]R
 	var out []Rest
 	for _, l := range found {
 		// A lock that can't be looked at counts as held.
-		if !h.Store.Live(l.Identity) {
+		if !l.Held && !h.Store.Live(l.Identity) {
 			out = append(out, Rest{Identity: l.Identity, Kind: l.Resource.Kind, Name: l.Resource.Name, left: &l})
 		}
 	}

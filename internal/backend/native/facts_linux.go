@@ -97,6 +97,7 @@ func resources(id bottle.Identity) []plan.Resource {
 // their name. It reads no state of ours.
 func (n *Native) Find(context.Context) ([]backend.Leftover, error) {
 	var out []backend.Leftover
+	live := map[bottle.Identity]bool{}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
@@ -108,6 +109,7 @@ func (n *Native) Find(context.Context) ([]backend.Leftover, error) {
 		}
 		if id, what, ok := helperOf(pid); ok {
 			out = append(out, backend.Leftover{Identity: id, PID: pid, Resource: plan.Resource{Kind: "process", Name: what}})
+			live[id] = live[id] || held(pid, what)
 		}
 	}
 	for _, h := range cgroupHomes() {
@@ -120,6 +122,9 @@ func (n *Native) Find(context.Context) ([]backend.Leftover, error) {
 				out = append(out, backend.Leftover{Identity: id, Resource: plan.Resource{Kind: "cgroup", Name: d}})
 			}
 		}
+	}
+	for i := range out {
+		out[i].Held = live[out[i].Identity]
 	}
 	return out, nil
 }
