@@ -150,6 +150,13 @@ func (p *program) checked(nrs map[string]int) {
 		p.add(opEqual, uint32(nr), 0, uint8(len(b)))
 		*p = append(*p, b...)
 	}
+	// The most frequent first: what is decided by arguments has no place in the
+	// kernel's bitmap of what is always allowed.
+	for _, c := range setuidCalls() {
+		block(c.name, c.rules)
+	}
+	// Its flags and mode stand behind a pointer; libraries fall back to openat.
+	block("openat2", func(b *program) { b.add(opRet, retErrno(unix.ENOSYS), 0, 0) })
 	block("clone", func(b *program) {
 		b.add(opLoad, offArg0, 0, 0)
 		b.add(opSet, namespaces, 0, 1)
@@ -183,6 +190,37 @@ func (p *program) checked(nrs map[string]int) {
 		b.add(opRet, retErrno(unix.EAFNOSUPPORT), 0, 0)
 		b.add(opRet, retAllow, 0, 0)
 	})
+}
+
+// setuidCall is a system call that could make a file run as its owner.
+type setuidCall struct {
+	name        string
+	mode, flags int // which argument; flags -1: the call always creates or changes
+}
+
+// setuidCalls is all of them. A workspace in bind mode is the host's own folder:
+// what the agent makes there belongs to the operator, and with a setuid bit every
+// other user of the host could become him, root included, where nosuid no longer
+// holds.
+func setuidCalls() []setuidCall {
+	return []setuidCall{
+		{"openat", 3, 2}, {"open", 2, 1}, {"creat", 1, -1}, {"mknod", 1, -1}, {"mknodat", 2, -1},
+		{"chmod", 1, -1}, {"fchmod", 1, -1}, {"fchmodat", 2, -1}, {"fchmodat2", 2, -1},
+	}
+}
+
+// rules refuses a mode with the setuid or setgid bit. Without O_CREAT or
+// O_TMPFILE an open has no mode: the argument is whatever stood in the register.
+func (c setuidCall) rules(b *program) {
+	const makes = unix.O_CREAT | unix.O_TMPFILE&^unix.O_DIRECTORY
+	if c.flags >= 0 {
+		b.add(opLoad, offArg0+8*uint32(c.flags), 0, 0)
+		b.add(opSet, makes, 0, 3)
+	}
+	b.add(opLoad, offArg0+8*uint32(c.mode), 0, 0)
+	b.add(opSet, unix.S_ISUID|unix.S_ISGID, 0, 1)
+	b.add(opRet, retErrno(unix.EPERM), 0, 0)
+	b.add(opRet, retAllow, 0, 0)
 }
 
 // socketRules allows AF_UNIX, routing netlink, and TCP, UDP and ICMP echo over

@@ -243,3 +243,31 @@ func TestInvariant1FilterAllowsNothingUnlisted(t *testing.T) {
 		})
 	})
 }
+
+// The weakness: with a workspace in bind mode, files that the agent makes are the
+// operator's on the host. The attack: a copy of a shell with the setuid bit, for
+// another user of the host to run. This proves that no call can set it.
+func TestFilterRefusesSetuidFiles(t *testing.T) {
+	onBoth(t, func(t *testing.T, j judge) {
+		const create = unix.O_CREAT | unix.O_WRONLY
+		for _, c := range setuidCalls() {
+			if _, ok := j.info.SyscallNames[c.name]; !ok {
+				continue // arm64 has no open, creat, chmod or mknod
+			}
+			for _, bits := range []uint64{0o4755, 0o2755, 0o6711, 0o4755 | 0xdead<<32} {
+				args := make([]uint64, 6)
+				args[c.mode] = bits
+				if c.flags >= 0 {
+					j.wants(retAllow, c.name, args...) // no O_CREAT: no mode
+					args[c.flags] = unix.O_TMPFILE | unix.O_WRONLY
+					j.wants(retErrno(unix.EPERM), c.name, args...)
+					args[c.flags] = create
+				}
+				j.wants(retErrno(unix.EPERM), c.name, args...)
+				args[c.mode] = 0o1777
+				j.wants(retAllow, c.name, args...)
+			}
+		}
+		j.wants(retErrno(unix.ENOSYS), "openat2")
+	})
+}

@@ -28,7 +28,11 @@ var updateTables = flag.Bool("update", false, "accept what the profile gives now
 
 // checkedCalls are decided by arguments.
 func checkedCalls() []string {
-	return []string{"clone", "clone3", "ioctl", "personality", "socket", "socketpair"}
+	list := []string{"clone", "clone3", "ioctl", "personality", "socket", "socketpair", "openat2"}
+	for _, c := range setuidCalls() {
+		list = append(list, c.name)
+	}
+	return list
 }
 
 // TestSyscallTables derives the tables from the profile as data and compares.
