@@ -70,8 +70,6 @@ func startWords(c *cobra.Command, args []string) error {
 }
 
 func (d *deps) start(ctx context.Context, word string, extra []string, f startFlags, js bool) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
 	agent, spec, warnings, err := d.load(word)
 	if err != nil {
 		return err
@@ -119,6 +117,9 @@ func (d *deps) unprepared(err error) error {
 }
 
 func (d *deps) runPrepared(ctx context.Context, house *lifecycle.House, prep *lifecycle.Prepared, tty, verbose bool) error {
+	// Until here a signal simply ends the program: nothing has been made.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
 	style := d.style(d.Stderr)
 	if verbose {
 		house.Before = func(step string) error {
@@ -176,19 +177,37 @@ func (d *deps) house(kind string) (*lifecycle.House, error) {
 	return h, nil
 }
 
-// askSecret asks without echo.
-func (d *deps) askSecret(question string) (string, error) {
+// askSecret asks without echo. The end of ctx ends the question and gives the
+// terminal its echo back.
+func (d *deps) askSecret(ctx context.Context, question string) (string, error) {
 	in, ok := d.Stdin.(*os.File)
 	if !ok {
 		return "", errors.New("there is no terminal to ask on")
 	}
-	fmt.Fprint(d.Stderr, bottle.Printable(question)+": ")
-	answer, err := term.ReadPassword(int(in.Fd()))
-	fmt.Fprintln(d.Stderr)
+	before, err := term.GetState(int(in.Fd()))
 	if err != nil {
-		return "", fmt.Errorf("read the answer: %w", err)
+		return "", fmt.Errorf("look at the terminal: %w", err)
 	}
-	return string(answer), nil
+	fmt.Fprint(d.Stderr, bottle.Printable(question)+": ")
+	defer fmt.Fprintln(d.Stderr)
+	type reply struct {
+		text []byte
+		err  error
+	}
+	got := make(chan reply, 1)
+	go func() { // after a cancelled question it waits for the line that never comes, until the program ends
+		text, err := term.ReadPassword(int(in.Fd()))
+		got <- reply{text, err}
+	}()
+	select {
+	case r := <-got:
+		if r.err != nil {
+			return "", fmt.Errorf("read the answer: %w", r.err)
+		}
+		return string(r.text), nil
+	case <-ctx.Done():
+		return "", errors.Join(ctx.Err(), term.Restore(int(in.Fd()), before))
+	}
 }
 
 // request gathers what the operator's side of a start is.

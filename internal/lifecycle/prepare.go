@@ -22,9 +22,9 @@ type House struct {
 	Backend backend.Backend
 	Store   *store.Store
 	Secrets secret.Resolver
-	Host    func(name string) (string, bool)      // the operator's environment
-	Ask     func(question string) (string, error) // asks the operator, without echo; what comes back goes into the agent's environment
-	Root    fs.FS                                 // the host's "/"
+	Host    func(name string) (string, bool)                           // the operator's environment
+	Ask     func(ctx context.Context, question string) (string, error) // asks the operator, without echo; what comes back goes into the agent's environment
+	Root    fs.FS                                                      // the host's "/"
 	// Before is called with each step's name before it runs; an error stops the
 	// start there. Nil: nothing. Progress and fault tests use it.
 	Before func(step string) error
@@ -193,7 +193,7 @@ func (h *House) values(ctx context.Context, s bottle.Spec) (map[string]secret.Va
 	}
 	env := map[string]string{}
 	for _, e := range s.Env {
-		v, err := h.envValue(e)
+		v, err := h.envValue(ctx, e)
 		if err != nil {
 			note(err)
 		}
@@ -205,7 +205,7 @@ func (h *House) values(ctx context.Context, s bottle.Spec) (map[string]secret.Va
 	return tokens, env, nil
 }
 
-func (h *House) envValue(e bottle.EnvVar) (string, error) {
+func (h *House) envValue(ctx context.Context, e bottle.EnvVar) (string, error) {
 	switch e.Kind {
 	case bottle.EnvLiteral:
 		return e.Value, nil
@@ -219,7 +219,7 @@ func (h *House) envValue(e bottle.EnvVar) (string, error) {
 		if h.Ask == nil {
 			return "", bottle.Problems{{Message: fmt.Sprintf("env %s must be asked (%s), and there is no terminal to ask on", e.Name, e.Value), Hint: "start it from a terminal, or take the value from the host: \"${" + e.Name + "}\""}}
 		}
-		v, err := h.Ask(e.Value)
+		v, err := h.Ask(ctx, e.Value)
 		if err != nil {
 			return "", fmt.Errorf("ask for env %s: %w", e.Name, err)
 		}
