@@ -56,7 +56,7 @@ func refusals() []refusal {
 		{"open nftables", nil, "the kernel has no nftables, the firewall of a bottle", modprobe},
 		{"load firewall", []syscall.Errno{unix.ENOENT, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.EINVAL}, "the kernel lacks a part of nftables that the firewall of a bottle is made of (inet nat, redirect, reject, log)", modprobe},
 		{"load firewall", no, "the kernel gives a bottle no power over its own network, though it has one", theProfile},
-		{"make the network: open socket nflog", nil, "the kernel cannot tell the gateway what the firewall refused (nfnetlink_log)", modprobe},
+		{"open socket " + plan.SocketNFLog, nil, "the kernel cannot tell the gateway what the firewall refused (nfnetlink_log)", modprobe},
 		{"make the network", no, "the kernel gives a bottle no power over its own network, though it has one", theProfile},
 		{"pivot root", []syscall.Errno{unix.EINVAL}, "the root file system of this machine is the initial ramdisk, which cannot be left", "boot from a disk, or run bottle in a container with a root of its own"},
 		{"pivot away from the host", no, "the kernel gives a bottle no power over its own mounts, though it has a mount namespace", theProfile},
@@ -67,7 +67,7 @@ func refusals() []refusal {
 		{"join cgroup", nil, "the bottle cannot be put into its control group", "systemd-run --user --scope -p Delegate=yes bottle start …"},
 		{"set seccomp", nil, "the kernel does not take the filter for system calls", "boot a kernel with CONFIG_SECCOMP_FILTER, or run bottle outside of the container"},
 		{"set landlock", nil, "the kernel does not take the Landlock rules", "bottle doctor"},
-		{"place /", []syscall.Errno{unix.ENOSPC}, "the bottle's own files do not fit into its memory limit", moreRoom},
+		{"place ", []syscall.Errno{unix.ENOSPC}, "the bottle's own files do not fit into its memory limit", moreRoom},
 		{"make pipe", []syscall.Errno{unix.EMFILE, unix.ENFILE}, "too many files are open", "ulimit -n 4096"},
 		{"make socket pair", []syscall.Errno{unix.EMFILE, unix.ENFILE}, "too many files are open", "ulimit -n 4096"},
 	}
@@ -90,7 +90,7 @@ func inWords(err error, b plan.Bottle) error {
 		if r.means == "" {
 			r.means, r.hint = overlaid(b, r.hint)
 		}
-		for _, ours := range []string{"put up the walls: ", "receive message: EOF: ", "bottle-jail: ", "stage mounts: "} {
+		for _, ours := range []string{"put up the walls: ", "receive message: EOF: ", "EOF: ", "bottle-jail: ", "stage mounts: "} {
 			line = strings.TrimPrefix(line, ours)
 		}
 		p := bottle.Problem{Message: fmt.Sprintf("%s (%s)", r.means, line), Hint: r.hint}
