@@ -10,8 +10,8 @@ import (
 	"bottle/internal/plan"
 )
 
-// Diagnose prints what doctor found on a screen of width cells (0: lines as long as they
-// are): what the machine says, what the trial proved, and the verdict last.
+// Diagnose prints what doctor found on a screen of width cells (0: lines as long
+// as they are): what the machine says, what the trial proved, and the verdict last.
 func Diagnose(w io.Writer, style plan.Style, width int, r lifecycle.Diagnosis, verbose bool) {
 	var rows [][]Cell
 	for _, c := range r.Checks {
@@ -25,11 +25,6 @@ func Diagnose(w io.Writer, style plan.Style, width int, r lifecycle.Diagnosis, v
 		rows = append(rows, []Cell{As(plan.Strong, c.Wall), state, As(plan.Faint, c.Found)})
 	}
 	Fold(w, style, width, []string{"this machine", "", "how this was found out"}, rows)
-	for _, n := range r.Notes {
-		for i, line := range Lines("note: "+bottle.Printable(n), width-len("note: ")) {
-			fmt.Fprintln(w, strings.Repeat(" ", min(i, 1)*len("note: "))+line)
-		}
-	}
 	for _, c := range r.Checks {
 		if !c.OK && !c.Needed && c.Fix != "" { // the verdict tells the others
 			fmt.Fprintf(w, "%s\n  %s %s\n", style(plan.Strong, "to have "+bottle.Printable(c.Wall)), style(plan.Faint, "→"), bottle.Printable(c.Fix))
@@ -45,7 +40,15 @@ func Diagnose(w io.Writer, style plan.Style, width int, r lifecycle.Diagnosis, v
 	}
 	fmt.Fprintln(w, style(role, bottle.Printable(lines[0])))
 	for _, l := range lines[1:] {
-		fmt.Fprintln(w, bottle.Printable(l))
+		l = bottle.Printable(l)
+		if strings.HasPrefix(strings.TrimSpace(l), "to mend it: ") { // a command stays whole, to be copied
+			fmt.Fprintln(w, l)
+			continue
+		}
+		indent := l[:len(l)-len(strings.TrimLeft(l, " "))]
+		for i, part := range Lines(strings.TrimLeft(l, " "), width-len(indent)-2) {
+			fmt.Fprintln(w, indent+strings.Repeat(" ", 2*min(i, 1))+part)
+		}
 	}
 }
 
@@ -53,7 +56,10 @@ func Diagnose(w io.Writer, style plan.Style, width int, r lifecycle.Diagnosis, v
 func tellTrial(w io.Writer, t lifecycle.Trial, style plan.Style, width int, verbose bool) {
 	var rows [][]Cell
 	for _, p := range t.Walls {
-		state, by := As(plan.Plain, p.State), "no probe ran"
+		state, by := As(plan.Plain, p.State), "nothing: the bottle did not come up"
+		if !t.Tried {
+			by = "nothing: a bottle cannot be tried on this machine"
+		}
 		var names, through []string
 		for _, r := range p.Probes {
 			names = append(names, r.Name)
@@ -76,7 +82,11 @@ func tellTrial(w io.Writer, t lifecycle.Trial, style plan.Style, width int, verb
 	if !t.Tried {
 		return
 	}
-	fmt.Fprintln(w, style(plan.Faint, fmt.Sprintf("up and checked in %.0f ms, gone again after %.0f ms", t.UpMS, t.TookMS)))
+	took := fmt.Sprintf("up and checked in %.0f ms, gone again after %.0f ms", t.UpMS, t.TookMS)
+	if t.UpMS == 0 {
+		took = fmt.Sprintf("given up and gone again after %.0f ms", t.TookMS)
+	}
+	fmt.Fprintln(w, style(plan.Faint, took))
 	if !verbose {
 		return
 	}

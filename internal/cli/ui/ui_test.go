@@ -148,3 +148,31 @@ func TestCode(t *testing.T) {
 		}
 	}
 }
+
+func TestLinesBreakBetweenWords(t *testing.T) {
+	const text = "the kernel lists kill_process among its actions, in /proc/sys/kernel/seccomp/actions_avail"
+	for width := range 120 {
+		got := Lines(text, width)
+		if strings.Join(got, " ") != text {
+			t.Fatalf("%d: words are lost: %q", width, got)
+		}
+		if width < minFold && len(got) != 1 {
+			t.Errorf("%d: too narrow, and still broken: %q", width, got)
+		}
+		for _, l := range got {
+			if width >= minFold && len(l) > width && strings.Contains(l, " ") {
+				t.Errorf("%d: %q is too long", width, l)
+			}
+		}
+	}
+}
+
+func TestFoldKeepsColumns(t *testing.T) {
+	var b strings.Builder
+	rows := [][]Cell{{As(plan.Plain, "landlock"), As(plan.Plain, "ABI 7, a second wall behind the mounts")}}
+	Fold(&b, Plain, 34, []string{"wall", "found"}, rows)
+	const want = "wall      found\nlandlock  ABI 7, a second wall\n          behind the mounts\n"
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
