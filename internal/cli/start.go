@@ -21,6 +21,9 @@ import (
 	"bottle/internal/store"
 )
 
+// codeInterrupted is what shells give a program that Ctrl-C ended (128 + SIGINT).
+const codeInterrupted = 130
+
 // startFlags are what `bottle start` was asked for.
 type startFlags struct {
 	dry, yes, verbose, noTTY bool
@@ -143,6 +146,10 @@ func (d *deps) runPrepared(ctx context.Context, house *lifecycle.House, prep *li
 	out, err := house.Start(ctx, prep, t)
 	if out.Changed != "" {
 		fmt.Fprintf(d.Stderr, "%s %s\n", style(plan.Label, "what the agent changed is in"), d.tilde(out.Changed))
+	}
+	if errors.Is(err, context.Canceled) {
+		fmt.Fprintln(d.Stderr, "Interrupted; what had been put up is down again.")
+		return ui.Exit(codeInterrupted)
 	}
 	if err != nil {
 		return ui.Fail(err, "")
