@@ -299,6 +299,7 @@ type fakeWall struct {
 	missing, mended bool
 	leaks           bool  // a probe gets through
 	unmade          error // why no bottle can be made
+	user            bool  // not root asks
 	made, closed    int
 }
 
@@ -367,6 +368,11 @@ func doctor(t *testing.T, f *fakeWall, typed string, args ...string) (code int, 
 		d.typed(typed)
 	}
 	d.Backends[defaultBackend("linux")] = func(*deps) (backend.Backend, error) { return f, nil }
+	if f.user {
+		d.Euid = func() int { return 1000 }
+	} else if os.Geteuid() != 0 {
+		d.Euid = func() int { return 0 }
+	}
 	code = run(t.Context(), d, append([]string{"doctor", "--backend", "native"}, args...))
 	return code, o.String(), e.String()
 }
@@ -456,6 +462,11 @@ func TestDoctorShowsBeforeItMends(t *testing.T) {
 	if code, out, _ := doctor(t, f, "", "--fix"); code != ui.CodeUsage || f.mended || !strings.Contains(out, "profile") {
 		t.Errorf("without a terminal: code %d, mended %v\n%s", code, f.mended, out)
 	}
+	f.user = true
+	if code, out, errs := doctor(t, f, "y\n", "--fix"); code != ui.CodeFailed || f.mended || !strings.Contains(out, "profile") || !strings.Contains(errs, "sudo bottle doctor --fix") {
+		t.Errorf("as an ordinary user: code %d, mended %v\n%s%s", code, f.mended, out, errs)
+	}
+	f.user = false
 	if code, _, _ := doctor(t, f, "n\n", "--fix"); f.mended {
 		t.Errorf("mended after a no: code %d", code)
 	}

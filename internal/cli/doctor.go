@@ -4,20 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"bottle/internal/backend"
 	"bottle/internal/cli/ui"
 	"bottle/internal/lifecycle"
 	"bottle/internal/plan"
-	"bottle/internal/secret"
-	"bottle/internal/store"
 )
 
 // mender is a backend that can mend this machine with one file of its own, and
@@ -80,14 +78,7 @@ func newDoctor(d *deps) *cobra.Command {
 }
 
 // kinds are the backends of this build.
-func (d *deps) kinds() []string {
-	var kinds []string
-	for k := range d.Backends {
-		kinds = append(kinds, k)
-	}
-	slices.Sort(kinds)
-	return kinds
-}
+func (d *deps) kinds() []string { return slices.Sorted(maps.Keys(d.Backends)) }
 
 // examine prints what this machine says of itself and what a real bottle showed.
 // The bottle's state lies where a start's would, so that the file system is the
@@ -95,16 +86,10 @@ func (d *deps) kinds() []string {
 func (d *deps) examine(ctx context.Context, b backend.Backend, js, verbose bool) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	house := &lifecycle.House{Backend: b, Secrets: secret.Resolver{Lookup: d.Lookup}, Host: d.Lookup, Root: os.DirFS("/")}
-	if path, err := d.homePath(); err == nil {
-		if _, err := os.Stat(path); err == nil { // else `bottle init` was not yet
-			if path, err = d.home(); err != nil {
-				return err
-			}
-			if house.Store, err = store.Open(path); err != nil {
-				return err
-			}
-			house.Store.Runtime = d.env("XDG_RUNTIME_DIR")
+	house := &lifecycle.House{Backend: b, Host: d.Lookup, Root: os.DirFS("/")}
+	if path, err := d.homePath(); err == nil && there(path) { // else `bottle init` was not yet
+		if house, err = d.house(b.Kind()); err != nil {
+			return err
 		}
 	}
 	found, err := house.Examine(ctx)
@@ -114,7 +99,7 @@ func (d *deps) examine(ctx context.Context, b backend.Backend, js, verbose bool)
 	if js {
 		err = ui.JSON(d.Stdout, found)
 	} else {
-		ui.Diagnose(d.Stdout, d.style(d.Stdout), d.screen(), found, verbose)
+		ui.Diagnose(d.Stdout, d.style(d.Stdout), ui.Width(d.Stdout, d.Terminal(d.Stdout)), found, verbose)
 	}
 	if err == nil && !found.OK {
 		err = ui.Exit(ui.CodeNo)
@@ -122,17 +107,9 @@ func (d *deps) examine(ctx context.Context, b backend.Backend, js, verbose bool)
 	return err
 }
 
-// screen is how wide standard output is, in cells; 0: it is no terminal.
-func (d *deps) screen() int {
-	f, ok := d.Stdout.(*os.File)
-	if !ok || !d.Terminal(d.Stdout) {
-		return 0
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
+func there(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // mend shows the file that would mend the machine, asks, and writes it.
@@ -150,6 +127,9 @@ func (d *deps) mend(ctx context.Context, b backend.Backend, yes bool) error {
 		return nil
 	}
 	fmt.Fprintf(d.Stdout, "%s would be written:\n\n%s\n", d.style(d.Stdout)(plan.Strong, path), content)
+	if d.Euid() != 0 {
+		return ui.Fail(errors.New("only root may write it"), "sudo bottle doctor --fix")
+	}
 	ok, err = d.ask().Confirm("Write and load it?", yes)
 	if err != nil || !ok {
 		return err

@@ -75,6 +75,9 @@ func (h *House) Examine(ctx context.Context) (Diagnosis, error) {
 	if d.Trial, err = h.Try(ctx, facts); err != nil {
 		return d, err
 	}
+	if err := ctx.Err(); err != nil && !d.Trial.OK { // that says nothing about the machine
+		return d, fmt.Errorf("try this machine: %w", err)
+	}
 	if err := d.Trial.Err(facts); err != nil {
 		d.OK, d.Verdict = false, err.Error()
 	}

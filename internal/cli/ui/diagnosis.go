@@ -3,12 +3,28 @@ package ui
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
+
+	"golang.org/x/term"
 
 	"bottle/internal/bottle"
 	"bottle/internal/lifecycle"
 	"bottle/internal/plan"
 )
+
+// Width is how wide w is, in cells; 0: it is no terminal.
+func Width(w io.Writer, terminal bool) int {
+	f, ok := w.(*os.File)
+	if !ok || !terminal {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
 
 // Diagnose prints what doctor found on a screen of width cells (0: lines as long
 // as they are): what the machine says, what the trial proved, and the verdict last.
