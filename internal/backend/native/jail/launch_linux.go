@@ -2,6 +2,7 @@ package jail
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -12,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Launch is the outer half: it reads the Spec, stages mounts when it is root,
-// clones init into new namespaces and waits for it. It returns init's exit code.
+// Launch is the outer half: it clones init into new namespaces, hands it the
+// Spec and waits for it. As root it stages mounts first, which takes the Spec; else
+// init is born while the Spec is still on its way. It returns init's exit code.
 func Launch(identity string) (int, error) {
 	// Pdeathsig follows the thread that forked, not the process (prctl(2)).
 	runtime.LockOSThread()
@@ -23,39 +25,48 @@ func Launch(identity string) (int, error) {
 	}
 	ctl := os.NewFile(controlFD, "control")
 	gw := os.NewFile(gatewayFD, "gateway")
-	var req Request
-	w := NewWire(ctl)
-	if _, err := w.Receive(&req); err != nil {
-		return 0, fmt.Errorf("read spec: %w", err)
-	}
-	if req.Spec == nil || req.Spec.Bottle.Identity != identity {
-		return 0, fmt.Errorf("read spec: it is not for %s", identity)
-	}
-	spec := req.Spec
 	exe, err := os.Executable()
 	if err != nil {
 		return 0, fmt.Errorf("find own program: %w", err)
 	}
-	if spec.Staged {
-		if exe, err = stage(spec, exe); err != nil {
-			return 0, fmt.Errorf("stage mounts: %w", err)
+	n := newborn{identity: identity, exe: exe, uid: os.Geteuid(), gid: os.Getegid(), ctl: ctl, gw: gw}
+	var init *initProcess
+	if n.uid != 0 {
+		if init, err = n.start(); err != nil {
+			return 0, err
 		}
 	}
-	init, err := startInit(spec, exe, ctl, gw)
+	spec, err := receiveSpec(ctl, identity)
+	if err == nil && n.uid == 0 {
+		init, err = n.startStaged(spec)
+	}
+	if err == nil {
+		ctl.Close()
+		gw.Close()
+		err = init.brief(spec, n.exe)
+	}
 	if err != nil {
+		if init != nil {
+			_ = unix.Kill(init.pid, unix.SIGKILL) // it holds nothing yet, and its parent's end would end it too
+		}
 		return 0, err
 	}
-	ctl.Close()
-	gw.Close()
-	if err := init.brief(spec, exe); err != nil {
-		_ = init.proc.Kill() // it holds nothing yet, and its parent's end would end it too
-		return 0, err
+	return init.wait()
+}
+
+// receiveSpec reads the first message, which is for the launcher alone.
+func receiveSpec(ctl *os.File, identity string) (*Spec, error) {
+	var req Request
+	if _, err := NewWire(ctl).Receive(&req); err != nil {
+		return nil, fmt.Errorf("read spec: %w", err)
 	}
-	st, err := init.proc.Wait()
-	if err != nil {
-		return 0, fmt.Errorf("wait for init: %w", err)
+	switch {
+	case req.Spec == nil || req.Spec.Bottle.Identity != identity:
+		return nil, fmt.Errorf("read spec: it is not for %s", identity)
+	case req.Spec.Staged != (os.Geteuid() == 0):
+		return nil, errors.New("read spec: it is for another user")
 	}
-	return st.ExitCode(), nil
+	return req.Spec, nil
 }
 
 // keepDescriptors marks every descriptor above 2 as close-on-exec: those that
@@ -69,46 +80,81 @@ func keepDescriptors() error {
 	return nil
 }
 
+// newborn is what init begins with.
+type newborn struct {
+	identity string
+	exe      string
+	uid, gid int // what uid 1000 inside is on the host
+	ctl, gw  *os.File
+}
+
 type initProcess struct {
-	proc *os.Process
+	pid  int
 	spec *os.File
 }
 
-// startInit clones bottle-jail init. It is born with an empty environment, in
+// startStaged is start as root, behind the stage that the Spec asks for.
+func (n *newborn) startStaged(spec *Spec) (*initProcess, error) {
+	exe, err := stage(spec, n.exe)
+	if err != nil {
+		return nil, fmt.Errorf("stage mounts: %w", err)
+	}
+	n.exe, n.uid, n.gid = exe, spec.HostUID, spec.HostGID
+	return n.start()
+}
+
+// start clones bottle-jail init. It is born with an empty environment, in
 // its own user, mount, pid, network, ipc, uts and cgroup namespaces, as uid 1000
 // with the ambient capabilities that the building needs; init drops them all.
-func startInit(spec *Spec, exe string, ctl, gw *os.File) (*initProcess, error) {
+func (n *newborn) start() (*initProcess, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("make pipe: %w", err)
 	}
 	defer r.Close()
-	attr := &syscall.SysProcAttr{
+	sys := &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
 			unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: AgentUID, HostID: spec.HostUID, Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{ContainerID: AgentGID, HostID: spec.HostGID, Size: 1}},
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: AgentUID, HostID: n.uid, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: AgentGID, HostID: n.gid, Size: 1}},
 		AmbientCaps: buildCaps(),
 		Pdeathsig:   syscall.SIGKILL,
 	}
-	if spec.Staged {
+	if os.Geteuid() == 0 {
 		// Root gives up its groups; an ordinary user cannot (user_namespaces(7)).
-		attr.GidMappingsEnableSetgroups = true
-		attr.Credential = &syscall.Credential{Uid: AgentUID, Gid: AgentGID}
+		sys.GidMappingsEnableSetgroups = true
+		sys.Credential = &syscall.Credential{Uid: AgentUID, Gid: AgentGID}
 	}
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, fmt.Errorf("open null: %w", err)
 	}
 	defer null.Close()
-	p, err := os.StartProcess(exe, []string{"bottle-jail", "init", "--identity", spec.Bottle.Identity}, &os.ProcAttr{
-		Dir: "/", Env: []string{}, Files: []*os.File{null, null, os.Stderr, ctl, gw, r}, Sys: attr,
+	// os.StartProcess would first try out on a child of its own whether pidfds work.
+	pid, err := syscall.ForkExec(n.exe, []string{"bottle-jail", "init", "--identity", n.identity}, &syscall.ProcAttr{
+		Dir: "/", Env: []string{}, Sys: sys,
+		Files: []uintptr{null.Fd(), null.Fd(), os.Stderr.Fd(), n.ctl.Fd(), n.gw.Fd(), r.Fd()},
 	})
 	if err != nil {
 		w.Close()
 		return nil, fmt.Errorf("clone namespaces: %w", err)
 	}
-	return &initProcess{proc: p, spec: w}, nil
+	return &initProcess{pid: pid, spec: w}, nil
+}
+
+// wait returns init's exit code; -1: a signal ended it.
+func (p *initProcess) wait() (int, error) {
+	for {
+		var ws unix.WaitStatus
+		_, err := unix.Wait4(p.pid, &ws, 0, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return 0, fmt.Errorf("wait for init: %w", err)
+		}
+		return ws.ExitStatus(), nil
+	}
 }
 
 // buildCaps is what building a root file system and a network from inside takes.
@@ -139,7 +185,7 @@ func (p *initProcess) brief(spec *Spec, exe string) error {
 		return fmt.Errorf("hand the spec to init: %w", err)
 	}
 	for _, procs := range spec.Cgroups {
-		if err := os.WriteFile(procs, []byte(strconv.Itoa(p.proc.Pid)), 0o600); err != nil {
+		if err := os.WriteFile(procs, []byte(strconv.Itoa(p.pid)), 0o600); err != nil {
 			return fmt.Errorf("join cgroup: %w", err)
 		}
 	}
