@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -27,7 +28,7 @@ type refusal struct {
 const (
 	anotherHome = "set BOTTLE_HOME to a folder on a local disk (ext4, xfs, btrfs), or set workspace: {mode: bind} or {mode: none} in the bottle"
 	aContainer  = "run bottle outside of the container, or loosen it: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined …"
-	theProfile  = "bottle doctor says what forbids it; where it is AppArmor: sudo bottle doctor --fix"
+	askMachine  = "?" // see loosen
 	moreRoom    = "raise limits: {memory: …} in the bottle, which bounds the agent's own files too"
 )
 
@@ -40,7 +41,7 @@ func refusals() []refusal {
 		{"clone namespaces", []syscall.Errno{unix.EAGAIN}, "this user may not start more processes", "ulimit -u unlimited, or end other programs"},
 		{"clone namespaces", []syscall.Errno{unix.EINVAL}, "the kernel was built without one of the namespaces that a bottle is made of", "boot your distribution's own kernel"},
 		{"clone namespaces", []syscall.Errno{unix.ENOENT}, "bottle-jail went away while it started", "make build"},
-		{"clone namespaces", no, "this machine does not let bottle-jail make namespaces: AppArmor, SELinux, a chroot, or a container around it", theProfile},
+		{"clone namespaces", no, "this machine does not let bottle-jail make namespaces: AppArmor, SELinux, a chroot, or a container around it", askMachine},
 		{"unshare mounts", no, "this root may not make mount namespaces (a container?)", aContainer},
 		{"make idmap namespace", no, "this root may not make user namespaces for the id map of the workspace", "run bottle as an ordinary user"},
 		{"make idmap namespace", []syscall.Errno{unix.ENOSPC, unix.EUSERS}, "too many namespaces exist, or they stand 32 deep", "sudo sysctl -w user.max_user_namespaces=15000"},
@@ -55,12 +56,12 @@ func refusals() []refusal {
 		{"own upper layer", []syscall.Errno{unix.EPERM, unix.EINVAL, unix.EROFS}, "", anotherHome},
 		{"open nftables", nil, "the kernel has no nftables, the firewall of a bottle", modprobe},
 		{"load firewall", []syscall.Errno{unix.ENOENT, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.EINVAL}, "the kernel lacks a part of nftables that the firewall of a bottle is made of (inet nat, redirect, reject, log)", modprobe},
-		{"load firewall", no, "the kernel gives a bottle no power over its own network, though it has one", theProfile},
+		{"load firewall", no, "the kernel gives a bottle no power over its own network, though it has one", askMachine},
 		{"open socket " + plan.SocketNFLog, nil, "the kernel cannot tell the gateway what the firewall refused (nfnetlink_log)", modprobe},
-		{"make the network", no, "the kernel gives a bottle no power over its own network, though it has one", theProfile},
+		{"make the network", no, "the kernel gives a bottle no power over its own network, though it has one", askMachine},
 		{"pivot root", []syscall.Errno{unix.EINVAL}, "the root file system of this machine is the initial ramdisk, which cannot be left", "boot from a disk, or run bottle in a container with a root of its own"},
-		{"pivot away from the host", no, "the kernel gives a bottle no power over its own mounts, though it has a mount namespace", theProfile},
-		{"make mounts private", no, "the kernel gives a bottle no power over its own mounts, though it has a mount namespace", theProfile},
+		{"pivot away from the host", no, "the kernel gives a bottle no power over its own mounts, though it has a mount namespace", askMachine},
+		{"make mounts private", no, "the kernel gives a bottle no power over its own mounts, though it has a mount namespace", askMachine},
 		{"show the workspace", no, "the bottle cannot reach the workspace or its state folder: some folder above is closed to this user", "namei -l on the path shows where; or work in a folder of your own"},
 		{"make cgroup", no, "the control group for the limits cannot be made", "take `limits` out of the bottle, or: systemd-run --user --scope -p Delegate=yes bottle start …"},
 		{"make cgroup", []syscall.Errno{unix.ENOSPC, unix.EAGAIN}, "no more control groups can be made here", "end other bottles: bottle list active"},
@@ -90,9 +91,14 @@ func inWords(err error, b plan.Bottle) error {
 		if r.means == "" {
 			r.means, r.hint = overlaid(b, r.hint)
 		}
-		for _, ours := range []string{"put up the walls: ", "receive message: EOF: ", "EOF: ", "bottle-jail: ", "stage mounts: "} {
-			line = strings.TrimPrefix(line, ours)
+		if r.hint == askMachine {
+			r.hint = loosen((&Native{}).look())
 		}
+		// What stands before the jail's own words is that its socket ended.
+		if i := strings.LastIndex(" "+line, " bottle-jail: "); i >= 0 {
+			line = line[i+len("bottle-jail: "):]
+		}
+		line = strings.TrimPrefix(strings.TrimPrefix(line, "put up the walls: "), "stage mounts: ")
 		p := bottle.Problem{Message: fmt.Sprintf("%s (%s)", r.means, line), Hint: r.hint}
 		if !slices.ContainsFunc(out, func(o bottle.Problem) bool { return strings.HasPrefix(o.Message, r.means) }) {
 			out = append(out, p)
@@ -102,6 +108,24 @@ func inWords(err error, b plan.Bottle) error {
 		return err
 	}
 	return out
+}
+
+// loosen is the next step where the kernel gave no power over namespaces: by what
+// is known to take it, the likeliest first.
+func loosen(m machine) string {
+	if m.restricted() {
+		return "sudo bottle doctor --fix"
+	}
+	if c := m.userNamespaces(); !c.OK {
+		return c.Fix
+	}
+	switch {
+	case m.status("Seccomp") == strconv.Itoa(unix.SECCOMP_MODE_FILTER):
+		return aContainer
+	case m.text("sys/fs/selinux/enforce") == "1":
+		return "sudo ausearch -m avc -ts recent shows what SELinux refused"
+	}
+	return "run bottle outside of the chroot or the container that it is in"
 }
 
 func refusalOf(line string) (refusal, bool) {

@@ -26,8 +26,8 @@ func TestWhatTheKernelRefusedInWords(t *testing.T) {
 		means string
 		hint  string
 	}{
-		{"bottle-jail: clone namespaces: fork/exec /opt/bottle-jail: %v", unix.EPERM, "does not let bottle-jail make namespaces", "sudo bottle doctor --fix"},
-		{"bottle-jail: clone namespaces: fork/exec /opt/bottle-jail: %v", unix.EACCES, "does not let bottle-jail make namespaces", "sudo bottle doctor --fix"},
+		{"bottle-jail: clone namespaces: fork/exec /opt/bottle-jail: %v", unix.EPERM, "does not let bottle-jail make namespaces", "bottle"},
+		{"bottle-jail: clone namespaces: fork/exec /opt/bottle-jail: %v", unix.EACCES, "does not let bottle-jail make namespaces", "bottle"},
 		{"clone namespaces: fork/exec /opt/bottle-jail: %v", unix.ENOSPC, "too many namespaces", "user.max_user_namespaces"},
 		{"clone namespaces: fork/exec /opt/bottle-jail: %v", unix.EAGAIN, "may not start more processes", "ulimit -u"},
 		{"clone namespaces: fork/exec /opt/bottle-jail: %v", unix.EINVAL, "built without one of the namespaces", "kernel"},
@@ -37,9 +37,9 @@ func TestWhatTheKernelRefusedInWords(t *testing.T) {
 		{"stage mounts: mount overlay over the workspace: %v", unix.EINVAL, "a private view", "workspace: {mode: bind}"},
 		{"make the network: load firewall: conn.Receive: netlink receive: %v", unix.ENOENT, "lacks a part of nftables", "modprobe -a nf_tables"},
 		{"make the network: load firewall: conn.Receive: netlink receive: %v", unix.EOPNOTSUPP, "lacks a part of nftables", "modprobe -a nf_tables"},
-		{"make the network: bring lo up: %v", unix.EPERM, "no power over its own network", "sudo bottle doctor --fix"},
+		{"make the network: bring lo up: %v", unix.EPERM, "no power over its own network", "b"},
 		{"make the network: open socket nflog: %v", unix.EINVAL, "nfnetlink_log", "modprobe"},
-		{"pivot away from the host: mount tmpfs: %v", unix.EACCES, "no power over its own mounts", "sudo bottle doctor --fix"},
+		{"pivot away from the host: mount tmpfs: %v", unix.EACCES, "no power over its own mounts", "b"},
 		{"pivot away from the host: pivot root: %v", unix.EINVAL, "initial ramdisk", "boot"},
 		{"stage mounts: show /mnt/x: idmap (does this file system support idmapped mounts?): %v", unix.EINVAL, "idmapped mounts", "ordinary user"},
 		{"stage mounts: show /mnt/x: idmap (does this file system support idmapped mounts?): %v", unix.EPERM, "may not map the ids", "ordinary user"},
@@ -62,6 +62,31 @@ func TestWhatTheKernelRefusedInWords(t *testing.T) {
 		}
 		if !strings.Contains(p[0].Message, c.errno.Error()+")") || strings.Contains(p[0].Message, "bottle-jail: clone") {
 			t.Errorf("%s: the kernel's words are not in %q", line, p[0].Message)
+		}
+	}
+}
+
+// What comes next depends on what takes the power.
+func TestLoosenByWhatForbids(t *testing.T) {
+	for want, files := range map[string]map[string]string{
+		"sudo bottle doctor --fix":                      {restrict: "1", ourFile: ourProfile("/opt/bottle/bottle-jail"), rootState: "Seccomp:\t2\n"},
+		"sudo sysctl -w user.max_user_namespaces=15000": {"proc/sys/user/max_user_namespaces": "0"},
+		aContainer: {rootState: "Seccomp:\t2\n"},
+		"sudo ausearch -m avc -ts recent shows what":     {"sys/fs/selinux/enforce": "1"},
+		"run bottle outside of the chroot or the contai": {},
+	} {
+		if got := loosen(good(files)); !strings.HasPrefix(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// Whatever the socket said when it ended, the jail's own words are what counts.
+func TestWordsBeginWithTheJails(t *testing.T) {
+	for _, before := range []string{"", "receive message: EOF: ", "receive message: connection reset by peer: ", "EOF: "} {
+		err := inWords(errors.New("put up the walls: "+before+"bottle-jail: clone namespaces: fork/exec /opt/bottle-jail: operation not permitted"), plan.Bottle{})
+		if !strings.Contains(err.Error(), "(clone namespaces: fork/exec /opt/bottle-jail: operation") {
+			t.Errorf("after %q: %v", before, err)
 		}
 	}
 }
