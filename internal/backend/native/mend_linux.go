@@ -127,13 +127,16 @@ func plainPath(path string) error {
 	if odd || !filepath.IsAbs(path) || filepath.Clean(path) != path {
 		return bottle.Problems{{
 			Message: fmt.Sprintf("the path %q of bottle-jail has characters that mean something in an AppArmor profile", path),
-			Hint:    installed,
+			Hint:    installed(path),
 		}}
 	}
 	return nil
 }
 
-const installed = "sudo install -D -t /usr/local/bin bottle bottle-gateway bottle-jail, then: sudo /usr/local/bin/bottle doctor --fix"
+// installed is the command that puts the programs where root alone can write.
+func installed(jail string) string {
+	return fmt.Sprintf("sudo install -t /usr/local/bin %[1]q/bottle %[1]q/bottle-gateway %[1]q/bottle-jail && sudo /usr/local/bin/bottle doctor --fix", filepath.Dir(jail))
+}
 
 // trusted refuses a program that anybody but root could replace: the profile
 // goes by path, so whoever can write there would get user namespaces for any
@@ -159,7 +162,7 @@ func (m mender) trusted(path string) error {
 		if !ok || st.Uid != m.owner || perm&0o002 != 0 || perm&0o020 != 0 && st.Gid != 0 {
 			return bottle.Problems{{
 				Message: fmt.Sprintf("others than root can write %s (mode %04o): a profile for %s would let them use user namespaces with any program", at, perm, path),
-				Hint:    installed,
+				Hint:    installed(path),
 			}}
 		}
 		if at == "/" {
