@@ -181,3 +181,21 @@ func TestDoctorAsPowerlessRoot(t *testing.T) {
 		t.Errorf("code %d: %s", code, d.Verdict)
 	}
 }
+
+// The kernel makes no user namespaces in a chroot, and this one cannot be told
+// from outside its root: the bottle is tried, and the kernel's word is passed on.
+func TestDoctorInChroot(t *testing.T) {
+	require.Root(t)
+	require.Native(t)
+	unshare := require.Tool(t, "chroot", "unshare")
+	for user, why := range map[string]string{"1001:1001": "does not let bottle-jail make namespaces", "0:0": "this root may not make user namespaces"} {
+		root := t.TempDir()
+		d, code := doctored(t, newHome(t), `mount --rbind / `+root+` || exit 9
+export BOTTLE_HOME=/nonexistent TMPDIR=/tmp
+set -- chroot --userspec=`+user+` `+root+` "$@"`, unshare, "--mount")
+		if code != 1 || !d.Trial.Tried || d.Trial.At != "put up the walls and the gateway" ||
+			!strings.Contains(d.Trial.Why, why) || !strings.Contains(d.Trial.Why, "operation not permitted)") || d.Trial.Fix == "" {
+			t.Errorf("%s: code %d: %+v", user, code, d.Trial)
+		}
+	}
+}

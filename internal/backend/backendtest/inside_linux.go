@@ -62,6 +62,14 @@ func agent(role string, args []string) error {
 	case "wait":
 		_, err := io.Copy(io.Discard, os.Stdin)
 		return err
+	case "gateway":
+		page, err := gatewayPage()
+		fmt.Println(firstLine(page), err)
+		return nil
+	case "dial":
+		detail, _ := unreachable("tcp4", word(0))
+		fmt.Println(detail)
+		return nil
 	case "identity":
 		fmt.Println(unix.Getuid(), unix.Geteuid(), unix.Getgid(), unix.Getegid())
 		return nil

@@ -78,9 +78,17 @@ func ownGroups() map[string]string {
 	return own
 }
 
-// makeCgroups makes the bottle's groups and returns the files to join and the
-// folders made. No home is no error: the preflight has said so.
-func makeCgroups(identity string, l plan.Limits) (procs, dirs []string, err error) {
+// group is one control group of ours. The lock on its folder tells a cleanup that
+// its start is alive, also before any process is in it; the kernel takes the lock
+// away with the start, however that ends.
+type group struct {
+	dir  string
+	lock *os.File
+}
+
+// makeCgroups makes the bottle's groups and returns the files to join and what
+// was made. No home is no error: the preflight has said so.
+func makeCgroups(identity string, l plan.Limits) (procs []string, groups []group, err error) {
 	for _, h := range cgroupHomes() {
 		files := h.files(l)
 		if len(files) == 0 {
@@ -88,17 +96,44 @@ func makeCgroups(identity string, l plan.Limits) (procs, dirs []string, err erro
 		}
 		dir := filepath.Join(h.dir, cgroupPrefix+identity)
 		if err := os.Mkdir(dir, 0o755); err != nil {
-			return nil, dirs, fmt.Errorf("make cgroup: %w", err)
+			return nil, groups, fmt.Errorf("make cgroup: %w", err)
 		}
-		dirs = append(dirs, dir)
+		lock, err := lockGroup(dir, unix.LOCK_EX)
+		groups = append(groups, group{dir, lock})
+		if err != nil {
+			return nil, groups, fmt.Errorf("lock cgroup: %w", err)
+		}
 		for name, value := range files {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(value), 0o644); err != nil {
-				return nil, dirs, fmt.Errorf("limit %s: %w", name, err)
+				return nil, groups, fmt.Errorf("limit %s: %w", name, err)
 			}
 		}
 		procs = append(procs, filepath.Join(dir, "cgroup.procs"))
 	}
-	return procs, dirs, nil
+	return procs, groups, nil
+}
+
+func lockGroup(dir string, how int) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// groupHeld tells whether some start holds the group. One that cannot be looked
+// at counts as held, unless it is gone.
+func groupHeld(dir string) bool {
+	f, err := lockGroup(dir, unix.LOCK_SH)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	f.Close()
+	return false
 }
 
 // files are the limits as this home's files take them.
@@ -128,11 +163,14 @@ func (h cgroupHome) files(l plan.Limits) map[string]string {
 
 // removeCgroups deletes groups; one that is gone already is no error. The kernel
 // needs a moment to see that the last process has left.
-func removeCgroups(dirs []string) error {
+func removeCgroups(groups []group) error {
 	var errs []error
-	for _, d := range dirs {
-		if err := removeCgroup(d); err != nil {
+	for _, g := range groups {
+		if err := removeCgroup(g.dir); err != nil {
 			errs = append(errs, err)
+		}
+		if g.lock != nil {
+			g.lock.Close()
 		}
 	}
 	return errors.Join(errs...)

@@ -120,6 +120,7 @@ func (n *Native) Find(context.Context) ([]backend.Leftover, error) {
 		for _, d := range dirs {
 			if id, err := bottle.ParseIdentity(strings.TrimPrefix(filepath.Base(d), cgroupPrefix)); err == nil {
 				out = append(out, backend.Leftover{Identity: id, Resource: plan.Resource{Kind: "cgroup", Name: d}})
+				live[id] = live[id] || groupHeld(d)
 			}
 		}
 	}

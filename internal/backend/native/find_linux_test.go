@@ -154,3 +154,22 @@ func TestRemoveCgroupIsBounded(t *testing.T) {
 		t.Errorf("it took %v", time.Since(start))
 	}
 }
+
+// TestHeldGroupIsNobodysLeftover: the lock says that a start is alive.
+func TestHeldGroupIsNobodysLeftover(t *testing.T) {
+	dir := t.TempDir()
+	if groupHeld(dir) {
+		t.Error("nobody holds it")
+	}
+	lock, err := lockGroup(dir, syscall.LOCK_EX)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !groupHeld(dir) {
+		t.Error("it is held")
+	}
+	lock.Close()
+	if groupHeld(dir) || groupHeld(filepath.Join(dir, "gone")) {
+		t.Error("nobody holds it any more")
+	}
+}

@@ -43,7 +43,7 @@ func (n *Native) Kind() string { return Kind }
 type Box struct {
 	identity string
 	told     plan.Bottle
-	cgroups  []string
+	cgroups  []group
 	jail     *hostexec.Process
 	gateway  *backend.Gateway
 	wire     *jail.Wire
@@ -51,6 +51,9 @@ type Box struct {
 	once     sync.Once
 	reader   sync.WaitGroup
 	reading  bool
+	said     chan error // one for each line of the gateway
+	lines    int        // of the gateway, so far
+	up       bool       // the jail says that the walls stand
 }
 
 type reply struct {
@@ -62,23 +65,15 @@ type reply struct {
 // Create implements backend.Backend: the jail and the gateway start side by side
 // and meet over a socket pair; neither waits for a file or a port.
 func (n *Native) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (backend.Bottle, error) {
-	spec, err := n.spec(b)
-	if err != nil {
-		return nil, err
-	}
-	box := &Box{identity: b.Identity, told: b, replies: make(chan reply, 16)}
-	if err := box.start(ctx, n, spec, gw, secrets); err != nil {
+	box := &Box{identity: b.Identity, told: b, replies: make(chan reply, 16), said: make(chan error, 2)}
+	if err := box.start(ctx, n, gw, secrets); err != nil {
 		box.Close()
 		return nil, inWords(err, b)
 	}
 	return box, nil
 }
 
-func (x *Box) start(ctx context.Context, n *Native, spec *jail.Spec, gw plan.Gateway, secrets []byte) error {
-	var err error
-	if spec.Cgroups, x.cgroups, err = makeCgroups(x.identity, spec.Bottle.Limits); err != nil {
-		return err
-	}
+func (x *Box) start(ctx context.Context, n *Native, gw plan.Gateway, secrets []byte) error {
 	ctl, err := pair()
 	if err != nil {
 		return err
@@ -100,38 +95,63 @@ func (x *Box) start(ctx context.Context, n *Native, spec *jail.Spec, gw plan.Gat
 	}
 	x.reading = true
 	x.reader.Go(x.read)
+	spec, err := n.spec(x.told)
+	if err != nil {
+		return err
+	}
+	if spec.Cgroups, x.cgroups, err = makeCgroups(x.identity, spec.Bottle.Limits); err != nil {
+		return err
+	}
 	if err := x.wire.Send(jail.Request{Spec: spec}); err != nil {
 		return x.blame(err)
 	}
 	if x.gateway, err = backend.StartGateway(n.GatewayPath, gw, secrets, meet.near); err != nil {
 		return x.blameFirst(err)
 	}
+	x.reader.Go(x.listen)
 	// The ends that went to the children close here, so that their death is seen.
 	ctl.far.Close()
 	meet.far.Close()
 	meet.near.Close()
-	return x.meet(ctx)
+	return x.meet(ctx, func() bool { return x.lines > 0 })
 }
 
-// meet waits until the walls are up and the gateway serves behind them.
-func (x *Box) meet(ctx context.Context) error {
+// listen passes on what the gateway says until it serves.
+func (x *Box) listen() {
+	err := x.gateway.Greet()
+	x.said <- err
+	if err == nil {
+		x.said <- x.gateway.Await()
+	}
+}
+
+// stand waits until the walls are up and the gateway serves behind them.
+func (x *Box) stand(ctx context.Context) error {
+	return inWords(x.meet(ctx, func() bool { return x.up && x.lines == 2 }), x.told)
+}
+
+// meet hears the jail and the gateway until it is enough.
+func (x *Box) meet(ctx context.Context, enough func() bool) error {
+	if enough() {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, upTimeout)
 	defer cancel()
-	lines := make(chan error, 1)
-	x.reader.Go(func() { lines <- x.gateway.Await() })
-	up, served := false, false
-	for !up || !served {
+	for !enough() {
 		select {
-		case r := <-x.replies:
+		case r, ok := <-x.replies:
+			if !ok {
+				return errors.New("put up the bottle: it has ended")
+			}
 			if err := r.failure(); err != nil {
 				return x.blame(err)
 			}
-			up = r.Up
-		case err := <-lines:
+			x.up = r.Up
+		case err := <-x.said:
 			if err != nil {
 				return x.blameFirst(err)
 			}
-			served = true
+			x.lines++
 		case <-ctx.Done():
 			return fmt.Errorf("put up the bottle: %w", ctx.Err())
 		}
@@ -186,12 +206,22 @@ func (x *Box) blameFirst(err error) error {
 func (x *Box) Hello() plan.Hello { return x.gateway.Hello }
 
 // Ready implements backend.Bottle.
-func (x *Box) Ready() plan.Ready { return x.gateway.Ready }
+func (x *Box) Ready() plan.Ready {
+	if x.stand(context.Background()) != nil { // whoever asks for more gets the error
+		return plan.Ready{}
+	}
+	return x.gateway.Ready
+}
 
-// ask sends one request and waits for its reply.
+// ask sends one request and waits for its reply. The first may be on its way
+// before the walls stand: init finds it as soon as they do.
 func (x *Box) ask(ctx context.Context, req jail.Request, files ...*os.File) (reply, error) {
-	if err := x.wire.Send(req, files...); err != nil {
-		return reply{}, x.blame(err)
+	sent := x.wire.Send(req, files...)
+	if err := x.stand(ctx); err != nil {
+		return reply{}, err
+	}
+	if sent != nil {
+		return reply{}, x.blame(sent)
 	}
 	select {
 	case r, ok := <-x.replies:
