@@ -7,9 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
-	"bottle/internal/bottle"
+	"bottle/internal/cli/manual"
 )
 
 func newMan(d *deps) *cobra.Command {
@@ -29,7 +28,7 @@ func newMan(d *deps) *cobra.Command {
 					continue
 				}
 				path := filepath.Join(args[0], strings.ReplaceAll(p.CommandPath(), " ", "-")+".1")
-				if err := os.WriteFile(path, []byte(manPage(p)), 0o644); err != nil {
+				if err := os.WriteFile(path, []byte(manual.Page(p)), 0o644); err != nil {
 					return fmt.Errorf("write man page: %w", err)
 				}
 				fmt.Fprintln(d.Stdout, path)
@@ -37,58 +36,4 @@ func newMan(d *deps) *cobra.Command {
 			return nil
 		},
 	}
-}
-
-// manPage is the page of one command in man(7) macros. The date is left out: the
-// same source gives the same page.
-func manPage(c *cobra.Command) string {
-	var b strings.Builder
-	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
-	fmt.Fprintf(&b, ".TH %q 1 %q %q %q\n", strings.ToUpper(name), "", "bottle "+bottle.Version, "bottle manual")
-	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(name), roff(c.Short))
-	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n", roff(c.UseLine()))
-	if c.Long != "" {
-		fmt.Fprintf(&b, ".SH DESCRIPTION\n%s\n", roff(c.Long))
-	}
-	if subs := c.Commands(); len(subs) > 0 {
-		b.WriteString(".SH COMMANDS\n")
-		for _, sub := range subs {
-			if sub.IsAvailableCommand() {
-				fmt.Fprintf(&b, ".TP\n.B %s\n%s. See\n.BR %s (1).\n", roff(sub.Name()), roff(sub.Short), roff(name+"-"+sub.Name()))
-			}
-		}
-	}
-	options := false
-	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
-		if !options {
-			b.WriteString(".SH OPTIONS\n")
-			options = true
-		}
-		value, about := pflag.UnquoteUsage(f)
-		name := "--" + f.Name
-		if f.Shorthand != "" {
-			name = "-" + f.Shorthand + ", " + name
-		}
-		fmt.Fprintf(&b, ".TP\n\\fB%s\\fR \\fI%s\\fR\n%s\n", roff(name), roff(value), roff(about))
-	})
-	if c.Example != "" {
-		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(c.Example))
-	}
-	b.WriteString(".SH EXIT STATUS\nThe agent's own code passes through. 0: done; 1: the answer is no; 2: a mistake on the command line; 125: the tool failed.\n")
-	if c.HasParent() {
-		b.WriteString(".SH SEE ALSO\n.BR bottle (1)\n")
-	}
-	return b.String()
-}
-
-// roff spells text so that nothing in it is read as a request.
-func roff(s string) string {
-	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", `\(ga`, "…", "...").Replace(s)
-	lines := strings.Split(s, "\n")
-	for i, l := range lines {
-		if strings.HasPrefix(l, ".") || strings.HasPrefix(l, `\(aq`) {
-			lines[i] = `\&` + l
-		}
-	}
-	return strings.Join(lines, "\n")
 }
