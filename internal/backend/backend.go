@@ -44,7 +44,9 @@ type Backend interface {
 	Facts(ctx context.Context) (Facts, error)
 	// Create puts up the walls of one bottle and starts its gateway behind them.
 	// gw is written to the gateway's stdin, then secrets (one JSON line, already
-	// encoded), neither ever to a disk or an argv.
+	// encoded), neither ever to a disk or an argv. It may return while the walls
+	// still rise, once the gateway has said Hello: whatever is asked of the Bottle
+	// waits until all of it stands, and returns the error if it does not.
 	Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (Bottle, error)
 	// Find lists everything of this kind on the machine, with no state at all.
 	Find(ctx context.Context) ([]Leftover, error)
@@ -54,10 +56,11 @@ type Backend interface {
 
 // Bottle is one set of walls that stand.
 type Bottle interface {
-	// Hello and Ready are what the gateway said.
+	// Hello and Ready are what the gateway said. Ready waits until it serves; it is
+	// empty if the bottle does not come to stand.
 	Hello() plan.Hello
 	Ready() plan.Ready
-	// Place writes files inside. Only before Run.
+	// Place writes files inside; none is fine. Only before Run.
 	Place(ctx context.Context, files []plan.File) error
 	// Verify checks every wall from inside, as the agent would stand.
 	Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error)

@@ -22,8 +22,8 @@ const gatewayGrace = 3 * time.Second
 // backends that put it there and for `bottle proxy`. See plan.Gateway for what
 // is said on which pipe.
 type Gateway struct {
-	Hello plan.Hello // set once Await has returned
-	Ready plan.Ready
+	Hello plan.Hello // set once Greet has returned
+	Ready plan.Ready // set once Await has returned
 	proc  *hostexec.Process
 	in    *os.File
 	out   *os.File
@@ -72,19 +72,33 @@ func StartGateway(path string, gw plan.Gateway, secrets []byte, meet *os.File) (
 	return g, nil
 }
 
-// Await returns when the gateway serves. After an error it has ended.
+// Greet returns when the gateway has said Hello. After an error it has ended.
+func (g *Gateway) Greet() error {
+	err := g.hear(&g.Hello)
+	if err == nil && g.Hello.Failed != "" {
+		err = g.blame(errors.New(g.Hello.Failed))
+	}
+	return err
+}
+
+// Await returns when the gateway, which has said Hello, serves. After an error it
+// has ended.
 func (g *Gateway) Await() error {
-	for _, v := range []any{&g.Hello, &g.Ready} {
-		line, err := g.lines.ReadBytes('\n')
-		if err == nil {
-			err = json.Unmarshal(line, v)
-		}
-		if err != nil {
-			return g.blame(fmt.Errorf("listen to the gateway: %w", err))
-		}
-		if failed := g.Hello.Failed + g.Ready.Failed; failed != "" {
-			return g.blame(errors.New(failed))
-		}
+	err := g.hear(&g.Ready)
+	if err == nil && g.Ready.Failed != "" {
+		err = g.blame(errors.New(g.Ready.Failed))
+	}
+	return err
+}
+
+// hear reads one line into v.
+func (g *Gateway) hear(v any) error {
+	line, err := g.lines.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, v)
+	}
+	if err != nil {
+		return g.blame(fmt.Errorf("listen to the gateway: %w", err))
 	}
 	return nil
 }

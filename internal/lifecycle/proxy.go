@@ -59,6 +59,9 @@ func (h *House) Proxy(ctx context.Context, spec bottle.Spec, gatewayPath, listen
 		return err
 	}
 	undo.push("end the gateway", func() error { gw.Close(); return nil })
+	if err := gw.Greet(); err != nil {
+		return err
+	}
 	if err := gw.Await(); err != nil {
 		return err
 	}

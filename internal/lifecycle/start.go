@@ -94,7 +94,6 @@ func (s *starting) list() []step {
 		{"read the secrets", s.readSecrets},
 		{"reserve the identity", s.reserve},
 		{"put up the walls and the gateway", s.create},
-		{"place the files", s.place},
 		{"check the walls from inside", s.verify},
 		{"run the agent", s.run},
 	}
@@ -161,7 +160,7 @@ func (s *starting) create(ctx context.Context) error {
 	}
 	s.box = box
 	s.undo.push("take the walls down", box.Close)
-	return nil
+	return s.place(ctx)
 }
 
 // bottle is what the backend is told.
@@ -190,6 +189,7 @@ func (s *starting) gateway() plan.Gateway {
 	}
 }
 
+// place makes the files that need the bottle's CA, while the walls still rise.
 func (s *starting) place(ctx context.Context) error {
 	ca := []byte(s.box.Hello().CA)
 	files := append([]plan.File{

@@ -258,7 +258,7 @@ func TestEndOfContextBeforeAStepStopsThere(t *testing.T) {
 	f := newFixture(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	f.house.Before = func(step string) error {
-		if strings.Contains(step, "place") {
+		if strings.Contains(step, "check") {
 			cancel()
 		}
 		return nil

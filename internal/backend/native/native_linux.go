@@ -138,8 +138,12 @@ func (x *Box) meet(ctx context.Context, enough func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, upTimeout)
 	defer cancel()
 	for !enough() {
+		replies := x.replies
+		if x.up {
+			replies = nil // what comes now answers a request
+		}
 		select {
-		case r, ok := <-x.replies:
+		case r, ok := <-replies:
 			if !ok {
 				return errors.New("put up the bottle: it has ended")
 			}
@@ -240,7 +244,7 @@ func (x *Box) ask(ctx context.Context, req jail.Request, files ...*os.File) (rep
 // Place implements backend.Bottle.
 func (x *Box) Place(ctx context.Context, files []plan.File) error {
 	if len(files) == 0 {
-		return nil
+		return x.stand(ctx)
 	}
 	_, err := x.ask(ctx, jail.Request{Place: files})
 	return err

@@ -8,12 +8,16 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // maxMessage bounds one message on the control socket, in bytes.
 const maxMessage = 64 << 20
+
+// sendTimeout bounds one Send to a side that does not read.
+const sendTimeout = 10 * time.Second
 
 // maxFDs is the most descriptors that travel with one message.
 const maxFDs = 8
@@ -48,6 +52,7 @@ func (w *Wire) Send(v any, fds ...*os.File) error {
 	head := binary.BigEndian.AppendUint32(nil, uint32(len(body)))
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	_ = w.f.SetWriteDeadline(time.Now().Add(sendTimeout)) // a descriptor that blocks has none
 	if err := control(w.f, func(fd int) error { return unix.Sendmsg(fd, head, rights, nil, unix.MSG_NOSIGNAL) }, true); err != nil {
 		return fmt.Errorf("send message: %w", err)
 	}
