@@ -92,9 +92,10 @@ var rooms = []room{
 	{dir: "internal/backend/docker", layer: walls, onlyFrom: backends},
 	{dir: "internal/backend/smolvm", layer: walls, onlyFrom: backends},
 	// The jail is what runs beside the agent: launcher, init, probes. It links almost nothing.
-	{dir: "internal/backend/native/jail", layer: walls,
-		only:     []string{"internal/bottle", "internal/plan"},
+	{dir: "internal/backend/native/jail", layer: walls, beside: []string{"internal/backend/native/jail/fence"},
+		only:     []string{"internal/bottle", "internal/plan", "internal/backend/native/jail/fence"},
 		onlyFrom: []string{"internal/backend/native", "cmd/bottle-jail"}},
+	{dir: "internal/backend/native/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/native/jail"}},
 
 	{dir: "internal/lifecycle", layer: lifecycle},
 	{dir: "internal/tui", layer: faces},
@@ -187,7 +188,7 @@ var powers = []power{
 		hint: "only egress dials, after the policy decided and the address was classified; a unix socket is net.DialUnix"},
 	{name: "send on a raw socket",
 		uses:  []string{"syscall.Connect", "golang.org/x/sys/unix.Connect", "syscall.Sendto", "golang.org/x/sys/unix.Sendto"},
-		where: []string{"internal/backend/native/jail"}, // netlink, inside the new namespace
+		where: []string{"internal/backend/native/jail/fence"}, // netlink, inside the new namespace
 		hint:  "use package net, which the other lines of this table watch"},
 	{name: "reveal a secret",
 		uses: []string{".Reveal"},
@@ -225,9 +226,9 @@ var modules = []struct {
 	rooms []string
 }{
 	{"github.com/google/jsonschema-go", []string{"internal/manifest"}},
-	{"github.com/google/nftables", []string{"internal/backend/native/jail"}},
+	{"github.com/google/nftables", []string{"internal/backend/native/jail/fence"}},
 	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/native/jail"}},
-	{"github.com/mdlayher/netlink", []string{"internal/backend/native/jail"}},
+	{"github.com/mdlayher/netlink", []string{"internal/backend/native/jail/fence"}},
 	{"github.com/spf13/cobra", []string{"internal/cli"}},
 	{"github.com/spf13/pflag", []string{"internal/cli"}},
 	{"go.yaml.in/yaml/v4", []string{"internal/manifest"}},

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bottle/internal/backend/native/jail/fence"
 	"bottle/internal/plan"
 )
 
@@ -129,19 +130,14 @@ func (d *initd) up(identity string) error {
 
 func (d *initd) netUp(gw *os.File) error {
 	defer gw.Close()
-	if err := network(d.spec); err != nil {
-		return fmt.Errorf("make the network: %w", err)
+	err := fence.Make(d.spec.Bottle, d.spec.HasIPv6)
+	if err == nil {
+		err = fence.HandOver(gw)
 	}
-	names, files, err := sockets()
 	if err != nil {
 		return fmt.Errorf("make the network: %w", err)
 	}
-	defer func() {
-		for _, f := range files {
-			f.Close()
-		}
-	}()
-	return handOver(gw, names, files)
+	return nil
 }
 
 func (d *initd) handle(req Request, files []*os.File) error {

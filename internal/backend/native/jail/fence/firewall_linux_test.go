@@ -1,4 +1,4 @@
-package jail
+package fence
 
 import (
 	"encoding/binary"

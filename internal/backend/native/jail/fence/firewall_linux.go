@@ -1,4 +1,4 @@
-package jail
+package fence
 
 import (
 	"encoding/binary"
@@ -27,12 +27,12 @@ import (
 // What no route could allow is refused by the kernel with a reset, so connect()
 // fails; the gateway still gets to write its record of it. Only IPv4 is
 // redirected; each family that has NAT costs the kernel a third of a millisecond.
-func firewall(spec *Spec) error {
+func firewall(b plan.Bottle) error {
 	c, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
 	}
-	if err := natChain(c, spec); err != nil {
+	if err := natChain(c, b); err != nil {
 		return err
 	}
 	filterChain(c, c.AddTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: "bottle"}))
@@ -42,7 +42,7 @@ func firewall(spec *Spec) error {
 	return nil
 }
 
-func natChain(c *nftables.Conn, spec *Spec) error {
+func natChain(c *nftables.Conn, b plan.Bottle) error {
 	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "bottle"})
 	chain := c.AddChain(&nftables.Chain{
 		Name: "nat", Table: table, Type: nftables.ChainTypeNAT,
@@ -55,7 +55,7 @@ func natChain(c *nftables.Conn, spec *Spec) error {
 	add(dst(netip.MustParsePrefix("127.0.0.0/8")), leave)
 	add(dst(netip.MustParsePrefix(plan.BottleAddr+"/32")), leave)
 	add(proto(unix.IPPROTO_UDP), dport(53), redirect(53))
-	for _, l := range spec.Bottle.Literals {
+	for _, l := range b.Literals {
 		a, err := netip.ParseAddr(l)
 		if err != nil {
 			return fmt.Errorf("read literal: %w", err)
@@ -64,11 +64,11 @@ func natChain(c *nftables.Conn, spec *Spec) error {
 			add(dst(netip.PrefixFrom(a, 32)), proto(unix.IPPROTO_TCP), redirect(plan.TransparentPort))
 		}
 	}
-	ports, err := portSet(c, table, spec.Bottle.Ports)
+	ports, err := portSet(c, table, b.Ports)
 	if err != nil {
 		return err
 	}
-	special, err := specialSet(c, table, spec.Bottle.Special)
+	special, err := specialSet(c, table, b.Special)
 	if err != nil {
 		return err
 	}

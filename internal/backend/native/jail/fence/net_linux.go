@@ -1,4 +1,4 @@
-package jail
+package fence
 
 import (
 	"encoding/binary"
@@ -14,14 +14,14 @@ import (
 	"bottle/internal/plan"
 )
 
-// network makes the bottle's network namespace: a loopback with an address of
+// Make makes the bottle's network namespace: a loopback with an address of
 // the bottle's own, a default route that ends there, and the firewall. There is
 // no other interface, so nothing can leave but what the gateway's sockets take.
-func network(spec *Spec) error {
-	if err := loopback(spec.HasIPv6); err != nil {
+func Make(b plan.Bottle, ipv6 bool) error {
+	if err := loopback(ipv6); err != nil {
 		return err
 	}
-	return firewall(spec)
+	return firewall(b)
 }
 
 // loopback brings lo up with plan.BottleAddr on it and routes everything there.
@@ -98,8 +98,26 @@ func rtSend(c *netlink.Conn, kind netlink.HeaderType, body []byte) error {
 	return err
 }
 
-// sockets opens, inside the bottle, what the gateway serves from outside: a
-// socket stays in the network namespace where it was made.
+// HandOver opens, inside the bottle, what the gateway serves from outside (a
+// socket stays in the network namespace where it was made), and sends it over gw:
+// one message with the names, the descriptors in the same order.
+func HandOver(gw *os.File) error {
+	names, files, err := sockets()
+	if err != nil {
+		return err
+	}
+	nums := make([]int, len(files))
+	for i, f := range files {
+		defer f.Close()
+		nums[i] = int(f.Fd())
+	}
+	err = unix.Sendmsg(int(gw.Fd()), []byte(strings.Join(names, "\n")), unix.UnixRights(nums...), nil, unix.MSG_NOSIGNAL)
+	if err != nil {
+		return fmt.Errorf("hand sockets to the gateway: %w", err)
+	}
+	return nil
+}
+
 func sockets() (names []string, files []*os.File, err error) {
 	defer func() {
 		if err != nil {
@@ -217,20 +235,6 @@ func nlAck(fd int) error {
 	}
 	if code := int32(binary.NativeEndian.Uint32(buf[unix.SizeofNlMsghdr:])); code != 0 {
 		return unix.Errno(-code)
-	}
-	return nil
-}
-
-// handOver sends the sockets to the gateway: one message with the names, the
-// descriptors in the same order.
-func handOver(gw *os.File, names []string, files []*os.File) error {
-	nums := make([]int, len(files))
-	for i, f := range files {
-		nums[i] = int(f.Fd())
-	}
-	err := unix.Sendmsg(int(gw.Fd()), []byte(strings.Join(names, "\n")), unix.UnixRights(nums...), nil, unix.MSG_NOSIGNAL)
-	if err != nil {
-		return fmt.Errorf("hand sockets to the gateway: %w", err)
 	}
 	return nil
 }
