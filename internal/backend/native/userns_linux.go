@@ -65,11 +65,6 @@ func (m machine) forbidRoot() (found, fix string) {
 		return fmt.Sprintf("this root is root of a user namespace alone, without the uids from %d on that root's bottles run as", bottleUIDs),
 			"run bottle as an ordinary user"
 	}
-	// A root start borrows a stopped child's namespace for its id map (ptrace(2),
-	// "yama/ptrace_scope": 3 forbids even that, and stays until a reboot).
-	if n, ok := m.sysctl("kernel/yama/ptrace_scope"); ok && n == 3 {
-		return "kernel.yama.ptrace_scope is 3: root cannot make the id maps of a workspace", "run bottle as an ordinary user"
-	}
 	return "", ""
 }
 

@@ -21,8 +21,6 @@ func Main(args []string, in io.Reader, out io.Writer) (int, error) {
 		return 0, nil
 	case role == "probe" && len(args) == 1:
 		return 0, Probe(in, out)
-	case role == "idmap" && len(args) == 1:
-		return 0, errors.New("idmap only carries a user namespace; it runs nothing")
 	case role == "launch" && len(args) == 3 && args[1] == "--identity":
 		return Launch(args[2])
 	case role == "init" && len(args) == 3 && args[1] == "--identity":

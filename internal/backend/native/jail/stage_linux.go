@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -181,30 +180,37 @@ func (m idmaps) cloneTree(path string, own bool) (int, error) {
 }
 
 // idmapNamespace makes a user namespace that maps uid and gid to the bottle's.
-// Only its map is used; the process that carries it ends at once.
+// Only its map is used. The process that it takes to make one ends at once, and
+// until it is waited for, its namespace can be mapped and opened.
 func idmapNamespace(uid, gid int, spec *Spec) (*os.File, error) {
-	p, err := os.StartProcess("/proc/self/exe", []string{"bottle-jail", "idmap"}, &os.ProcAttr{
-		Env: []string{}, Files: []*os.File{nil, nil, nil},
-		Sys: &syscall.SysProcAttr{
-			Cloneflags:  unix.CLONE_NEWUSER,
-			UidMappings: []syscall.SysProcIDMap{{ContainerID: uid, HostID: spec.HostUID, Size: 1}},
-			GidMappings: []syscall.SysProcIDMap{{ContainerID: gid, HostID: spec.HostGID, Size: 1}},
-			Ptrace:      true, // stop before its first instruction, so that the namespace can be opened
-			Pdeathsig:   syscall.SIGKILL,
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("make idmap namespace: %w", err)
+	pid, errno := shortLived(unix.CLONE_NEWUSER)
+	if errno != 0 {
+		return nil, fmt.Errorf("make idmap namespace: %w", errno)
 	}
-	defer func() {
-		_ = p.Kill()
-		_, _ = p.Wait()
-	}()
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", p.Pid))
+	defer func() { _, _ = unix.Wait4(pid, nil, 0, nil) }() // it has nothing to tell
+	proc := "/proc/" + strconv.Itoa(pid)
+	for file, ids := range map[string][2]int{"/uid_map": {uid, spec.HostUID}, "/gid_map": {gid, spec.HostGID}} {
+		if err := os.WriteFile(proc+file, fmt.Appendf(nil, "%d %d 1\n", ids[0], ids[1]), 0); err != nil {
+			return nil, fmt.Errorf("make idmap namespace: %w", err)
+		}
+	}
+	ns, err := os.Open(proc + "/ns/user")
 	if err != nil {
 		return nil, fmt.Errorf("open idmap namespace: %w", err)
 	}
 	return ns, nil
+}
+
+// shortLived forks a process that does nothing but end. The child has a copy of
+// this thread alone, so it may not enter the runtime: it makes one system call.
+func shortLived(flags uintptr) (int, unix.Errno) {
+	pid, _, errno := unix.RawSyscall6(unix.SYS_CLONE, flags|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if pid == 0 && errno == 0 {
+		for {
+			_, _, _ = unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+	}
+	return int(pid), errno
 }
 
 // attach hangs a detached mount at path, which it makes: a folder, or a file.
