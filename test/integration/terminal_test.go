@@ -54,8 +54,16 @@ func TestOnATerminal(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 			return strings.Contains(b.out.String(), "42 142")
 		})
-		b.types("cat; echo after")
-		b.types("\x03") // ends cat, and not the shell
+		b.types(`sh -c 'trap "exit 0" INT; echo in-$((1+1)); while :; do sleep 0.01; done'`)
+		b.says("in-2")
+		if _, err := master.WriteString("\x03"); err != nil { // ends that one, and not the shell
+			t.Fatal(err)
+		}
+		require.Eventually(t, limit, "the shell is back", func() bool {
+			b.types("echo back-$((1+1))")
+			time.Sleep(10 * time.Millisecond)
+			return strings.Contains(b.out.String(), "back-2")
+		})
 		b.types("exit 7")
 		if code := b.ends(); code != 7 {
 			t.Errorf("exit %d: %s", code, b.out)
