@@ -73,6 +73,7 @@ var rooms = []room{
 	{dir: "internal/secret", layer: hands},
 	{dir: "internal/audit", layer: hands},
 	{dir: "internal/store", layer: hands},
+	{dir: "internal/layer", layer: hands, onlyFrom: []string{"internal/cli", "internal/cli/changes"}},
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
@@ -101,7 +102,9 @@ var rooms = []room{
 	{dir: "internal/tui", layer: faces},
 	{dir: "internal/web", layer: faces},
 	{dir: "internal/demo", layer: faces, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli"}},
+	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/changes"}},
+	{dir: "internal/cli/changes", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
+	{dir: "internal/cli/manual", layer: faces, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/starter", layer: faces, only: []string{"internal/bottle", "internal/manifest"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli", layer: cli},
@@ -236,7 +239,7 @@ var modules = []struct {
 	{"golang.org/x/net/idna", []string{"internal/bottle"}},
 	{"golang.org/x/net/publicsuffix", []string{"internal/bottle/suffix"}},
 	{"golang.org/x/sync", []string{"internal/egress/authority"}},
-	{"golang.org/x/sys", []string{"internal/backend/backendtest", "internal/audit", "internal/store", "internal/egress", "internal/gateway", "internal/backend/native", "internal/lifecycle"}},
+	{"golang.org/x/sys", []string{"internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/backend/native", "internal/lifecycle"}},
 	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle"}},
 	{"software.sslmate.com/src/go-pkcs12", []string{"internal/lifecycle"}},
 
