@@ -22,7 +22,7 @@ import (
 func attacks(tcp, abstract, path string) []outcome {
 	return slices.Concat(
 		mountAttacks(), initAttacks(), namespaceAttacks(), fileAttacks(), callAttacks(), socketAttacks(),
-		networkAttacks(tcp, abstract, path), dnsAttacks(), identityAttacks(), abiAttacks(),
+		networkAttacks(tcp, abstract, path), dnsAttacks(), identityAttacks(), abiAttacks(), mountFlags(),
 	)
 }
 
@@ -157,7 +157,7 @@ func fileAttacks() []outcome {
 		"/dev/console", "/var/run/docker.sock", "/run/systemd", "/proc/self/fd/3", "/newroot", "/oldroot", "/.dockerenv"} {
 		list = append(list, canOpen(p, unix.O_RDONLY))
 	}
-	return append(list,
+	return append(list, canOpen("/srv/shown/fifo", unix.O_WRONLY),
 		walled("replace the jail's program", func() error { return os.Rename("/var/lib/bottle/jail", "/var/lib/bottle/old") }),
 		walled("remove the jail's program", func() error { return os.Remove("/var/lib/bottle/jail") }),
 		try("rename the jail's folder", func() (string, bool) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -17,9 +18,19 @@ import (
 // subtest of its own name.
 func Escapes(t *testing.T, make func() backend.Backend) {
 	var sock string
+	var namespaces []string
+	for _, ns := range namespaceNames() {
+		link, err := os.Readlink("/proc/self/ns/" + ns)
+		if err != nil {
+			t.Fatal(err)
+		}
+		namespaces = append(namespaces, link)
+	}
 	x := up(t, make(), func(p *plan.Bottle) {
 		base := filepath.Dir(p.Workspace.Source)
 		sock = filepath.Join(base, "docker.sock")
+		fifo(t, filepath.Join(base, "shown", "fifo"))
+		p.Mounts = append(p.Mounts, plan.Mount{Source: filepath.Join(base, "shown"), Target: "/srv/shown"})
 		for _, name := range []string{"setuid", "capable"} {
 			marked(t, filepath.Join(base, name), name)
 			p.Mounts = append(p.Mounts, plan.Mount{Source: filepath.Join(base, name), Target: "/srv/" + name})
@@ -31,7 +42,28 @@ func Escapes(t *testing.T, make func() backend.Backend) {
 	}
 	defer l.Close()
 	tcp, abstract := sentinels(t, "@backendtest-escape-"+string(x.id))
-	judge(t, x.run(nil, attackPath, insideWord, "attacks", tcp, abstract, sock))
+	judge(t, x.run(nil, attackPath, insideWord, "attacks", tcp, abstract, sock, strings.Join(namespaces, " ")))
+}
+
+// namespaceNames are those that a bottle has of its own.
+func namespaceNames() []string { return []string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup"} }
+
+// fifo makes one with a reader, as a program of the host may have one: a
+// read-only mount does not keep anybody from writing into it.
+func fifo(t *testing.T, path string) {
+	t.Helper()
+	mkdir(t, filepath.Dir(path))
+	if err := unix.Mkfifo(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
 }
 
 // marked copies this program and marks it as the host's owner may: set-uid, or

@@ -52,7 +52,7 @@ func agent(role string, args []string) error {
 	case "look":
 		return tell(look(word(0), word(1), word(2)))
 	case "attacks":
-		return tell(attacks(word(0), word(1), word(2)))
+		return tell(append(attacks(word(0), word(1), word(2)), ownNamespaces(word(3))...))
 	case "raw":
 		return rawCall(word(0))
 	case "tty":

@@ -124,3 +124,52 @@ func isRefusal(err error) bool {
 	}
 	return strings.Contains(fmt.Sprint(err), "refused")
 }
+
+// ownNamespaces wants none of the host's, which are given as /proc names them.
+func ownNamespaces(host string) []outcome {
+	var list []outcome
+	for i, name := range namespaceNames() {
+		list = append(list, try("own namespace "+name, func() (string, bool) {
+			link, err := os.Readlink("/proc/self/ns/" + name)
+			if err != nil {
+				return err.Error(), false
+			}
+			hosts := strings.Fields(host)
+			return link, i < len(hosts) && strings.HasPrefix(hosts[i], name+":") && hosts[i] != link
+		}))
+	}
+	return list
+}
+
+// mountFlags wants every mount without set-uid and device files, and those
+// read-only that nobody inside may change. Other walls would hold all the same:
+// this is the one behind them.
+func mountFlags() []outcome {
+	body, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return []outcome{{Name: "mount flags", Detail: err.Error()}}
+	}
+	readOnly := map[string]bool{"/": true, "/usr": true, "/dev": true, "/proc/sys": true, "/proc/bus": true, "/proc/fs": true, "/proc/irq": true, attackPath: true}
+	var list []outcome
+	for line := range strings.Lines(string(body)) {
+		f := strings.Fields(line) // proc_pid_mountinfo(5): mount point and options are the 5th and 6th
+		if len(f) < 6 || strings.HasPrefix(f[4], "/dev/") || strings.HasPrefix(f[3], "/null") {
+			continue // device files are what these are for
+		}
+		options := "," + f[5] + ","
+		list = append(list, try("flags of "+f[4], func() (string, bool) {
+			held := strings.Contains(options, ",nosuid,") && (strings.Contains(options, ",nodev,") || f[4] == "/dev")
+			if readOnly[f[4]] {
+				held = held && strings.Contains(options, ",ro,")
+			}
+			return f[5], held
+		}))
+		delete(readOnly, f[4])
+	}
+	for path := range readOnly {
+		if _, err := os.Lstat(path); err == nil {
+			list = append(list, outcome{Name: "flags of " + path, Detail: "it is no mount of its own"})
+		}
+	}
+	return list
+}
