@@ -73,7 +73,7 @@ var samples = []sample{
 	{"powers", "internal/gateway/x.go", "package gateway\nimport \"net\"\nfunc f() { net.DialUnix(\"unix\", nil, nil) }\n", 0, ""},
 	{"powers", "internal/gateway/x.go", "package gateway\nimport \"net/http\"\nvar c = &http.Client{}\n", 3, ""},
 	{"powers", "internal/backend/native/jail/init.go", "package jail\nimport \"net\"\nvar d net.Dialer\n", 3, ""},
-	{"powers", "internal/backend/native/jail/probe_linux.go", "package jail\nimport \"net\"\nvar d net.Dialer\n", 0, ""},
+	{"powers", "internal/backend/native/jail/probe_linux.go", "package jail\nimport \"golang.org/x/sys/unix\"\nvar c = unix.Connect\n", 0, ""},
 	{"powers", "internal/cli/x.go", "package cli\nfunc f(v V) { v.Reveal() }\n", 2, ""},
 	{"powers", "internal/egress/inject.go", "package egress\nfunc f(v V) { v.Reveal() }\n", 0, ""},
 	{"powers", "internal/cli/x.go", "package cli\nimport \"os\"\nfunc f() { os.Exit(1) }\n", 3, ""},

@@ -185,14 +185,16 @@ var powers = []power{
 		},
 		where: []string{
 			"internal/egress",
-			"internal/backend/native/jail/probe*.go", // the attacks that must fail
-			"internal/demo/client.go",                // the demo's tiny client, which runs inside a bottle
+			"internal/demo/client.go", // the demo's tiny client, which runs inside a bottle
 		},
 		hint: "only egress dials, after the policy decided and the address was classified; a unix socket is net.DialUnix"},
 	{name: "send on a raw socket",
-		uses:  []string{"syscall.Connect", "golang.org/x/sys/unix.Connect", "syscall.Sendto", "golang.org/x/sys/unix.Sendto"},
-		where: []string{"internal/backend/native/jail/fence"}, // netlink, inside the new namespace
-		hint:  "use package net, which the other lines of this table watch"},
+		uses: []string{"syscall.Connect", "golang.org/x/sys/unix.Connect", "syscall.Sendto", "golang.org/x/sys/unix.Sendto"},
+		where: []string{
+			"internal/backend/native/jail/fence",     // netlink, inside the new namespace
+			"internal/backend/native/jail/probe*.go", // the attacks that must fail
+		},
+		hint: "use package net, which the other lines of this table watch"},
 	{name: "reveal a secret",
 		uses: []string{".Reveal"},
 		where: []string{

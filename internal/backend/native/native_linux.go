@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -253,7 +254,14 @@ func (x *Box) Place(ctx context.Context, files []plan.File) error {
 // Verify implements backend.Bottle.
 func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error) {
 	r, err := x.ask(ctx, jail.Request{Verify: &p})
-	return proved(r.Results), err
+	if err != nil {
+		return nil, err
+	}
+	var results []plan.ProbeResult
+	if err := json.Unmarshal(r.Results, &results); err != nil {
+		return nil, fmt.Errorf("read the probe's answer: %w", err)
+	}
+	return proved(results), nil
 }
 
 // Close implements backend.Bottle. The jail goes first: no request of the agent

@@ -1,7 +1,6 @@
 package jail
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -189,60 +188,65 @@ func (d *initd) close() error {
 	return nil
 }
 
-// verify runs the probe as the agent would stand.
+// verify runs the probe as the agent would stand. It waits for the probe's end
+// behind its answer: a process takes longer to go than to answer, and the agent
+// shall not meet it.
 func (d *initd) verify(p plan.Probes) error {
 	if err := d.close(); err != nil {
 		return err
 	}
-	in, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	out, err := d.probe(in)
+	pid, out, err := startProbe(p)
 	if err != nil {
 		return fmt.Errorf("run the probe: %w", err)
 	}
-	var results []plan.ProbeResult
-	if err := json.Unmarshal(out, &results); err != nil {
-		return fmt.Errorf("read the probe's answer: %w", err)
+	defer out.Close()
+	late := time.AfterFunc(probeTimeout, func() { _ = unix.Kill(pid, unix.SIGKILL) })
+	defer late.Stop()
+	var results json.RawMessage
+	answer := json.NewDecoder(out).Decode(&results)
+	if answer == nil {
+		if err := d.wire.Send(Reply{Results: results}); err != nil {
+			return err
+		}
 	}
-	return d.wire.Send(Reply{Results: results})
+	st, err := waitFor(pid)
+	switch {
+	case err != nil:
+		return fmt.Errorf("wait for the probe: %w", err)
+	case st != 0:
+		return fmt.Errorf("run the probe: it ended with %d (signal %d)", st.ExitStatus(), st.Signal())
+	case answer != nil:
+		return fmt.Errorf("read the probe's answer: %w", answer)
+	}
+	return nil
 }
 
-func (d *initd) probe(in []byte) ([]byte, error) {
+// startProbe starts the probe, tells it p and returns its output.
+func startProbe(p plan.Probes) (pid int, out *os.File, err error) {
+	in, err := json.Marshal(p)
+	if err != nil {
+		return 0, nil, err
+	}
 	inR, inW, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer inR.Close()
-	outR, outW, err := os.Pipe()
+	defer inW.Close()
+	out, outW, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	defer outR.Close()
-	p, err := os.StartProcess(SelfPath, []string{"bottle-jail", "probe"}, &os.ProcAttr{
-		Dir: "/", Env: []string{}, Files: []*os.File{inR, outW, outW}, Sys: &syscall.SysProcAttr{Setpgid: true},
-	})
-	outW.Close()
+	defer outW.Close()
+	_, err = inW.Write(in) // far less than a pipe holds
+	if err == nil {
+		pid, err = syscall.ForkExec(SelfPath, []string{"bottle-jail", "probe"}, &syscall.ProcAttr{
+			Dir: "/", Env: []string{}, Files: []uintptr{inR.Fd(), outW.Fd(), outW.Fd()}, Sys: &syscall.SysProcAttr{Setpgid: true},
+		})
+	}
 	if err != nil {
-		return nil, err
+		out.Close()
+		return 0, nil, err
 	}
-	late := time.AfterFunc(probeTimeout, func() { _ = p.Kill() })
-	defer late.Stop()
-	if _, err := inW.Write(in); err != nil {
-		return nil, err
-	}
-	inW.Close()
-	var out bytes.Buffer
-	if _, err := io.Copy(&out, outR); err != nil {
-		return nil, err
-	}
-	st, err := p.Wait()
-	if err != nil {
-		return nil, err
-	}
-	if !st.Success() {
-		return nil, fmt.Errorf("it ended with %s", st)
-	}
-	return out.Bytes(), nil
+	return pid, out, nil
 }

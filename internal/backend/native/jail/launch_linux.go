@@ -51,7 +51,11 @@ func Launch(identity string) (int, error) {
 		}
 		return 0, err
 	}
-	return init.wait()
+	ws, err := waitFor(init.pid)
+	if err != nil {
+		return 0, fmt.Errorf("wait for init: %w", err)
+	}
+	return ws.ExitStatus(), nil // -1: a signal ended it
 }
 
 // receiveSpec reads the first message, which is for the launcher alone.
@@ -142,18 +146,13 @@ func (n *newborn) start() (*initProcess, error) {
 	return &initProcess{pid: pid, spec: w}, nil
 }
 
-// wait returns init's exit code; -1: a signal ended it.
-func (p *initProcess) wait() (int, error) {
+// waitFor waits for the end of a child.
+func waitFor(pid int) (unix.WaitStatus, error) {
 	for {
 		var ws unix.WaitStatus
-		_, err := unix.Wait4(p.pid, &ws, 0, nil)
-		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return 0, fmt.Errorf("wait for init: %w", err)
+		if _, err := unix.Wait4(pid, &ws, 0, nil); !errors.Is(err, unix.EINTR) {
+			return ws, err
 		}
-		return ws.ExitStatus(), nil
 	}
 }
 

@@ -1,31 +1,32 @@
 package jail
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"bottle/internal/plan"
 )
 
-// probeWait bounds one attempt. A wall answers at once; silence is a failure too.
-const probeWait = 2 * time.Second
-
-// attempt is one try to get out. It returns what came back and whether the wall held.
+// attempt is one try to get out. What begin returns waits for the outcome: all
+// attempts are under way before the first is waited for.
 type attempt struct {
 	name  string
-	waits bool // for an answer from elsewhere; it hangs when a wall is broken
-	try   func(p plan.Probes) (detail string, held bool)
+	begin func(p plan.Probes) outcome
+}
+
+// outcome returns what came back and whether the wall held.
+type outcome func() (detail string, held bool)
+
+// known is the outcome of an attempt that has nothing to wait for.
+func known(detail string, held bool) outcome {
+	return func() (string, bool) { return detail, held }
 }
 
 // Probe tries to get out, as the agent stands, and writes what came back. It
@@ -35,117 +36,60 @@ func Probe(in io.Reader, out io.Writer) error {
 	if err := json.NewDecoder(in).Decode(&p); err != nil {
 		return fmt.Errorf("read probes: %w", err)
 	}
-	fdDetail, fdHeld := descriptors() // first: the other attempts open some
-	list := append(attempts(), attempt{"descriptors", false, func(plan.Probes) (string, bool) { return fdDetail, fdHeld }})
+	open := known(descriptors()) // first: the other attempts open some
+	list := append(attempts(), attempt{"descriptors", func(plan.Probes) outcome { return open }})
+	outcomes := make([]outcome, len(list))
+	for i, a := range list {
+		outcomes[i] = a.begin(p)
+	}
 	results := make([]plan.ProbeResult, len(list))
-	try := func(i int) {
-		detail, held := list[i].try(p)
-		results[i] = plan.ProbeResult{Name: list[i].name, OK: held, Detail: detail}
-	}
-	// What may wait for an answer goes side by side; a thread for each of the rest
-	// would cost more than the system call that it makes.
-	var wg sync.WaitGroup
 	for i, a := range list {
-		if a.waits {
-			wg.Go(func() { try(i) })
-		}
+		detail, held := outcomes[i]()
+		results[i] = plan.ProbeResult{Name: a.name, OK: held, Detail: detail}
 	}
-	for i, a := range list {
-		if !a.waits {
-			try(i)
-		}
-	}
-	wg.Wait()
 	return json.NewEncoder(out).Encode(results)
 }
 
+// attempts begins with those that another process answers.
 func attempts() []attempt {
 	return []attempt{
-		{"tcp-direct", true, func(plan.Probes) (string, bool) { return refused("tcp4", "192.0.2.1:443") }},
-		{"tcp-dns", true, func(plan.Probes) (string, bool) { return refused("tcp4", "192.0.2.1:53") }},
-		{"tcp6-direct", true, func(plan.Probes) (string, bool) { return refused("tcp6", "[2001:db8::1]:443") }},
-		{"udp-direct", true, func(plan.Probes) (string, bool) { return udpRefused("192.0.2.1:443") }},
-		{"metadata", true, metadata},
-		{"host-loopback", true, func(p plan.Probes) (string, bool) { return refused("tcp4", p.Sentinel) }},
-		{"host-abstract-socket", true, abstract},
-		{"interfaces", false, interfaces},
-		{"denied-name", true, deniedName},
-		{"gateway", true, gateway},
-		{"other-processes", false, otherProcesses},
-		{"init-root", false, func(plan.Probes) (string, bool) { return cannotOpen("/proc/1/root/") }},
-		{"init-memory", false, func(plan.Probes) (string, bool) { return cannotOpen("/proc/1/mem") }},
-		{"init-ptrace", false, func(plan.Probes) (string, bool) { return denied(unix.PtraceSeize(1)) }},
-		{"mount", false, func(plan.Probes) (string, bool) { return denied(unix.Mount("none", "/tmp", "tmpfs", 0, "")) }},
-		{"remount", false, func(plan.Probes) (string, bool) {
-			return denied(unix.Mount("", "/usr", "", unix.MS_REMOUNT|unix.MS_BIND, ""))
+		{"gateway", gateway},
+		{"denied-name", deniedName},
+		{"tcp-direct", func(plan.Probes) outcome { return refused("192.0.2.1:443") }},
+		{"tcp-dns", func(plan.Probes) outcome { return refused("192.0.2.1:53") }},
+		{"tcp6-direct", func(plan.Probes) outcome { return refused("[2001:db8::1]:443") }},
+		{"udp-direct", func(plan.Probes) outcome { return udpRefused("192.0.2.1:443") }},
+		{"metadata", metadata},
+		{"host-loopback", func(p plan.Probes) outcome { return refused(p.Sentinel) }},
+		{"host-abstract-socket", abstract},
+		{"interfaces", func(plan.Probes) outcome { return known(interfaces()) }},
+		{"other-processes", func(plan.Probes) outcome { return known(otherProcesses()) }},
+		{"init-root", func(plan.Probes) outcome { return known(cannotOpen("/proc/1/root/")) }},
+		{"init-memory", func(plan.Probes) outcome { return known(cannotOpen("/proc/1/mem")) }},
+		{"init-ptrace", func(plan.Probes) outcome { return known(denied(unix.PtraceSeize(1))) }},
+		{"mount", func(plan.Probes) outcome { return known(denied(unix.Mount("none", "/tmp", "tmpfs", 0, ""))) }},
+		{"remount", func(plan.Probes) outcome {
+			return known(denied(unix.Mount("", "/usr", "", unix.MS_REMOUNT|unix.MS_BIND, "")))
 		}},
-		{"unmount", false, func(plan.Probes) (string, bool) { return denied(unix.Unmount("/proc", unix.MNT_DETACH)) }},
-		{"user-namespace", false, func(plan.Probes) (string, bool) { return denied(unix.Unshare(unix.CLONE_NEWUSER)) }},
-		{"write-usr", false, func(plan.Probes) (string, bool) { return cannotCreate("/usr/.bottle-probe") }},
-		{"write-root", false, func(plan.Probes) (string, bool) { return cannotCreate("/.bottle-probe") }},
-		{"write-sysctl", false, func(plan.Probes) (string, bool) { return cannotWrite("/proc/sys/kernel/core_pattern") }},
-		{"capabilities", false, status},
-		{"packet-socket", false, func(plan.Probes) (string, bool) { return noSocket(unix.AF_PACKET, unix.SOCK_RAW, 0) }},
-		{"raw-socket", false, func(plan.Probes) (string, bool) { return noSocket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP) }},
-		{"vsock", false, func(plan.Probes) (string, bool) { return noSocket(unix.AF_VSOCK, unix.SOCK_STREAM, 0) }},
-		{"mptcp", false, func(plan.Probes) (string, bool) {
-			return noSocket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP)
-		}},
-		{"io-uring", false, func(plan.Probes) (string, bool) { return noSyscall(unix.SYS_IO_URING_SETUP) }},
-		{"bpf", false, func(plan.Probes) (string, bool) { return noSyscall(unix.SYS_BPF) }},
-		{"keyring", false, func(plan.Probes) (string, bool) { return noSyscall(unix.SYS_KEYCTL) }},
+		{"unmount", func(plan.Probes) outcome { return known(denied(unix.Unmount("/proc", unix.MNT_DETACH))) }},
+		{"user-namespace", func(plan.Probes) outcome { return known(denied(unix.Unshare(unix.CLONE_NEWUSER))) }},
+		{"write-usr", func(plan.Probes) outcome { return known(cannotCreate("/usr/.bottle-probe")) }},
+		{"write-root", func(plan.Probes) outcome { return known(cannotCreate("/.bottle-probe")) }},
+		{"write-sysctl", func(plan.Probes) outcome { return known(cannotWrite("/proc/sys/kernel/core_pattern")) }},
+		{"capabilities", func(plan.Probes) outcome { return known(status()) }},
+		{"packet-socket", func(plan.Probes) outcome { return known(noSocket(unix.AF_PACKET, unix.SOCK_RAW, 0)) }},
+		{"raw-socket", func(plan.Probes) outcome { return known(noSocket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_ICMP)) }},
+		{"vsock", func(plan.Probes) outcome { return known(noSocket(unix.AF_VSOCK, unix.SOCK_STREAM, 0)) }},
+		{"mptcp", func(plan.Probes) outcome { return known(noSocket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP)) }},
+		{"io-uring", func(plan.Probes) outcome { return known(noSyscall(unix.SYS_IO_URING_SETUP)) }},
+		{"bpf", func(plan.Probes) outcome { return known(noSyscall(unix.SYS_BPF)) }},
+		{"keyring", func(plan.Probes) outcome { return known(noSyscall(unix.SYS_KEYCTL)) }},
 	}
-}
-
-// refused dials and wants an error at once.
-func refused(network, addr string) (string, bool) {
-	if addr == "" {
-		return "there is no sentinel to try", false
-	}
-	start := time.Now()
-	c, err := net.DialTimeout(network, addr, probeWait)
-	if err == nil {
-		c.Close()
-		return "connected to " + addr, false
-	}
-	if time.Since(start) >= probeWait {
-		return "connect to " + addr + " hung instead of failing", false
-	}
-	return err.Error(), true
-}
-
-// udpRefused sends a datagram and wants an error, not silence.
-func udpRefused(addr string) (string, bool) {
-	c, err := net.Dial("udp4", addr)
-	if err != nil {
-		return err.Error(), true
-	}
-	defer c.Close()
-	if _, err = c.Write([]byte("probe")); err != nil {
-		return err.Error(), true
-	}
-	if err := c.SetReadDeadline(time.Now().Add(probeWait)); err != nil {
-		return err.Error(), false
-	}
-	_, err = c.Read(make([]byte, 1))
-	if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EPERM) {
-		return err.Error(), true
-	}
-	return fmt.Sprintf("sent to %s, then %v", addr, err), false
-}
-
-// metadata tries the cloud's metadata address, but only where nothing but lo
-// exists: from a broken wall the request must not get out either.
-func metadata(p plan.Probes) (string, bool) {
-	if detail, held := interfaces(p); !held {
-		return "not tried: " + detail, false
-	}
-	return refused("tcp4", "169.254.169.254:80")
 }
 
 // interfaces wants nothing up but lo. Some kernels put tunnels (sit0, tunl0) into
 // every new namespace; they are down, and stay so without CAP_NET_ADMIN.
-func interfaces(plan.Probes) (string, bool) {
+func interfaces() (string, bool) {
 	list, err := net.Interfaces()
 	if err != nil {
 		return err.Error(), false
@@ -160,67 +104,8 @@ func interfaces(plan.Probes) (string, bool) {
 	return "nothing is up but lo", lo
 }
 
-func abstract(p plan.Probes) (string, bool) {
-	if p.Abstract == "" {
-		return "there is no sentinel to try", false
-	}
-	c, err := net.DialTimeout("unix", p.Abstract, probeWait)
-	if err == nil {
-		c.Close()
-		return "connected to the host's abstract socket", false
-	}
-	return err.Error(), true
-}
-
-// deniedName asks the bottle's DNS for a name that no policy can hold (RFC 6761
-// reserves .invalid) and wants no address.
-func deniedName(plan.Probes) (string, bool) {
-	c, err := net.DialTimeout("udp4", "127.0.0.1:53", probeWait)
-	if err != nil {
-		return err.Error(), false
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(probeWait)); err != nil {
-		return err.Error(), false
-	}
-	query := []byte("\x42\x42\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0cbottle-probe\x07invalid\x00\x00\x01\x00\x01")
-	if _, err := c.Write(query); err != nil {
-		return err.Error(), false
-	}
-	buf := make([]byte, 512)
-	n, err := c.Read(buf)
-	if err != nil || n < 12 {
-		return fmt.Sprintf("no answer: %v", err), false
-	}
-	answers := int(buf[6])<<8 | int(buf[7])
-	rcode := int(buf[3] & 0xf)
-	return "rcode " + strconv.Itoa(rcode) + ", answers " + strconv.Itoa(answers), rcode != 0 && answers == 0
-}
-
-// gateway asks the gateway's own page and wants this bottle's identity.
-func gateway(p plan.Probes) (string, bool) {
-	c, err := net.DialTimeout("tcp4", "127.0.0.1:"+strconv.Itoa(plan.EgressPort), probeWait)
-	if err != nil {
-		return err.Error(), false
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(probeWait)); err != nil {
-		return err.Error(), false
-	}
-	if _, err := io.WriteString(c, "GET http://"+plan.GatewayHost+"/ HTTP/1.1\r\nHost: "+plan.GatewayHost+"\r\nConnection: close\r\n\r\n"); err != nil {
-		return err.Error(), false
-	}
-	body, err := io.ReadAll(io.LimitReader(c, 64<<10))
-	if err != nil {
-		return err.Error(), false
-	}
-	line, _, _ := bytes.Cut(body, []byte("\r\n"))
-	held := bytes.Contains(line, []byte(" 200 ")) && bytes.Contains(body, []byte(strconv.Quote(p.Identity)))
-	return string(line), held
-}
-
 // otherProcesses wants to see init and itself alone.
-func otherProcesses(plan.Probes) (string, bool) {
+func otherProcesses() (string, bool) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return err.Error(), false
@@ -285,7 +170,7 @@ func noSyscall(nr uintptr) (string, bool) {
 
 // status reads what the kernel says of this process: five empty capability sets,
 // no_new_privs and a seccomp filter.
-func status(plan.Probes) (string, bool) {
+func status() (string, bool) {
 	body, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return err.Error(), false

@@ -116,11 +116,11 @@ func (r *Request) UnmarshalJSON(b []byte) error {
 // Reply is what comes back; Error is set when the request failed, and then the
 // bottle is of no more use.
 type Reply struct {
-	Up      bool               `json:"up,omitempty"`
-	Placed  bool               `json:"placed,omitempty"`
-	Results []plan.ProbeResult `json:"results,omitempty"`
-	Started bool               `json:"started,omitempty"` // with the PTY's master as a descriptor when TTY
-	Stopped bool               `json:"stopped,omitempty"` // the agent stopped itself
-	Exited  *int               `json:"exited,omitempty"`
-	Error   string             `json:"error,omitempty"`
+	Up      bool            `json:"up,omitempty"`
+	Placed  bool            `json:"placed,omitempty"`
+	Results json.RawMessage `json:"results,omitempty"` // a list of plan.ProbeResult, as the probe wrote it
+	Started bool            `json:"started,omitempty"` // with the PTY's master as a descriptor when TTY
+	Stopped bool            `json:"stopped,omitempty"` // the agent stopped itself
+	Exited  *int            `json:"exited,omitempty"`
+	Error   string          `json:"error,omitempty"`
 }
