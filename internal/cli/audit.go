@@ -15,7 +15,6 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
-	"bottle/internal/store"
 )
 
 func newAudit(d *deps) *cobra.Command {
@@ -57,11 +56,7 @@ func newAudit(d *deps) *cobra.Command {
 
 // auditLog finds the log of the one bottle that word means.
 func (d *deps) auditLog(word string) (string, error) {
-	home, err := d.home()
-	if err != nil {
-		return "", err
-	}
-	s, err := store.Open(home)
+	s, err := d.state()
 	if err != nil {
 		return "", err
 	}

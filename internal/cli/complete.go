@@ -8,7 +8,6 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
-	"bottle/internal/store"
 )
 
 func newCompletion(d *deps) *cobra.Command {
@@ -93,11 +92,7 @@ func described(entries []manifest.Entry, prefix string) []string {
 
 // identities are the bottles that have a state folder, for completion.
 func (d *deps) identities() []string {
-	home, err := d.home()
-	if err != nil {
-		return nil
-	}
-	s, err := store.Open(home)
+	s, err := d.state()
 	if err != nil {
 		return nil
 	}

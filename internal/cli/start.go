@@ -11,10 +11,11 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/changes"
 	"bottle/internal/cli/ui"
+	"bottle/internal/layer"
 	"bottle/internal/lifecycle"
 	"bottle/internal/plan"
 	"bottle/internal/secret"
@@ -23,6 +24,9 @@ import (
 
 // codeInterrupted is what shells give a program that Ctrl-C ended (128 + SIGINT).
 const codeInterrupted = 130
+
+// countLimit is where the count of changed files after a start ends.
+const countLimit = 10_000
 
 // startFlags are what `bottle start` was asked for.
 type startFlags struct {
@@ -141,11 +145,11 @@ func (d *deps) runPrepared(ctx context.Context, house *lifecycle.House, prep *li
 		defer done()
 	}
 	if verbose {
-		t.Checked = func(results []plan.ProbeResult) { d.tellProbes(results) }
+		t.Checked = func(results []plan.ProbeResult) { ui.Probes(d.Stderr, style, results) }
 	}
 	out, err := house.Start(ctx, prep, t)
-	if out.Changed != "" {
-		fmt.Fprintf(d.Stderr, "%s %s\n", style(plan.Label, "what the agent changed is in"), d.tilde(out.Changed))
+	if n := layer.Count(out.Changed, countLimit); n > 0 {
+		changes.Tell(d.Stderr, style, n, countLimit, prep.Plan.Identity)
 	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(d.Stderr, "Interrupted; what had been put up is down again.")
@@ -160,61 +164,36 @@ func (d *deps) runPrepared(ctx context.Context, house *lifecycle.House, prep *li
 	return nil
 }
 
+// state is the folder of what was started.
+func (d *deps) state() (*store.Store, error) {
+	home, err := d.home()
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.Open(home)
+	if err == nil {
+		st.Runtime = d.env("XDG_RUNTIME_DIR")
+	}
+	return st, err
+}
+
 // house is everything that a start or a cleanup works with.
 func (d *deps) house(kind string) (*lifecycle.House, error) {
 	b, err := d.backend(kind)
 	if err != nil {
 		return nil, err
 	}
-	home, err := d.home()
+	st, err := d.state()
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.Open(home)
-	if err != nil {
-		return nil, err
-	}
-	st.Runtime = d.env("XDG_RUNTIME_DIR")
 	h := &lifecycle.House{
 		Backend: b, Store: st, Secrets: secret.Resolver{Lookup: d.Lookup}, Host: d.Lookup, Root: os.DirFS("/"),
 	}
 	if d.Terminal(d.Stdin) {
-		h.Ask = d.askSecret
+		h.Ask = d.ask().Secret
 	}
 	return h, nil
-}
-
-// askSecret asks without echo. The end of ctx ends the question and gives the
-// terminal its echo back.
-func (d *deps) askSecret(ctx context.Context, question string) (string, error) {
-	in, ok := d.Stdin.(*os.File)
-	if !ok {
-		return "", errors.New("there is no terminal to ask on")
-	}
-	before, err := term.GetState(int(in.Fd()))
-	if err != nil {
-		return "", fmt.Errorf("look at the terminal: %w", err)
-	}
-	fmt.Fprint(d.Stderr, bottle.Printable(question)+": ")
-	defer fmt.Fprintln(d.Stderr)
-	type reply struct {
-		text []byte
-		err  error
-	}
-	got := make(chan reply, 1)
-	go func() { // after a cancelled question it waits for the line that never comes, until the program ends
-		text, err := term.ReadPassword(int(in.Fd()))
-		got <- reply{text, err}
-	}()
-	select {
-	case r := <-got:
-		if r.err != nil {
-			return "", fmt.Errorf("read the answer: %w", r.err)
-		}
-		return string(r.text), nil
-	case <-ctx.Done():
-		return "", errors.Join(ctx.Err(), term.Restore(int(in.Fd()), before))
-	}
 }
 
 // request gathers what the operator's side of a start is.
@@ -285,17 +264,4 @@ func (d *deps) fitWorkspace(cwd, home, mode string) error {
 		}
 	}
 	return nil
-}
-
-// tellProbes prints what the wall check found.
-func (d *deps) tellProbes(results []plan.ProbeResult) {
-	var rows [][]ui.Cell
-	for _, r := range results {
-		state := ui.As(plan.Plain, "holds")
-		if !r.OK {
-			state = ui.As(plan.Shout, "BROKEN")
-		}
-		rows = append(rows, []ui.Cell{ui.As(plan.Strong, r.Name), state, ui.As(plan.Faint, r.Detail)})
-	}
-	ui.Table(d.Stderr, d.style(d.Stderr), []string{"tried from inside", "wall", "what came back"}, rows)
 }

@@ -396,7 +396,9 @@ func TestClosedFolders(t *testing.T) {
 	b.put(b.low, map[string]string{"readonly/old": "o"})
 	b.put(b.up, map[string]string{"closed/f": "x", "file": "x", "readonly/f": "x"})
 	b.ok(os.Chmod(b.up+"/closed", 0), os.Chmod(b.up+"/file", 0), os.Chmod(b.low+"/readonly", 0o555), os.Chmod(b.up+"/readonly", 0o555))
-	t.Cleanup(func() { b.ok(os.Chmod(b.up+"/closed", 0o700), os.Chmod(b.up+"/readonly", 0o700), os.Chmod(b.low+"/readonly", 0o700)) })
+	t.Cleanup(func() {
+		b.ok(os.Chmod(b.up+"/closed", 0o700), os.Chmod(b.up+"/readonly", 0o700), os.Chmod(b.low+"/readonly", 0o700))
+	})
 	b.wants("A closed/ refused: its mode", "A file", "A readonly/f")
 	b.match(b.apply(), []string{"A closed/ refused: its mode", "A file failed: permission", "A readonly/f failed: permission"})
 }

@@ -1,8 +1,11 @@
-// Package manual writes the manual page of a command.
+// Package manual writes the manual pages of the commands.
 package manual
 
 import (
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,6 +13,25 @@ import (
 
 	"bottle/internal/bottle"
 )
+
+// Write writes the pages of root and its commands into folder, which it makes, and
+// prints the name of each on out.
+func Write(root *cobra.Command, folder string, out io.Writer) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	for _, p := range append([]*cobra.Command{root}, root.Commands()...) {
+		if !p.IsAvailableCommand() && p != root {
+			continue
+		}
+		path := filepath.Join(folder, strings.ReplaceAll(p.CommandPath(), " ", "-")+".1")
+		if err := os.WriteFile(path, []byte(Page(p)), 0o644); err != nil {
+			return fmt.Errorf("write man page: %w", err)
+		}
+		fmt.Fprintln(out, path)
+	}
+	return nil
+}
 
 // Page is the page of one command in man(7) macros. The date is left out: the
 // same source gives the same page.

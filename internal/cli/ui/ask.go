@@ -1,11 +1,17 @@
 package ui
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/term"
+
+	"bottle/internal/bottle"
 )
 
 // Asker asks a person: questions go to Out, answers come from In.
@@ -88,4 +94,37 @@ func ReadLine(r io.Reader) (string, error) {
 		}
 	}
 	return "", errors.New("read answer: the line is too long")
+}
+
+// Secret asks without echo. The end of ctx ends the question and gives the
+// terminal its echo back.
+func (a Asker) Secret(ctx context.Context, question string) (string, error) {
+	in, ok := a.In.(*os.File)
+	if !ok {
+		return "", errors.New("there is no terminal to ask on")
+	}
+	before, err := term.GetState(int(in.Fd()))
+	if err != nil {
+		return "", fmt.Errorf("look at the terminal: %w", err)
+	}
+	fmt.Fprint(a.Out, bottle.Printable(question)+": ")
+	defer fmt.Fprintln(a.Out)
+	type reply struct {
+		text []byte
+		err  error
+	}
+	got := make(chan reply, 1)
+	go func() { // after a cancelled question it waits for the line that never comes, until the program ends
+		text, err := term.ReadPassword(int(in.Fd()))
+		got <- reply{text, err}
+	}()
+	select {
+	case r := <-got:
+		if r.err != nil {
+			return "", fmt.Errorf("read the answer: %w", r.err)
+		}
+		return string(r.text), nil
+	case <-ctx.Done():
+		return "", errors.Join(ctx.Err(), term.Restore(int(in.Fd()), before))
+	}
 }

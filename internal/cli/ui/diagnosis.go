@@ -129,3 +129,16 @@ func held(ok bool) string {
 	}
 	return lifecycle.Breached
 }
+
+// Probes prints what the wall check of a start found.
+func Probes(w io.Writer, style plan.Style, results []plan.ProbeResult) {
+	var rows [][]Cell
+	for _, r := range results {
+		state := As(plan.Plain, "holds")
+		if !r.OK {
+			state = As(plan.Shout, "BROKEN")
+		}
+		rows = append(rows, []Cell{As(plan.Strong, r.Name), state, As(plan.Faint, r.Detail)})
+	}
+	Table(w, style, []string{"tried from inside", "wall", "what came back"}, rows)
+}
