@@ -36,6 +36,14 @@ func Escapes(t *testing.T, make func() backend.Backend) {
 			p.Mounts = append(p.Mounts, plan.Mount{Source: filepath.Join(base, name), Target: "/srv/" + name})
 		}
 	})
+	shown, err := net.Listen("unix", filepath.Join(filepath.Dir(sock), "shown", "sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shown.Close()
+	if err := os.Chmod(shown.Addr().String(), 0o777); err != nil {
+		t.Fatal(err)
+	}
 	l, err := net.Listen("unix", sock)
 	if err != nil {
 		t.Fatal(err)
