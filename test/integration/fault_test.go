@@ -16,6 +16,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/lifecycle"
 	"bottle/internal/store"
+	"bottle/test/require"
 )
 
 // faultWord is the first argument of this program when it is a start that fails
@@ -144,6 +145,23 @@ func TestInvariant7CleanupEndsOrphans(t *testing.T) {
 		}
 		h.cleanedUp("an orphan")
 	})
+}
+
+// TestInvariant7CleanupIsNotStoppedByOthers: what another user dressed up as a
+// helper is neither shown nor touched, and does not make a cleanup fail.
+func TestInvariant7CleanupIsNotStoppedByOthers(t *testing.T) {
+	require.Root(t)
+	other, h := newHouse(t, -1, ""), newHouse(t, nobody, "")
+	if s := finish(t, other.program(t.Context(), filepath.Join(h.bin, "inside"), faultWord, other.base, other.agent, "orphan", "")); s.code != 0 {
+		t.Fatalf("%+v", s)
+	}
+	if out := h.tool("cleanup", "--yes"); strings.Contains(out, other.agent) {
+		t.Errorf("an ordinary user's cleanup found root's: %s", out)
+	}
+	if len(other.pids("launch")) != 1 {
+		t.Error("root's process is gone")
+	}
+	other.cleanedUp("root's own")
 }
 
 // TestInvariant7CleanupLeavesTheLivingAlone: also those whose state is in another home.

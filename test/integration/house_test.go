@@ -36,6 +36,8 @@ var programs = sync.OnceValues(func() (string, error) {
 	return dir, os.Chmod(dir, 0o755)
 })
 
+var copying sync.Mutex
+
 func binaries(t *testing.T) string {
 	t.Helper()
 	require.Native(t)
@@ -48,6 +50,8 @@ func binaries(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	copying.Lock() // a program that is still being written cannot be run (ETXTBSY)
+	defer copying.Unlock()
 	for name, src := range map[string]string{"bottle": from + "/bottle", "bottle-jail": from + "/bottle-jail", "bottle-gateway": from + "/bottle-gateway", "inside": exe} {
 		copyOnce(t, src, filepath.Join(dir, name))
 	}

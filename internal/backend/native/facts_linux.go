@@ -107,7 +107,7 @@ func (n *Native) Find(context.Context) ([]backend.Leftover, error) {
 		if err != nil {
 			continue
 		}
-		if id, what, ok := helperOf(pid); ok {
+		if id, what, ok := helperOf(pid); ok && oursToEnd(pid) {
 			out = append(out, backend.Leftover{Identity: id, PID: pid, Resource: plan.Resource{Kind: "process", Name: what}})
 			live[id] = live[id] || held(pid, what)
 		}
@@ -142,15 +142,15 @@ func helperOf(pid int) (bottle.Identity, string, bool) {
 	if len(argv) != 4 || argv[2] != "--identity" {
 		return "", "", false
 	}
-	name := filepath.Base(argv[0])
-	if name != "bottle-jail" && name != "bottle-gateway" {
+	what := filepath.Base(argv[0]) + " " + argv[1]
+	if what != "bottle-jail launch" && what != "bottle-jail init" && what != "bottle-gateway serve" {
 		return "", "", false
 	}
 	id, err := bottle.ParseIdentity(argv[3])
 	if err != nil {
 		return "", "", false
 	}
-	return id, name + " " + argv[1], true
+	return id, what, true
 }
 
 // Remove implements backend.Backend.

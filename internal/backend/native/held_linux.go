@@ -41,3 +41,19 @@ func held(pid int, what string) bool {
 	parent, ok := relationOf(r.parent)
 	return ok && parent.session == r.session
 }
+
+// oursToEnd tells whether this user may end the process: another user's bottle, or
+// what somebody dressed up as one, is no business of this user's cleanup. The owner
+// of the folder in /proc does not tell: it is root's for whoever cannot be traced.
+func oursToEnd(pid int) bool {
+	if os.Geteuid() == 0 {
+		return true
+	}
+	body, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(body), "\nUid:")
+	f := strings.Fields(rest)
+	return len(f) > 0 && f[0] == strconv.Itoa(os.Geteuid())
+}
