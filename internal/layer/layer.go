@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -75,6 +76,16 @@ func (m Mode) String() string { return fmt.Sprintf("%04o", uint32(m)) }
 
 // MarshalText is String.
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (m *Mode) UnmarshalText(b []byte) error {
+	n, err := strconv.ParseUint(string(b), 8, 9)
+	if err != nil {
+		return fmt.Errorf("read mode: %w", err)
+	}
+	*m = Mode(n)
+	return nil
+}
 
 // List is the changes of one bottle, by path.
 type List struct {

@@ -60,7 +60,7 @@ func runsInGit(rest []string) string {
 			return ""
 		}
 	}
-	return "git obeys it: hooks and settings that run programs"
+	return "git obeys it, and runs what it names"
 }
 
 // runsByName tells of files that tools read by their name. Names are in lower case.

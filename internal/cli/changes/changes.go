@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"bottle/internal/bottle"
 	"bottle/internal/cli/ui"
@@ -20,6 +21,9 @@ import (
 
 // maxDiff bounds all diffs of one list together, in bytes.
 const maxDiff = 16 << 20
+
+// maxColumn is how wide the column of paths grows, in cells.
+const maxColumn = 60
 
 // manyRuns is how many paths are named for one reason, before "and more".
 const manyRuns = 8
@@ -103,20 +107,30 @@ func (r Report) JSON(w io.Writer) error {
 
 // Text prints the list, diffs if there are any, the sums, and what runs later.
 func (r Report) Text(w io.Writer, style plan.Style) {
-	var rows [][]ui.Cell
+	width := 0
+	for _, c := range r.Changes {
+		if n := utf8.RuneCountInString(name(c)); n <= maxColumn { // one endless name must not push the others off the screen
+			width = max(width, n)
+		}
+	}
 	for _, c := range r.Changes {
 		letter, role := "A", plan.Label
-		switch {
-		case c.Op == layer.Deleted:
+		switch c.Op {
+		case layer.Deleted:
 			letter, role = "D", plan.Warn
-		case c.Op == layer.Modified:
+		case layer.Modified:
 			letter, role = "M", plan.Plain
 		}
-		verdict, shade := verdict(c)
-		rows = append(rows, []ui.Cell{ui.As(role, letter), ui.As(plan.Strong, name(c)), ui.As(plan.Faint, about(c)), ui.As(shade, verdict)})
-	}
-	if len(rows) > 0 {
-		ui.Table(w, style, []string{"", "path", "", ""}, rows)
+		line := style(role, letter) + "  " + style(plan.Strong, name(c))
+		more := about(c)
+		why, shade := verdict(c)
+		if more != "" || why != "" {
+			line += strings.Repeat(" ", max(width-utf8.RuneCountInString(name(c)), 0)+2)
+		}
+		if more != "" && why != "" {
+			more += "  "
+		}
+		fmt.Fprintln(w, line+style(plan.Faint, more)+style(shade, bottle.Printable(why)))
 	}
 	r.diffs(w, style)
 	sums := fmt.Sprintf("%d added, %d modified, %d deleted; %s to write", r.Added, r.Modified, r.Deleted, size(r.Bytes))
@@ -228,9 +242,9 @@ func (r Report) warn(w io.Writer, style plan.Style) {
 		paths := by[why]
 		more := ""
 		if n := len(paths); n > manyRuns {
-			paths, more = paths[:manyRuns], fmt.Sprintf(", and %d more", n-manyRuns)
+			paths, more = paths[:manyRuns], fmt.Sprintf(" and %d more", n-manyRuns)
 		}
-		fmt.Fprintf(w, "  %s: %s%s\n", style(plan.Warn, why), style(plan.Strong, strings.Join(paths, ", ")), more)
+		fmt.Fprintf(w, "  %s%s: %s\n", style(plan.Strong, strings.Join(paths, ", ")), more, style(plan.Warn, why))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"bottle/internal/bottle"
 	"bottle/internal/cli/ui"
 	"bottle/internal/layer"
 	"bottle/internal/plan"
@@ -50,7 +51,7 @@ func (s Session) print(r Report) error {
 		return r.JSON(s.Out)
 	}
 	if len(r.Changes) == 0 {
-		fmt.Fprintf(s.Out, "%s and its view of %s are the same.\n", r.Identity, ui.Cell{Text: s.Folder}.Text)
+		fmt.Fprintf(s.Out, "In %s nothing of %s is changed.\n", r.Identity, bottle.Printable(s.Folder))
 		return nil
 	}
 	r.Text(s.Out, s.Style)
@@ -72,7 +73,7 @@ func (s Session) Apply(ctx context.Context, force bool, confirm func(question st
 			return err
 		}
 	}
-	ok, err := confirm("Write these into " + s.Folder + "?")
+	ok, err := confirm("Write these into " + bottle.Printable(s.Folder) + "?")
 	if err != nil {
 		return err
 	}
