@@ -61,8 +61,6 @@ func landlockABI() int {
 	return abi
 }
 
-func hasIPv6() bool { return fileExists("/proc/net/if_inet6") }
-
 func walls() []plan.Wall {
 	return []plan.Wall{
 		{Name: "network", Holds: "a network namespace with nothing but loopback; what no route allows is refused by the kernel, the rest ends at the gateway", Probe: "direct TCP, UDP and IPv6, the metadata address, the host's loopback and abstract sockets"},

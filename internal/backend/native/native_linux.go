@@ -295,7 +295,7 @@ func (n *Native) spec(b plan.Bottle) (*jail.Spec, error) {
 	}
 	s := &jail.Spec{
 		Bottle: b, HostUID: os.Geteuid(), HostGID: os.Getegid(), Filter: prog,
-		HasIPv6: hasIPv6(), Landlock: landlockABI() > 0,
+		Landlock: landlockABI() > 0,
 		// Half of the memory: a full /tmp is an error, a full control group is a death.
 		ScratchSize: b.Limits.Memory / 2,
 	}

@@ -24,14 +24,22 @@ func (r *rootfs) makeEtc() error {
 			return err
 		}
 	}
+	there, err := os.ReadDir(oldRoot + "/etc")
+	if err != nil {
+		return err
+	}
 	for _, name := range shownEtc() {
-		src := oldRoot + "/etc/" + name
-		matches, err := filepath.Glob(src)
-		if err != nil {
-			return err
+		if !strings.Contains(name, "*") {
+			if err := showEtc(oldRoot + "/etc/" + name); err != nil {
+				return err
+			}
+			continue
 		}
-		for _, m := range matches {
-			if err := showEtc(m); err != nil {
+		for _, e := range there {
+			if ok, err := filepath.Match(name, e.Name()); err != nil || !ok {
+				continue // the patterns are well-formed
+			}
+			if err := showEtc(oldRoot + "/etc/" + e.Name()); err != nil {
 				return err
 			}
 		}

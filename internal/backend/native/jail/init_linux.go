@@ -94,16 +94,21 @@ func deaf() error {
 
 // up builds everything: root file system and network side by side.
 func (d *initd) up(identity string) error {
+	gw := os.NewFile(gatewayFD, "gateway")
+	told, built := make(chan plan.Bottle, 1), make(chan error, 1)
+	ipv6 := fence.HasIPv6() // before the host's /proc goes
+	go func() { built <- netUp(gw, ipv6, told) }()
 	var in initSpec
 	pipe := os.NewFile(specFD, "spec")
 	defer pipe.Close()
-	told := json.NewDecoder(pipe)
-	if err := told.Decode(&in); err != nil {
+	from := json.NewDecoder(pipe)
+	if err := from.Decode(&in); err != nil {
 		return fmt.Errorf("read spec: %w", err)
 	}
 	if d.spec = in.Request.Spec; d.spec == nil || d.spec.Bottle.Identity != identity {
 		return fmt.Errorf("read spec: it is not for %s", identity)
 	}
+	told <- d.spec.Bottle
 	if _, err := unix.Setsid(); err != nil { // leaves the host's terminal
 		return fmt.Errorf("start session: %w", err)
 	}
@@ -112,26 +117,27 @@ func (d *initd) up(identity string) error {
 		return fmt.Errorf("set host name: %w", err)
 	}
 	d.bundle = hostBundle()
-	gw := os.NewFile(gatewayFD, "gateway")
-	netUp := make(chan error, 1)
-	go func() { netUp <- d.netUp(gw) }()
 	root := &rootfs{spec: d.spec, exe: string(in.Exe)}
 	fsErr := root.build()
-	if err := errors.Join(fsErr, <-netUp); err != nil {
+	if err := errors.Join(fsErr, <-built); err != nil {
 		return err
 	}
 	var word string
-	if err := told.Decode(&word); err != nil || word != limited {
+	if err := from.Decode(&word); err != nil || word != limited {
 		return fmt.Errorf("wait for the control groups: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
 	return nil
 }
 
-func (d *initd) netUp(gw *os.File) error {
+// netUp makes the network. The firewall alone takes the plan, so it comes last.
+func netUp(gw *os.File, ipv6 bool, told <-chan plan.Bottle) error {
 	defer gw.Close()
-	err := fence.Make(d.spec.Bottle, d.spec.HasIPv6)
+	err := fence.Loopback(ipv6)
 	if err == nil {
 		err = fence.HandOver(gw)
+	}
+	if err == nil {
+		err = fence.Firewall(<-told)
 	}
 	if err != nil {
 		return fmt.Errorf("make the network: %w", err)

@@ -36,8 +36,7 @@ type Spec struct {
 	// Filter is the seccomp program, made by the caller (the tables that it needs
 	// would treble this program's start-up time), as the kernel reads it: an array
 	// of struct sock_filter in the machine's byte order.
-	Filter  []byte `json:"filter"`
-	HasIPv6 bool   `json:"has_ipv6"`
+	Filter []byte `json:"filter"`
 	// MaxProcs is RLIMIT_NPROC, which counts per user namespace since Linux 5.14.
 	// Zero: not set.
 	MaxProcs uint64 `json:"max_procs"`

@@ -15,7 +15,7 @@ import (
 	"bottle/internal/plan"
 )
 
-// firewall loads two chains on the output hook:
+// Firewall loads two chains on the output hook:
 //
 //	nat:    udp to anywhere, port 53                      -> 127.0.0.1:53
 //	        tcp to a listed literal                       -> transparent socket
@@ -27,7 +27,7 @@ import (
 // What no route could allow is refused by the kernel with a reset, so connect()
 // fails; the gateway still gets to write its record of it. Only IPv4 is
 // redirected; each family that has NAT costs the kernel a third of a millisecond.
-func firewall(b plan.Bottle) error {
+func Firewall(b plan.Bottle) error {
 	c, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)

@@ -14,20 +14,16 @@ import (
 	"bottle/internal/plan"
 )
 
-// Make makes the bottle's network namespace: a loopback with an address of
-// the bottle's own, a default route that ends there, and the firewall. There is
-// no other interface, so nothing can leave but what the gateway's sockets take.
-func Make(b plan.Bottle, ipv6 bool) error {
-	if err := loopback(ipv6); err != nil {
-		return err
-	}
-	return firewall(b)
-}
+// HasIPv6 asks the kernel, through the /proc that is in sight.
+func HasIPv6() bool { return unix.Access("/proc/net/if_inet6", unix.F_OK) == nil }
 
-// loopback brings lo up with plan.BottleAddr on it and routes everything there.
+// Loopback brings lo up with plan.BottleAddr on it and routes everything there.
+// There is no other interface, so nothing can leave but what the gateway's sockets
+// take.
+//
 // The source address matters: with 127.0.0.1 as the source the kernel drops its
 // own refusals as martians and a connect would hang instead of failing.
-func loopback(ipv6 bool) error {
+func Loopback(ipv6 bool) error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open socket: %w", err)
