@@ -1,4 +1,3 @@
-// Package integration drives real sandboxes and the real programs.
 package integration
 
 import (

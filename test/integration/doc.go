@@ -1,0 +1,2 @@
+// Package integration drives real sandboxes and the real programs.
+package integration
