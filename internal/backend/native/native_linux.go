@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -299,6 +300,8 @@ func (n *Native) spec(b plan.Bottle) (*jail.Spec, error) {
 		// Half of the memory: a full /tmp is an error, a full control group is a death.
 		ScratchSize: b.Limits.Memory / 2,
 	}
+	// The firewall redirects IPv4 alone, and the message is read twice on the way up.
+	s.Bottle.Special = slices.DeleteFunc(slices.Clone(b.Special), func(p string) bool { return strings.Contains(p, ":") })
 	if b.Workspace.Mode == "overlay" {
 		s.Upper = filepath.Join(b.State, "overlay")
 	}
