@@ -82,7 +82,11 @@ func Start(ctx context.Context, c Cmd) (*Process, error) {
 	}
 	x.SysProcAttr = &syscall.SysProcAttr{Setpgid: c.NewGroup}
 	p.cmd = x
-	if err := x.Start(); err != nil {
+	err := keepToOurselves()
+	if err == nil {
+		err = x.Start()
+	}
+	if err != nil {
 		return nil, &Error{Argv: p.argv, Code: -1, Err: err}
 	}
 	return p, nil
