@@ -180,12 +180,23 @@ func kindOf(fi fs.FileInfo) Kind {
 	return Other
 }
 
-// same reports whether two looks at a path saw the same thing, unchanged.
+// same reports whether two looks at a path saw the same thing, unchanged. Taking
+// another name of a file away changes its time, too: a file with several is held
+// to all but that.
 func same(a, b fs.FileInfo) bool {
 	if a == nil || b == nil {
 		return a == nil && b == nil
 	}
-	return os.SameFile(a, b) && a.Mode() == b.Mode() && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && changed(a).Equal(changed(b))
+	return os.SameFile(a, b) && a.Mode() == b.Mode() && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) &&
+		(links(a) > 1 || links(b) > 1 || changed(a).Equal(changed(b)))
+}
+
+func links(fi fs.FileInfo) int {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 1
+	}
+	return int(st.Nlink)
 }
 
 // lstat looks at one name of a folder; nothing there is no error.

@@ -12,8 +12,7 @@ import (
 	"path"
 	"slices"
 	"strings"
-
-	"bottle/internal/bottle"
+	"syscall"
 )
 
 // errFull ends a scan that found more than a list may have.
@@ -86,7 +85,8 @@ func (s *scan) whiteout(dir *os.Root, name string, fi fs.FileInfo) bool {
 }
 
 // folder compares one folder of the view with the one below; low is nil where
-// there is none. With opaque, what is only below was deleted.
+// there is none. With opaque, what is only below was deleted, here and in every
+// folder inside: those need no mark of their own.
 func (s *scan) folder(at string, up, low *os.Root, opaque bool, depth int) error {
 	if err := s.ctx.Err(); err != nil {
 		return err
@@ -107,7 +107,7 @@ func (s *scan) folder(at string, up, low *os.Root, opaque bool, depth int) error
 			continue
 		}
 		stays[name] = true
-		if err := s.entry(path.Join(at, name), up, low, fi, depth); err != nil {
+		if err := s.entry(path.Join(at, name), up, low, fi, opaque, depth); err != nil {
 			return err
 		}
 	}
@@ -129,7 +129,7 @@ func (s *scan) folder(at string, up, low *os.Root, opaque bool, depth int) error
 }
 
 // entry compares one thing of the view with what has its name below.
-func (s *scan) entry(at string, up, low *os.Root, fi fs.FileInfo, depth int) error {
+func (s *scan) entry(at string, up, low *os.Root, fi fs.FileInfo, opaque bool, depth int) error {
 	name := path.Base(at)
 	was, err := lstat(low, name)
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *scan) entry(at string, up, low *os.Root, fi fs.FileInfo, depth int) err
 		c.WasSize = was.Size()
 	}
 	if c.Kind == Folder {
-		return s.subfolder(c, up, low, depth)
+		return s.subfolder(c, up, low, opaque || s.opaque(up, name), depth)
 	}
 	if c.Kind == Link {
 		c.Mode = 0
@@ -224,7 +224,7 @@ func (s *scan) equal(name string, up, low *os.Root, c *Change) (bool, error) {
 }
 
 // subfolder lists a folder of the view, and goes on inside.
-func (s *scan) subfolder(c Change, up, low *os.Root, depth int) error {
+func (s *scan) subfolder(c Change, up, low *os.Root, opaque bool, depth int) error {
 	name := path.Base(c.Path)
 	c.Content = c.Was != Folder
 	if _, ok := mark(up, name, s.prefix+"redirect"); ok {
@@ -260,7 +260,7 @@ func (s *scan) subfolder(c Change, up, low *os.Root, depth int) error {
 			return err
 		}
 	}
-	return s.folder(c.Path, sub, below, s.opaque(up, name), depth+1)
+	return s.folder(c.Path, sub, below, opaque, depth+1)
 }
 
 // deleted lists what the view hides, and all that is inside.
@@ -355,8 +355,9 @@ func (s *scan) refuseLink(c Change) string {
 		return out
 	}
 	_, err := s.lower.Stat(path.Dir(c.Path) + "/" + c.Target)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return out + ", or in circles: " + bottle.Printable(err.Error())
+	switch {
+	case err == nil, errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ELOOP):
+		return "" // inside, or nowhere
 	}
-	return ""
+	return out
 }

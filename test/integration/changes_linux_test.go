@@ -3,7 +3,9 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -227,4 +229,57 @@ func TestChangesReadOnlyRootsMarks(t *testing.T) {
 	if len(list) != 3 || list["d/empty"].Op != "added" || list["keep"].Op != "" {
 		t.Errorf("%v", list)
 	}
+}
+
+// TestChangesOfAWildAgent: any mix of making, moving, replacing and removing, over
+// a folder of the same names, ends as the agent saw it.
+func TestChangesOfAWildAgent(t *testing.T) {
+	everybody(t, func(t *testing.T, uid int) {
+		for seed := range uint64(8) {
+			t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+				t.Parallel()
+				h := newHouse(t, uid, "")
+				draw := rand.New(rand.NewPCG(seed, 1))
+				if out, err := exec.CommandContext(t.Context(), "/bin/sh", "-c", "cd "+h.work()+"; "+wild(draw, 150)).CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+				h.own()
+				s := h.start(wild(draw, 150) + shown)
+				if s.code != 0 {
+					t.Fatalf("%+v", s)
+				}
+				if end := finish(t, h.command("changes", string(h.identity()), "--apply", "--yes")); end.code != 0 {
+					t.Errorf("%+v", end)
+				}
+				if got := h.look(); got != s.out {
+					t.Errorf("the folder is\n%s\nthe agent saw\n%s", got, s.out)
+				}
+				if list, _ := h.changes(); len(list) != 0 {
+					t.Errorf("left: %v", list)
+				}
+			})
+		}
+	})
+}
+
+// wild is a script of n drawn operations on a few names, three folders deep.
+func wild(draw *rand.Rand, n int) string {
+	path := func() string {
+		p := ""
+		for range 1 + draw.IntN(3) {
+			p += "/" + string("abcd"[draw.IntN(4)])
+		}
+		return p[1:]
+	}
+	var s strings.Builder
+	s.WriteString("exec 2>/dev/null\n")
+	for i := range n {
+		p, q := path(), path()
+		fmt.Fprintf(&s, []string{
+			"mkdir -p %[1]s", "mkdir %[1]s", "echo %[3]d >%[1]s", "echo more >>%[1]s", "rm -rf %[1]s", "rm -f %[1]s", "mv %[1]s %[2]s", "mv -T %[1]s %[2]s",
+			"ln -s a %[1]s", "ln -sfn b/c %[1]s", "chmod 7%[4]d%[4]d %[1]s", "ln %[1]s %[2]s", "cp -r %[1]s %[2]s", "rmdir %[1]s",
+		}[draw.IntN(14)]+"\n", p, q, i, draw.IntN(8))
+	}
+	s.WriteString("true\n")
+	return s.String()
 }
