@@ -138,7 +138,7 @@ func (d *deps) runPrepared(ctx context.Context, house *lifecycle.House, prep *li
 	if tty {
 		var done func()
 		var err error
-		t, done, err = lifecycle.OnTerminal(d.Stdin.(*os.File), d.Stdout.(*os.File))
+		t, done, err = lifecycle.OnTerminal(d.Stdin.(*os.File), d.Stdout.(*os.File), d.env("TERM") == "dumb")
 		if err != nil {
 			return err
 		}

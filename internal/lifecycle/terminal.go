@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -14,26 +15,34 @@ import (
 	"bottle/internal/backend"
 )
 
+// suspendWait is how long a stop that was asked for may take to happen.
+const suspendWait = 100 * time.Millisecond
+
 // OnTerminal makes the operator's terminal the agent's: raw while it runs, its
-// size passed on, suspended with the agent on Ctrl-Z. The second return ends the
-// watching and must be called.
-func OnTerminal(in, out *os.File) (Terminal, func(), error) {
+// size passed on, suspended with the agent on Ctrl-Z, and set right at its end.
+// A dumb terminal is never asked anything. The second return ends the watching
+// and must be called.
+func OnTerminal(in, out *os.File, dumb bool) (Terminal, func(), error) {
 	size, err := sizeOf(out)
 	if err != nil {
 		return Terminal{}, nil, err
 	}
-	r := &rawTerminal{in: in, out: out, resize: make(chan backend.Size, 1), done: make(chan struct{})}
+	r := &rawTerminal{in: in, out: out, dumb: dumb, resize: make(chan backend.Size, 1), done: make(chan struct{})}
+	if r.keys, err = newKeys(in); err != nil {
+		return Terminal{}, nil, err
+	}
 	winch := make(chan os.Signal, 1)
 	signal.Notify(winch, syscall.SIGWINCH)
 	r.watcher.Go(func() { r.watch(winch) })
 	t := Terminal{
 		TTY: true, Size: size, Attach: r.attach,
-		Stdio: backend.Stdio{In: in, Out: out, Err: out, Resize: r.resize, Stopped: r.suspend},
+		Stdio: backend.Stdio{In: r.keys, Out: r, Err: r, Resize: r.resize, Stopped: r.suspend},
 	}
 	return t, func() {
 		signal.Stop(winch)
 		close(r.done)
 		r.watcher.Wait()
+		r.keys.close()
 	}, nil
 }
 
@@ -44,6 +53,9 @@ func OnPipes(in io.Reader, out, errOut io.Writer) Terminal {
 
 type rawTerminal struct {
 	in, out *os.File
+	dumb    bool
+	keys    *keys
+	modes   modes
 	resize  chan backend.Size
 	done    chan struct{}
 	watcher sync.WaitGroup
@@ -90,7 +102,7 @@ func (r *rawTerminal) attach() (func() error, error) {
 	if err := r.raw(); err != nil {
 		return nil, err
 	}
-	return r.cooked, nil
+	return r.leave, nil
 }
 
 func (r *rawTerminal) raw() error {
@@ -118,16 +130,30 @@ func (r *rawTerminal) cooked() error {
 	return nil
 }
 
+// Write shows what the agent wrote, and remembers what it did to the terminal.
+func (r *rawTerminal) Write(b []byte) (int, error) {
+	r.modes.see(b)
+	return r.out.Write(b)
+}
+
 // suspend stops this program as the agent stopped itself, so that the shell
-// before it gets the terminal back; it returns after `fg`.
+// before it gets the terminal back; it returns after `fg`. Where no shell could
+// continue us (the session's leader, or an orphaned group: a script of ssh or of
+// tmux) the agent goes on instead: its stop must not hang the operator's job.
 func (r *rawTerminal) suspend() {
 	_ = r.cooked() // a terminal that is gone cannot be restored; the run ends by its hang-up
 	cont := make(chan os.Signal, 1)
 	signal.Notify(cont, syscall.SIGCONT)
 	defer signal.Stop(cont)
-	// The whole job stops, as with Ctrl-Z. SIGSTOP: nobody can be deaf to it.
-	if unix.Kill(0, unix.SIGSTOP) == nil {
-		<-cont
+	// The whole job stops, as with Ctrl-Z. It is SIGTSTP, because the kernel drops
+	// that for an orphaned group (signal(7), setpgid(2)) and SIGSTOP for nobody.
+	if unix.Kill(0, unix.SIGTSTP) == nil {
+		late := time.NewTimer(suspendWait) // runs on while we are stopped
+		defer late.Stop()
+		select {
+		case <-cont:
+		case <-late.C:
+		}
 	}
 	_ = r.raw() // same
 	r.tellSize()
