@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bottle/internal/bottle"
 	"bottle/internal/cli/changes"
 	"bottle/internal/cli/ui"
 	"bottle/internal/layer"
@@ -54,7 +53,7 @@ func newChanges(d *deps) *cobra.Command {
 		s := changes.Session{Metadata: m, Folder: d.tilde(m.Workspace), Out: d.Stdout, Style: d.style(d.Stdout), JSON: js, Diff: diff}
 		s.View, err = layer.Open(upper, m.Workspace, layer.Options{Trusted: d.Euid() == 0, Started: m.Started})
 		if err != nil {
-			return ui.Fail(err, "bottle list active --all shows the folders; the changes, if any, are in "+bottle.Printable(d.tilde(upper)))
+			return ui.Fail(err, "the changes are in "+d.tilde(upper))
 		}
 		defer s.View.Close()
 		if !apply {

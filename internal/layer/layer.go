@@ -107,39 +107,64 @@ type View struct {
 	upper, lower *os.Root
 	prefix       string // of the overlay's marks
 	started      time.Time
-	uid, gid     int // of the folder: the owner of what is taken
+	uid, gid     int    // of the folder: the owner of what is taken
+	dev          uint64 // of the folder
 }
 
-// Open opens the upper layer and the folder. Neither is changed.
+// Open opens the upper layer and the folder. Neither is changed. A layer that is
+// not there is one in which nothing changed: a start removes an empty one.
 func Open(upper, folder string, o Options) (*View, error) {
 	v := &View{prefix: "user.overlay.", started: o.Started}
 	if o.Trusted {
 		v.prefix = "trusted.overlay."
 	}
 	info, err := os.Lstat(upper)
+	if errors.Is(err, fs.ErrNotExist) {
+		return v, nil
+	}
 	if err == nil && !info.IsDir() {
 		err = errors.New("it is not a folder")
+	}
+	if err == nil {
+		v.upper, err = os.OpenRoot(upper)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the private view: %w", err)
 	}
-	if v.upper, err = os.OpenRoot(upper); err != nil {
-		return nil, fmt.Errorf("open the private view: %w", err)
+	if v.lower, err = os.OpenRoot(folder); err == nil {
+		info, err = v.lower.Stat(".")
 	}
-	if v.lower, err = os.OpenRoot(folder); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the folder: %w", err), v.upper.Close())
-	}
-	if info, err = v.lower.Stat("."); err != nil {
-		return nil, errors.Join(fmt.Errorf("look at the folder: %w", err), v.Close())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the folder: %w", err), v.Close())
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		v.uid, v.gid = int(st.Uid), int(st.Gid)
+		v.uid, v.gid, v.dev = int(st.Uid), int(st.Gid), device(info)
 	}
 	return v, nil
 }
 
 // Close closes both trees.
-func (v *View) Close() error { return errors.Join(v.upper.Close(), v.lower.Close()) }
+func (v *View) Close() error {
+	var errs []error
+	for _, root := range []*os.Root{v.upper, v.lower} {
+		if root != nil {
+			errs = append(errs, root.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// mounted reports whether something else is mounted on what is below: an overlay
+// shows the folder under the mount, so the agent never saw what we would see.
+func (v *View) mounted(low fs.FileInfo) bool { return low != nil && device(low) != v.dev }
+
+func device(fi fs.FileInfo) uint64 {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0
+	}
+	return uint64(st.Dev)
+}
 
 // Count is how many files a layer holds, deletions among them; it stops at limit.
 // It reads no content and follows no link, and is meant for one line on a screen.

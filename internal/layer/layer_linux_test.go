@@ -387,6 +387,41 @@ func TestSeveralNames(t *testing.T) {
 	b.holds(map[string]string{})
 }
 
+// TestMountsBelow: an overlay shows what is under a mount; the agent that deletes
+// the empty folder it sees must not delete what the operator mounted on it.
+func TestMountsBelow(t *testing.T) {
+	require.Root(t)
+	b := newBed(t)
+	b.put(b.low, map[string]string{"a/m/": "", "b/": "", "c/": ""})
+	for _, at := range []string{"a/m", "b", "c"} {
+		at := filepath.Join(b.low, at)
+		b.ok(unix.Mount("bottle-test", at, "tmpfs", 0, "size=64k,mode=755"))
+		t.Cleanup(func() { b.ok(unix.Unmount(at, unix.MNT_DETACH)) })
+	}
+	b.put(b.low, map[string]string{"a/m/precious": "p", "b/precious": "p", "c/precious": "p"})
+	b.whiteout("a")
+	b.whiteout("b")
+	b.put(b.up, map[string]string{"c/precious": "evil"})
+	b.wants("D a/", "D a/m/ refused: something", "D b/ refused: something", "M c/ refused: something")
+	b.force = true
+	b.apply()
+	for _, p := range []string{"a/m", "b", "c"} {
+		if text, err := os.ReadFile(filepath.Join(b.low, p, "precious")); err != nil || string(text) != "p" {
+			t.Errorf("%s: %q, %v", p, text, err)
+		}
+	}
+}
+
+// TestNoLayer: a start removes the layer when nothing is in it.
+func TestNoLayer(t *testing.T) {
+	b := newBed(t)
+	b.ok(os.Remove(b.up), os.Remove(b.low))
+	b.wants()
+	if got := b.apply(); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+}
+
 // TestOwner: what root takes belongs to the folder's owner.
 func TestOwner(t *testing.T) {
 	require.Root(t)

@@ -18,9 +18,14 @@ import (
 // errFull ends a scan that found more than a list may have.
 var errFull = errors.New("too many changes")
 
+const mountedThere = "something else is mounted there, which the agent did not see"
+
 // Changes lists what the agent changed, by path. What cannot be read or must not
 // be taken is in the list, with the reason; an error means that there is no list.
 func (v *View) Changes(ctx context.Context) (List, error) {
+	if v.upper == nil {
+		return List{Changes: []Change{}}, nil
+	}
 	s := scan{View: v, ctx: ctx}
 	err := s.folder("", v.upper, v.lower, s.opaque(v.upper, "."), 0)
 	l := List{Changes: append([]Change{}, s.found...), Partial: errors.Is(err, errFull)}
@@ -148,6 +153,10 @@ func (s *scan) entry(at string, up, low *os.Root, fi fs.FileInfo, opaque bool, d
 	if c.Was == File {
 		c.WasSize = was.Size()
 	}
+	if s.mounted(was) {
+		c.Refused = mountedThere
+		return s.add(c)
+	}
 	if c.Kind == Folder {
 		return s.subfolder(c, up, low, opaque || s.opaque(up, name), depth)
 	}
@@ -270,10 +279,13 @@ func (s *scan) deleted(at string, low *os.Root, depth int) error {
 		return err
 	}
 	c := Change{Path: at, Op: Deleted, Kind: kindOf(was), Was: kindOf(was), low: was}
-	switch c.Kind {
-	case File:
+	switch {
+	case s.mounted(was):
+		c.Refused = mountedThere
+		return s.add(c)
+	case c.Kind == File:
 		c.WasSize = was.Size()
-	case Other:
+	case c.Kind == Other:
 		c.Refused = "a pipe, a socket or a device"
 	}
 	if c.Kind != Folder { // a folder's time changes with what is inside; a new thing inside keeps it
