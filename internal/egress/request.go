@@ -154,11 +154,6 @@ func (x *exchange) lookUp() policy.Verdict {
 	if x.auth == nil {
 		return passed()
 	}
-	if x.scheme == "http" && (x.port == 443 || keyOf(x.host, x.port, x.verdict.Route).caFile != "") {
-		// The route means TLS; the agent chose to speak without it. An upstream
-		// address of the operator's does not make that the operator's wish.
-		return x.about(policy.CleartextAuth)
-	}
 	v, err := x.p.credential(x.auth)
 	if err != nil {
 		return x.about(policy.NoCredential)

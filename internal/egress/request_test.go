@@ -451,7 +451,10 @@ func plainUpstream(t testing.TB, h http.Handler) string {
 func TestAgentCannotTakeTLSOffTheCredential(t *testing.T) {
 	hits := 0
 	plain := plainUpstream(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits++ }))
-	w := newWorld(t, nil, withAuth(route(apiHost, plain, ""), "Bearer", ""))
+	r := withAuth(route(apiHost, plain, ""), "Bearer", "")
+	r.Ports = []uint16{443, 8443}
+	w := newWorld(t, nil, r)
+	denied(t, answer(t, w.raw(w.addr, "GET http://api.example.com:8443/ HTTP/1.1\r\nHost: x\r\n\r\n")), 403, policy.CleartextAuth)
 	denied(t, answer(t, w.raw(w.addr, "GET http://api.example.com:443/ HTTP/1.1\r\nHost: x\r\n\r\n")), 403, policy.CleartextAuth)
 	c := w.connect(apiHost + ":443")
 	denied(t, ask200(t, c, "GET / HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n"), 403, policy.CleartextAuth)

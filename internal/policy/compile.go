@@ -28,6 +28,7 @@ type Policy struct {
 	below    map[bottle.Host]*group // *.host, by host
 	ports    []uint16
 	literals []netip.Addr
+	auths    []*bottle.Route
 }
 
 // group is every route of one pattern.
@@ -210,6 +211,9 @@ func (p *Policy) collect(routes []*bottle.Route) {
 		p.ports = append(p.ports, r.Ports...)
 		if a, ok := r.Host.Host.Addr(); ok {
 			p.literals = append(p.literals, a)
+		}
+		if r.Auth != nil {
+			p.auths = append(p.auths, r)
 		}
 	}
 	p.ports = sortedSet(p.ports)

@@ -78,10 +78,27 @@ func (p *Policy) Decide(r Request) Verdict {
 	if route.TLS == tlsPassthrough {
 		return about(route, PassthroughOnly)
 	}
-	if r.Scheme == "http" && route.Auth != nil && !hasAddress(route) {
+	if r.Scheme == "http" && route.Auth != nil && !cleartext(route, r.Port) {
 		return about(route, CleartextAuth)
 	}
 	return allow(route)
+}
+
+// cleartext reports whether the operator plainly wrote that a credential goes out
+// without TLS: http's own port in the route, an upstream address, and no CA for
+// it. The agent chooses the scheme, so any other port means TLS: else it could
+// have the credential sent in the clear, to a server that nobody verified.
+func cleartext(route *bottle.Route, port uint16) bool {
+	return port == 80 && hasAddress(route) && route.Upstream.CAFile == ""
+}
+
+// AuthRoutes lists the routes that inject a credential, in canonical order. They
+// are shared and not to be changed.
+func (p *Policy) AuthRoutes() []*bottle.Route {
+	if p == nil {
+		return nil
+	}
+	return slices.Clone(p.auths)
 }
 
 // Name decides whether the bottle's DNS may answer for h.

@@ -306,3 +306,42 @@ func TestHints(t *testing.T) {
 		}
 	}
 }
+
+// The weakness: whether a request is encrypted is the agent's choice of scheme.
+// The attack: http:// to a route that injects a credential, on whatever port it
+// lists. This proves that the credential goes out in the clear only where the
+// operator wrote all of it: port 80 and an upstream address, and no CA; and that
+// explain says the same.
+func TestCleartextCredentialOnlyWhereWritten(t *testing.T) {
+	withCA := func(r *bottle.Route) { r.Upstream = &bottle.Upstream{Address: "127.0.0.1:8080", CAFile: "/ca.pem"} }
+	p := compile(t,
+		route(t, "written.example.com", upstream("127.0.0.1:8080"), ports(80, 443, 8443), token_("A")),
+		route(t, "trusts.example.com", withCA, ports(80, 8443), token_("A")),
+		route(t, "public.example.com", ports(80, 8080), token_("A")),
+		route(t, "bare.example.com", upstream("127.0.0.1:8080"), ports(80, 8443)),
+	)
+	for url, want := range map[string]Reason{
+		"http://written.example.com/":        Listed,
+		"http://written.example.com:443/":    CleartextAuth,
+		"http://written.example.com:8443/":   CleartextAuth,
+		"https://written.example.com:8443/":  Listed,
+		"https://written.example.com:80/":    Listed,
+		"http://trusts.example.com/":         CleartextAuth,
+		"http://trusts.example.com:8443/":    CleartextAuth,
+		"https://trusts.example.com:8443/":   Listed,
+		"http://public.example.com/":         CleartextAuth,
+		"http://public.example.com:8080/":    CleartextAuth,
+		"https://public.example.com:8080/":   Listed,
+		"http://bare.example.com:8443/":      Listed,
+		"http://bare.example.com/":           Listed,
+		"http://written.example.com:8444/":   PortNotListed,
+		"http://unwritten.example.com:8443/": HostNotListed,
+	} {
+		if v, err := Explain(p, "GET", url); err != nil || v.Reason != want || v.Allowed() != (want == Listed) {
+			t.Errorf("%s: %+v, %v; want %s", url, v, err, want)
+		}
+	}
+	if got := p.AuthRoutes(); len(got) != 3 || (*Policy)(nil).AuthRoutes() != nil {
+		t.Errorf("routes with a credential: %v", got)
+	}
+}
