@@ -505,6 +505,8 @@ func TestRuns(t *testing.T) {
 		{Change{Path: "Makefile", Op: Deleted, Kind: File}, false},
 		{Change{Path: ".git", Op: Added, Kind: Folder, Mode: 0o755}, false},
 		{Change{Path: ".git/hooks", Op: Added, Kind: Link}, true},
+		{Change{Path: "sub/.vscode", Op: Added, Kind: Link, Target: "x"}, true},
+		{Change{Path: "notes", Op: Added, Kind: Link, Target: "x"}, false},
 	} {
 		if got := Runs(c.c); (got != "") != c.want {
 			t.Errorf("%+v: %q", c.c, got)

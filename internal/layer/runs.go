@@ -17,7 +17,11 @@ func Runs(c Change) string {
 	if i := slices.Index(parts, ".git"); i >= 0 {
 		return runsInGit(parts[i+1:])
 	}
-	for _, p := range parts[:len(parts)-1] {
+	folders := parts[:len(parts)-1]
+	if c.Kind == Link { // it may stand for a folder
+		folders = parts
+	}
+	for _, p := range folders {
 		if why := runsBelow(p); why != "" {
 			return why
 		}

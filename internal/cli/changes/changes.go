@@ -4,6 +4,7 @@
 package changes
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -67,20 +68,24 @@ func Sum(id bottle.Identity, workspace string, l layer.List) Report {
 	return r
 }
 
-// Diff reads the diffs of a report, up to a bound. A name that JSON cannot hold
-// stands in Go's quotes.
-func (r *Report) Diff(v *layer.View) {
+// Diff reads the diffs of a report, up to a bound, or to the end of ctx.
+func (r *Report) Diff(ctx context.Context, v *layer.View) error {
 	r.Diffs = map[string]string{}
 	total := 0
 	for _, c := range r.Changes {
-		d := v.Diff(c)
-		if total += len(d); total > maxDiff {
-			d = "[not shown: the diffs before it have 16 MiB]\n"
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		if d != "" {
+		if total > maxDiff {
+			r.Diffs[c.Path] = "[not shown: the diffs before it have 16 MiB]\n"
+			continue
+		}
+		if d := v.Diff(c); d != "" {
 			r.Diffs[c.Path] = d
+			total += len(d)
 		}
 	}
+	return nil
 }
 
 // JSON prints the report for machines. What a terminal could obey is spelt \uXXXX.

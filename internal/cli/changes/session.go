@@ -32,9 +32,9 @@ func (s Session) list(ctx context.Context) (Report, error) {
 	}
 	r := Sum(s.Metadata.Identity, s.Metadata.Workspace, l)
 	if s.Diff {
-		r.Diff(s.View)
+		err = r.Diff(ctx, s.View)
 	}
-	return r, nil
+	return r, err
 }
 
 // Show prints what the agent changed.
