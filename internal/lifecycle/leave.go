@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bottle/internal/backend"
 )
 
 // answerWait is how long a terminal gets to answer after the agent's end. What
@@ -178,8 +180,11 @@ func (r *rawTerminal) leave() error {
 // cannot know while we ask, so that no answer to an agent's question looks like ours.
 func (r *rawTerminal) hearOut() {
 	size, err := sizeOf(r.out)
-	if err != nil || size.Rows == 0 || size.Cols == 0 {
+	if err != nil {
 		return
+	}
+	if size.Rows == 0 || size.Cols == 0 { // a serial line, or a terminal that nobody told
+		size = backend.Size{Rows: 24, Cols: 80}
 	}
 	row, col := someOf(size.Rows), someOf(size.Cols)
 	if _, err := fmt.Fprintf(r.out, "\x1b7\x1b[%d;%dH\x1b[6n\x1b8", row, col); err != nil {

@@ -13,7 +13,12 @@ import (
 // onTerminal starts the tool on a terminal of this test.
 func (h *house) onTerminal(args ...string) (*background, *os.File) {
 	h.t.Helper()
-	cmd := h.command(args...)
+	return h.onTerminalOf(h.command(args...))
+}
+
+// onTerminalOf starts any program there.
+func (h *house) onTerminalOf(cmd *exec.Cmd) (*background, *os.File) {
+	h.t.Helper()
 	master := startOnPTY(h.t, cmd)
 	b := &background{house: h, cmd: cmd, in: master, out: &buffer{}, errs: &buffer{}, done: make(chan struct{})}
 	go func() {
