@@ -73,6 +73,7 @@ var rooms = []room{
 	{dir: "internal/secret", layer: hands},
 	{dir: "internal/audit", layer: hands},
 	{dir: "internal/store", layer: hands},
+	{dir: "internal/survey", layer: hands, onlyFrom: []string{"internal/lifecycle", "internal/cli", "internal/backend/backendtest"}},
 	{dir: "internal/layer", layer: hands, onlyFrom: []string{"internal/cli", "internal/cli/changes"}},
 
 	// The wires link no wall and no terminal: the gateway holds the keys.

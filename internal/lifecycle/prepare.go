@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"bottle/internal/backend"
@@ -37,6 +38,7 @@ type Request struct {
 	Warnings  bottle.Problems
 	ExtraArgs []string
 	Workspace string       // the operator's folder, absolute
+	Is        plan.Inode   // what Workspace was when it was allowed; zero: Prepare looks
 	Mounts    []plan.Mount // the manifest's, with symbolic links of the source resolved
 	Path      []string     // the folders of the operator's PATH
 	UserHome  string
@@ -83,14 +85,22 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	if got.Problems.Fatal() {
 		return nil, got.Problems
 	}
+	if err := look(&req, got.Mounts); err != nil {
+		return nil, err
+	}
+	risks, err := h.doors(req)
+	if err != nil {
+		return nil, err
+	}
 	p := &Prepared{req: req, facts: facts, provider: got, identity: id, policy: pol}
 	shown := req.Spec
+	shown.Mounts = nil      // shown below, as what they really are
 	shown.Supervise = false // what is not built yet is not promised; unbuilt says so
 	p.Plan = plan.New(plan.Input{
 		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args,
-		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: got.Mounts, Walls: facts.Walls,
+		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: slices.Concat(got.Mounts, req.Mounts), Walls: facts.Walls,
 		Resources: h.resources(id, facts), Notes: append(facts.Notes, unbuilt(req.Spec)...),
-		Warnings: append(req.Warnings, got.Problems...), PolicyHash: pol.Hash(),
+		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.Hash(),
 	})
 	return p, nil
 }

@@ -130,10 +130,14 @@ func (s *starting) reserve(context.Context) error {
 	s.undo.push("release the identity", r.Release)
 	s.meta = store.Metadata{
 		Identity: s.prep.identity, Agent: s.prep.req.Agent.Name, Bottle: s.prep.req.Spec.Name, Backend: s.house.Backend.Kind(),
-		Started: time.Now().UTC(), PID: os.Getpid(), Workspace: s.prep.req.Workspace, Version: bottle.Version, Status: store.Running,
+		Started: time.Now().UTC(), PID: os.Getpid(), Workspace: s.prep.req.Workspace, Writable: writable(s.prep.req), Version: bottle.Version, Status: store.Running,
 	}
 	s.undo.push("clear the private view", s.clearUpper)
-	return r.Write(s.meta)
+	if err := r.Write(s.meta); err != nil {
+		return err
+	}
+	// Written before the others are looked at: of two starts at once, one sees the other.
+	return s.house.alone(s.meta)
 }
 
 // clearUpper removes the overlay's layers when the agent changed nothing, and
@@ -168,7 +172,7 @@ func (s *starting) bottle() plan.Bottle {
 	req := s.prep.req
 	b := plan.Bottle{
 		Identity: string(s.prep.identity), Version: bottle.Version, Hostname: string(s.prep.identity), State: s.res.Layout.Dir,
-		Workspace: plan.WorkspaceMount{Mode: req.Spec.Workspace, Source: req.Workspace},
+		Workspace: plan.WorkspaceMount{Mode: req.Spec.Workspace, Source: req.Workspace, Is: req.Is},
 		Mounts:    slices.Concat(s.prep.provider.Mounts, req.Mounts), Limits: plan.Limits(req.Spec.Limits), Ports: s.prep.policy.Ports(),
 	}
 	for _, l := range s.prep.policy.Literals() {

@@ -28,17 +28,26 @@ type Bottle struct {
 	State     string         `json:"state"`    // the identity's state folder on the host
 }
 
+// Inode says which file or folder a host path was when it was looked at. The
+// zero Inode says that nobody has looked: walls refuse it.
+type Inode struct {
+	Dev uint64 `json:"dev"`
+	Ino uint64 `json:"ino"`
+}
+
 // Mount is one host path shown inside the bottle.
 type Mount struct {
-	Source   string `json:"source"`
+	Source   string `json:"source"` // without symbolic links
 	Target   string `json:"target"`
 	Writable bool   `json:"writable,omitempty"`
+	Is       Inode  `json:"is"` // what Source was when it was allowed; walls show nothing else
 }
 
 // WorkspaceMount is how the operator's folder appears at /workspace.
 type WorkspaceMount struct {
 	Mode   string `json:"mode"`   // overlay, bind or none
-	Source string `json:"source"` // absolute host path
+	Source string `json:"source"` // absolute host path, without symbolic links
+	Is     Inode  `json:"is"`     // what Source was when it was allowed; walls show nothing else
 }
 
 // Limits are the numbers that the backend enforces; zero means no limit.

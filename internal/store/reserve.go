@@ -22,8 +22,9 @@ type Metadata struct {
 	Bottle    bottle.Name     `json:"bottle"`
 	Backend   string          `json:"backend"`
 	Started   time.Time       `json:"started"`
-	PID       int             `json:"pid"`       // of the process that owns the bottle
-	Workspace string          `json:"workspace"` // the operator's folder
+	PID       int             `json:"pid"`                // of the process that owns the bottle
+	Workspace string          `json:"workspace"`          // the operator's folder
+	Writable  []string        `json:"writable,omitempty"` // host folders that the agent may write to, without symbolic links
 	Version   string          `json:"version"`
 	Status    string          `json:"status"` // starting, running, stopped or failed
 }

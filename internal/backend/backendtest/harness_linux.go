@@ -18,6 +18,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
+	"bottle/internal/survey"
 )
 
 // limit bounds each wait of the suite.
@@ -83,6 +84,7 @@ func create(t testing.TB, be backend.Backend, change func(*plan.Bottle)) *box {
 	if change != nil {
 		change(&p)
 	}
+	resolve(t, &p)
 	gw := plan.Gateway{Version: bottle.Version, Identity: id, Bottle: "conform", Audit: filepath.Join(state, "audit.jsonl"), Inherit: true}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -99,6 +101,23 @@ func create(t testing.TB, be backend.Backend, change func(*plan.Bottle)) *box {
 		_ = os.Chmod(filepath.Join(state, "overlay", "work", "work"), 0o700)
 	})
 	return x
+}
+
+// resolve writes down what the sources are, as a start does.
+func resolve(t testing.TB, p *plan.Bottle) {
+	t.Helper()
+	is := func(path *string, is *plan.Inode) {
+		var err error
+		if *path, *is, err = survey.Resolve(*path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.Workspace.Mode != "none" {
+		is(&p.Workspace.Source, &p.Workspace.Is)
+	}
+	for i := range p.Mounts {
+		is(&p.Mounts[i].Source, &p.Mounts[i].Is)
+	}
 }
 
 // up is create, place and verify: the bottle is ready for its agent.
@@ -285,7 +304,13 @@ func createFails(t testing.TB, be backend.Backend, change func(*plan.Bottle)) er
 		Identity: string(id), Version: bottle.Version, Hostname: string(id), State: filepath.Join(dir, "state"),
 		Workspace: plan.WorkspaceMount{Mode: "overlay", Source: filepath.Join(dir, "work")},
 	}
+	resolve(t, &p)
 	change(&p)
+	for i := range p.Mounts {
+		if m := &p.Mounts[i]; m.Is == (plan.Inode{}) {
+			_, m.Is, _ = survey.Resolve(m.Source) // what is not there stays unknown, and is refused
+		}
+	}
 	gw := plan.Gateway{Version: bottle.Version, Identity: id, Bottle: "conform", Audit: filepath.Join(dir, "state", "audit.jsonl"), Inherit: true}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

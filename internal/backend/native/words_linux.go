@@ -37,6 +37,9 @@ const (
 func refusals() []refusal {
 	no := []syscall.Errno{unix.EPERM, unix.EACCES}
 	return []refusal{
+		{"taken its place since it was checked", nil, "what the bottle would have shown is not what was checked: somebody moved another file or folder there meanwhile", "see who may write to the folders above it (namei -l), then start again"},
+		{"another file system is mounted inside", nil, "a private or read-only view covers one file system, and another one is mounted inside this folder", "name the folders below it one by one in `mounts`; for a workspace, set workspace: {mode: bind} in the bottle"},
+		{"mount view", nil, "the kernel does not let a bottle make an overlay for the read-only view of a folder of `mounts`", "name a narrower folder, or a copy of it on a local disk (ext4, xfs, btrfs)"},
 		{"clone namespaces", []syscall.Errno{unix.ENOSPC, unix.EUSERS}, "too many namespaces exist for this user, or they stand 32 deep", "sudo sysctl -w user.max_user_namespaces=15000, or end other bottles: bottle list active"},
 		{"clone namespaces", []syscall.Errno{unix.EAGAIN}, "this user may not start more processes", "ulimit -u unlimited, or end other programs"},
 		{"clone namespaces", []syscall.Errno{unix.EINVAL}, "the kernel was built without one of the namespaces that a bottle is made of", "boot your distribution's own kernel"},

@@ -24,8 +24,9 @@ const (
 
 // rootfs builds the bottle's root file system and makes it the only one.
 type rootfs struct {
-	spec *Spec
-	exe  string // host path of the jail's program
+	spec  *Spec
+	exe   string // host path of the jail's program
+	views int    // read-only folders shown so far
 }
 
 func (r *rootfs) build() error {
@@ -140,7 +141,10 @@ func (r *rootfs) showSystem() error {
 	return nil
 }
 
-const readOnly = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+const (
+	writable = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
+	readOnly = unix.MOUNT_ATTR_RDONLY | writable
+)
 
 // bind shows src at dst inside the new root, with attributes on the whole tree.
 func bind(src, dst string, attrs uint64) error {
@@ -194,33 +198,42 @@ func insideRoot(dst string) (string, error) {
 
 func (r *rootfs) showWorkspace() error {
 	ws := r.spec.Bottle.Workspace
-	switch ws.Mode {
-	case "none":
+	if ws.Mode == "none" {
 		return nil
+	}
+	if r.spec.Staged { // the launcher has opened it, and mounted the overlay
+		return bind(oldRoot+ws.Source, plan.Workspace, writable)
+	}
+	src, err := openSource(oldRoot, ws.Source, ws.Is)
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	switch ws.Mode {
 	case "bind":
-		return bind(oldRoot+ws.Source, plan.Workspace, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+		return src.show(plan.Workspace, writable)
 	case "overlay":
-		if r.spec.Staged { // the launcher has mounted it
-			return bind(oldRoot+ws.Source, plan.Workspace, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
-		}
-		return r.overlay()
+		return r.overlay(src)
 	}
 	return fmt.Errorf("the workspace mode %q is unknown", ws.Mode)
 }
 
 // overlay mounts a private copy-on-write view of the workspace. The folders are
-// bound to plain names first: a path with a comma or colon would be read as
+// hung at plain names first: a path with a comma or colon would be read as
 // options (the kernel's overlayfs documentation, "lowerdir").
-func (r *rootfs) overlay() error {
-	for _, d := range []struct{ src, dst string }{
-		{oldRoot + r.spec.Bottle.Workspace.Source, "/lower"}, {oldRoot + r.spec.Upper, "/layers"},
-	} {
-		if err := os.Mkdir(d.dst, 0o755); err != nil {
-			return err
-		}
-		if err := unix.Mount(d.src, d.dst, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("bind %s: %w", strings.TrimPrefix(d.src, oldRoot), err)
-		}
+func (r *rootfs) overlay(src source) error {
+	fd, err := src.clone(0)
+	if err != nil {
+		return err
+	}
+	if err := attach(fd, "/lower"); err != nil {
+		return fmt.Errorf("show %s: %w", src.path, err)
+	}
+	if err := os.Mkdir("/layers", 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(oldRoot+r.spec.Upper, "/layers", "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind %s: %w", r.spec.Upper, err)
 	}
 	dst, err := insideRoot(plan.Workspace)
 	if err != nil {
@@ -238,15 +251,31 @@ func (r *rootfs) overlay() error {
 
 func (r *rootfs) showMounts() error {
 	for _, m := range r.spec.Bottle.Mounts {
-		attrs := uint64(readOnly)
-		if m.Writable {
-			attrs = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV
-		}
-		if err := bind(oldRoot+m.Source, m.Target, attrs); err != nil {
+		if err := r.showMount(m); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *rootfs) showMount(m plan.Mount) error {
+	attrs := uint64(readOnly)
+	if m.Writable {
+		attrs = writable
+	}
+	if r.spec.Staged { // the launcher has opened it, and mounted the view
+		return bind(oldRoot+m.Source, m.Target, attrs)
+	}
+	src, err := openSource(oldRoot, m.Source, m.Is)
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	if m.Writable || !src.dir {
+		return src.show(m.Target, attrs)
+	}
+	r.views++
+	return src.showView(m.Target, r.views)
 }
 
 // showSelf shows the jail's own program, for the probe.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"bottle/internal/plan"
 )
 
 // stageRoot is where a root launcher puts what init cannot reach by itself: a
@@ -26,47 +28,80 @@ func stage(spec *Spec, exe string) (string, error) {
 		return "", fmt.Errorf("make mounts private: %w", err)
 	}
 	b := &spec.Bottle
-	type staged struct {
-		fd   int
-		name string
-	}
-	var all []staged
-	maps := idmaps{spec: spec, made: map[[2]int]*os.File{}}
-	defer maps.close()
-	open := func(path, name string, own bool) error {
-		fd, err := maps.cloneTree(path, own)
-		if err == nil {
-			all = append(all, staged{fd, name})
-		}
-		return err
-	}
+	s := stagehand{maps: idmaps{spec: spec, made: map[[2]int]*os.File{}}}
+	defer s.maps.close()
 	if b.Workspace.Mode != "none" {
-		if err := open(b.Workspace.Source, "workspace", true); err != nil {
-			return "", fmt.Errorf("show %s: %w", b.Workspace.Source, err)
+		if err := s.take(b.Workspace.Source, b.Workspace.Is, "workspace", unix.AT_RECURSIVE); err != nil {
+			return "", err
 		}
 	}
 	for i, m := range b.Mounts {
-		if err := open(m.Source, "mount"+strconv.Itoa(i), true); err != nil {
-			return "", fmt.Errorf("show %s: %w", m.Source, err)
+		name, flags := "mount"+strconv.Itoa(i), uint(unix.AT_RECURSIVE)
+		if !m.Writable {
+			name, flags = "view"+strconv.Itoa(i), 0 // what an overlay shows of it
+		}
+		if err := s.take(m.Source, m.Is, name, flags); err != nil {
+			return "", err
 		}
 	}
 	if b.Workspace.Mode == "overlay" && spec.Upper != "" {
-		if err := open(spec.Upper, "upper", false); err != nil {
-			return "", fmt.Errorf("show %s: %w", spec.Upper, err)
+		if err := s.own(spec.Upper, "upper"); err != nil {
+			return "", err
 		}
 	}
-	if err := open(exe, "jail", false); err != nil {
-		return "", fmt.Errorf("show %s: %w", exe, err)
+	if err := s.own(exe, "jail"); err != nil {
+		return "", err
 	}
 	if err := unix.Mount("bottle-stage", stageRoot, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=755,size=8m"); err != nil {
 		return "", fmt.Errorf("mount stage: %w", err)
 	}
-	for _, s := range all {
-		if err := attach(s.fd, filepath.Join(stageRoot, s.name)); err != nil {
-			return "", fmt.Errorf("stage %s: %w", s.name, err)
+	for _, t := range s.all {
+		if err := attach(t.fd, filepath.Join(stageRoot, t.name)); err != nil {
+			return "", fmt.Errorf("stage %s: %w", t.name, err)
 		}
 	}
 	return rewrite(spec)
+}
+
+// stagehand opens what goes onto the stage, while the stage does not hide it yet.
+type stagehand struct {
+	maps idmaps
+	all  []staged
+}
+
+type staged struct {
+	fd   int // a detached mount
+	name string
+}
+
+// take opens a folder or file that the agent is shown: the one that was checked,
+// with its owner's files as the agent's.
+func (s *stagehand) take(path string, is plan.Inode, name string, flags uint) error {
+	src, err := openSource("", path, is)
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	fd, err := src.clone(flags)
+	if err != nil {
+		return err
+	}
+	if err := s.maps.give(fd); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("show %s: %w", path, err)
+	}
+	s.all = append(s.all, staged{fd, name})
+	return nil
+}
+
+// own opens what is this tool's own.
+func (s *stagehand) own(path, name string) error {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	if err != nil {
+		return fmt.Errorf("show %s: open tree: %w", path, err)
+	}
+	s.all = append(s.all, staged{fd, name})
+	return nil
 }
 
 // rewrite points the Spec at the stage, and mounts the overlay there: only root
@@ -74,7 +109,9 @@ func stage(spec *Spec, exe string) (string, error) {
 func rewrite(spec *Spec) (string, error) {
 	b := &spec.Bottle
 	for i := range b.Mounts {
-		b.Mounts[i].Source = filepath.Join(stageRoot, "mount"+strconv.Itoa(i))
+		if err := stageMount(&b.Mounts[i], strconv.Itoa(i)); err != nil {
+			return "", err
+		}
 	}
 	lower := filepath.Join(stageRoot, "workspace")
 	if b.Workspace.Mode == "overlay" {
@@ -96,6 +133,30 @@ func rewrite(spec *Spec) (string, error) {
 		b.Workspace.Source = lower
 	}
 	return ownProgram(filepath.Join(stageRoot, "jail"))
+}
+
+// stageMount points a mount at what init shows of it: the staged file or folder,
+// or, of a read-only folder, an overlay over it (see source.showView).
+func stageMount(m *plan.Mount, number string) error {
+	if m.Writable {
+		m.Source = filepath.Join(stageRoot, "mount"+number)
+		return nil
+	}
+	from, view := filepath.Join(stageRoot, "view"+number), filepath.Join(stageRoot, "mount"+number)
+	path := m.Source
+	m.Source = from
+	fi, err := os.Stat(from)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", path, err)
+	}
+	if !fi.IsDir() {
+		return nil
+	}
+	m.Source = view
+	if err := os.Mkdir(view, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", view, err)
+	}
+	return mountView(path, from, view, "")
 }
 
 // ownUpper gives the upper layer's root, which is what the agent sees as
@@ -154,29 +215,21 @@ func (m idmaps) of(uid, gid int) (*os.File, error) {
 	return f, err
 }
 
-// cloneTree opens a detached copy of the mount at path. With own, files of the
-// folder's owner appear as the agent's.
-func (m idmaps) cloneTree(path string, own bool) (int, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
-	if err != nil {
-		return -1, fmt.Errorf("open tree: %w", err)
-	}
-	if !own {
-		return fd, nil
-	}
+// give makes the files of the owner of the mount's root appear as the agent's.
+func (m idmaps) give(fd int) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return -1, fmt.Errorf("stat: %w", err)
+		return fmt.Errorf("stat: %w", err)
 	}
 	ns, err := m.of(int(st.Uid), int(st.Gid))
 	if err != nil {
-		return -1, err
+		return err
 	}
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns.Fd())}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-		return -1, fmt.Errorf("idmap (does this file system support idmapped mounts?): %w", err)
+		return fmt.Errorf("idmap (does this file system support idmapped mounts?): %w", err)
 	}
-	return fd, nil
+	return nil
 }
 
 // idmapNamespace makes a user namespace that maps uid and gid to the bottle's.
