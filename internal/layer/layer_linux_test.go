@@ -608,3 +608,59 @@ func TestInterruptedLeavesNoHalf(t *testing.T) {
 	}
 	b.holds(map[string]string{"f": "0644 old"})
 }
+
+// TestSwapWhileTaking: another bottle at work on the same folder (workspace: bind)
+// swaps a folder for a link, out of the tree or to another folder of it, as fast as
+// it can.
+func TestSwapWhileTaking(t *testing.T) {
+	b := newBed(t)
+	b.put(b.dir, map[string]string{"outside/": ""})
+	b.put(b.low, map[string]string{"d/e/": "", "real/e/": ""})
+	b.ok(os.Symlink("../outside", b.low+"/out"), os.Symlink("real", b.low+"/in"), os.Mkdir(b.dir+"/outside/e", 0o755))
+	for i := range 20 {
+		b.put(b.up, map[string]string{fmt.Sprintf("d/e/f%d", i): "agent"})
+	}
+	done := make(chan struct{})
+	swapped := make(chan int)
+	go func() {
+		n := 0
+		defer func() { swapped <- n }()
+		for {
+			for _, other := range []string{"/out", "/out", "/in", "/in"} { // twice: there and back
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if unix.Renameat2(unix.AT_FDCWD, b.low+"/d", unix.AT_FDCWD, b.low+other, unix.RENAME_EXCHANGE) == nil {
+					n++
+				}
+			}
+		}
+	}()
+	taken := 0
+	for round, end := 0, time.Now().Add(10*time.Second); (round < 100 || taken == 0) && time.Now().Before(end); round++ {
+		v := b.view()
+		l, err := v.Changes(t.Context())
+		if err != nil {
+			continue // it moved under the walk
+		}
+		l, err = v.Apply(t.Context(), l, true)
+		b.ok(err)
+		for _, c := range l.Changes {
+			if c.Taken {
+				taken++
+			}
+		}
+	}
+	close(done)
+	if n := <-swapped; n < 40 || taken == 0 {
+		t.Errorf("%d swaps, %d taken: nothing was tried", n, taken)
+	}
+	if got := b.tree(b.dir + "/outside/e"); len(got) != 0 {
+		t.Errorf("written outside: %v", got)
+	}
+	if got := b.tree(b.low + "/real/e"); len(got) != 0 {
+		t.Errorf("a link inside was followed: %v", got)
+	}
+}
