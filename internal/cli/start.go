@@ -17,9 +17,11 @@ import (
 	"bottle/internal/cli/ui"
 	"bottle/internal/layer"
 	"bottle/internal/lifecycle"
+	"bottle/internal/manifest"
 	"bottle/internal/plan"
 	"bottle/internal/secret"
 	"bottle/internal/store"
+	"bottle/internal/survey"
 )
 
 // codeInterrupted is what shells give a program that Ctrl-C ended (128 + SIGINT).
@@ -170,6 +172,10 @@ func (d *deps) state() (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Inside a bottle's mounts an absolute link would lead into the bottle.
+	if home, err = filepath.EvalSymlinks(home); err != nil {
+		return nil, fmt.Errorf("look at bottle home: %w", err)
+	}
 	st, err := store.Open(home)
 	if err == nil {
 		st.Runtime = d.env("XDG_RUNTIME_DIR")
@@ -206,13 +212,17 @@ func (d *deps) request(a bottle.Agent, s bottle.Spec, warnings bottle.Problems, 
 	if err != nil {
 		return lifecycle.Request{}, err
 	}
-	if err := d.fitWorkspace(cwd, home, s.Workspace); err != nil {
+	tree, err := d.tree()
+	if err != nil {
 		return lifecycle.Request{}, err
 	}
 	req := lifecycle.Request{
-		Agent: a, Spec: s, Warnings: warnings, ExtraArgs: extra, Workspace: cwd, UserHome: home, TTY: tty, Skills: map[string]fs.FS{},
+		Agent: a, Spec: s, Warnings: warnings, ExtraArgs: extra, UserHome: home, TTY: tty, Skills: map[string]fs.FS{},
 	}
-	if req.Mounts, err = d.mounts(s.Mounts); err != nil {
+	if req.Workspace, req.Is, err = d.workspace(tree, cwd, s.Workspace); err != nil {
+		return lifecycle.Request{}, err
+	}
+	if req.Mounts, err = d.mounts(tree, s.Mounts); err != nil {
 		return lifecycle.Request{}, err
 	}
 	for _, p := range filepath.SplitList(d.env("PATH")) {
@@ -228,40 +238,34 @@ func (d *deps) request(a bottle.Agent, s bottle.Spec, warnings bottle.Problems, 
 
 // mounts resolves symbolic links and asks again whether what is behind them may
 // be shown: a link in a project must not lead to the operator's keys.
-func (d *deps) mounts(list []bottle.Mount) ([]plan.Mount, error) {
-	tree, err := d.tree()
-	if err != nil {
-		return nil, err
-	}
+func (d *deps) mounts(tree manifest.Tree, list []bottle.Mount) ([]plan.Mount, error) {
 	var out []plan.Mount
 	for _, m := range list {
-		real, err := filepath.EvalSymlinks(m.Path)
+		real, is, err := survey.Resolve(m.Path)
 		if err != nil {
 			return nil, ui.Fail(fmt.Errorf("mount %s: %w", d.tilde(m.Path), err), "make it, or take the line out of `mounts`")
 		}
 		if why, hint := tree.RefuseMount(real); why != "" {
 			return nil, ui.Fail(fmt.Errorf("mount %s: it leads to %s: %s", d.tilde(m.Path), d.tilde(real), why), hint)
 		}
-		out = append(out, plan.Mount{Source: real, Target: m.Path, Writable: m.Mode == "rw"})
+		out = append(out, plan.Mount{Source: real, Target: m.Path, Writable: m.Mode == "rw", Is: is})
 	}
 	return out, nil
 }
 
-// fitWorkspace refuses folders that hold more than a project: keys, the
-// manifests themselves, the machine.
-func (d *deps) fitWorkspace(cwd, home, mode string) error {
+// workspace is the current folder as it really is, if it is a project's: keys,
+// the manifests themselves and the machine's folders are not. The shell's name for
+// it ($PWD) may go through links.
+func (d *deps) workspace(tree manifest.Tree, cwd, mode string) (string, plan.Inode, error) {
 	if mode == "none" {
-		return nil
+		return cwd, plan.Inode{}, nil
 	}
-	state, err := d.homePath()
+	real, is, err := survey.Resolve(cwd)
 	if err != nil {
-		return err
+		return "", plan.Inode{}, fmt.Errorf("look at the current folder: %w", err)
 	}
-	for _, p := range []string{"/", home, state} {
-		if rel, err := filepath.Rel(cwd, p); err == nil && rel != ".." && !filepath.IsAbs(rel) && (len(rel) < 3 || rel[:3] != "../") {
-			return ui.Fail(fmt.Errorf("the current folder %s holds %s: the agent would see it", d.tilde(cwd), d.tilde(p)),
-				"cd into a project, or set workspace: {mode: none} in the bottle")
-		}
+	if why, hint := tree.RefuseWorkspace(real); why != "" {
+		return "", plan.Inode{}, ui.Fail(fmt.Errorf("the agent would see the current folder %s: %s", d.tilde(real), why), hint)
 	}
-	return nil
+	return real, is, nil
 }

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"path"
 	"strings"
 
@@ -20,8 +21,31 @@ func (t Tree) expand(p string) string {
 // to do instead. A manifest's mounts have been asked already, by their words
 // only: whoever mounts resolves symbolic links and asks again with the result.
 func (t Tree) RefuseMount(resolved string) (why, hint string) {
-	return rules.RefuseMount(path.Clean(resolved), t.UserHome, t.HomeDir)
+	return t.refuse(path.Clean(resolved), rules.RefuseMount)
 }
+
+// RefuseWorkspace says the same of the folder that the agent is to work in, with
+// its symbolic links resolved.
+func (t Tree) RefuseWorkspace(resolved string) (why, hint string) {
+	return t.refuse(path.Clean(resolved), rules.RefuseWorkspace)
+}
+
+// refuse asks rule about p by both names that the folders of the operator may
+// have, and then about what links keep elsewhere.
+func (t Tree) refuse(p string, rule func(p, userHome, homeDir string) (why, hint string)) (why, hint string) {
+	why, hint = rule(p, t.UserHome, t.HomeDir)
+	if why == "" && t.RealUserHome+t.RealHomeDir != "" {
+		why, hint = rule(p, cmp.Or(t.RealUserHome, t.UserHome), cmp.Or(t.RealHomeDir, t.HomeDir))
+	}
+	if why == "" {
+		why, hint = rules.RefuseRelated(p, t.Linked)
+	}
+	return why, hint
+}
+
+// Keepers are the places under the operator's home where credentials are looked
+// for. What a link there leads to belongs into Tree.Linked.
+func Keepers() []string { return rules.Keepers() }
 
 // short writes a path as the operator knows it, the home folder as ~, and safe to
 // print: a folder's name may hold what a terminal obeys.

@@ -27,6 +27,12 @@ type Tree struct {
 	RepoDir  string // absolute path of Repo
 	UserHome string // the operator's $HOME, for ~/ in paths; messages abbreviate it to ~
 
+	// The same two folders without symbolic links; empty: not known, or the same.
+	RealHomeDir, RealUserHome string
+	// Linked are the real paths of what links in these two folders lead to: keys,
+	// bottles or agents that are kept elsewhere. No bottle is shown them.
+	Linked []string
+
 	Skills fs.FS // ~/.claude/skills; nil when there is no such folder
 
 	// OldFolder says that the caller saw a ~/.claude-bottle: a problem with a recipe.
