@@ -134,11 +134,31 @@ func (r *rootfs) showSystem() error {
 		if !e.IsDir() {
 			continue
 		}
+		if name == "opt" && r.showOpt() == nil {
+			continue
+		}
 		if err := bind(oldRoot+path, path, readOnly); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// showOpt shows /opt as a view: vendors put whole services there, with their
+// sockets. A view cannot span file systems, and then a bind mount has to do; see
+// docs/threat-model.md.
+func (r *rootfs) showOpt() error {
+	var st unix.Stat_t
+	if err := unix.Lstat(oldRoot+"/opt", &st); err != nil {
+		return err
+	}
+	src, err := openSource(oldRoot, "/opt", plan.Inode{Dev: st.Dev, Ino: st.Ino})
+	if err != nil {
+		return err
+	}
+	defer src.close()
+	r.views++
+	return src.showView("/opt", r.views)
 }
 
 const (
