@@ -30,7 +30,8 @@ func faulty(base, agent, how, step string) int {
 		return 90
 	}
 	if how == "orphan" {
-		_, err := os.StartProcess(exe, []string{"bottle-jail", "launch", "--identity", agent + "-abcde"}, &os.ProcAttr{Files: []*os.File{nil, nil, nil}})
+		// Cleanup looks at the program's name, too.
+		_, err := os.StartProcess(filepath.Join(filepath.Dir(exe), "bottle-jail-orphan"), []string{"bottle-jail", "launch", "--identity", agent + "-abcde"}, &os.ProcAttr{Files: []*os.File{nil, nil, nil}})
 		if err != nil {
 			return 93
 		}
@@ -162,6 +163,40 @@ func TestInvariant7CleanupIsNotStoppedByOthers(t *testing.T) {
 		t.Error("root's process is gone")
 	}
 	other.cleanedUp("root's own")
+}
+
+// TestInvariant7NobodyHidesALeftover. The weakness: what a live start holds is no
+// leftover, and a start is known by its processes. The attack: another user
+// calls a process of his like a launcher of mine that is alive. What this proves: my cleanup finds my leftover all the same.
+func TestInvariant7NobodyHidesALeftover(t *testing.T) {
+	require.Root(t)
+	for name, uid := range map[string]int{"an ordinary user's": nobody, "root's": -1} {
+		t.Run(name, func(t *testing.T) {
+			h, thief := newHouse(t, uid, ""), newHouse(t, nobody-1, "")
+			cmd := thief.program(t.Context(), filepath.Join(h.bin, "bottle-jail-orphan"))
+			cmd.Args = []string{"bottle-jail", "launch", "--identity", h.agent + "-abcde"}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				_ = cmd.Process.Kill() // it waits for that
+				_ = cmd.Wait()
+			})
+			if s := finish(t, h.program(t.Context(), filepath.Join(h.bin, "inside"), faultWord, h.base, h.agent, "orphan", "")); s.code != 0 {
+				t.Fatalf("%+v", s)
+			}
+			if n := len(h.pids("launch")); n != 2 {
+				t.Fatalf("%d processes are dressed: this test proves nothing", n)
+			}
+			if out := h.tool("cleanup", "--yes"); !strings.Contains(out, h.agent) {
+				t.Errorf("cleanup says %s", out)
+			}
+			require.Eventually(t, limit, "the leftover goes", func() bool { return len(h.pids("launch")) == 1 })
+			if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
+				t.Errorf("the thief's process is gone: %v", err)
+			}
+		})
+	}
 }
 
 // TestInvariant7CleanupLeavesTheLivingAlone: also those whose state is in another home.

@@ -52,7 +52,7 @@ func binaries(t *testing.T) string {
 	}
 	copying.Lock() // a program that is still being written cannot be run (ETXTBSY)
 	defer copying.Unlock()
-	for name, src := range map[string]string{"bottle": from + "/bottle", "bottle-jail": from + "/bottle-jail", "bottle-gateway": from + "/bottle-gateway", "inside": exe} {
+	for name, src := range map[string]string{"bottle": from + "/bottle", "bottle-jail": from + "/bottle-jail", "bottle-gateway": from + "/bottle-gateway", "inside": exe, "bottle-jail-orphan": exe} {
 		copyOnce(t, src, filepath.Join(dir, name))
 	}
 	return dir

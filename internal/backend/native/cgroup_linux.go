@@ -95,7 +95,8 @@ func makeCgroups(identity string, l plan.Limits) (procs []string, groups []group
 			continue
 		}
 		dir := filepath.Join(h.dir, cgroupPrefix+identity)
-		if err := os.Mkdir(dir, 0o755); err != nil {
+		// Closed to others: whoever can open it can hold its lock, and so hide it.
+		if err := os.Mkdir(dir, 0o700); err != nil {
 			return nil, groups, fmt.Errorf("make cgroup: %w", err)
 		}
 		lock, err := lockGroup(dir, unix.LOCK_EX)
@@ -134,6 +135,15 @@ func groupHeld(dir string) bool {
 	}
 	f.Close()
 	return false
+}
+
+// ownerOf is the user who made a group; -1: it is gone.
+func ownerOf(dir string) int {
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != nil {
+		return -1
+	}
+	return int(st.Uid)
 }
 
 // files are the limits as this home's files take them.

@@ -95,7 +95,18 @@ func resources(id bottle.Identity) []plan.Resource {
 // their name. It reads no state of ours.
 func (n *Native) Find(context.Context) ([]backend.Leftover, error) {
 	var out []backend.Leftover
-	live := map[bottle.Identity]bool{}
+	// A start holds what is of its own user alone: nobody else can hide a leftover
+	// by calling a process of his like it.
+	var users []int
+	type whose struct {
+		id   bottle.Identity
+		user int
+	}
+	live := map[whose]bool{}
+	add := func(l backend.Leftover, user int, held bool) {
+		out, users = append(out, l), append(users, user)
+		live[whose{l.Identity, user}] = live[whose{l.Identity, user}] || held
+	}
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, fmt.Errorf("list processes: %w", err)
@@ -105,9 +116,8 @@ func (n *Native) Find(context.Context) ([]backend.Leftover, error) {
 		if err != nil {
 			continue
 		}
-		if id, what, ok := helperOf(pid); ok && oursToEnd(pid) {
-			out = append(out, backend.Leftover{Identity: id, PID: pid, Resource: plan.Resource{Kind: "process", Name: what}})
-			live[id] = live[id] || held(pid, what)
+		if h, ok := helperOf(pid); ok && mine(h.user) {
+			add(backend.Leftover{Identity: h.id, PID: pid, Resource: plan.Resource{Kind: "process", Name: h.what}}, h.user, held(pid, h.what))
 		}
 	}
 	for _, h := range cgroupHomes() {
@@ -116,39 +126,46 @@ func (n *Native) Find(context.Context) ([]backend.Leftover, error) {
 			return nil, fmt.Errorf("list cgroups: %w", err)
 		}
 		for _, d := range dirs {
-			if id, err := bottle.ParseIdentity(strings.TrimPrefix(filepath.Base(d), cgroupPrefix)); err == nil {
-				out = append(out, backend.Leftover{Identity: id, Resource: plan.Resource{Kind: "cgroup", Name: d}})
-				live[id] = live[id] || groupHeld(d)
+			id, err := bottle.ParseIdentity(strings.TrimPrefix(filepath.Base(d), cgroupPrefix))
+			if user := ownerOf(d); err == nil && mine(user) {
+				add(backend.Leftover{Identity: id, Resource: plan.Resource{Kind: "cgroup", Name: d}}, user, groupHeld(d))
 			}
 		}
 	}
 	for i := range out {
-		out[i].Held = live[out[i].Identity]
+		out[i].Held = live[whose{out[i].Identity, users[i]}]
 	}
 	return out, nil
 }
 
-// helperOf reads one process's argv: is it a helper of ours, and whose? An agent
-// can dress up its own argv, so the only use of the answer is to end that
-// process; it must be ours to end in any case.
-func helperOf(pid int) (bottle.Identity, string, bool) {
+// helper is a process of a bottle.
+type helper struct {
+	id   bottle.Identity
+	what string
+	user int // whose bottle it is
+}
+
+// helperOf looks at one process: is it a helper, and whose? Anybody can dress up
+// an argv, so it must also stand where such a helper does. The only use of the
+// answer is to end that process; it must be ours to end in any case.
+func helperOf(pid int) (helper, bool) {
 	body, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cmdline")
 	if err != nil {
-		return "", "", false
+		return helper{}, false
 	}
 	argv := strings.Split(strings.TrimRight(string(body), "\x00"), "\x00")
 	if len(argv) != 4 || argv[2] != "--identity" {
-		return "", "", false
+		return helper{}, false
 	}
-	what := filepath.Base(argv[0]) + " " + argv[1]
-	if what != "bottle-jail launch" && what != "bottle-jail init" && what != "bottle-gateway serve" {
-		return "", "", false
+	h := helper{what: filepath.Base(argv[0]) + " " + argv[1]}
+	if h.id, err = bottle.ParseIdentity(argv[3]); err != nil {
+		return helper{}, false
 	}
-	id, err := bottle.ParseIdentity(argv[3])
-	if err != nil {
-		return "", "", false
+	var ok bool
+	if h.user, ok = placed(pid, h.what); !ok {
+		return helper{}, false
 	}
-	return id, what, true
+	return h, true
 }
 
 // Remove implements backend.Backend.
@@ -157,20 +174,24 @@ func (n *Native) Remove(_ context.Context, l backend.Leftover) error {
 	case "cgroup":
 		return removeCgroup(l.Resource.Name)
 	case "process":
-		id, what, ok := helperOf(l.PID)
-		if !ok || id != l.Identity || what != l.Resource.Name {
+		h, ok := helperOf(l.PID)
+		if !ok || h.id != l.Identity || h.what != l.Resource.Name || !mine(h.user) {
 			return nil // it is gone, and its number may be another's
 		}
-		if err := unix.Kill(l.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("end %s (pid %d): %w", what, l.PID, err)
+		err := unix.Kill(l.PID, unix.SIGKILL)
+		if errors.Is(err, unix.EPERM) {
+			return nil // then it is not ours
+		}
+		if err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("end %s (pid %d): %w", h.what, l.PID, err)
 		}
 		for range 400 {
-			if _, _, ok := helperOf(l.PID); !ok {
+			if _, ok := helperOf(l.PID); !ok {
 				return nil
 			}
 			_, _ = unix.Poll(nil, 5) // milliseconds
 		}
-		return fmt.Errorf("end %s (pid %d): it does not go away", what, l.PID)
+		return fmt.Errorf("end %s (pid %d): it does not go away", h.what, l.PID)
 	}
 	return fmt.Errorf("remove %s %s: %w", l.Resource.Kind, l.Resource.Name, fs.ErrInvalid)
 }

@@ -49,13 +49,13 @@ func TestFindBelievesOnlyWholeArgvs(t *testing.T) {
 		{[]string{"bottle-gateway", "-s"}, false},
 		{[]string{"sh", "-s", "--identity", "shell-abcde"}, false},
 	} {
-		if id, what, ok := helperOf(dressed(t, c.argv...)); ok != c.want {
-			t.Errorf("%q: %s %s %v", c.argv, id, what, ok)
+		if h, ok := helperOf(dressed(t, c.argv...)); ok != c.want {
+			t.Errorf("%q: %+v %v", c.argv, h, ok)
 		}
 	}
 	for _, pid := range []int{0, -1, os.Getpid(), 1 << 30} {
-		if id, what, ok := helperOf(pid); ok {
-			t.Errorf("pid %d is %s %s", pid, id, what)
+		if h, ok := helperOf(pid); ok {
+			t.Errorf("pid %d is %+v", pid, h)
 		}
 	}
 }
@@ -171,5 +171,31 @@ func TestHeldGroupIsNobodysLeftover(t *testing.T) {
 	lock.Close()
 	if groupHeld(dir) || groupHeld(filepath.Join(dir, "gone")) {
 		t.Error("nobody holds it any more")
+	}
+}
+
+// TestFindKnowsItsOwnHelpers. The weakness: a helper is found by its argv, which
+// anybody can choose. The attack: a process that calls itself a launcher of mine
+// and whose parent lives would hide my leftover from my cleanup; one of another
+// user's would make my cleanup fail. What this proves: the program, the pid
+// namespace and the user count too.
+func TestFindKnowsItsOwnHelpers(t *testing.T) {
+	pid := dressed(t, "bottle-jail", "-s", "--identity", "shell-abcde")
+	if what := "bottle-jail launch"; runsIt(pid, what) {
+		t.Errorf("a shell runs %s", what)
+	}
+	for what, want := range map[string]bool{"bottle-jail launch": false, "bottle-gateway serve": false, "bottle-jail init": false, "sh": false} {
+		if user, ok := placed(pid, what); ok != want || user != os.Geteuid() {
+			t.Errorf("a shell is placed as %s: %v, of user %d", what, ok, user)
+		}
+	}
+	if got := owner(bottleUID("shell-abcde")); got != 0 {
+		t.Errorf("root's bottle belongs to %d", got)
+	}
+	if owner(1000) != 1000 || owner(bottleUIDs+bottleUIDCount) == 0 || owner(bottleUIDs-1) == 0 {
+		t.Error("an ordinary user's bottle is root's")
+	}
+	if !mine(os.Geteuid()) || mine(os.Geteuid()+1) != (os.Geteuid() == 0) {
+		t.Error("mine is not this user's")
 	}
 }
