@@ -31,15 +31,6 @@ func ioctl(fd int, req uintptr, arg *byte) unix.Errno {
 	return errno
 }
 
-// landlockABI asks the kernel (landlock_create_ruleset(2)); 0: none.
-func landlockABI() int {
-	r, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 {
-		return 0
-	}
-	return int(r)
-}
-
 // forbidden tries a system call with junk: the filter says EPERM or ENOSYS,
 // anything else is the kernel's own word, and then the call got through.
 func forbidden(name string, nr uintptr) outcome {

@@ -40,6 +40,55 @@ func TestRefuseMountWithoutHome(t *testing.T) {
 	}
 }
 
+// TestRefuseWorkspace. The weakness: the current folder becomes the agent's, and
+// was held to fewer rules than a mount. The attack: a start in ~/.ssh, in /etc, in
+// the folder of the manifests. What this proves: none of them is a project.
+func TestRefuseWorkspace(t *testing.T) {
+	const home, manifests = "/srv/people/op", "/srv/people/op/.bot-bottle"
+	for _, p := range []string{
+		"/", "/etc", "/etc/ssl", "/ETC/ssl", "/usr", "/usr/bin", "/usr/lib/x", "/var", "/var/lib", "/var/log/x", "/home", "/root", "/boot/x",
+		"/proc/1/root", "/sys", "/dev", "/run/user/1000", "/bin", "/lib64/x", "/opt", "/srv", "/mnt", "/tmp", "/var/tmp",
+		"/srv/people", home, home + "/.ssh", home + "/.gnupg/x", home + "/.aws", home + "/.config", manifests, manifests + "/bottles",
+		"/mnt/copy/.ssh", "/System/Library",
+	} {
+		if why, hint := RefuseWorkspace(p, home, manifests); why == "" || hint == "" {
+			t.Errorf("an agent may work in %s (%q, %q)", p, why, hint)
+		}
+	}
+	for _, p := range []string{
+		home + "/app", home + "/.config/nvim", "/tmp/x", "/var/tmp/x", "/workspace", "/workspace/app", "/srv/app", "/opt/app", "/mnt/d/app",
+		"/var/lib/ci/app", "/var/www/app", "/usr/src/app", "/usr/local/src/app", "/home/other/app", "/etcetera", "/libs",
+	} {
+		if why, _ := RefuseWorkspace(p, home, manifests); why != "" {
+			t.Errorf("an agent may not work in %s: %s", p, why)
+		}
+	}
+	for _, unknown := range []string{"", "/"} {
+		if why, hint := RefuseWorkspace("/srv/app", unknown, manifests); why == "" || hint != "set HOME" {
+			t.Errorf("home %q: %q, %q", unknown, why, hint)
+		}
+	}
+	if why, _ := RefuseWorkspace("/workspace", "/workspace", manifests); why == "" {
+		t.Error("an agent may work in a home folder that is called /workspace")
+	}
+}
+
+// TestRefuseRelated: what links lead to is refused from above and from below.
+func TestRefuseRelated(t *testing.T) {
+	keep := []string{"/data/dot/ssh", "/data/dot/bottles"}
+	for p, want := range map[string]bool{
+		"/data": true, "/data/dot": true, "/data/Dot/SSH": true, "/data/dot/ssh/id": true, "/data/dot/bottles": true,
+		"/data/dot/sshx": false, "/data/app": false, "/d": false,
+	} {
+		if why, _ := RefuseRelated(p, keep); (why != "") != want {
+			t.Errorf("%s: %q", p, why)
+		}
+	}
+	if why, _ := RefuseRelated("/data", nil); why != "" {
+		t.Error(why)
+	}
+}
+
 func TestRepoURL(t *testing.T) {
 	good := map[string]string{
 		"ssh://git@GIT.Example.com:2222/team/app.git": "ssh://git@git.example.com:2222/team/app.git",
