@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"net/url"
 	"os/signal"
 	"syscall"
 
@@ -15,18 +16,22 @@ import (
 
 func newProxy(d *deps) *cobra.Command {
 	var listen string
+	var open bool
 	c := &cobra.Command{
 		Use:     "proxy BOTTLE",
 		GroupID: groupRun,
 		Short:   "Run a bottle's gateway alone, as a proxy for programs outside any bottle",
 		Long: "Serve the routes of a bottle as an HTTP proxy on an address of this machine, until Ctrl-C: the same\n" +
 			"decisions, credentials and log, without walls. A program that does not use the proxy is not held by\n" +
-			"it, and everybody who reaches the address can use it: keep it on loopback.",
+			"it. Every user of this machine reaches its loopback, so the address that is printed holds a password,\n" +
+			"drawn anew each time; give it to the programs that may use the bottle's credentials.",
 		Example: "  bottle proxy dev --listen 127.0.0.1:9099\n" +
-			"  curl --proxy http://127.0.0.1:9099 --cacert ~/.bot-bottle/state/dev-m3hxd/ca.pem https://api.example.com/",
+			"  export HTTPS_PROXY=http://bottle:PASSWORD@127.0.0.1:9099      as it was printed\n" +
+			"  curl --cacert ~/.bot-bottle/state/dev-m3hxd/ca.pem https://api.example.com/",
 		Args: words(1, 1), ValidArgsFunction: firstOf(d.bottleNames),
 	}
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:9099", "address and port; port 0 takes a free one")
+	c.Flags().BoolVar(&open, "no-auth", false, "ask for no password: every user of this machine may then use the bottle's credentials")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		tree, err := d.tree()
 		if err != nil {
@@ -50,7 +55,7 @@ func newProxy(d *deps) *cobra.Command {
 		}
 		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
-		if err := house.Proxy(ctx, spec, gateway, listen, d.tellProxy); err != nil {
+		if err := house.Proxy(ctx, lifecycle.Solo{Spec: spec, Gateway: gateway, Listen: listen, Open: open, Up: d.tellProxy}); err != nil {
 			return ui.Fail(err, "try another --listen address, or: bottle doctor")
 		}
 		return nil
@@ -60,11 +65,18 @@ func newProxy(d *deps) *cobra.Command {
 
 func (d *deps) tellProxy(p lifecycle.Proxying) {
 	style := d.style(d.Stdout)
+	address := url.URL{Scheme: "http", Host: p.Ready.Services[plan.SocketEgress]}
+	if p.Password != "" {
+		address.User = url.UserPassword("bottle", p.Password)
+	}
 	for _, l := range [][2]string{
-		{"proxy", "http://" + p.Ready.Services[plan.SocketEgress]}, {"CA", p.CAFile},
+		{"proxy", address.String()}, {"CA", p.CAFile},
 		{"log", p.Audit}, {"identity", string(p.Identity)},
 	} {
 		fmt.Fprintln(d.Stdout, style(plan.Label, fmt.Sprintf("%-10s", l[0]))+l[1])
+	}
+	if p.Password == "" {
+		fmt.Fprintln(d.Stdout, style(plan.Warn, "Every user of this machine can use it, with the bottle's credentials."))
 	}
 	fmt.Fprintln(d.Stdout, style(plan.Faint, "Ctrl-C ends it."))
 }

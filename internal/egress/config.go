@@ -25,6 +25,7 @@ type Config struct {
 	Policy       *policy.Policy                             // what is allowed; SetPolicy replaces it
 	Inject       func(tokenRef string) (secret.Value, bool) // the credential behind a reference; nil: there are none
 	Placeholders map[string]string                          // token_ref -> what the agent holds instead; never sent where a credential is injected
+	ProxyAuth    secret.Value                               // what a caller of the explicit port must give as a password (Basic); empty: nothing, whoever reaches it is the bottle
 	Record       func(Record)                               // called once per decision; has returned before the answer's last byte is relayed
 	CA           *CA
 	Limits       Limits

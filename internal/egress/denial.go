@@ -32,6 +32,8 @@ func status(r policy.Reason) int {
 	switch r {
 	case policy.AuthorityMismatch, policy.SNIMismatch:
 		return http.StatusMisdirectedRequest
+	case policy.ProxyAuth:
+		return http.StatusProxyAuthRequired
 	case policy.UpstreamResolve, policy.UpstreamUnreachable, policy.UpstreamTLS, policy.UpstreamProtocol:
 		return http.StatusBadGateway
 	}
@@ -70,6 +72,9 @@ func writeDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash
 	h.Set("Content-Length", strconv.Itoa(len(body)+1))
 	h.Set("Cache-Control", "no-store")
 	h.Set("Connection", "close")
+	if code == http.StatusProxyAuthRequired {
+		h.Set("Proxy-Authenticate", `Basic realm="bottle"`)
+	}
 	w.WriteHeader(code)
 	_, _ = w.Write(append(body, '\n'))
 }

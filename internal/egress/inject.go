@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -30,6 +31,17 @@ func (p *Proxy) credential(auth *bottle.Auth) (secret.Value, error) {
 		return secret.Value{}, errors.New("no such credential")
 	}
 	return v, nil
+}
+
+// admits reports whether a request at the explicit port carries the port's own
+// password (RFC 9110 section 11.7.2). The time it takes tells nothing of the value.
+func (p *Proxy) admits(h http.Header) bool {
+	if p.cfg.ProxyAuth.Empty() {
+		return true
+	}
+	as := http.Request{Header: http.Header{"Authorization": h["Proxy-Authorization"]}}
+	_, got, _ := as.BasicAuth()
+	return subtle.ConstantTimeCompare([]byte(got), []byte(p.cfg.ProxyAuth.Reveal())) == 1
 }
 
 // inject writes the credential into the outgoing header, last of all.

@@ -218,6 +218,8 @@ func (p *Proxy) ServeProxy(ctx context.Context, l net.Listener) error {
 // serveOuter sorts what arrives at the explicit proxy port.
 func (s *session) serveOuter(w http.ResponseWriter, r *http.Request) {
 	switch {
+	case !s.p.admits(r.Header):
+		s.p.refuseStranger(w, r)
 	case r.Method == http.MethodConnect:
 		s.serveConnect(w, r)
 	case isHealth(r):

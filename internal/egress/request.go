@@ -227,6 +227,22 @@ func (x *exchange) refuse(v policy.Verdict) {
 	writeDenial(x.w, v, x.host, x.policy.Hash())
 }
 
+// refuseStranger refuses who does not know the port's password: another user of
+// this machine would otherwise use the operator's credentials.
+func (p *Proxy) refuseStranger(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{p: p, w: w, r: r, policy: p.policy.Load(), start: p.now()}
+	v := policy.Refuse(policy.ProxyAuth, "")
+	if r.Method != http.MethodConnect {
+		_ = x.readTarget() // for the record alone
+		x.refuse(v)
+		return
+	}
+	t := &tunnel{kind: KindConnect, policy: x.policy, opened: x.start}
+	_ = t.readTarget(r) // same
+	p.recordTunnel(t, v, status(v.Reason))
+	writeDenial(w, v, t.host, t.policy.Hash())
+}
+
 // record makes the one record of this exchange; later calls do nothing.
 func (x *exchange) record(v policy.Verdict, status int) {
 	if x.recorded.Swap(true) {

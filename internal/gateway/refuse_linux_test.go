@@ -43,6 +43,8 @@ func TestRefusesToStart(t *testing.T) {
 		"every address":       {func(g *plan.Gateway) { g.Inherit, g.Listen = false, ":0" }, "not on the loopback interface"},
 		"no port":             {func(g *plan.Gateway) { g.Inherit, g.Listen = false, "127.0.0.1" }, "missing port"},
 		"a name":              {func(g *plan.Gateway) { g.Inherit, g.Listen = false, "example.com:80" }, "not on the loopback interface"},
+		"a password unsaid":   {func(g *plan.Gateway) { g.Inherit, g.Listen, g.ProxyAuth = false, "127.0.0.1:0", true }, "has a password"},
+		"a bottle's password": {func(g *plan.Gateway) { g.ProxyAuth = true }, "has a password"},
 		"a bad route":         {func(g *plan.Gateway) { g.Routes[0].TLS = "sometimes" }, "compile policy"},
 		"control elsewhere":   {func(g *plan.Gateway) { g.Control = "/nowhere/control.sock" }, "control socket"},
 	} {

@@ -114,7 +114,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		_ = g.proxy.SetPolicy(p) // refuses nil only
 	}}
 	g.proxy, err = egress.New(egress.Config{
-		Identity: g.Identity, Policy: g.policy, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress,
+		Identity: g.Identity, Policy: g.policy, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress, ProxyAuth: g.told.proxy,
 		Inject: func(ref string) (secret.Value, bool) { v, ok := g.told.secrets[ref]; return v, ok && !v.Empty() },
 	})
 	if err != nil {

@@ -22,6 +22,7 @@ const maxTold = 8 << 20
 type told struct {
 	plan.Gateway
 	secrets map[string]secret.Value // by token_ref
+	proxy   secret.Value            // the password of the explicit proxy
 }
 
 // hear reads the two lines, and refuses what is not exactly them.
@@ -59,6 +60,10 @@ func hear(in *bufio.Reader, version, identity string) (told, error) {
 	t.secrets = make(map[string]secret.Value, len(s.Values))
 	for ref, value := range s.Values {
 		t.secrets[ref] = secret.New([]byte(value))
+	}
+	t.proxy = secret.New([]byte(s.Proxy))
+	if t.ProxyAuth == t.proxy.Empty() || t.ProxyAuth && t.Listen == "" {
+		return told{}, errors.New("read secrets: a proxy on its own, and no other, has a password, or is told that it has none")
 	}
 	return t, nil
 }

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -20,13 +21,29 @@ type Proxying struct {
 	Identity bottle.Identity
 	CAFile   string // PEM, for the programs that use the proxy
 	Audit    string
+	Password string // what its users give, for any user name; empty: they need none
 	Ready    plan.Ready
+}
+
+// Solo is a gateway that somebody wants on its own.
+type Solo struct {
+	Spec    bottle.Spec
+	Gateway string         // path of the program
+	Listen  string         // address and port
+	Open    bool           // whoever reaches the address may use it
+	Up      func(Proxying) // called once it serves
 }
 
 // Proxy runs the gateway of a bottle alone, as an explicit proxy on a host
 // address, until ctx ends. It is for programs outside any bottle: what they do
-// not send through it, it does not see. up is called once it serves.
-func (h *House) Proxy(ctx context.Context, spec bottle.Spec, gatewayPath, listen string, up func(Proxying)) (err error) {
+// not send through it, it does not see. Every user of a machine reaches its
+// loopback, so who uses it must know a password, unless it is open.
+func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
+	spec := solo.Spec
+	password := ""
+	if !solo.Open {
+		password = rand.Text()
+	}
 	tokens, _, err := h.values(ctx, bottle.Spec{Routes: spec.Routes})
 	if err != nil {
 		return err
@@ -47,12 +64,13 @@ func (h *House) Proxy(ctx context.Context, spec bottle.Spec, gatewayPath, listen
 	if err := res.Write(meta); err != nil {
 		return err
 	}
-	line, err := secret.Line(tokens)
+	line, err := secret.Line(tokens, secret.New([]byte(password)))
 	if err != nil {
 		return err
 	}
-	gw, err := backend.StartGateway(gatewayPath, plan.Gateway{
-		Version: bottle.Version, Identity: id, Bottle: spec.Name, Routes: spec.Routes, Audit: res.Layout.Audit, Control: res.Layout.Control, Listen: listen,
+	gw, err := backend.StartGateway(solo.Gateway, plan.Gateway{
+		Version: bottle.Version, Identity: id, Bottle: spec.Name, Routes: spec.Routes, Audit: res.Layout.Audit, Control: res.Layout.Control, Listen: solo.Listen,
+		ProxyAuth: !solo.Open,
 	}, line, nil)
 	clear(line)
 	if err != nil {
@@ -69,7 +87,7 @@ func (h *House) Proxy(ctx context.Context, spec bottle.Spec, gatewayPath, listen
 	if err := os.WriteFile(ca, []byte(gw.Hello.CA), 0o644); err != nil {
 		return fmt.Errorf("write the CA: %w", err)
 	}
-	up(Proxying{Identity: id, CAFile: ca, Audit: res.Layout.Audit, Ready: gw.Ready})
+	solo.Up(Proxying{Identity: id, CAFile: ca, Audit: res.Layout.Audit, Password: password, Ready: gw.Ready})
 	ended := make(chan error, 1)
 	go func() { ended <- gw.Wait() }() // ends with the gateway, which the undo stack ends
 	select {

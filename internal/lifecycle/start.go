@@ -153,7 +153,7 @@ func (s *starting) clearUpper() error {
 }
 
 func (s *starting) create(ctx context.Context) error {
-	line, err := secret.Line(s.tokens)
+	line, err := secret.Line(s.tokens, secret.Value{})
 	if err != nil {
 		return err
 	}

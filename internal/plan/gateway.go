@@ -51,6 +51,7 @@ type Gateway struct {
 	Control      string            `json:"control,omitempty"`      // path of the control socket; empty: none
 	Inherit      bool              `json:"inherit,omitempty"`      // sockets arrive on fd 3
 	Listen       string            `json:"listen,omitempty"`       // or: listen here as an explicit proxy (host:port), no DNS, no transparent socket
+	ProxyAuth    bool              `json:"proxy_auth,omitempty"`   // with Listen: whoever connects must give Secrets.Proxy
 	Placeholders map[string]string `json:"placeholders,omitempty"` // token_ref -> what the agent holds instead
 }
 
@@ -58,6 +59,7 @@ type Gateway struct {
 // written anywhere. Encoding happens in gateway's caller by secret.Value.Reveal.
 type Secrets struct {
 	Values map[string]string `json:"values"`
+	Proxy  string            `json:"proxy,omitempty"` // the password of the explicit proxy
 }
 
 // Hello is the gateway's first line: its CA, before it serves anything.

@@ -31,6 +31,7 @@ const (
 // The reasons that the wires give when a decision meets the world.
 const (
 	BadRequest          Reason = "bad_request"
+	ProxyAuth           Reason = "proxy_auth"
 	NotHTTP             Reason = "not_http"
 	AuthorityMismatch   Reason = "authority_mismatch"
 	SNIMissing          Reason = "sni_missing"
@@ -59,7 +60,7 @@ func Reasons() []Reason {
 		Listed, NoPolicy, BadHost, BadPort, BadScheme, BadMethod, BadPath, AmbiguousPath,
 		HostNotListed, PortNotListed, MethodNotListed, MethodForbidden, PathNotListed,
 		CleartextAuth, PassthroughOnly, AddressLiteral, PrivateAddress, MetadataAddress, NameNotListed,
-		BadRequest, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, Limit, TooSlow,
+		BadRequest, ProxyAuth, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, Limit, TooSlow,
 		NoCredential, SecretFound, NotScannable, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
 		UpstreamProtocol, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
 		TagPush, Internal,
@@ -126,6 +127,8 @@ func (r Reason) met() string {
 	switch r {
 	case BadRequest:
 		return "the request is malformed"
+	case ProxyAuth:
+		return "this proxy wants the password of its address"
 	case NotHTTP:
 		return "the connection speaks neither HTTP nor TLS"
 	case AuthorityMismatch:
