@@ -78,8 +78,11 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/authority", "internal/egress/responder"}},
+		beside: []string{"internal/egress/authority", "internal/egress/decision", "internal/egress/fields", "internal/egress/mask", "internal/egress/responder"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/fields", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/mask", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/responder", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/gitgate", layer: wire, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/supervise", layer: wire, onlyFrom: []string{"internal/gateway"}},

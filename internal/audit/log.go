@@ -32,6 +32,7 @@ type Log struct {
 	failed error // set when the file's end is no longer known; then nothing is appended
 	room   int64 // bytes of the file that the disk has promised
 	scarce error // why the disk promised no more
+	bound  int64 // bytes that the file may have
 
 	allocate func(f *os.File, offset, n int64) error
 }
@@ -48,7 +49,7 @@ func Open(path string) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open decision log: %w", err)
 	}
-	l := &Log{file: f, head: Head{Hash: genesis}, buf: make([]byte, 0, 1024), allocate: allocate}
+	l := &Log{file: f, head: Head{Hash: genesis}, buf: make([]byte, 0, 1024), bound: MaxSize, allocate: allocate}
 	if err := l.start(path); err != nil {
 		f.Close()
 		return nil, err
@@ -138,6 +139,18 @@ func (l *Log) setAside(path string, torn []byte) error {
 		Note: fmt.Sprintf("%d bytes without a line end, SHA-256 %s, moved to %s", len(torn), hex.EncodeToString(sum[:]), aside)})
 }
 
+// MaxSize bounds one log, in bytes: some 400,000 requests. The agent decides how
+// much there is to record, and the disk is the operator's.
+const MaxSize = 256 << 20
+
+// reserve is the end of the bound, kept for the denials and the closing words of
+// a log that is full, in bytes.
+const reserve = 1 << 20
+
+// ErrFull says that a log has come to its bound. It is full for good: the operator
+// moves the file away, or begins another bottle.
+var ErrFull = errors.New("the decision log has come to its bound")
+
 // Append writes one record: it has been handed to the kernel when Append
 // returns nil. After an error nothing of the record is in the log, and the caller
 // must not let happen what it could not record. Append may be called again: a
@@ -154,6 +167,9 @@ func (l *Log) Append(r Record) error {
 	r.Seq, r.Prev = l.head.Seq+1, l.head.Hash
 	b := append(seal(r.body(l.buf[:0])), '\n')
 	l.buf = b
+	if l.size+int64(len(b)) > l.bound {
+		return fmt.Errorf("append to decision log: %w of %d bytes", ErrFull, l.bound)
+	}
 	n, err := l.file.Write(b)
 	if err != nil {
 		return l.recover(n, fmt.Errorf("append to decision log: %w", err))
@@ -194,8 +210,8 @@ func (l *Log) provide() {
 	}
 }
 
-// Room is nil while the next records have a place on the disk for certain, where
-// the file system can promise one. An error comes before Append begins to fail, so
+// Room is nil while the next records have a place in the log and, where the file
+// system can promise one, on the disk for certain. An error comes before Append begins to fail, so
 // that a caller can stop what it could soon not record.
 func (l *Log) Room() error {
 	l.mu.Lock()
@@ -203,6 +219,8 @@ func (l *Log) Room() error {
 	switch {
 	case l.failed != nil:
 		return l.failed
+	case l.size > l.bound-reserve:
+		return fmt.Errorf("reserve room for the decision log: %w of %d bytes", ErrFull, l.bound)
 	case l.scarce != nil:
 		return fmt.Errorf("reserve room for the decision log: %w", l.scarce)
 	}

@@ -57,8 +57,9 @@ type Record struct {
 // and methods; it must not be able to fill the disk with one request.
 const (
 	maxShort = 128
-	maxHost  = 512
-	maxPath  = 2048
+	maxHost  = 255
+	maxNote  = 512
+	maxPath  = 1024
 	maxLine  = 64 << 10
 )
 
@@ -90,7 +91,7 @@ func (r *Record) body(b []byte) []byte {
 	b = strconv.AppendUint(b, uint64(r.Port), 10)
 	b = text(b, `,"path":"`, r.Path, maxPath)
 	b = text(b, `,"verdict":"`, r.Verdict, maxShort)
-	b = text(b, `,"rule":"`, r.Rule, maxHost)
+	b = text(b, `,"rule":"`, r.Rule, maxNote)
 	b = text(b, `,"reason":"`, r.Reason, maxShort)
 	b = text(b, `,"policy":"`, r.Policy, maxShort)
 	if r.Status != 0 {
@@ -109,7 +110,7 @@ func (r *Record) body(b []byte) []byte {
 		b = strconv.AppendUint(b, r.Count, 10)
 	}
 	if r.Note != "" {
-		b = text(b, `,"note":"`, r.Note, maxHost)
+		b = text(b, `,"note":"`, r.Note, maxNote)
 	}
 	return b
 }

@@ -34,7 +34,7 @@ func BenchmarkInterceptKeepAlive(b *testing.B) {
 		benchGet(b, &http.Client{Transport: tr}, "https://"+addr+"/")
 	})
 	b.Run("intercept", func(b *testing.B) {
-		w := newWorld(b, func(c *Config) { c.Record = func(Record) {} }, withAuth(route(apiHost, addr, ca), "Bearer", ""))
+		w := newWorld(b, func(c *Config) { c.Record = func(Record) error { return nil } }, withAuth(route(apiHost, addr, ca), "Bearer", ""))
 		benchGet(b, w.client(), "https://"+apiHost+"/")
 	})
 }
@@ -42,7 +42,7 @@ func BenchmarkInterceptKeepAlive(b *testing.B) {
 // A new tunnel with a new handshake for each request.
 func BenchmarkInterceptCold(b *testing.B) {
 	addr, ca, _ := upstream(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }), apiHost)
-	w := newWorld(b, func(c *Config) { c.Record = func(Record) {} }, route(apiHost, addr, ca))
+	w := newWorld(b, func(c *Config) { c.Record = func(Record) error { return nil } }, route(apiHost, addr, ca))
 	c := w.client()
 	c.Transport.(*http.Transport).DisableKeepAlives = true
 	benchGet(b, c, "https://"+apiHost+"/")
@@ -51,7 +51,7 @@ func BenchmarkInterceptCold(b *testing.B) {
 func BenchmarkDownload(b *testing.B) {
 	const size = 16 << 20
 	addr, ca, _ := upstream(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.CopyN(w, zeros{}, size) }), apiHost)
-	w := newWorld(b, func(c *Config) { c.Record = func(Record) {} }, route(apiHost, addr, ca))
+	w := newWorld(b, func(c *Config) { c.Record = func(Record) error { return nil } }, route(apiHost, addr, ca))
 	b.SetBytes(size)
 	benchGet(b, w.client(), "https://"+apiHost+"/")
 }

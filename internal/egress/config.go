@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bottle/internal/egress/authority"
+	"bottle/internal/egress/decision"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
@@ -23,10 +24,10 @@ func NewCA(identity string) (*CA, error) { return authority.New(identity) }
 type Config struct {
 	Identity     string
 	Policy       *policy.Policy                             // what is allowed; SetPolicy replaces it
-	Inject       func(tokenRef string) (secret.Value, bool) // the credential behind a reference; nil: there are none
+	Inject       func(tokenRef string) (secret.Value, bool) // the credential behind a reference, the same for the Proxy's life; nil: there are none
 	Placeholders map[string]string                          // token_ref -> what the agent holds instead; never sent where a credential is injected
 	ProxyAuth    secret.Value                               // what a caller of the explicit port must give as a password (Basic); empty: nothing, whoever reaches it is the bottle
-	Record       func(Record)                               // called once per decision; has returned before the answer's last byte is relayed
+	Record       func(Record) error                         // called once per decision, for like refusals once with their count; has returned before the answer's last byte is relayed. After an error the answer breaks off
 	CA           *CA
 	Limits       Limits
 
@@ -69,35 +70,18 @@ func set[T int | int64 | time.Duration](v *T, def T) {
 	}
 }
 
+// Record is one decision, or like refusals together.
+type Record = decision.Record
+
 // Kinds of records.
 const (
-	KindHTTP      = "http"       // one request, plain or intercepted
-	KindConnect   = "connect"    // an explicit tunnel that was refused, or ended without a request
-	KindTLS       = "tls"        // a transparent or passthrough connection
-	KindTCP       = "tcp"        // a transparent connection that is neither TLS nor HTTP
-	KindDNS       = "dns"        // a name that was refused
-	KindStreamEnd = "stream-end" // no decision: the byte counts of a tunnel or WebSocket whose decision was recorded when it opened
+	KindHTTP      = decision.KindHTTP
+	KindConnect   = decision.KindConnect
+	KindTLS       = decision.KindTLS
+	KindTCP       = decision.KindTCP
+	KindDNS       = decision.KindDNS
+	KindStreamEnd = decision.KindStreamEnd
 )
-
-// Record is one decision. It never holds a query, a header, a body or a secret.
-type Record struct {
-	Time       time.Time
-	Kind       string
-	Method     string
-	Host       string
-	Port       uint16
-	Path       string // as it was spelt, percent-encoded; never with the query
-	Verdict    string // allow or deny
-	Rule       string
-	Reason     string
-	Policy     string // hash of the policy that decided
-	Status     int    // what the agent got; 0: no HTTP answer
-	BytesOut   int64  // of the body, bottle to upstream
-	BytesIn    int64  // of the body, upstream to bottle
-	Duration   time.Duration
-	Credential string // name of the injected secret
-	Count      int    // how many like events this stands for; 0 means 1
-}
 
 func (c Config) check() error {
 	switch {

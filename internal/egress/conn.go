@@ -195,7 +195,7 @@ func (g *gate) Accept() (net.Conn, error) {
 			return newMeter(c, g.p.limits.Idle, g.p.release), nil
 		case err == nil:
 			reset(c)
-			g.p.noise.once(g.p, "\x00limit", g.p.tooMany())
+			_ = g.p.gate.Decided(g.p.tooMany())
 			continue
 		case !temporary(err):
 			return nil, err

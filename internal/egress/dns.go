@@ -4,16 +4,15 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
-	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/decision"
 	"bottle/internal/egress/responder"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
-
-const dnsFlush = time.Minute
 
 // ServeDNS answers the bottle's resolver until ctx ends, and returns when its
 // goroutines have. It asks nobody: an allowed name gets an address of its own
@@ -22,10 +21,11 @@ const dnsFlush = time.Minute
 func (p *Proxy) ServeDNS(ctx context.Context, udp net.PacketConn, tcp net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { p.flushNoise(ctx) })
+	wg.Go(func() { p.gate.Run(ctx) })
 	err := responder.Serve(ctx, udp, tcp, p.resolveInside)
 	cancel()
 	wg.Wait()
+	p.gate.Flush(decision.AtTheEnd)
 	return err
 }
 
@@ -42,13 +42,21 @@ func (p *Proxy) resolveInside(name string) responder.Answer {
 		v = pol.Name(host)
 	}
 	if !v.Allowed() {
-		p.noise.denied(p, name, v, pol.Hash())
+		p.deniedName(name, v, pol.Hash())
 		return responder.Answer{Code: responder.Denied}
 	}
 	addr, ok := p.names.address(string(host))
 	if !ok {
-		p.noise.denied(p, name, policy.Refuse(policy.Limit, ""), pol.Hash())
+		p.deniedName(name, policy.Refuse(policy.Limit, ""), pol.Hash())
 		return responder.Answer{}
 	}
 	return responder.Answer{Code: responder.Found, Addr: addr}
+}
+
+func (p *Proxy) deniedName(name string, v policy.Verdict, hash string) {
+	rec := recordOf(KindDNS, v, hash)
+	if rec.Host = name; v.Reason == policy.BadHost {
+		rec.Host = strconv.QuoteToASCII(name) // any bytes may be in it
+	}
+	_ = p.gate.Decided(rec)
 }

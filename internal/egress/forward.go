@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"bottle/internal/egress/fields"
 	"bottle/internal/policy"
 )
 
@@ -60,29 +61,37 @@ func (x *exchange) forward() {
 	// Without this net/http ends the request's body when the answer begins, which
 	// breaks two-way streams, and even ordinary uploads in the moment between.
 	_ = http.NewResponseController(x.w).EnableFullDuplex()
-	x.p.relay.ServeHTTP(x.w, x.r.WithContext(context.WithValue(x.r.Context(), exchangeKey{}, x)))
+	x.p.relay.ServeHTTP(x.masked(), x.r.WithContext(context.WithValue(x.r.Context(), exchangeKey{}, x)))
 }
 
-// answer looks at the upstream's header before it is relayed.
+// masked is the way to the agent for what an upstream says.
+func (x *exchange) masked() http.ResponseWriter {
+	return maskedWriter{x.w, x.p.guard.Load().set}
+}
+
+// answer looks at the upstream's answer before it is relayed. Its header is
+// starred as it is written, by maskedWriter.
 func (x *exchange) answer(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return errUnasked // a switch nobody asked for would open a raw pipe
 	}
 	res.Header.Del("Alt-Svc") // it would send the client to another host or to QUIC
-	if x.auth != nil {
-		needles := needlesOf(x.auth, x.value)
-		maskHeader(res.Header, needles)
-		if len(needles) > 0 && res.Body != http.NoBody {
-			res.Body = &masker{ReadCloser: res.Body, needles: needles}
-		}
+	set := x.p.guard.Load().set
+	if !set.Empty() && res.Body != http.NoBody {
+		res.Body = maskedBody{res.Body, set.Reader(res.Body)}
 	}
-	body := &answerBody{ReadCloser: res.Body, x: x, status: res.StatusCode, left: res.ContentLength}
+	set.Header(res.Trailer) // their names are announced
+	body := &answerBody{ReadCloser: res.Body, x: x, res: res, left: res.ContentLength}
 	if x.r.Method == http.MethodHead || res.ContentLength == 0 || res.Body == http.NoBody {
-		body.done()
+		if err := body.done(); err != nil {
+			return err
+		}
 	}
 	res.Body = body
 	return nil
 }
+
+var errUnrecorded = errors.New("record decision: it could not be written")
 
 var errUnasked = errors.New("upstream switched protocols unasked")
 
@@ -93,7 +102,7 @@ func (x *exchange) fail(err error) {
 	if x.r.Context().Err() != nil {
 		// The agent has gone: there is nobody to answer.
 		allowed := x.verdict
-		x.record(allowed, 0)
+		_ = x.record(allowed, 0)
 		panic(http.ErrAbortHandler)
 	}
 	v.Rule = x.verdict.Rule
@@ -114,6 +123,8 @@ func upstreamFault(err error) policy.Verdict {
 	switch {
 	case errors.As(err, &no):
 		return no.verdict
+	case errors.Is(err, errUnrecorded):
+		return policy.Refuse(policy.Internal, "the decision can't be recorded, so the answer is withheld")
 	case errors.As(err, &dns), errors.Is(err, errNoAddress):
 		return policy.Refuse(policy.UpstreamResolve, "")
 	case errors.As(err, &cert), errors.As(err, &unknown), errors.As(err, &record), errors.As(err, &alert):
@@ -138,11 +149,12 @@ func (b *countedBody) Read(p []byte) (int, error) {
 
 // answerBody counts the answer, and makes the record before its last byte (or,
 // where only the end tells which one was last, before its end) is passed on.
+// Without a record those bytes are not passed on: the answer breaks off.
 type answerBody struct {
 	io.ReadCloser
-	x      *exchange
-	status int
-	left   int64 // bytes still to come; negative: unknown
+	x    *exchange
+	res  *http.Response
+	left int64 // bytes still to come; negative: unknown
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
@@ -152,17 +164,23 @@ func (b *answerBody) Read(p []byte) (int, error) {
 		b.left -= int64(n)
 	}
 	if err != nil || b.left == 0 {
-		b.done()
+		if lost := b.done(); lost != nil {
+			return 0, lost
+		}
 	}
 	return n, err
 }
 
 func (b *answerBody) Close() error {
-	b.done()
+	_ = b.done()
 	return b.ReadCloser.Close()
 }
 
-func (b *answerBody) done() { b.x.record(b.x.verdict, b.status) }
+// done makes the record. The trailers are there by now.
+func (b *answerBody) done() error {
+	b.x.p.guard.Load().set.Header(b.res.Trailer)
+	return b.x.record(b.x.verdict, b.res.StatusCode)
+}
 
 // buffers lends the copying loops their memory.
 type buffers struct{ pool sync.Pool }
@@ -198,7 +216,7 @@ func (x *exchange) forwardUpgrade() {
 	switch {
 	case !switched:
 		x.relayAnswer(res)
-	case !raw || wantsUpgrade(res.Header) != "websocket":
+	case !raw || fields.WantsUpgrade(res.Header) != "websocket":
 		x.fail(errUnasked)
 	default:
 		x.relayRaw(ctx, res, up)
@@ -207,11 +225,15 @@ func (x *exchange) forwardUpgrade() {
 
 // relayAnswer is the answer to a handshake that the upstream turned down.
 func (x *exchange) relayAnswer(res *http.Response) {
-	_ = x.answer(res)
-	stripHopByHop(res.Header)
-	copyHeader(x.w.Header(), res.Header)
-	x.w.WriteHeader(res.StatusCode)
-	if _, err := io.Copy(x.w, res.Body); err != nil {
+	if err := x.answer(res); err != nil {
+		x.fail(err)
+		return
+	}
+	fields.StripHopByHop(res.Header)
+	w := x.masked()
+	copyHeader(w.Header(), res.Header)
+	w.WriteHeader(res.StatusCode)
+	if _, err := io.Copy(w, res.Body); err != nil {
 		panic(http.ErrAbortHandler)
 	}
 }
@@ -225,12 +247,17 @@ func copyHeader(dst, src http.Header) {
 // relayRaw answers 101 and copies. The decision is on record before the agent
 // learns of it; the byte counts follow when the stream ends.
 func (x *exchange) relayRaw(ctx context.Context, res *http.Response, up io.ReadWriteCloser) {
-	x.record(x.verdict, http.StatusSwitchingProtocols)
+	if err := x.record(x.verdict, http.StatusSwitchingProtocols); err != nil {
+		x.fail(err)
+		return
+	}
 	agent, buf, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
 		return
 	}
-	stripHopByHop(res.Header)
+	set := x.p.guard.Load().set
+	set.Header(res.Header)
+	fields.StripHopByHop(res.Header)
 	res.Header.Set("Connection", "Upgrade")
 	res.Header.Set("Upgrade", "websocket")
 	head := &http.Response{StatusCode: res.StatusCode, ProtoMajor: 1, ProtoMinor: 1, Header: res.Header}
@@ -243,9 +270,9 @@ func (x *exchange) relayRaw(ctx context.Context, res *http.Response, up io.ReadW
 	early := make([]byte, buf.Reader.Buffered())
 	_, _ = io.ReadFull(buf.Reader, early)
 	c := &tunnelConn{Conn: agent, head: early}
-	sent, got := splice(ctx, c, up)
+	sent, got := splice(ctx, c, maskedStream{up, set.Frames(up)})
 	end := recordOf(KindStreamEnd, x.verdict, x.policy.Hash())
 	end.Method, end.Host, end.Port, end.Path = x.r.Method, string(x.host), x.port, x.r.URL.EscapedPath()
 	end.BytesOut, end.BytesIn, end.Duration = sent, got, x.p.now().Sub(x.start)
-	x.p.record(end)
+	_ = x.p.record(end) // the decision is on record; this is how much it was
 }

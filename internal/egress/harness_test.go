@@ -171,10 +171,11 @@ func listen(t testing.TB) net.Listener {
 	return l
 }
 
-func (w *world) record(r Record) {
+func (w *world) record(r Record) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.records = append(w.records, r)
+	return nil
 }
 
 func (w *world) lookup(_ context.Context, host string) ([]netip.Addr, error) {

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
@@ -76,4 +77,24 @@ func inject(h http.Header, auth *bottle.Auth, v secret.Value) error {
 	}
 	h[name] = []string{value}
 	return nil
+}
+
+// spellings are those in which a credential is sent: what stands behind the
+// scheme, and for Basic also what is coded, and the password in it.
+func spellings(auth *bottle.Auth, v secret.Value) [][]byte {
+	h := http.Header{}
+	if inject(h, auth, v) != nil {
+		return nil
+	}
+	sent := h.Get(injectedHeader(auth))
+	if strings.EqualFold(auth.Scheme, "header") {
+		return [][]byte{[]byte(sent)}
+	}
+	_, param, _ := strings.Cut(sent, " ")
+	out := [][]byte{[]byte(param)}
+	if plain, err := base64.StdEncoding.DecodeString(param); err == nil && strings.EqualFold(auth.Scheme, "basic") {
+		_, password, _ := bytes.Cut(plain, []byte(":"))
+		out = append(out, plain, password)
+	}
+	return out
 }

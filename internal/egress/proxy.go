@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/decision"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
@@ -27,7 +28,9 @@ type Proxy struct {
 	policy    atomic.Pointer[policy.Policy]
 	upstreams upstreams
 	names     *names
-	noise     noise
+	gate      *decision.Gate
+	guard     atomic.Pointer[guard]
+	learning  sync.Mutex
 	conns     atomic.Int64
 	relay     *httputil.ReverseProxy
 }
@@ -48,6 +51,9 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: newNames()}
 	p.upstreams.made = map[upstreamKey]*http.Transport{}
+	p.gate = decision.NewGate(p.now, p.record)
+	p.guard.Store(&guard{})
+	p.learn(cfg.Policy)
 	p.policy.Store(cfg.Policy)
 	p.relay = p.newRelay()
 	return p, nil
@@ -60,6 +66,7 @@ func (p *Proxy) SetPolicy(pol *policy.Policy) error {
 	if pol == nil {
 		return errors.New("set policy: none given")
 	}
+	p.learn(pol) // before any request can use it
 	p.policy.Store(pol)
 	p.upstreams.forget()
 	return nil
@@ -67,11 +74,13 @@ func (p *Proxy) SetPolicy(pol *policy.Policy) error {
 
 func (p *Proxy) now() time.Time { return p.cfg.clock() }
 
-func (p *Proxy) record(r Record) {
+// record writes r now. After an error nobody can read of it, and the caller must
+// not let happen what it stands for.
+func (p *Proxy) record(r Record) error {
 	if r.Time.IsZero() {
 		r.Time = p.now()
 	}
-	p.cfg.Record(r)
+	return p.cfg.Record(r)
 }
 
 // admit counts a connection in; false: the bottle has too many.
@@ -162,6 +171,7 @@ func (s *session) server(h http.Handler) *http.Server {
 func (s *session) run(outer func() error, closeOuter func() error) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = s.inner.Serve(s.hand) })
+	wg.Go(func() { s.p.gate.Run(s.ctx) })
 	stop := context.AfterFunc(s.ctx, func() { _ = closeOuter() })
 	defer stop()
 	err := outer()
@@ -174,6 +184,7 @@ func (s *session) run(outer func() error, closeOuter func() error) error {
 	wg.Wait()
 	_ = s.inner.Close() // what was handed over while it closed
 	s.open.Wait()
+	s.p.gate.Flush(decision.AtTheEnd)
 	s.p.upstreams.forget()
 	if asked || errors.Is(err, http.ErrServerClosed) {
 		return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/fields"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
@@ -31,7 +32,8 @@ type exchange struct {
 	pool    *http.Transport
 	upgrade bool
 
-	undressed error // the outgoing request could not be made; nothing leaves
+	undressed  error // the outgoing request could not be made; nothing leaves
+	unrecorded error // the decision is in no record; nothing more comes back
 
 	out      atomic.Int64 // bytes of the request's body
 	in       atomic.Int64 // bytes of the answer's body
@@ -123,7 +125,7 @@ func (x *exchange) readForm() policy.Verdict {
 	case r.ProtoMajor != 1:
 		return policy.Refuse(policy.BadRequest, "")
 	}
-	switch up := wantsUpgrade(r.Header); {
+	switch up := fields.WantsUpgrade(r.Header); {
 	case up == "":
 	case up != "websocket" || r.Method != http.MethodGet || r.ContentLength != 0 || r.Header.Get("Sec-Websocket-Key") == "":
 		return policy.Refuse(policy.BadRequest, "only an upgrade to websocket goes through")
@@ -186,20 +188,30 @@ func (x *exchange) dress(out *http.Request) error {
 	out.Host = hostHeader(x.scheme, x.host, x.port)
 	trailers := strings.Contains(strings.ToLower(x.r.Header.Get("Te")), "trailers")
 	out.Trailer = nil // would come after everything that was looked at
-	stripHopByHop(out.Header)
+	fields.StripHopByHop(out.Header)
+	fields.StripForwarding(out.Header)
+	fields.StripOverrides(out.Header, x.verdict.Route)
 	if trailers {
 		out.Header.Set("Te", "trailers")
 	}
-	stripOverrides(out.Header, x.verdict.Route)
+	if _, ok := out.Header["User-Agent"]; !ok {
+		out.Header["User-Agent"] = []string{""} // none, or net/http would name itself
+	}
+	g := x.p.guard.Load()
 	if x.upgrade {
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+		if !g.set.Empty() {
+			delete(out.Header, "Sec-Websocket-Extensions") // compression would hide an echo from the mask
+		}
 	}
-	if x.auth != nil {
-		stripCredentials(out.Header, x.auth, x.p.cfg.Placeholders)
-		out.Header["Accept-Encoding"] = []string{"identity"} // or an echo could not be seen; see masker
-		return inject(out.Header, x.auth, x.value)
+	if g.near(x.host, x.verdict.Route) {
+		out.Header["Accept-Encoding"] = []string{"identity"} // for the same reason
 	}
-	return nil
+	if x.auth == nil {
+		return nil
+	}
+	fields.StripCredentials(out.Header, injectedHeader(x.auth), x.p.cfg.Placeholders)
+	return inject(out.Header, x.auth, x.value)
 }
 
 func hostPort(h bottle.Host, port uint16) string {
@@ -221,9 +233,10 @@ func hostHeader(scheme string, h bottle.Host, port uint16) string {
 	return hostPort(h, port)
 }
 
-// refuse records a denial and then answers with it.
+// refuse records a denial and then answers with it. It answers also when there
+// can be no record: nothing happens by it.
 func (x *exchange) refuse(v policy.Verdict) {
-	x.record(v, status(v.Reason))
+	_ = x.record(v, status(v.Reason))
 	writeDenial(x.w, v, x.host, x.policy.Hash())
 }
 
@@ -239,14 +252,15 @@ func (p *Proxy) refuseStranger(w http.ResponseWriter, r *http.Request) {
 	}
 	t := &tunnel{kind: KindConnect, policy: x.policy, opened: x.start}
 	_ = t.readTarget(r) // same
-	p.recordTunnel(t, v, status(v.Reason))
+	_ = p.recordTunnel(t, v, status(v.Reason))
 	writeDenial(w, v, t.host, t.policy.Hash())
 }
 
-// record makes the one record of this exchange; later calls do nothing.
-func (x *exchange) record(v policy.Verdict, status int) {
+// record makes the one record of this exchange; later calls give the first's
+// error and do nothing.
+func (x *exchange) record(v policy.Verdict, status int) error {
 	if x.recorded.Swap(true) {
-		return
+		return x.unrecorded
 	}
 	rec := recordOf(KindHTTP, v, x.policy.Hash())
 	rec.Time, rec.Duration = x.start, x.p.now().Sub(x.start)
@@ -255,13 +269,16 @@ func (x *exchange) record(v policy.Verdict, status int) {
 	if x.auth != nil && !x.value.Empty() {
 		rec.Credential = x.auth.TokenRef
 	}
-	x.p.record(rec)
+	if x.p.gate.Decided(rec) != nil {
+		x.unrecorded = errUnrecorded
+	}
+	return x.unrecorded
 }
 
 // recordFault is the last resort: whatever went wrong, it left a record.
 func (x *exchange) recordFault() {
 	if !x.recorded.Load() {
-		x.record(x.about(policy.Internal), 0)
+		_ = x.record(x.about(policy.Internal), 0)
 	}
 }
 

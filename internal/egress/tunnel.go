@@ -70,15 +70,15 @@ func (s *session) recordUnread(c net.Conn) {
 	unused := !t.used.Swap(true)
 	switch {
 	case unread:
-		s.p.recordTunnel(t, policy.Refuse(policy.BadRequest, ""), 0)
+		_ = s.p.recordTunnel(t, policy.Refuse(policy.BadRequest, ""), 0)
 	case unused:
-		s.p.recordTunnel(t, policy.Refuse(policy.BadRequest, "the tunnel ended without a request"), 0)
+		_ = s.p.recordTunnel(t, policy.Refuse(policy.BadRequest, "the tunnel ended without a request"), 0)
 	}
 }
 
 // recordTunnel records a decision on a whole connection. answered is the HTTP
 // status that the agent gets for it, 0 when it gets none.
-func (p *Proxy) recordTunnel(t *tunnel, v policy.Verdict, answered int) {
+func (p *Proxy) recordTunnel(t *tunnel, v policy.Verdict, answered int) error {
 	rec := recordOf(t.kind, v, t.policy.Hash())
 	rec.Host, rec.Port, rec.Duration = string(t.host), t.port, p.now().Sub(t.opened)
 	if t.host == "" {
@@ -88,7 +88,7 @@ func (p *Proxy) recordTunnel(t *tunnel, v policy.Verdict, answered int) {
 		rec.Method = http.MethodConnect
 	}
 	rec.Status = answered
-	p.record(rec)
+	return p.gate.Decided(rec)
 }
 
 // serveConnect opens an explicit tunnel: canonical host, policy, 200, inside.
@@ -100,13 +100,13 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 		v = t.policy.Connect(t.host, t.port)
 	}
 	if !v.Allowed() {
-		p.recordTunnel(t, v, status(v.Reason))
+		_ = p.recordTunnel(t, v, status(v.Reason))
 		writeDenial(w, v, t.host, t.policy.Hash())
 		return
 	}
 	raw, buf, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		p.recordTunnel(t, policy.Refuse(policy.Internal, ""), 0)
+		_ = p.recordTunnel(t, policy.Refuse(policy.Internal, ""), 0)
 		return
 	}
 	defer s.own(raw)()
@@ -116,7 +116,7 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(p.limits.HelloTime))
 	if _, err := io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
-		p.recordTunnel(t, policy.Refuse(policy.BadRequest, "the client was gone"), 0)
+		_ = p.recordTunnel(t, policy.Refuse(policy.BadRequest, "the client was gone"), 0)
 		_ = c.Close()
 		return
 	}
@@ -169,7 +169,7 @@ func readFault(err error) policy.Verdict {
 // abandon records a refusal and resets the connection: there is no protocol in
 // which to say why.
 func (s *session) abandon(c *tunnelConn, v policy.Verdict) {
-	s.p.recordTunnel(c.t, v, 0)
+	_ = s.p.recordTunnel(c.t, v, 0)
 	reset(c)
 }
 
@@ -207,7 +207,7 @@ func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
 	case !v.Allowed():
 		// The handshake is finished all the same, so that a person sees why.
 		c.t.refused = &v
-		s.p.recordTunnel(c.t, v, status(v.Reason))
+		_ = s.p.recordTunnel(c.t, v, status(v.Reason))
 	case v.Passthrough() && h.ech:
 		// The name that counts would be the hidden one (domain fronting).
 		s.abandon(c, policy.Refuse(policy.SNIMismatch, "the TLS handshake may hide another name (ECH)"))
@@ -279,10 +279,14 @@ func (s *session) passThrough(c *tunnelConn, v policy.Verdict) {
 	}
 	t.used.Store(true)
 	t.kind = KindTLS
-	s.p.recordTunnel(t, v, 0)
+	if s.p.recordTunnel(t, v, 0) != nil {
+		_ = up.Close()
+		reset(c)
+		return
+	}
 	out, in := splice(ctx, c, up.(*meter))
 	end := recordOf(KindStreamEnd, v, t.policy.Hash())
 	end.Host, end.Port, end.BytesOut, end.BytesIn = string(t.host), t.port, out, in
 	end.Duration = s.p.now().Sub(t.opened)
-	s.p.record(end)
+	_ = s.p.record(end) // the decision is on record; this is how much it was
 }

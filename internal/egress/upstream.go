@@ -111,6 +111,10 @@ func rootsWith(caFile string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
+// Warm reads the system's certificates, which else the first request over TLS
+// would wait for. Process-wide, and only the first call does anything.
+func Warm() { _, _ = x509.SystemCertPool() }
+
 func http1() *http.Protocols {
 	var ps http.Protocols
 	ps.SetHTTP1(true)

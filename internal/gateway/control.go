@@ -36,6 +36,8 @@ type Status struct {
 	Unreadable uint64          `json:"unreadable_packets"`
 	Audit      audit.Head      `json:"audit"`     // keep it: the log can be held against it later
 	Recording  bool            `json:"recording"` // false: the log can't be written, everything is denied
+
+	NotRecording string `json:"not_recording,omitempty"` // why
 }
 
 // refusal is the answer to what is not a request.

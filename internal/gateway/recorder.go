@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -18,11 +19,17 @@ type recorder struct {
 	allowed, denied atomic.Uint64
 
 	mu   sync.Mutex
-	shut bool
+	shut error // why the gate is shut; nil: it is open
 }
 
-func (r *recorder) egress(e egress.Record) {
-	r.write(audit.Record{
+// reasonFull is the reason of the record that says that the log has come to its
+// bound.
+const reasonFull = "log_full"
+
+// egress writes one of egress's decisions. After an error there is no record, and
+// what was decided must not go on.
+func (r *recorder) egress(e egress.Record) error {
+	return r.append(audit.Record{
 		Time: e.Time, Kind: e.Kind, Method: e.Method, Host: e.Host, Port: e.Port, Path: e.Path,
 		Verdict: e.Verdict, Rule: e.Rule, Reason: e.Reason, Policy: e.Policy, Status: e.Status,
 		BytesOut: e.BytesOut, BytesIn: e.BytesIn, Micros: e.Duration.Microseconds(),
@@ -30,7 +37,10 @@ func (r *recorder) egress(e egress.Record) {
 	})
 }
 
-func (r *recorder) write(rec audit.Record) {
+// write is for what has happened already: there is nothing to break off.
+func (r *recorder) write(rec audit.Record) { _ = r.append(rec) }
+
+func (r *recorder) append(rec audit.Record) error {
 	n := max(rec.Count, 1)
 	switch {
 	case rec.Kind == egress.KindStreamEnd: // its decision was counted when it opened
@@ -40,23 +50,34 @@ func (r *recorder) write(rec audit.Record) {
 		r.denied.Add(n)
 	}
 	err := r.log.Append(rec)
-	if err == nil {
-		err = r.log.Room()
+	room := err
+	if room == nil {
+		room = r.log.Room()
 	}
-	r.set(err != nil)
+	r.set(room)
+	return err
 }
 
-func (r *recorder) set(shut bool) {
+// set shuts the gate for a cause, or opens it without one. The log's reserve is
+// for this: that it is full stands in the log itself.
+func (r *recorder) set(cause error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if shut != r.shut {
-		r.shut = shut
-		r.gate(!shut)
+	was := r.shut
+	r.shut = cause
+	if (cause == nil) == (was == nil) {
+		return
+	}
+	r.gate(cause == nil)
+	if errors.Is(cause, audit.ErrFull) {
+		_ = r.log.Append(audit.Record{Kind: audit.KindLog, Verdict: audit.Deny, Reason: reasonFull,
+			Note: "the log has come to its bound: from here on everything is denied"})
 	}
 }
 
-func (r *recorder) recording() bool {
+// recording is nil while decisions can be recorded, else why they can't.
+func (r *recorder) recording() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.shut
+	return r.shut
 }

@@ -120,7 +120,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	g.rec.set(g.log.Room() != nil)
+	g.rec.set(g.log.Room())
 	g.packets = &packets{record: g.rec.write, hash: g.policy.Hash()}
 	if g.told.Control != "" {
 		if g.control, err = listenControl(g.told.Control, g.status); err != nil {
@@ -181,6 +181,9 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 	if err := g.out.Encode(plan.Ready{PolicyHash: g.policy.Hash(), Services: s.served}); err != nil {
 		cancel()
 	}
+	if len(g.told.Routes) > 0 {
+		wg.Go(egress.Warm) // the caller waits no more: it does not delay the start
+	}
 	<-ctx.Done()
 	finished := make(chan struct{})
 	go func() { wg.Wait(); close(finished) }()
@@ -207,10 +210,15 @@ func (g *gateway) close() error {
 }
 
 func (g *gateway) status() Status {
+	why := ""
+	cause := g.rec.recording()
+	if cause != nil {
+		why = cause.Error()
+	}
 	return Status{
 		Identity: g.told.Identity, Bottle: g.told.Bottle, Version: g.Version, PID: os.Getpid(),
 		PolicyHash: g.policy.Hash(), UptimeMS: time.Since(g.began).Milliseconds(),
 		Allowed: g.rec.allowed.Load(), Denied: g.rec.denied.Load(), Unreadable: g.packets.lost.Load(),
-		Audit: g.log.Head(), Recording: g.rec.recording(),
+		Audit: g.log.Head(), Recording: cause == nil, NotRecording: why,
 	}
 }
