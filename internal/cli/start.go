@@ -33,6 +33,7 @@ const countLimit = 10_000
 // startFlags are what `bottle start` was asked for.
 type startFlags struct {
 	dry, yes, verbose, noTTY bool
+	repoBottle               string // --repo-agent
 }
 
 func newStart(d *deps) *cobra.Command {
@@ -52,6 +53,8 @@ func newStart(d *deps) *cobra.Command {
 	c.Flags().BoolVar(&f.dry, "dry-run", false, "print what a start would create and allow; create nothing")
 	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show each step and what the wall check found")
+	c.Flags().StringVar(&f.repoBottle, "repo-agent", "", "with --yes: take the agent from this repository, if it is for this `BOTTLE`")
+	_ = c.RegisterFlagCompletionFunc("repo-agent", firstOf(d.bottleNames)) // fails only for a flag that is not there
 	c.Flags().BoolVar(&f.noTTY, "no-tty", false, "give the agent pipes even on a terminal")
 	asJSON := formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -81,6 +84,9 @@ func startWords(c *cobra.Command, args []string) error {
 func (d *deps) start(ctx context.Context, word string, extra []string, f startFlags, js bool) error {
 	agent, spec, warnings, err := d.load(word)
 	if err != nil {
+		return err
+	}
+	if err := d.unseen(agent, f); err != nil {
 		return err
 	}
 	house, err := d.house(spec.Backend)
@@ -114,6 +120,24 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 		return ui.Exit(ui.CodeNo)
 	}
 	return d.runPrepared(ctx, house, prep, tty, f.verbose)
+}
+
+// unseen refuses a repository's agent that nobody looks at: whoever wrote the
+// repository chose its name, its command and which of the operator's bottles it
+// gets. With --yes the operator must have named that bottle.
+func (d *deps) unseen(a bottle.Agent, f startFlags) error {
+	named := bottle.Name(f.repoBottle)
+	switch {
+	case named != "" && !a.InRepo:
+		return ui.Fail(fmt.Errorf("this repository has no agent %s: --repo-agent wants one of its own", a.Name), "bottle list agents")
+	case a.InRepo && named != "" && a.Bottle != named:
+		return ui.Fail(fmt.Errorf("%s puts the agent %s into the bottle %s, not %s", d.tilde(a.File), a.Name, a.Bottle, named),
+			"read that file; then name the bottle that it may have")
+	case a.InRepo && named == "" && f.yes && !f.dry:
+		return ui.Fail(fmt.Errorf("the agent %s is this repository's own (%s): it chose its command and your bottle %s, and with --yes nobody looks",
+			a.Name, d.tilde(a.File), a.Bottle), fmt.Sprintf("bottle start %s, without --yes; or add: --repo-agent %s", a.Name, a.Bottle))
+	}
+	return nil
 }
 
 // unprepared gives a machine that cannot hold the walls its hint.

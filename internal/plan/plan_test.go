@@ -219,7 +219,7 @@ func TestWhatGivesProtectionAwayShouts(t *testing.T) {
 		t.Errorf("dlp: off does not shout: %q", roles[plan.Shout])
 	}
 	warned := strings.Join(roles[plan.Warn], "\n")
-	for _, want := range []string{"passthrough", "WRITABLE", "dlp: off", "FORCE: any", "from this repository"} {
+	for _, want := range []string{"passthrough", "WRITABLE", "dlp: off", "FORCE: any", "the repository chose this"} {
 		if !strings.Contains(warned, want) {
 			t.Errorf("no warning about %q in\n%s", want, warned)
 		}

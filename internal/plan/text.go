@@ -62,12 +62,12 @@ func (p Plan) write(w io.Writer, style Style, parts ...func(*text)) error {
 func (p Plan) head(t *text) {
 	from := p.AgentFile
 	if p.InRepo {
-		from = t.style(Warn, "from this repository, "+clean(p.AgentFile))
+		from = t.style(Shout, "FROM THIS REPOSITORY") + ", " + clean(p.AgentFile)
 	} else {
 		from = t.style(Faint, clean(from))
 	}
 	t.line("agent", t.style(Strong, clean(string(p.Agent)))+"  "+from)
-	t.line("bottle", t.style(Strong, clean(string(p.Bottle))))
+	t.line("bottle", t.style(Strong, clean(string(p.Bottle)))+p.chosen(t))
 	if p.Identity != "" {
 		t.line("identity", clean(string(p.Identity)))
 	}
@@ -83,8 +83,20 @@ func (p Plan) head(t *text) {
 	}
 	t.line("backend", clean(backend))
 	if len(p.Command) > 0 {
-		t.line("runs", clean(cut(strings.Join(p.Command, " "), lineWidth-labelWidth)))
+		runs := clean(cut(strings.Join(p.Command, " "), lineWidth-labelWidth))
+		if p.InRepo { // its words may be the repository's, too
+			runs = t.style(Warn, runs)
+		}
+		t.line("runs", runs)
 	}
+}
+
+// chosen marks what a repository chose: its author is not the operator.
+func (p Plan) chosen(t *text) string {
+	if !p.InRepo {
+		return ""
+	}
+	return "  " + t.style(Warn, "the repository chose this")
 }
 
 // sees says what the agent is shown of this machine.
