@@ -233,11 +233,17 @@ func wait(done <-chan struct{}, d time.Duration) bool {
 // splice copies both ways until both are done, passing each end of stream on
 // (half-close), and reports the bytes each way. An error on one side ends both.
 func splice(ctx context.Context, agent, upstream io.ReadWriteCloser) (out, in int64) {
+	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
 		_ = agent.Close()
 		_ = upstream.Close()
 	})
-	defer stop()
+	defer func() {
+		if !stop() {
+			<-closed // a second Close of TLS does not wait for the first
+		}
+	}()
 	var wg sync.WaitGroup
 	oneWay := func(dst, src io.ReadWriteCloser, n *int64) {
 		var err error
