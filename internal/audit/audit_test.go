@@ -592,3 +592,66 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+// The weakness: the log grew with what the agent did. The attack: do something for
+// ever. This proves that Room ends before the bound, so that a caller can stop in
+// time and still write why; that the file never passes the bound; and that a log
+// which was full stays so when it is opened again.
+func TestTheLogIsBounded(t *testing.T) {
+	path, l := newLog(t, 1)
+	l.bound = reserve + 20000
+	n, roomy := 1, 0
+	for ; ; n++ {
+		if l.Room() == nil {
+			roomy = n
+		}
+		if err := l.Append(sample(n)); err != nil {
+			if !errors.Is(err, ErrFull) {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Size() > l.bound || info.Size() < l.bound-4096 {
+		t.Errorf("%d bytes of %d, %v", info.Size(), l.bound, err)
+	}
+	if err := l.Room(); !errors.Is(err, ErrFull) || roomy == 0 || roomy > n/4 {
+		t.Errorf("room ended at record %d of %d: %v", roomy, n, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rep, err := Verify(path); err != nil || !rep.OK || rep.Records != uint64(n) {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	if l, err = Open(path); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if l.bound != MaxSize || l.Room() != nil {
+		t.Errorf("with the bound of every log: %d, %v", l.bound, l.Room())
+	}
+	if err := l.file.Truncate(MaxSize); err != nil { // a hole: it takes no room on the disk
+		t.Fatal(err)
+	}
+	l.size = MaxSize
+	if err := l.Append(sample(1)); !errors.Is(err, ErrFull) || !errors.Is(l.Room(), ErrFull) {
+		t.Errorf("at its bound it took a record: %v, %v", err, l.Room())
+	}
+}
+
+// One record is bounded, whatever the agent puts into it, and says what was cut.
+func TestARecordIsBounded(t *testing.T) {
+	long := strings.Repeat("a", 1<<20)
+	r := Record{Kind: long, Method: long, Host: long, Path: "/" + long, Rule: long, Reason: long, Policy: long, Credential: long, Note: long}
+	line := r.JSON()
+	if len(line) > 4096 {
+		t.Errorf("%d bytes", len(line))
+	}
+	for _, part := range []string{strings.Repeat("a", 255) + "…(+1048321)", "/" + strings.Repeat("a", 1023) + "…(+1047553)"} {
+		if !bytes.Contains(line, []byte(part+`"`)) {
+			t.Errorf("no %.20q…%q in %s", part, part[len(part)-12:], line)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package gateway
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"bottle/internal/audit"
+	"bottle/internal/egress"
+)
+
+// The weakness: the agent decides how large the log becomes. The attack: fill it.
+// This proves that the gate shuts when the log comes to its bound, that the log
+// itself and the control socket say why, and that it does not open again.
+func TestInvariant4AFullLogShutsTheGate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	l, err := audit.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Append(audit.Record{Kind: "http"}); err != nil {
+		t.Fatal(err)
+	}
+	last, err := os.ReadFile(path)
+	if err == nil {
+		err = l.Close()
+	}
+	// As if it had grown to shortly before its end: a hole, and the last line.
+	f, openErr := os.OpenFile(path, os.O_WRONLY, 0)
+	if err = errors.Join(err, openErr); err != nil {
+		t.Fatal(err)
+	}
+	const before = audit.MaxSize - 1<<20 - 900
+	_, err = f.WriteAt(append([]byte{'\n'}, last...), before-int64(len(last))-1)
+	if err = errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if l, err = audit.Open(path); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var open []bool
+	r := &recorder{log: l, gate: func(o bool) { open = append(open, o) }}
+	if r.set(l.Room()); len(open) != 0 || r.recording() != nil {
+		t.Fatalf("shut with room for some records: %v", r.recording())
+	}
+	for range 8 {
+		if err := r.egress(egress.Record{Kind: egress.KindHTTP, Verdict: audit.Allow, Reason: "listed"}); err != nil {
+			t.Errorf("the reserve took no record: %v", err)
+		}
+	}
+	if len(open) != 1 || open[0] || !errors.Is(r.recording(), audit.ErrFull) {
+		t.Errorf("the gate went %v, because %v", open, r.recording())
+	}
+	g := &gateway{rec: r, log: l, packets: &packets{}}
+	if st := g.status(); st.Recording || st.NotRecording == "" {
+		t.Errorf("the control socket says %+v", st)
+	}
+	end := make([]byte, 8<<10)
+	if f, err = os.Open(path); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(end, before); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	said := bytes.Count(end, []byte(`"verdict":"deny","rule":"","reason":"log_full"`))
+	if said != 1 {
+		t.Errorf("the log says %d times that it is full", said)
+	}
+}
