@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"bottle/internal/audit"
 	"bottle/internal/egress"
@@ -70,5 +71,14 @@ func TestInvariant4AFullLogShutsTheGate(t *testing.T) {
 	said := bytes.Count(end, []byte(`"verdict":"deny","rule":"","reason":"log_full"`))
 	if said != 1 {
 		t.Errorf("the log says %d times that it is full", said)
+	}
+}
+
+// A bottle that is over before does not wait for the certificates to be read.
+func TestWarmingDoesNotHoldUpTheEnd(t *testing.T) {
+	start := time.Now()
+	warm(cancelled(t))
+	if took := time.Since(start); took >= warmAfter {
+		t.Errorf("it took %v", took)
 	}
 }

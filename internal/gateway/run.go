@@ -22,6 +22,7 @@ import (
 
 const (
 	stopWait    = 2 * time.Second
+	warmAfter   = 200 * time.Millisecond
 	memoryLimit = 256 << 20 // bytes; the collector works harder before it is passed
 	gcPercent   = 50        // idle memory counts: there is one gateway for each bottle
 )
@@ -182,7 +183,7 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 		cancel()
 	}
 	if len(g.told.Routes) > 0 {
-		wg.Go(egress.Warm) // the caller waits no more: it does not delay the start
+		wg.Go(func() { warm(ctx) })
 	}
 	<-ctx.Done()
 	finished := make(chan struct{})
@@ -195,6 +196,19 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 	mu.Lock()
 	defer mu.Unlock()
 	return failed
+}
+
+// warm reads the system's certificates before the first request waits for them,
+// some 28 ms, but not while the bottle's own start wants the processor, and not in
+// a bottle that is over by then.
+func warm(ctx context.Context) {
+	t := time.NewTimer(warmAfter)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+		egress.Warm()
+	}
 }
 
 // close gives back what open took. The log is last: what ends is recorded.
