@@ -55,3 +55,12 @@ func BenchmarkDownload(b *testing.B) {
 	b.SetBytes(size)
 	benchGet(b, w.client(), "https://"+apiHost+"/")
 }
+
+// 100 MB through a route with a credential, so held against it.
+func BenchmarkDownloadWithCredential(b *testing.B) {
+	const size = 100 << 20
+	addr, ca, _ := upstream(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.CopyN(w, zeros{}, size) }), apiHost)
+	w := newWorld(b, func(c *Config) { c.Record = func(Record) error { return nil } }, withAuth(route(apiHost, addr, ca), "Bearer", ""))
+	b.SetBytes(size)
+	benchGet(b, w.client(), "https://"+apiHost+"/")
+}

@@ -25,8 +25,8 @@ const pair = 2
 // Set is an immutable set of needles, safe for many goroutines. A nil Set, and
 // one of short spellings only, finds nothing.
 //
-// The search is Wu and Manber's (1994): one pass whatever the number of needles,
-// which mostly looks at every seventh byte.
+// The search for more than a few is Wu and Manber's (1994): one pass whatever the
+// number of needles, which mostly looks at every seventh byte.
 type Set struct {
 	needles [][]byte
 	longest int
@@ -71,8 +71,30 @@ func (s *Set) Empty() bool { return s == nil || len(s.needles) == 0 }
 // span is where a needle stands: from the first byte up to the second.
 type span [2]int
 
+// few needles are looked for one after the other: the standard library's search
+// uses the processor's vectors, and two of its passes are as fast as one of ours.
+const few = 2
+
 // find appends where needles stand in b, overlapping ones too.
 func (s *Set) find(spans []span, b []byte) []span {
+	if len(s.needles) > few {
+		return s.findAll(spans, b)
+	}
+	for _, n := range s.needles {
+		for at := 0; ; at++ {
+			i := bytes.Index(b[at:], n)
+			if i < 0 {
+				break
+			}
+			at += i
+			spans = append(spans, span{at, at + len(n)})
+		}
+	}
+	return spans
+}
+
+// findAll is find in one pass.
+func (s *Set) findAll(spans []span, b []byte) []span {
 	skip := &s.skip
 	for last := Shortest - 1; uint(last) < uint(len(b)); last++ {
 		k := key(b[last-1], b[last])
