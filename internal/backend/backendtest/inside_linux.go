@@ -70,6 +70,10 @@ func agent(role string, args []string) error {
 		detail, _ := unreachable("tcp4", word(0))
 		fmt.Println(detail)
 		return nil
+	case "dial-unix":
+		detail, _ := unreachable("unix", word(0))
+		fmt.Println(detail)
+		return nil
 	case "identity":
 		fmt.Println(unix.Getuid(), unix.Geteuid(), unix.Getgid(), unix.Getegid())
 		return nil
