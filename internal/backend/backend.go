@@ -25,7 +25,15 @@ type Facts struct {
 	Checks    []Check                               `json:"checks"`
 	Walls     []plan.Wall                           `json:"walls"`
 	Resources func(bottle.Identity) []plan.Resource `json:"-"`
+	Defaults  Defaults                              `json:"defaults"`
 	Notes     []string                              `json:"notes"` // plain statements for the preflight, such as "no cgroup: memory is not limited"
+}
+
+// Defaults are what a backend enforces where a manifest asks for no limit; zero:
+// nothing.
+type Defaults struct {
+	PIDs    int64 `json:"pids"`
+	Scratch int64 `json:"scratch"` // bytes of memory for all that an agent writes outside its workspace; half of limits.memory where that is set
 }
 
 // Leftover is one resource on the host that carries an identity.

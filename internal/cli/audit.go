@@ -66,7 +66,7 @@ func (d *deps) auditLog(word string) (string, error) {
 	}
 	path := s.Layout(id).Audit
 	if _, err := os.Lstat(path); err != nil {
-		return "", ui.Fail(fmt.Errorf("the bottle %s has no decision log: its gateway decided nothing yet", id), "bottle list active")
+		return "", ui.Fail(fmt.Errorf("the bottle %s has no decision log: its gateway decided nothing yet", id), "bottle list active --all")
 	}
 	return path, nil
 }

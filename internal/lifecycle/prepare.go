@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -96,11 +97,13 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	shown := req.Spec
 	shown.Mounts = nil      // shown below, as what they really are
 	shown.Supervise = false // what is not built yet is not promised; unbuilt says so
+	shown.Limits.PIDs = cmp.Or(shown.Limits.PIDs, facts.Defaults.PIDs)
 	p.Plan = plan.New(plan.Input{
 		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args,
 		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: slices.Concat(got.Mounts, req.Mounts), Walls: facts.Walls,
 		Resources: h.resources(id, facts), Notes: append(facts.Notes, unbuilt(req.Spec)...),
 		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.Hash(),
+		Scratch: cmp.Or(shown.Limits.Memory/2, facts.Defaults.Scratch),
 	})
 	return p, nil
 }

@@ -25,6 +25,7 @@ type Input struct {
 	Notes         []string        // plain statements of the backend
 	Warnings      bottle.Problems // what the reading of the manifests warned of
 	PolicyHash    string          // of the compiled policy
+	Scratch       int64           // see Plan
 	CAFingerprint string          // empty before a gateway has made its CA: a dry run
 }
 
@@ -48,7 +49,8 @@ type Plan struct {
 	Supervise  bool            `json:"supervise"`
 	Workspace  Folder          `json:"workspace"`
 	Mounts     []Shown         `json:"mounts"`
-	Limits     Limits          `json:"limits"` // zero: no limit was asked for
+	Limits     Limits          `json:"limits"`            // zero: no limit was asked for, and there is no default
+	Scratch    int64           `json:"scratch,omitempty"` // bytes that it may write outside its workspace; 0: not known
 	Walls      []Wall          `json:"walls"`
 	PolicyHash string          `json:"policy_hash"`
 	Resources  []Resource      `json:"resources"`
@@ -117,15 +119,15 @@ func New(in Input) Plan {
 		Agent: in.Agent.Name, AgentFile: in.Agent.File, InRepo: in.Agent.InRepo,
 		Bottle: in.Spec.Name, Identity: in.Identity, Backend: in.Backend,
 		Runtime: optional(in.Runtime), Image: optional(in.Image),
-		Command:    list(in.Command),
-		EnvNames:   envNames(in.Spec.Env, in.EnvNames),
-		Skills:     list(in.Agent.Skills),
-		Git:        gits(in.Spec.Repos),
-		Egress:     egress(in.Spec.Routes, in.CAFingerprint),
-		Supervise:  in.Spec.Supervise,
-		Workspace:  workspace(in.Spec.Workspace, in.Workspace),
-		Mounts:     shown(in.Spec.Mounts, in.Mounts),
-		Limits:     Limits(in.Spec.Limits),
+		Command:   list(in.Command),
+		EnvNames:  envNames(in.Spec.Env, in.EnvNames),
+		Skills:    list(in.Agent.Skills),
+		Git:       gits(in.Spec.Repos),
+		Egress:    egress(in.Spec.Routes, in.CAFingerprint),
+		Supervise: in.Spec.Supervise,
+		Workspace: workspace(in.Spec.Workspace, in.Workspace),
+		Mounts:    shown(in.Spec.Mounts, in.Mounts),
+		Limits:    Limits(in.Spec.Limits), Scratch: in.Scratch,
 		Walls:      list(in.Walls),
 		PolicyHash: in.PolicyHash,
 		Resources:  list(in.Resources),

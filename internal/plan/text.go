@@ -183,7 +183,7 @@ func (p Plan) routes(t *text) {
 	t.table(rows, below)
 }
 
-func (p Plan) limits(t *text) { t.line("limits", limitWords(p.Limits)) }
+func (p Plan) limits(t *text) { t.line("limits", limitWords(p.Limits, p.Scratch)) }
 
 // walls says what holds the agent.
 func (p Plan) walls(t *text) {
@@ -240,7 +240,7 @@ func pushWords(p Push, style Style) string {
 	return s + ", no tags"
 }
 
-func limitWords(l Limits) string {
+func limitWords(l Limits, scratch int64) string {
 	var out []string
 	if l.Memory > 0 {
 		out = append(out, size(l.Memory)+" memory")
@@ -253,6 +253,9 @@ func limitWords(l Limits) string {
 	}
 	if l.OpenFiles > 0 {
 		out = append(out, strconv.FormatUint(l.OpenFiles, 10)+" open files")
+	}
+	if scratch > 0 {
+		out = append(out, size(scratch)+" outside the workspace")
 	}
 	return anyOr(out, "none asked for", ", ")
 }

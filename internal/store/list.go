@@ -162,7 +162,7 @@ func (s *Store) Match(prefix string) (bottle.Identity, error) {
 	case 1:
 		return bottle.Identity(found[0]), nil
 	case 0:
-		return "", bottle.Problems{{Message: fmt.Sprintf("no bottle %q under %s", prefix, filepath.Clean(s.root)), Hint: "bottle list active"}}
+		return "", bottle.Problems{{Message: fmt.Sprintf("no bottle %q under %s", prefix, filepath.Clean(s.root)), Hint: "bottle list active --all"}}
 	}
 	return "", bottle.Problems{{Message: fmt.Sprintf("%q could be %s", prefix, strings.Join(found, ", ")), Hint: "write one of them in full"}}
 }

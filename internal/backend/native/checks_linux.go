@@ -35,7 +35,11 @@ func (m machine) checks() []backend.Check {
 func (m machine) notes() []string {
 	var out []string
 	if len(m.cgroups) == 0 {
-		out = append(out, "no delegated control group: limits for memory and CPU are not enforced")
+		what := "memory and CPU"
+		if !releaseAtLeast(m.release, 5, 14) {
+			what = "memory, CPU and processes"
+		}
+		out = append(out, "no delegated control group: limits for "+what+" are not enforced")
 	}
 	if m.landlock == 0 {
 		out = append(out, "no Landlock in this kernel: the mounts are the only wall around files")

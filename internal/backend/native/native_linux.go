@@ -1,6 +1,7 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -300,6 +301,9 @@ func (n *Native) spec(b plan.Bottle) (*jail.Spec, error) {
 		// Half of the memory: a full /tmp is an error, a full control group is a death.
 		ScratchSize: b.Limits.Memory / 2,
 	}
+	if s.ScratchSize == 0 {
+		s.ScratchSize = defaults().Scratch
+	}
 	// The firewall redirects IPv4 alone, and the message is read twice on the way up.
 	s.Bottle.Special = slices.DeleteFunc(slices.Clone(b.Special), func(p string) bool { return strings.Contains(p, ":") })
 	if b.Workspace.Mode == "overlay" {
@@ -310,10 +314,30 @@ func (n *Native) spec(b plan.Bottle) (*jail.Spec, error) {
 		s.HostUID = bottleUID(b.Identity)
 		s.HostGID = s.HostUID
 	}
-	if b.Limits.PIDs > 0 && kernelAtLeast(5, 14) {
-		s.MaxProcs = uint64(b.Limits.PIDs)
+	if most := cmp.Or(b.Limits.PIDs, defaults().PIDs); kernelAtLeast(5, 14) {
+		s.MaxProcs = uint64(most)
 	}
 	return s, nil
+}
+
+// The limits of a bottle whose manifest names none. An agent that goes wild must
+// not take the machine with it; what builds and tests need is far below.
+const (
+	defaultPIDs    = 4096
+	defaultScratch = 4 << 30
+)
+
+// defaults implements what is said there: no more than half of the machine's memory.
+func defaults() backend.Defaults {
+	d := backend.Defaults{Scratch: defaultScratch}
+	if kernelAtLeast(5, 14) { // before, RLIMIT_NPROC counts all that the user runs
+		d.PIDs = defaultPIDs
+	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		d.Scratch = min(d.Scratch, int64(uint64(info.Totalram)*uint64(info.Unit)/2))
+	}
+	return d
 }
 
 // The host uids of the bottles that root starts: a range that no distribution
