@@ -97,9 +97,10 @@ var rooms = []room{
 	{dir: "internal/backend/docker", layer: walls, onlyFrom: backends},
 	{dir: "internal/backend/smolvm", layer: walls, onlyFrom: backends},
 	// The jail is what runs beside the agent: launcher, init, probes. It links almost nothing.
-	{dir: "internal/backend/native/jail", layer: walls, beside: []string{"internal/backend/native/jail/fence"},
-		only:     []string{"internal/bottle", "internal/plan", "internal/backend/native/jail/fence"},
+	{dir: "internal/backend/native/jail", layer: walls, beside: []string{"internal/backend/native/jail/fence", "internal/backend/native/jail/source"},
+		only:     []string{"internal/bottle", "internal/plan", "internal/backend/native/jail/fence", "internal/backend/native/jail/source"},
 		onlyFrom: []string{"internal/backend/native", "cmd/bottle-jail"}},
+	{dir: "internal/backend/native/jail/source", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/native/jail"}},
 	{dir: "internal/backend/native/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/native/jail"}},
 
 	{dir: "internal/lifecycle", layer: lifecycle},

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bottle/internal/backend/native/jail/source"
 	"bottle/internal/plan"
 )
 
@@ -121,7 +122,7 @@ func (r *rootfs) makeDev() error {
 		return fmt.Errorf("mount tmpfs: %w", err)
 	}
 	for _, n := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
-		if err := makePoint(dev+"/"+n, false); err != nil {
+		if err := source.MakePoint(dev+"/"+n, false); err != nil {
 			return err
 		}
 		if err := unix.Mount(oldRoot+"/dev/"+n, dev+"/"+n, "", unix.MS_BIND, ""); err != nil {

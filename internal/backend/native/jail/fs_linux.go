@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bottle/internal/backend/native/jail/source"
 	"bottle/internal/plan"
 )
 
@@ -152,13 +153,13 @@ func (r *rootfs) showOpt() error {
 	if err := unix.Lstat(oldRoot+"/opt", &st); err != nil {
 		return err
 	}
-	src, err := openSource(oldRoot, "/opt", plan.Inode{Dev: st.Dev, Ino: st.Ino})
+	src, err := source.Open(oldRoot, "/opt", plan.Inode{Dev: st.Dev, Ino: st.Ino})
 	if err != nil {
 		return err
 	}
-	defer src.close()
+	defer src.Close()
 	r.views++
-	return src.showView("/opt", r.views)
+	return showView(src, "/opt", r.views)
 }
 
 const (
@@ -176,7 +177,7 @@ func bind(src, dst string, attrs uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := makePoint(dst, fi.IsDir()); err != nil {
+	if err := source.MakePoint(dst, fi.IsDir()); err != nil {
 		return err
 	}
 	if err := unix.Mount(src, dst, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
@@ -224,14 +225,14 @@ func (r *rootfs) showWorkspace() error {
 	if r.spec.Staged { // the launcher has opened it, and mounted the overlay
 		return bind(oldRoot+ws.Source, plan.Workspace, writable)
 	}
-	src, err := openSource(oldRoot, ws.Source, ws.Is)
+	src, err := source.Open(oldRoot, ws.Source, ws.Is)
 	if err != nil {
 		return err
 	}
-	defer src.close()
+	defer src.Close()
 	switch ws.Mode {
 	case "bind":
-		return src.show(plan.Workspace, writable)
+		return show(src, plan.Workspace, writable)
 	case "overlay":
 		return r.overlay(src)
 	}
@@ -241,13 +242,13 @@ func (r *rootfs) showWorkspace() error {
 // overlay mounts a private copy-on-write view of the workspace. The folders are
 // hung at plain names first: a path with a comma or colon would be read as
 // options (the kernel's overlayfs documentation, "lowerdir").
-func (r *rootfs) overlay(src source) error {
-	fd, err := src.clone(0)
+func (r *rootfs) overlay(src source.Source) error {
+	fd, err := src.Clone(0)
 	if err != nil {
 		return err
 	}
-	if err := attach(fd, "/lower"); err != nil {
-		return fmt.Errorf("show %s: %w", src.path, err)
+	if err := source.Attach(fd, "/lower"); err != nil {
+		return fmt.Errorf("show %s: %w", src.Path, err)
 	}
 	if err := os.Mkdir("/layers", 0o755); err != nil {
 		return err
@@ -286,16 +287,60 @@ func (r *rootfs) showMount(m plan.Mount) error {
 	if r.spec.Staged { // the launcher has opened it, and mounted the view
 		return bind(oldRoot+m.Source, m.Target, attrs)
 	}
-	src, err := openSource(oldRoot, m.Source, m.Is)
+	src, err := source.Open(oldRoot, m.Source, m.Is)
 	if err != nil {
 		return err
 	}
-	defer src.close()
-	if m.Writable || !src.dir {
-		return src.show(m.Target, attrs)
+	defer src.Close()
+	if m.Writable || !src.Dir {
+		return show(src, m.Target, attrs)
 	}
 	r.views++
-	return src.showView(m.Target, r.views)
+	return showView(src, m.Target, r.views)
+}
+
+// show hangs the source at dst inside the new root, with attributes on all of it.
+func show(s source.Source, dst string, attrs uint64) error {
+	dst, err := insideRoot(dst)
+	if err != nil {
+		return err
+	}
+	flags := uint(unix.AT_RECURSIVE)
+	fd, err := s.Clone(flags)
+	if err != nil {
+		return err
+	}
+	attr := unix.MountAttr{Attr_set: attrs, Propagation: unix.MS_PRIVATE}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|flags, &attr); err != nil {
+		unix.Close(fd)
+		return fmt.Errorf("restrict %s: %w", s.Path, err)
+	}
+	return source.Attach(fd, dst)
+}
+
+// showView shows a folder as an overlay without an upper layer. Read-only is not
+// enough: connect(2) and open(2) of a unix socket or a pipe ask for no write to
+// the file system, and reach the process of the host that serves it. An overlay
+// has inodes of its own, behind which nobody listens. at is the number of the
+// view, for the plain name that its folder gets: a path with a comma or a colon
+// would be read as options.
+func showView(s source.Source, dst string, at int) error {
+	dst, err := insideRoot(dst)
+	if err != nil {
+		return err
+	}
+	lower := "/lowers/" + strconv.Itoa(at)
+	fd, err := s.Clone(0)
+	if err != nil {
+		return err
+	}
+	if err := source.Attach(fd, lower); err != nil {
+		return fmt.Errorf("show %s: %w", s.Path, err)
+	}
+	if err := os.MkdirAll(dst, 0o755); err != nil {
+		return err
+	}
+	return source.MountView(s.Path, lower, dst, ",userxattr")
 }
 
 // showSelf shows the jail's own program, for the probe.

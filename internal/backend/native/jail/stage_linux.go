@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bottle/internal/backend/native/jail/source"
 	"bottle/internal/plan"
 )
 
@@ -56,7 +57,7 @@ func stage(spec *Spec, exe string) (string, error) {
 		return "", fmt.Errorf("mount stage: %w", err)
 	}
 	for _, t := range s.all {
-		if err := attach(t.fd, filepath.Join(stageRoot, t.name)); err != nil {
+		if err := source.Attach(t.fd, filepath.Join(stageRoot, t.name)); err != nil {
 			return "", fmt.Errorf("stage %s: %w", t.name, err)
 		}
 	}
@@ -77,12 +78,12 @@ type staged struct {
 // take opens a folder or file that the agent is shown: the one that was checked,
 // with its owner's files as the agent's.
 func (s *stagehand) take(path string, is plan.Inode, name string, flags uint) error {
-	src, err := openSource("", path, is)
+	src, err := source.Open("", path, is)
 	if err != nil {
 		return err
 	}
-	defer src.close()
-	fd, err := src.clone(flags)
+	defer src.Close()
+	fd, err := src.Clone(flags)
 	if err != nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func rewrite(spec *Spec) (string, error) {
 }
 
 // stageMount points a mount at what init shows of it: the staged file or folder,
-// or, of a read-only folder, an overlay over it (see source.showView).
+// or, of a read-only folder, an overlay over it (see showView).
 func stageMount(m *plan.Mount, number string) error {
 	if m.Writable {
 		m.Source = filepath.Join(stageRoot, "mount"+number)
@@ -156,7 +157,7 @@ func stageMount(m *plan.Mount, number string) error {
 	if err := os.Mkdir(view, 0o755); err != nil {
 		return fmt.Errorf("make %s: %w", view, err)
 	}
-	return mountView(path, from, view, "")
+	return source.MountView(path, from, view, "")
 }
 
 // ownUpper gives the upper layer's root, which is what the agent sees as
@@ -264,35 +265,4 @@ func shortLived(flags uintptr) (int, unix.Errno) {
 		}
 	}
 	return int(pid), errno
-}
-
-// attach hangs a detached mount at path, which it makes: a folder, or a file.
-func attach(fd int, path string) error {
-	defer unix.Close(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("stat: %w", err)
-	}
-	if err := makePoint(path, st.Mode&unix.S_IFMT == unix.S_IFDIR); err != nil {
-		return err
-	}
-	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
-		return fmt.Errorf("move mount: %w", err)
-	}
-	return nil
-}
-
-// makePoint makes the thing that a mount will cover.
-func makePoint(path string, dir bool) error {
-	if dir {
-		return os.MkdirAll(path, 0o755)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }

@@ -1,4 +1,4 @@
-package jail
+package source
 
 import (
 	"os"
@@ -20,11 +20,11 @@ func inode(t *testing.T, path string) plan.Inode {
 	return plan.Inode{Dev: uint64(st.Dev), Ino: st.Ino}
 }
 
-// TestOpenSourceShowsWhatWasChecked. The weakness: a folder is allowed by its
+// TestOpenShowsWhatWasChecked. The weakness: a folder is allowed by its
 // path, and shown by its path later. The attack: whoever can write above it puts
 // a link to the operator's keys, or another folder, there meanwhile. What this
 // proves: nothing but the inode that was looked at is ever opened.
-func TestOpenSourceShowsWhatWasChecked(t *testing.T) {
+func TestOpenShowsWhatWasChecked(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -36,11 +36,11 @@ func TestOpenSourceShowsWhatWasChecked(t *testing.T) {
 		}
 	}
 	is, deep := inode(t, base+"/tools"), inode(t, base+"/a/tools")
-	src, err := openSource(base, host("tools"), is)
-	if err != nil || !src.dir {
+	src, err := Open(base, host("tools"), is)
+	if err != nil || !src.Dir {
 		t.Fatalf("what was checked is refused: %+v %v", src, err)
 	}
-	src.close()
+	src.Close()
 	swap := func(name, to string) {
 		t.Helper()
 		if err := os.Rename(base+"/"+name, base+"/"+name+".old"); err != nil {
@@ -52,9 +52,9 @@ func TestOpenSourceShowsWhatWasChecked(t *testing.T) {
 	}
 	refused := func(name string, is plan.Inode, why string) {
 		t.Helper()
-		src, err := openSource(base, host(name), is)
+		src, err := Open(base, host(name), is)
 		if err == nil {
-			src.close()
+			src.Close()
 		}
 		if err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v", name, err)
