@@ -16,6 +16,7 @@ import (
 	"bottle/internal/backend"
 	"bottle/internal/backend/native"
 	"bottle/internal/bottle"
+	"bottle/internal/cli/folders"
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
@@ -168,10 +169,10 @@ func (d *deps) tree() (manifest.Tree, error) {
 	}
 	user, err := d.userHome()
 	if err != nil {
-		return t, d.resolve(&t) // BOTTLE_HOME alone will do; a ~/ in a manifest is then a finding
+		return t, folders.Resolve(&t) // BOTTLE_HOME alone will do; a ~/ in a manifest is then a finding
 	}
 	t.UserHome = user
-	if err := d.resolve(&t); err != nil {
+	if err := folders.Resolve(&t); err != nil {
 		return t, err
 	}
 	if info, err := os.Stat(filepath.Join(user, ".claude", "skills")); err == nil && info.IsDir() {
@@ -185,40 +186,6 @@ func (d *deps) tree() (manifest.Tree, error) {
 func sameFile(info fs.FileInfo, path string) bool {
 	other, err := os.Stat(path)
 	return err == nil && os.SameFile(info, other)
-}
-
-// resolve finds out where the folders of the operator really are, and what in
-// them is a link to elsewhere: a bottle must not see that by its other name.
-func (d *deps) resolve(t *manifest.Tree) error {
-	var err error
-	if t.RealHomeDir, err = filepath.EvalSymlinks(t.HomeDir); err != nil {
-		return fmt.Errorf("look at bottle home: %w", err)
-	}
-	t.Linked = linked(t.RealHomeDir, "bottles", "agents", "state")
-	if t.UserHome == "" {
-		return nil
-	}
-	if t.RealUserHome, err = filepath.EvalSymlinks(t.UserHome); err != nil {
-		t.RealUserHome = ""
-		return nil // it need not be there, and then it keeps nothing
-	}
-	t.Linked = append(t.Linked, linked(t.RealUserHome, manifest.Keepers()...)...)
-	return nil
-}
-
-// linked are the real paths of those names below dir that links lead elsewhere.
-func linked(dir string, names ...string) []string {
-	var out []string
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		if _, err := os.Lstat(path); err != nil {
-			continue // most are not there
-		}
-		if real, err := filepath.EvalSymlinks(path); err == nil && real != path { // a link to nowhere keeps nothing
-			out = append(out, real)
-		}
-	}
-	return out
 }
 
 // tilde shortens a path below the operator's home, for people.

@@ -14,14 +14,13 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/cli/changes"
+	"bottle/internal/cli/folders"
 	"bottle/internal/cli/ui"
 	"bottle/internal/layer"
 	"bottle/internal/lifecycle"
-	"bottle/internal/manifest"
 	"bottle/internal/plan"
 	"bottle/internal/secret"
 	"bottle/internal/store"
-	"bottle/internal/survey"
 )
 
 // codeInterrupted is what shells give a program that Ctrl-C ended (128 + SIGINT).
@@ -243,10 +242,10 @@ func (d *deps) request(a bottle.Agent, s bottle.Spec, warnings bottle.Problems, 
 	req := lifecycle.Request{
 		Agent: a, Spec: s, Warnings: warnings, ExtraArgs: extra, UserHome: home, TTY: tty, Skills: map[string]fs.FS{},
 	}
-	if req.Workspace, req.Is, err = d.workspace(tree, cwd, s.Workspace); err != nil {
+	if req.Workspace, req.Is, err = folders.Workspace(tree, cwd, s.Workspace, d.tilde); err != nil {
 		return lifecycle.Request{}, err
 	}
-	if req.Mounts, err = d.mounts(tree, s.Mounts); err != nil {
+	if req.Mounts, err = folders.Mounts(tree, s.Mounts, d.tilde); err != nil {
 		return lifecycle.Request{}, err
 	}
 	for _, p := range filepath.SplitList(d.env("PATH")) {
@@ -258,38 +257,4 @@ func (d *deps) request(a bottle.Agent, s bottle.Spec, warnings bottle.Problems, 
 		req.Skills[name] = os.DirFS(filepath.Join(home, ".claude", "skills", name))
 	}
 	return req, nil
-}
-
-// mounts resolves symbolic links and asks again whether what is behind them may
-// be shown: a link in a project must not lead to the operator's keys.
-func (d *deps) mounts(tree manifest.Tree, list []bottle.Mount) ([]plan.Mount, error) {
-	var out []plan.Mount
-	for _, m := range list {
-		real, is, err := survey.Resolve(m.Path)
-		if err != nil {
-			return nil, ui.Fail(fmt.Errorf("mount %s: %w", d.tilde(m.Path), err), "make it, or take the line out of `mounts`")
-		}
-		if why, hint := tree.RefuseMount(real); why != "" {
-			return nil, ui.Fail(fmt.Errorf("mount %s: it leads to %s: %s", d.tilde(m.Path), d.tilde(real), why), hint)
-		}
-		out = append(out, plan.Mount{Source: real, Target: m.Path, Writable: m.Mode == "rw", Is: is})
-	}
-	return out, nil
-}
-
-// workspace is the current folder as it really is, if it is a project's: keys,
-// the manifests themselves and the machine's folders are not. The shell's name for
-// it ($PWD) may go through links.
-func (d *deps) workspace(tree manifest.Tree, cwd, mode string) (string, plan.Inode, error) {
-	if mode == "none" {
-		return cwd, plan.Inode{}, nil
-	}
-	real, is, err := survey.Resolve(cwd)
-	if err != nil {
-		return "", plan.Inode{}, fmt.Errorf("look at the current folder: %w", err)
-	}
-	if why, hint := tree.RefuseWorkspace(real); why != "" {
-		return "", plan.Inode{}, ui.Fail(fmt.Errorf("the agent would see the current folder %s: %s", d.tilde(real), why), hint)
-	}
-	return real, is, nil
 }
