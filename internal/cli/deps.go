@@ -237,7 +237,7 @@ func (d *deps) helper(name string) (string, error) {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
 		return "", ui.Fail(fmt.Errorf("the helper %s %s is not beside %s", name, bottle.Version, self),
-			"build the three programs together: make build, or go install ./cmd/...")
+			"build the three programs together: make build, or CGO_ENABLED=0 go install ./cmd/...")
 	}
 	return path, nil
 }

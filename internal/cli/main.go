@@ -142,6 +142,9 @@ func unknownCommand(c *cobra.Command, args []string) error {
 // flagError refuses a flag that is not known or has a bad value.
 func flagError(c *cobra.Command, err error) error {
 	hint := c.CommandPath() + " --help"
+	if c.Name() == "start" {
+		hint = "what is for the agent goes behind --, such as: bottle start AGENT -- -c true"
+	}
 	_, typed, _ := strings.Cut(err.Error(), "unknown flag: --")
 	if typed != "" {
 		var names []string

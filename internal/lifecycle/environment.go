@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"cmp"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +12,24 @@ import (
 
 // systemPath is the PATH inside a bottle, behind what the provider puts first.
 const systemPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// shownPath is what of the operator's PATH exists inside too, in his order: the
+// folders below /usr and /opt, and those below a mount.
+func shownPath(operator []string, mounts []plan.Mount) []string {
+	below := []string{"/usr", "/opt"}
+	for _, m := range mounts {
+		below = append(below, m.Target)
+	}
+	var out []string
+	for _, dir := range operator {
+		dir = filepath.Clean(dir)
+		inside := slices.ContainsFunc(below, func(b string) bool { return dir == b || strings.HasPrefix(dir, b+"/") })
+		if inside && !strings.Contains(dir, ":") && !slices.Contains(strings.Split(systemPath, ":"), dir) && !slices.Contains(out, dir) {
+			out = append(out, dir)
+		}
+	}
+	return out
+}
 
 // environment makes the agent's whole environment from nothing: the base, the
 // proxy and CA variables that runtimes look for, the provider's, and last the

@@ -190,3 +190,14 @@ func TestEmptyGitIdentityWritesNoKey(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// The operator's tools are on the agent's PATH where they exist inside, and
+// nothing else of his PATH is.
+func TestShownPath(t *testing.T) {
+	mounts := []plan.Mount{{Source: "/home/me/.nvm", Target: "/home/me/.nvm"}}
+	got := shownPath([]string{"/home/me/.nvm/v24/bin", "/home/me/bin", "/usr/local/go/bin", "/usr/bin", "/opt/x/bin/", "/usr/local/go/bin", "/home/me/.nvmevil", "/usr/a:b"}, mounts)
+	want := []string{"/home/me/.nvm/v24/bin", "/usr/local/go/bin", "/opt/x/bin"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -287,7 +287,7 @@ func (s *starting) verify(ctx context.Context) error {
 func (s *starting) run(ctx context.Context) error {
 	cmd := plan.Command{
 		Args: s.prep.provider.Args, Dir: plan.Workspace, TTY: s.term.TTY, Rows: s.term.Size.Rows, Cols: s.term.Size.Cols,
-		Env: environment(s.house.Host, s.prep.provider.PathDirs, s.prep.provider.Env, s.env, s.trust),
+		Env: environment(s.house.Host, slices.Concat(s.prep.provider.PathDirs, shownPath(s.prep.req.Path, s.bottle().Mounts)), s.prep.provider.Env, s.env, s.trust),
 	}
 	if s.prep.req.Spec.Workspace == "none" {
 		cmd.Dir = plan.Home

@@ -43,6 +43,10 @@ func (s *source) envValue(name string, v text) (bottle.EnvKind, string, bool) {
 	}
 	open := strings.Index(v.val, "${")
 	if open < 0 {
+		if rules.Pasted(v.val) {
+			s.warnf(v.at, "let a route's auth: {token_ref: …} add it, or take it from the host: \"${"+name+"}\"",
+				"the value of `%s` looks like a secret: the agent gets it as it stands", name)
+		}
 		return bottle.EnvLiteral, v.val, true
 	}
 	from := strings.TrimSuffix(v.val[2:], "}")

@@ -106,7 +106,7 @@ func (t Tree) mounts(s *source, raw []mountFile) []bottle.Mount {
 // slip of the keyboard.
 const (
 	minCPUs, maxCPUs       = 0.05, 1024
-	minPIDs, maxPIDs       = 8, 1 << 22
+	minPIDs, maxPIDs       = 32, 1 << 22
 	minOpenFiles, maxFiles = 32, 1 << 20
 )
 
@@ -126,7 +126,7 @@ func (s *source) limits(raw *limitsFile) bottle.Limits {
 	}
 	if p := raw.PIDs; p.set() {
 		l.PIDs = p.val
-		s.errorIf(p.val < minPIDs || p.val > maxPIDs, p.at, "write a number from 8 to 4194304", "`pids` is out of range")
+		s.errorIf(p.val < minPIDs || p.val > maxPIDs, p.at, "write a number from 32 to 4194304", "`pids` is out of range")
 	}
 	if f := raw.OpenFiles; f.set() {
 		l.OpenFiles = uint64(max(f.val, 0))

@@ -141,28 +141,38 @@ func wrapRemove(err error) error {
 	return nil
 }
 
-// Match is the identity that prefix means: exact, or the only one that begins
-// with it. None or several: an error that names them.
+// Match is the identity that prefix means: exact, or one that begins with it. Of
+// several it is the only one that is alive, else the newest: `bottle audit claude`
+// is about the bottle that runs, or ran last. None, or several alive: an error.
 func (s *Store) Match(prefix string) (bottle.Identity, error) {
 	list, err := s.List()
 	if err != nil {
 		return "", err
 	}
-	var found []string
+	var newest Entry
+	var live []string
 	for _, e := range list {
 		id := string(e.Metadata.Identity)
 		if id == prefix {
 			return e.Metadata.Identity, nil
 		}
-		if prefix != "" && strings.HasPrefix(id, prefix) {
-			found = append(found, id)
+		if prefix == "" || !strings.HasPrefix(id, prefix) {
+			continue
+		}
+		if e.Live {
+			live = append(live, id)
+		}
+		if newest.Metadata.Identity == "" || e.Metadata.Started.After(newest.Metadata.Started) {
+			newest = e
 		}
 	}
-	switch len(found) {
-	case 1:
-		return bottle.Identity(found[0]), nil
-	case 0:
+	switch {
+	case len(live) == 1:
+		return bottle.Identity(live[0]), nil
+	case len(live) == 0 && newest.Metadata.Identity != "":
+		return newest.Metadata.Identity, nil
+	case len(live) == 0:
 		return "", bottle.Problems{{Message: fmt.Sprintf("no bottle %q under %s", prefix, filepath.Clean(s.root)), Hint: "bottle list active --all"}}
 	}
-	return "", bottle.Problems{{Message: fmt.Sprintf("%q could be %s", prefix, strings.Join(found, ", ")), Hint: "write one of them in full"}}
+	return "", bottle.Problems{{Message: fmt.Sprintf("%q could be %s", prefix, strings.Join(live, ", ")), Hint: "write one of them in full"}}
 }

@@ -396,17 +396,37 @@ func TestRemoveTakesTheShortSocket(t *testing.T) {
 
 func TestMatch(t *testing.T) {
 	s := open(t, t.TempDir())
-	for _, id := range []string{"dev-aaaaa", "dev-aabbb", "ops-ccccc"} {
-		if err := os.MkdirAll(filepath.Join(s.Root(), id), 0o700); err != nil {
+	wrote := func(agent bottle.Name, started int64) *Reservation {
+		r, err := reserveFor(s, agent)
+		if err != nil {
 			t.Fatal(err)
 		}
+		if err := r.Write(Metadata{Agent: agent, Started: time.Unix(started, 0)}); err != nil {
+			t.Fatal(err)
+		}
+		return r
 	}
-	for prefix, want := range map[string]string{"ops": "ops-ccccc", "dev-aab": "dev-aabbb", "dev-aaaaa": "dev-aaaaa"} {
-		if got, err := s.Match(prefix); err != nil || string(got) != want {
-			t.Errorf("%s: %s, %v", prefix, got, err)
+	wants := func(prefix string, want *Reservation) {
+		t.Helper()
+		if got, err := s.Match(prefix); err != nil || got != want.Identity {
+			t.Errorf("%s: %s, %v, want %s", prefix, got, err, want.Identity)
 		}
 	}
-	for prefix, want := range map[string]string{"dev": "could be dev-aaaaa, dev-aabbb", "": "no bottle", "x": "bottle list active"} {
+	old, newer, ops := wrote("dev", 1), wrote("dev", 2), wrote("ops", 3)
+	if _, err := s.Match("dev"); err == nil || !strings.Contains(err.Error(), "could be") {
+		t.Errorf("two that live: %v", err)
+	}
+	wants(string(newer.Identity), newer)
+	if err := newer.Release(); err != nil {
+		t.Fatal(err)
+	}
+	wants("dev", old) // the one that lives, though it is older
+	if err := old.Release(); err != nil {
+		t.Fatal(err)
+	}
+	wants("dev", newer) // none lives: the newest
+	wants("ops", ops)
+	for prefix, want := range map[string]string{"": "no bottle", "x": "bottle list active"} {
 		if got, err := s.Match(prefix); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %s, %v", prefix, got, err)
 		}

@@ -132,7 +132,11 @@ func setSeccomp(filter []byte) error {
 // allThreads makes one system call on every thread of the process. Capabilities
 // and no_new_privs belong to threads, and the runtime has several.
 func allThreads(what string, trap, a1, a2, a3, a4, a5 uintptr) error {
-	if _, _, errno := syscall.AllThreadsSyscall6(trap, a1, a2, a3, a4, a5, 0); errno != 0 {
+	_, _, errno := syscall.AllThreadsSyscall6(trap, a1, a2, a3, a4, a5, 0)
+	if errno == syscall.ENOTSUP {
+		return fmt.Errorf("%s: this program was built with cgo, which has threads that Go cannot reach; build it with CGO_ENABLED=0", what)
+	}
+	if errno != 0 {
 		return fmt.Errorf("%s: %w", what, errno)
 	}
 	return nil
