@@ -13,6 +13,7 @@ import (
 
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 )
@@ -28,12 +29,12 @@ func newAudit(d *deps) *cobra.Command {
 		Example: "  bottle audit researcher-m3hxd\n" +
 			"  bottle audit researcher --follow --denied\n" +
 			"  bottle audit researcher-m3hxd --verify",
-		Args: words(1, 1), ValidArgsFunction: firstOf(d.identities),
+		Args: command.Words(1, 1), ValidArgsFunction: firstOf(d.identities),
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more, until Ctrl-C")
 	c.Flags().BoolVar(&denied, "denied", false, "only what was not allowed")
 	c.Flags().BoolVar(&verify, "verify", false, "check that no line was changed, removed or inserted")
-	asJSON := formats(c)
+	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()
 		if err != nil {

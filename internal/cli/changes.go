@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/cli/changes"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/layer"
 	"bottle/internal/lifecycle"
@@ -27,13 +28,13 @@ func newChanges(d *deps) *cobra.Command {
 			"writes it into the folder: plain files, folders, and links that stay inside. What changed in the\n" +
 			"folder since the bottle started stays as it is, unless you --force.",
 		Example: "  bottle changes researcher-m3hxd --diff | less -R\n  bottle changes researcher-m3hxd --apply",
-		Args:    words(1, 1), ValidArgsFunction: firstOf(d.identities),
+		Args:    command.Words(1, 1), ValidArgsFunction: firstOf(d.identities),
 	}
 	c.Flags().BoolVar(&diff, "diff", false, "show the lines that changed in text files")
 	c.Flags().BoolVar(&apply, "apply", false, "write the changes into the folder")
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "with --apply: do not ask")
 	c.Flags().BoolVar(&force, "force", false, "with --apply: also where the folder changed meanwhile")
-	asJSON := formats(c)
+	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()
 		switch {
@@ -59,7 +60,14 @@ func newChanges(d *deps) *cobra.Command {
 		if !apply {
 			return s.Show(ctx)
 		}
-		return s.Apply(ctx, force, func(question string) (bool, error) { return d.ask().Confirm(question, yes) })
+		if err := s.Apply(ctx, force, func(question string) (bool, error) { return d.ask().Confirm(question, yes) }); err != nil {
+			return err
+		}
+		st, err := d.state()
+		if err != nil {
+			return err
+		}
+		return st.MarkTaken(m.Identity)
 	}
 	return c
 }

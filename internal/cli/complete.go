@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 )
@@ -18,7 +19,7 @@ func newCompletion(d *deps) *cobra.Command {
 		Example: "  bottle completion bash > ~/.local/share/bash-completion/completions/bottle\n" +
 			"  bottle completion zsh > \"${fpath[1]}/_bottle\"\n" +
 			"  bottle completion fish > ~/.config/fish/completions/bottle.fish",
-		Args: words(1, 1), ValidArgsFunction: first("bash", "zsh", "fish", "powershell"),
+		Args: command.Words(1, 1), ValidArgsFunction: first("bash", "zsh", "fish", "powershell"),
 		RunE: func(c *cobra.Command, args []string) error {
 			root := c.Root()
 			switch args[0] {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/demo"
 	"bottle/internal/lifecycle"
@@ -30,11 +31,11 @@ func newDemo(d *deps) *cobra.Command {
 		Example: "  bottle demo\n" +
 			"  bottle demo --format json | jq .ok\n" +
 			"  bottle demo --rm              leave nothing, not even the decision log",
-		Args:              words(0, 0),
+		Args:              command.Words(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().BoolVar(&c.Remove, "rm", false, "remove the example and its decision log at the end")
-	asJSON := formats(cmd)
+	asJSON := command.Formats(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		js, err := asJSON()
 		if err != nil {

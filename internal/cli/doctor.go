@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/backend"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/lifecycle"
 	"bottle/internal/plan"
@@ -43,7 +44,7 @@ func newDoctor(d *deps) *cobra.Command {
 		Example: "  bottle doctor\n" +
 			"  sudo bottle doctor --fix      write the one file that lets bottle-jail work, after showing it\n" +
 			"  sudo bottle doctor --undo     take it back",
-		Args:              words(0, 0),
+		Args:              command.Words(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	c.Flags().BoolVar(&fix, "fix", false, "mend what a file of our own can mend (needs root)")
@@ -53,7 +54,7 @@ func newDoctor(d *deps) *cobra.Command {
 	c.Flags().StringVar(&kind, "backend", "", "the backend to look at; the platform's default when left out")
 	c.MarkFlagsMutuallyExclusive("fix", "undo")
 	_ = c.RegisterFlagCompletionFunc("backend", cobra.FixedCompletions(d.kinds(), cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
-	asJSON := formats(c)
+	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		js, err := asJSON()
 		if err != nil {

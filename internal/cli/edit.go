@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/editor"
 	"bottle/internal/cli/ui"
 	"bottle/internal/hostexec"
@@ -32,7 +33,7 @@ func newEdit(d *deps) *cobra.Command {
 		Example: "  bottle edit claude\n" +
 			"  bottle edit bottles/claude      when an agent and a bottle have the same name\n" +
 			"  EDITOR='code --wait' bottle edit claude",
-		Args:              words(1, 1),
+		Args:              command.Words(1, 1),
 		ValidArgsFunction: firstOf(d.agentNames, d.bottleNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			kind, path, err := d.manifestNamed(args[0])

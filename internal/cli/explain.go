@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
@@ -21,9 +22,9 @@ func newExplain(d *deps) *cobra.Command {
 			"anything and without the network. The exit code is 0 when it is allowed and 1 when it is denied.",
 		Example: "  bottle explain claude POST https://api.anthropic.com/v1/messages\n" +
 			"  bottle explain claude GET https://example.com/ --format json",
-		Args: words(3, 3), ValidArgsFunction: d.explainWords,
+		Args: command.Words(3, 3), ValidArgsFunction: d.explainWords,
 	}
-	asJSON := formats(c)
+	asJSON := command.Formats(c)
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		js, err := asJSON()
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 )
@@ -14,9 +15,9 @@ func newInfo(d *deps) *cobra.Command {
 		GroupID: groupManifest,
 		Short:   "Say what an agent may see and reach, from its manifests alone",
 		Example: "  bottle info claude\n  bottle info claude --format json",
-		Args:    words(1, 1), ValidArgsFunction: firstOf(d.agentNames),
+		Args:    command.Words(1, 1), ValidArgsFunction: firstOf(d.agentNames),
 	}
-	asJSON := formats(c)
+	asJSON := command.Formats(c)
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		js, err := asJSON()
 		if err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/starter"
 	"bottle/internal/cli/ui"
 	"errors"
@@ -27,7 +28,7 @@ func newInit(d *deps) *cobra.Command {
 		Example: "  bottle init claude\n" +
 			"  bottle init claude --credential ANTHROPIC_API_KEY     pay by API key, not by subscription\n" +
 			"  bottle init command                                   a shell that reaches nothing, to look around",
-		Args:              words(0, 1),
+		Args:              command.Words(0, 1),
 		ValidArgsFunction: first("claude", "codex", "command"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			k, err := d.starter(args)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
@@ -25,10 +26,10 @@ func newList(d *deps) *cobra.Command {
 		Long: "List agents, bottles, and the bottles at work or left behind by a crash. --all also lists those\n" +
 			"that have ended, whose decision logs are still there.",
 		Example: "  bottle list\n  bottle list active --format json\n  bottle list active --all",
-		Args:    words(0, 1), ValidArgsFunction: first("agents", "bottles", "active"),
+		Args:    command.Words(0, 1), ValidArgsFunction: first("agents", "bottles", "active"),
 	}
 	c.Flags().BoolVarP(&all, "all", "a", false, "with the bottles that have ended")
-	asJSON := formats(c)
+	asJSON := command.Formats(c)
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		js, err := asJSON()
 		if err != nil {

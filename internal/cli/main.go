@@ -3,14 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 )
 
@@ -26,26 +24,12 @@ func run(ctx context.Context, d *deps, args []string) int {
 	root.SetIn(d.Stdin)
 	root.SetOut(d.Stdout)
 	root.SetErr(d.Stderr)
-	reached := reaches(root)
+	reached := command.Reaches(root)
 	err := root.ExecuteContext(ctx)
 	if f := (*ui.Failure)(nil); err != nil && !*reached && !errors.As(err, &f) {
 		err = ui.Usage(err, "bottle --help") // the library's own refusal of the command line
 	}
 	return ui.Report(d.Stderr, d.style(d.Stderr), err)
-}
-
-// reaches tells, after an execution, whether some command began its work.
-func reaches(c *cobra.Command) *bool {
-	reached := new(bool)
-	for _, c := range append([]*cobra.Command{c}, c.Commands()...) {
-		if work := c.RunE; work != nil {
-			c.RunE = func(c *cobra.Command, args []string) error {
-				*reached = true
-				return work(c, args)
-			}
-		}
-	}
-	return reached
 }
 
 // The groups of commands, as the help lists them.
@@ -71,11 +55,11 @@ func newRoot(d *deps) *cobra.Command {
 		SilenceUsage:               true,
 		Version:                    bottle.Version,
 		SuggestionsMinimumDistance: 2,
-		Args:                       unknownCommand,
+		Args:                       command.Unknown,
 		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(flagError)
+	root.SetFlagErrorFunc(command.FlagError)
 	root.AddGroup(
 		&cobra.Group{ID: groupRun, Title: "Bottles at work:"},
 		&cobra.Group{ID: groupManifest, Title: "What bottles may do:"},
@@ -104,83 +88,15 @@ func newHelp() *cobra.Command {
 		Short:   "Show the help of a command",
 		Example: "  bottle help start",
 		ValidArgsFunction: func(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-			return commandNames(c.Root()), cobra.ShellCompDirectiveNoFileComp
+			return command.Names(c.Root()), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			about, rest, err := c.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return unknownCommand(c.Root(), args)
+				return command.Unknown(c.Root(), args)
 			}
 			about.InitDefaultHelpFlag()
 			return about.Help()
 		},
-	}
-}
-
-func commandNames(c *cobra.Command) []string {
-	var names []string
-	for _, sub := range c.Commands() {
-		if sub.IsAvailableCommand() {
-			names = append(names, sub.Name())
-		}
-	}
-	return names
-}
-
-// unknownCommand refuses a first word that is no command.
-func unknownCommand(c *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	hint := c.CommandPath() + " --help lists them all"
-	if n := ui.Near(args[0], commandNames(c)); n != "" {
-		hint = "did you mean: " + strings.Join(append([]string{c.CommandPath(), n}, args[1:]...), " ")
-	}
-	return ui.Usage(fmt.Errorf("there is no command %q", args[0]), hint)
-}
-
-// flagError refuses a flag that is not known or has a bad value.
-func flagError(c *cobra.Command, err error) error {
-	hint := c.CommandPath() + " --help"
-	if c.Name() == "start" {
-		hint = "what is for the agent goes behind --, such as: bottle start AGENT -- -c true"
-	}
-	_, typed, _ := strings.Cut(err.Error(), "unknown flag: --")
-	if typed != "" {
-		var names []string
-		c.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		if n := ui.Near(typed, names); n != "" {
-			hint = "did you mean --" + n + "?"
-		}
-	}
-	return ui.Usage(err, hint)
-}
-
-// words demands between least and most words after a command, and says how the
-// command is used when there are others.
-func words(least, most int) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		switch {
-		case len(args) < least:
-			return ui.Usage(fmt.Errorf("%s needs %s", c.Name(), c.Use[strings.IndexByte(c.Use, ' ')+1:]), c.CommandPath()+" --help")
-		case len(args) > most:
-			return ui.Usage(fmt.Errorf("%s does not take %q", c.Name(), args[most]), "usage: "+c.UseLine())
-		}
-		return nil
-	}
-}
-
-// formats adds --format; the answer tells whether it is json.
-func formats(c *cobra.Command) func() (bool, error) {
-	format := c.Flags().String("format", "text", "text for people, json for machines")
-	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
-	return func() (bool, error) {
-		switch *format {
-		case "json":
-			return true, nil
-		case "text":
-			return false, nil
-		}
-		return false, ui.Usage(fmt.Errorf("there is no format %q", *format), "use --format text or --format json")
 	}
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/manual"
 )
 
@@ -12,7 +13,7 @@ func newMan(d *deps) *cobra.Command {
 		Hidden:  true, // for packagers: make man
 		Short:   "Write the man pages into a folder",
 		Example: "  bottle man man/man1",
-		Args:    words(1, 1),
+		Args:    command.Words(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return manual.Write(c.Root(), args[0], d.Stdout)
 		},

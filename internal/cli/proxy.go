@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/lifecycle"
 	"bottle/internal/plan"
@@ -28,7 +29,7 @@ func newProxy(d *deps) *cobra.Command {
 		Example: "  bottle proxy dev --listen 127.0.0.1:9099\n" +
 			"  export HTTPS_PROXY=http://bottle:PASSWORD@127.0.0.1:9099      as it was printed\n" +
 			"  curl --cacert ~/.bot-bottle/state/dev-m3hxd/ca.pem https://api.example.com/",
-		Args: words(1, 1), ValidArgsFunction: firstOf(d.bottleNames),
+		Args: command.Words(1, 1), ValidArgsFunction: firstOf(d.bottleNames),
 	}
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:9099", "address and port; port 0 takes a free one")
 	c.Flags().BoolVar(&open, "no-auth", false, "ask for no password: every user of this machine may then use the bottle's credentials")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"fmt"
 
@@ -16,7 +17,7 @@ func newSchema(d *deps) *cobra.Command {
 		Short:   "Print the JSON Schema of a manifest's frontmatter",
 		Long:    "Print the JSON Schema of the frontmatter, so that an editor can complete and check it.",
 		Example: "  bottle schema bottle > bottle.schema.json",
-		Args:    words(1, 1), ValidArgsFunction: first(manifest.KindBottle, manifest.KindAgent),
+		Args:    command.Words(1, 1), ValidArgsFunction: first(manifest.KindBottle, manifest.KindAgent),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if args[0] != manifest.KindBottle && args[0] != manifest.KindAgent {
 				return ui.Usage(fmt.Errorf("there is no schema %q", args[0]), "bottle schema bottle, or bottle schema agent")

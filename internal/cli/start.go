@@ -14,6 +14,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/cli/changes"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/folders"
 	"bottle/internal/cli/ui"
 	"bottle/internal/layer"
@@ -55,7 +56,7 @@ func newStart(d *deps) *cobra.Command {
 	c.Flags().StringVar(&f.repoBottle, "repo-agent", "", "with --yes: take the agent from this repository, if it is for this `BOTTLE`")
 	_ = c.RegisterFlagCompletionFunc("repo-agent", firstOf(d.bottleNames)) // fails only for a flag that is not there
 	c.Flags().BoolVar(&f.noTTY, "no-tty", false, "give the agent pipes even on a terminal")
-	asJSON := formats(c)
+	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()
 		if err != nil {
@@ -72,7 +73,7 @@ func newStart(d *deps) *cobra.Command {
 // startWords wants one agent; the rest must stand behind --.
 func startWords(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return words(1, 1)(c, args)
+		return command.Words(1, 1)(c, args)
 	}
 	if dash := c.ArgsLenAtDash(); len(args) > 1 && dash != 1 {
 		return ui.Usage(fmt.Errorf("start does not take %q", args[1]), "what is for the agent goes behind --: bottle start "+args[0]+" -- "+args[1])

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
 	"bottle/internal/cli/editor"
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
@@ -23,7 +24,7 @@ func newValidate(d *deps) *cobra.Command {
 			"file:line:column, what is wrong, and what to do. The exit code is 1 when there are errors.",
 		Example: "  bottle validate\n  bottle validate .bot-bottle/agents/researcher.md",
 	}
-	asJSON := formats(c)
+	asJSON := command.Formats(c)
 	c.RunE = func(_ *cobra.Command, files []string) error {
 		js, err := asJSON()
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
 )
 
 func newVersion(d *deps) *cobra.Command {
@@ -14,7 +15,7 @@ func newVersion(d *deps) *cobra.Command {
 		GroupID:           groupMachine,
 		Short:             "Print the version",
 		Example:           "  bottle version",
-		Args:              words(0, 0),
+		Args:              command.Words(0, 0),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			fmt.Fprintln(d.Stdout, "bottle", bottle.Version)

@@ -141,6 +141,22 @@ func wrapRemove(err error) error {
 	return nil
 }
 
+// MarkTaken notes that the operator has taken all that the agent of id changed.
+func (s *Store) MarkTaken(id bottle.Identity) error {
+	path := s.Layout(id).Taken
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return hinted("note that changes were taken", path, err)
+	}
+	return f.Close()
+}
+
+// Taken reports whether MarkTaken was called for id.
+func (s *Store) Taken(id bottle.Identity) bool {
+	_, err := os.Lstat(s.Layout(id).Taken)
+	return err == nil
+}
+
 // Match is the identity that prefix means: exact, or one that begins with it. Of
 // several it is the only one that is alive, else the newest: `bottle audit claude`
 // is about the bottle that runs, or ran last. None, or several alive: an error.

@@ -40,6 +40,7 @@ type Layout struct {
 	Metadata string
 	Audit    string
 	Control  string // empty: no place is short enough for a unix socket
+	Taken    string // there when the operator has taken what the agent changed
 	Upper    string
 	Work     string
 }
@@ -108,6 +109,7 @@ func (s *Store) Layout(id bottle.Identity) Layout {
 		Metadata: filepath.Join(dir, "metadata.json"),
 		Audit:    filepath.Join(dir, "audit.jsonl"),
 		Control:  s.control(dir, id),
+		Taken:    filepath.Join(dir, "taken"),
 		Upper:    filepath.Join(dir, "overlay", "upper"),
 		Work:     filepath.Join(dir, "overlay", "work"),
 	}

@@ -464,3 +464,17 @@ func reserveFrom(s *Store, agent bottle.Name, entropy io.Reader) (*Reservation, 
 	}
 	return s.Reserve(id)
 }
+
+func TestTakenIsRemembered(t *testing.T) {
+	s := open(t, t.TempDir())
+	r := reserve(t, s)
+	if s.Taken(r.Identity) {
+		t.Error("taken before anybody took it")
+	}
+	if err := s.MarkTaken(r.Identity); err != nil || !s.Taken(r.Identity) {
+		t.Errorf("%v, taken %v", err, s.Taken(r.Identity))
+	}
+	if s.Taken("../elsewhere") || s.MarkTaken("../elsewhere") == nil {
+		t.Error("a word that is no identity has a mark")
+	}
+}

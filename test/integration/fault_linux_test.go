@@ -156,7 +156,7 @@ func TestInvariant7CleanupIsNotStoppedByOthers(t *testing.T) {
 	if s := finish(t, other.program(t.Context(), filepath.Join(h.bin, "inside"), faultWord, other.base, other.agent, "orphan", "")); s.code != 0 {
 		t.Fatalf("%+v", s)
 	}
-	if out := h.tool("cleanup", "--yes"); strings.Contains(out, other.agent) {
+	if out := h.tool("cleanup", "--discard", "--yes"); strings.Contains(out, other.agent) {
 		t.Errorf("an ordinary user's cleanup found root's: %s", out)
 	}
 	if len(other.pids("launch")) != 1 {
@@ -188,7 +188,7 @@ func TestInvariant7NobodyHidesALeftover(t *testing.T) {
 			if n := len(h.pids("launch")); n != 2 {
 				t.Fatalf("%d processes are dressed: this test proves nothing", n)
 			}
-			if out := h.tool("cleanup", "--yes"); !strings.Contains(out, h.agent) {
+			if out := h.tool("cleanup", "--discard", "--yes"); !strings.Contains(out, h.agent) {
 				t.Errorf("cleanup says %s", out)
 			}
 			require.Eventually(t, limit, "the leftover goes", func() bool { return len(h.pids("launch")) == 1 })
@@ -205,7 +205,7 @@ func TestInvariant7CleanupLeavesTheLivingAlone(t *testing.T) {
 		h, other := newHouse(t, uid, ""), newHouse(t, uid, "")
 		b := h.begin("echo ready; read x; echo still here")
 		for _, who := range []*house{other, h} {
-			out := who.tool("cleanup", "--yes")
+			out := who.tool("cleanup", "--discard", "--yes")
 			if strings.Contains(out, h.agent) {
 				t.Errorf("cleanup says %s", out)
 			}

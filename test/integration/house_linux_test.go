@@ -268,13 +268,13 @@ func (h *house) nothingLeft(when string) {
 // cleanedUp runs cleanup twice and wants neither trace nor state.
 func (h *house) cleanedUp(when string) {
 	h.t.Helper()
-	h.tool("cleanup", "--yes")
+	h.tool("cleanup", "--discard", "--yes")
 	h.nothingLeft(when)
 	if list, err := filepath.Glob(filepath.Join(h.home(), "state", "[a-z]*")); err != nil || len(list) != 0 {
 		h.t.Fatalf("%s: state is left: %q, %v", when, list, err)
 	}
 	// Other tests leave things meanwhile, which this one finds too.
-	if out := h.tool("cleanup", "--yes"); strings.Contains(out, h.agent) {
+	if out := h.tool("cleanup", "--discard", "--yes"); strings.Contains(out, h.agent) {
 		h.t.Fatalf("%s: a second cleanup found something: %s", when, out)
 	}
 }
