@@ -1,9 +1,12 @@
 package egress
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"bottle/internal/bottle"
 	"bottle/internal/policy"
@@ -49,11 +52,10 @@ func askable(r policy.Reason) bool {
 	return false
 }
 
-// writeDenial answers with v and ends the connection: what else is in it was
-// written by somebody who expected another answer.
-func writeDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string) {
+// denialOf is the answer that a refused request gets.
+func denialOf(v policy.Verdict, host bottle.Host, hash string) (code int, h http.Header, body []byte) {
 	d := denial{Error: "denied", Reason: v.Reason, Message: "blocked: " + v.Message, Host: string(host), Rule: v.Rule, Policy: hash}
-	code := status(v.Reason)
+	code = status(v.Reason)
 	switch {
 	case code == http.StatusBadGateway:
 		d.Error, d.Message = "upstream", "not reached: "+v.Message
@@ -67,14 +69,42 @@ func writeDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash
 	if err != nil {
 		body = []byte(`{"error":"denied","reason":"internal"}`)
 	}
-	h := w.Header()
+	body = append(body, '\n')
+	h = http.Header{}
 	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(body)+1))
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("Connection", "close")
 	if code == http.StatusProxyAuthRequired {
 		h.Set("Proxy-Authenticate", `Basic realm="bottle"`)
 	}
+	return code, h, body
+}
+
+// writeDenial answers with v and ends the connection: what else is in it was
+// written by somebody who expected another answer.
+func writeDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string) {
+	code, h, body := denialOf(v, host, hash)
+	copyHeader(w.Header(), h)
 	w.WriteHeader(code)
-	_, _ = w.Write(append(body, '\n'))
+	_, _ = w.Write(body)
+}
+
+// writeTunnelDenial is writeDenial for CONNECT. Clients show a refused tunnel's
+// status line and throw its body away, so the line says who refused and why.
+func (s *session) writeTunnelDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string) {
+	code, h, body := denialOf(v, host, hash)
+	raw, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		writeDenial(w, v, host, hash)
+		return
+	}
+	defer s.own(raw)()
+	defer raw.Close()
+	res := http.Response{
+		Status: strconv.Itoa(code) + " blocked by bottle: " + string(v.Reason), StatusCode: code, ProtoMajor: 1, ProtoMinor: 1,
+		Header: h, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)), Close: true,
+	}
+	_ = raw.SetWriteDeadline(time.Now().Add(s.p.limits.HelloTime))
+	_ = res.Write(raw) // the client may be gone; the decision is on record
 }

@@ -457,6 +457,7 @@ func TestStopEndsOpenTunnels(t *testing.T) {
 	_, _ = io.WriteString(pending, "GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n")
 	pass := tls.Client(w.connect("pass.example.com:443"), &tls.Config{ServerName: "pass.example.com"})
 	_ = pass.Handshake()
+	w.heading(w.named(apiHost) + ":443") // without a destination it would be reset, maybe before connect returns
 	_ = w.raw(w.direct, "")
 	time.Sleep(20 * time.Millisecond)
 	done := make(chan struct{})

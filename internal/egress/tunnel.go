@@ -101,7 +101,7 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 	}
 	if !v.Allowed() {
 		_ = p.recordTunnel(t, v, status(v.Reason))
-		writeDenial(w, v, t.host, t.policy.Hash())
+		s.writeTunnelDenial(w, v, t.host, t.policy.Hash())
 		return
 	}
 	raw, buf, err := http.NewResponseController(w).Hijack()

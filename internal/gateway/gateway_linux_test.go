@@ -396,7 +396,7 @@ func wholeLife(t *testing.T, r *running) {
 	if err != nil || status != 200 || body != "hello from example.com" {
 		t.Errorf("the allowed call: %d %q %v", status, body, err)
 	}
-	if _, _, err := get(t, client, "https://pastebin.example.net/"); err == nil || !strings.Contains(err.Error(), "Forbidden") {
+	if _, _, err := get(t, client, "https://pastebin.example.net/"); err == nil || !strings.Contains(err.Error(), "blocked by bottle: host_not_listed") {
 		t.Errorf("a host that is not listed: %v", err)
 	}
 	if u.calls.Load() != 1 {

@@ -203,7 +203,7 @@ func TestInvariant4NoRecordNoEgress(t *testing.T) {
 	what := r.what(u)
 	try := func() int {
 		status, _, err := get(t, client, "https://example.com/v1")
-		if err != nil && strings.Contains(err.Error(), "Forbidden") {
+		if err != nil && strings.Contains(err.Error(), "blocked by bottle") {
 			return 403
 		}
 		return status
