@@ -33,6 +33,9 @@ func Text(r Record, loc *time.Location) string {
 	if r.Credential != "" {
 		more = append(more, "with "+bottle.Printable(r.Credential))
 	}
+	if r.Status >= 400 && r.Verdict == "allow" { // let through, and turned down there: a wrong key, for one
+		more = append(more, fmt.Sprintf("answered %d", r.Status))
+	}
 	if r.Count > 1 {
 		more = append(more, fmt.Sprintf("%d times", r.Count))
 	}
