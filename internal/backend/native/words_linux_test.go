@@ -127,7 +127,7 @@ func TestOverlayBlamesTheRightFolder(t *testing.T) {
 // The table goes by the jail's own words. Each must stand in its source, so that
 // nobody rewords an error there and the table goes blind.
 func TestTableKnowsTheJailsWords(t *testing.T) {
-	words := literals(t, ".") + literals(t, "jail") + literals(t, "jail/fence")
+	words := literals(t, ".") + literals(t, "jail") + literals(t, "jail/fence") + literals(t, "jail/source")
 	for _, r := range refusals() {
 		if !strings.Contains(words, strings.Replace(r.doing, plan.SocketNFLog, "%s", 1)) {
 			t.Errorf("nobody says %q any more", r.doing)
