@@ -124,7 +124,7 @@ func rewrite(spec *Spec) (string, error) {
 		if err := ownUpper(spec, lower, upper); err != nil {
 			return "", err
 		}
-		opts := "lowerdir=" + lower + ",upperdir=" + upper + "/upper,workdir=" + upper + "/work"
+		opts := "lowerdir=" + lower + ",upperdir=" + upper + "/upper,workdir=" + upper + "/work,redirect_dir=off,metacopy=off" // what `bottle changes` can read: whole files, at their own path
 		if err := unix.Mount("overlay", merged, "overlay", unix.MS_NOSUID|unix.MS_NODEV, opts); err != nil {
 			return "", fmt.Errorf("mount overlay over the workspace: %w", err)
 		}
