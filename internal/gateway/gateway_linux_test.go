@@ -377,7 +377,7 @@ func TestWholeLife(t *testing.T) {
 	t.Run("in this process", func(t *testing.T) { wholeLife(t, inProcess(t)) })
 	t.Run("in its own process", func(t *testing.T) { wholeLife(t, inOwnProcess(t, nil)) })
 	t.Run("built with cgo", func(t *testing.T) {
-		require.Tool(t, "gcc", "cc", "clang")
+		require.Tool(t, "gcc")
 		wholeLife(t, inProgram(t, programCgo, nil))
 	})
 }
@@ -509,12 +509,6 @@ func itoa(n int) string { return fmt.Sprint(n) }
 
 func contextOf(t testing.TB) (context.Context, context.CancelFunc) {
 	return context.WithCancel(t.Context())
-}
-
-func cancelled(t testing.TB) context.Context {
-	ctx, cancel := contextOf(t)
-	cancel()
-	return ctx
 }
 
 // resident is the resident memory of a process, in KiB.

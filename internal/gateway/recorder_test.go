@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -81,4 +82,10 @@ func TestWarmingDoesNotHoldUpTheEnd(t *testing.T) {
 	if took := time.Since(start); took >= warmAfter {
 		t.Errorf("it took %v", took)
 	}
+}
+
+func cancelled(t testing.TB) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
 }
