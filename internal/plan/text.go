@@ -29,7 +29,7 @@ const (
 
 const (
 	labelWidth = 11
-	lineWidth  = 96
+	lineWidth  = 79 // of a terminal as it opens; a table of routes may be wider
 	cellWidth  = 30
 )
 
@@ -83,11 +83,27 @@ func (p Plan) head(t *text) {
 	}
 	t.line("backend", clean(backend))
 	if len(p.Command) > 0 {
-		runs := clean(cut(strings.Join(p.Command, " "), lineWidth-labelWidth))
+		p.runs(t)
+	}
+}
+
+// runs shows the agent's command line: with which flags it runs is what a person
+// says yes to. A prompt in it is cut, and all of it to a few lines.
+func (p Plan) runs(t *text) {
+	const most = 4
+	var words []string
+	for _, w := range p.Command {
+		words = append(words, cut(w, lineWidth-labelWidth))
+	}
+	lines := wrap(words, lineWidth-labelWidth)
+	if len(lines) > most {
+		lines = append(lines[:most], "…")
+	}
+	for i, l := range lines {
 		if p.InRepo { // its words may be the repository's, too
-			runs = t.style(Warn, runs)
+			l = t.style(Warn, l)
 		}
-		t.line("runs", runs)
+		t.line(first(i, "runs"), l)
 	}
 }
 

@@ -47,7 +47,7 @@ func otherPeers(b *testing.B) []row {
 	return []row{{what: "  for comparison: srt (sandbox-runtime)", got: ms(median(all))}}
 }
 
-// BenchmarkAgainstPeers prints the table of issue "The house": each figure, the
+// BenchmarkAgainstPeers prints the table of what a start costs: each figure, the
 // peer's in the same run, and the bar. It measures in its own rounds, so b.N is 1.
 func BenchmarkAgainstPeers(b *testing.B) {
 	bin := binaries(b)
