@@ -67,7 +67,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s)
 	test -n "$$list" || { echo "no fuzz target found"; exit 1; }; \
 	echo "$$list" | sed 's/func //; s/:/ /' | while read -r file name; do \
 		echo "$$(dirname $$file) $$name"; \
-		$(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$file) </dev/null; \
+		$(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=20x ./$$(dirname $$file) </dev/null; \
 	done
 
 race: ## the unit tests under the race detector; needs a C compiler
