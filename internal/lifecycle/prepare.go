@@ -101,7 +101,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	p.Plan = plan.New(plan.Input{
 		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args,
 		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: slices.Concat(got.Mounts, req.Mounts), Walls: facts.Walls,
-		Resources: h.resources(id, facts), Notes: append(facts.Notes, unbuilt(req.Spec)...),
+		Resources: h.resources(id, facts), Notes: slices.Concat(facts.Notes, unbuilt(req.Spec), h.nameless(req)),
 		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.Hash(),
 		Scratch: cmp.Or(shown.Limits.Memory/2, facts.Defaults.Scratch),
 	})
@@ -148,6 +148,18 @@ func (h *House) resources(id bottle.Identity, f backend.Facts) []plan.Resource {
 		out = append(out, f.Resources(id)...)
 	}
 	return out
+}
+
+// nameless says that git inside will ask who commits: the operator's own git
+// configuration stays outside.
+func (h *House) nameless(req Request) []string {
+	if req.Spec.Workspace == "none" || req.Spec.GitUser.Name != "" && req.Spec.GitUser.Email != "" {
+		return nil
+	}
+	if _, err := fs.Stat(h.Root, strings.TrimPrefix(req.Workspace, "/")+"/.git"); err != nil {
+		return nil
+	}
+	return []string{"no git_user in the bottle or the agent: `git commit` inside will ask who commits"}
 }
 
 // unbuilt says in plain words what a manifest asks for and this version does not

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -199,5 +200,26 @@ func TestShownPath(t *testing.T) {
 	want := []string{"/home/me/.nvm/v24/bin", "/usr/local/go/bin", "/opt/x/bin"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// The preflight tells of a missing identity where git will want one, and only there.
+func TestPreflightTellsThatGitHasNoName(t *testing.T) {
+	h := &House{Root: fstest.MapFS{"w/.git/HEAD": {Data: []byte("ref: refs/heads/main\n")}}}
+	named := bottle.GitUser{Name: "bot", Email: "bot@example.com"}
+	for _, c := range []struct {
+		workspace string
+		spec      bottle.Spec
+		want      int
+	}{
+		{"/w", bottle.Spec{Workspace: "overlay"}, 1},
+		{"/w", bottle.Spec{Workspace: "overlay", GitUser: bottle.GitUser{Name: "half"}}, 1},
+		{"/w", bottle.Spec{Workspace: "overlay", GitUser: named}, 0},
+		{"/w", bottle.Spec{Workspace: "none"}, 0},
+		{"/elsewhere", bottle.Spec{Workspace: "overlay"}, 0},
+	} {
+		if got := h.nameless(Request{Workspace: c.workspace, Spec: c.spec}); len(got) != c.want {
+			t.Errorf("%s %+v: %q", c.workspace, c.spec, got)
+		}
 	}
 }
