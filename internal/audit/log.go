@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -20,6 +22,19 @@ import (
 type Head struct {
 	Seq  uint64 `json:"seq"`
 	Hash string `json:"hash"` // SHA-256 of the line with its line feed, hex
+}
+
+// String is SEQ:HASH, the form in which a person keeps a head.
+func (h Head) String() string { return strconv.FormatUint(h.Seq, 10) + ":" + h.Hash }
+
+// ParseHead reads SEQ:HASH: a record's number from 1, and 64 hex digits.
+func ParseHead(s string) (Head, error) {
+	seq, hash, _ := strings.Cut(s, ":")
+	n, err := strconv.ParseUint(seq, 10, 63)
+	if _, bad := hex.DecodeString(hash); err != nil || bad != nil || n == 0 || len(hash) != hex.EncodedLen(sha256.Size) {
+		return Head{}, fmt.Errorf("%q is not SEQ:HASH, as --verify prints it", s)
+	}
+	return Head{Seq: n, Hash: strings.ToLower(hash)}, nil
 }
 
 // Log appends to one decision log. It is the file's only writer.

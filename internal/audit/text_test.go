@@ -18,3 +18,16 @@ func TestTextTellsWhatTheUpstreamTurnedDown(t *testing.T) {
 		}
 	}
 }
+
+// What --verify prints is what --head reads, and nothing else is.
+func TestHeadAsAPersonKeepsIt(t *testing.T) {
+	h := Head{Seq: 12, Hash: strings.Repeat("a1", 32)}
+	if got, err := ParseHead(h.String()); err != nil || got != h {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, bad := range []string{"", "12", ":" + h.Hash, "0:" + h.Hash, "-1:" + h.Hash, "12:" + h.Hash[2:], "12:" + strings.Repeat("zz", 32), h.String() + "00"} {
+		if got, err := ParseHead(bad); err == nil {
+			t.Errorf("%q is %v", bad, got)
+		}
+	}
+}

@@ -20,25 +20,35 @@ import (
 
 func newAudit(d *deps) *cobra.Command {
 	var follow, denied, verify bool
+	var head string
 	c := &cobra.Command{
 		Use:     "audit IDENTITY",
 		GroupID: groupRun,
 		Short:   "Show what a bottle's gateway decided, or verify that the log is whole",
 		Long: "Show the decision log of one bottle, a line a decision. An identity may be shortened as long\n" +
-			"as it means one bottle. --verify checks the chain of hashes instead: exit code 1 when it is broken.",
+			"as it means one bottle. --verify checks the chain of hashes instead: exit code 1 when it is broken.\n" +
+			"A chain proves nothing about its own end: keep the last SEQ:HASH elsewhere and give it to --head.",
 		Example: "  bottle audit researcher-m3hxd\n" +
 			"  bottle audit researcher --follow --denied\n" +
-			"  bottle audit researcher-m3hxd --verify",
+			"  bottle audit researcher-m3hxd --verify\n" +
+			"  bottle audit researcher-m3hxd --verify --head 12:9f86d081…",
 		Args: command.Words(1, 1), ValidArgsFunction: firstOf(d.identities),
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more, until Ctrl-C")
 	c.Flags().BoolVar(&denied, "denied", false, "only what was not allowed")
 	c.Flags().BoolVar(&verify, "verify", false, "check that no line was changed, removed or inserted")
+	c.Flags().StringVar(&head, "head", "", "with --verify: SEQ:HASH kept from an earlier one; the log must still hold it")
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()
 		if err != nil {
 			return err
+		}
+		var kept audit.Head
+		if head != "" {
+			if kept, err = audit.ParseHead(head); err != nil || !verify {
+				return ui.Usage(errors.Join(errors.New("--head SEQ:HASH goes with --verify"), err), "bottle audit "+args[0]+" --verify")
+			}
 		}
 		if verify && (follow || denied) {
 			return ui.Usage(errors.New("--verify reads the whole log: it takes neither --follow nor --denied"), "leave them out")
@@ -48,7 +58,7 @@ func newAudit(d *deps) *cobra.Command {
 			return err
 		}
 		if verify {
-			return d.verifyLog(path, js)
+			return d.verifyLog(path, kept, js)
 		}
 		return d.showLog(c.Context(), path, audit.Filter{Denied: denied}, follow, js)
 	}
@@ -72,8 +82,8 @@ func (d *deps) auditLog(word string) (string, error) {
 	return path, nil
 }
 
-func (d *deps) verifyLog(path string, js bool) error {
-	r, err := audit.Verify(path)
+func (d *deps) verifyLog(path string, kept audit.Head, js bool) error {
+	r, err := audit.VerifyAgainst(path, kept)
 	if err != nil {
 		return err
 	}
@@ -82,7 +92,7 @@ func (d *deps) verifyLog(path string, js bool) error {
 	case js:
 		err = ui.JSON(d.Stdout, r)
 	case r.OK:
-		fmt.Fprintf(d.Stdout, "%s: %s, in order; the last is %s\n", style(plan.Strong, "whole"), ui.Plural(int(r.Records), "record"), r.Head.Hash)
+		fmt.Fprintf(d.Stdout, "%s: %s, in order; the last is %s\n", style(plan.Strong, "whole"), ui.Plural(int(r.Records), "record"), r.Head)
 	default:
 		fmt.Fprintf(d.Stdout, "%s: %s:%d: %s (%s before it in order)\n", style(plan.Shout, "broken"), d.tilde(path), r.Line,
 			bottle.Printable(r.Problem), ui.Plural(int(r.Records), "record"))

@@ -87,6 +87,9 @@ func (h *House) Stop(ctx context.Context, id bottle.Identity) error {
 	if !h.Store.Live(id) {
 		return fmt.Errorf("stop %s: it is not running", id)
 	}
+	if meta.PID <= 1 { // 0 and -1 mean groups (kill(2)): this one, or everybody
+		return fmt.Errorf("stop %s: its metadata names no process", id)
+	}
 	if err := unix.Kill(meta.PID, syscall.SIGTERM); err != nil {
 		return fmt.Errorf("stop %s (pid %d): %w", id, meta.PID, err)
 	}

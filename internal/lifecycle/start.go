@@ -173,7 +173,7 @@ func (s *starting) bottle() plan.Bottle {
 	b := plan.Bottle{
 		Identity: string(s.prep.identity), Version: bottle.Version, Hostname: string(s.prep.identity), State: s.res.Layout.Dir,
 		Workspace: plan.WorkspaceMount{Mode: req.Spec.Workspace, Source: req.Workspace, Is: req.Is},
-		Mounts:    slices.Concat(s.prep.provider.Mounts, req.Mounts), Limits: plan.Limits(req.Spec.Limits), Ports: s.prep.policy.Ports(),
+		Mounts:    s.mounts(), Limits: plan.Limits(req.Spec.Limits), Ports: s.prep.policy.Ports(),
 	}
 	for _, l := range s.prep.policy.Literals() {
 		b.Literals = append(b.Literals, l.String())
@@ -183,6 +183,11 @@ func (s *starting) bottle() plan.Bottle {
 		b.Special = append(b.Special, p.String())
 	}
 	return b
+}
+
+// mounts are the provider's and the manifest's.
+func (s *starting) mounts() []plan.Mount {
+	return slices.Concat(s.prep.provider.Mounts, s.prep.req.Mounts)
 }
 
 // gateway is what the gateway is told.
@@ -287,7 +292,7 @@ func (s *starting) verify(ctx context.Context) error {
 func (s *starting) run(ctx context.Context) error {
 	cmd := plan.Command{
 		Args: s.prep.provider.Args, Dir: plan.Workspace, TTY: s.term.TTY, Rows: s.term.Size.Rows, Cols: s.term.Size.Cols,
-		Env: environment(s.house.Host, slices.Concat(s.prep.provider.PathDirs, shownPath(s.prep.req.Path, s.bottle().Mounts)), s.prep.provider.Env, s.env, s.trust),
+		Env: environment(s.house.Host, slices.Concat(s.prep.provider.PathDirs, shownPath(s.prep.req.Path, s.mounts())), s.prep.provider.Env, s.env, s.trust),
 	}
 	if s.prep.req.Spec.Workspace == "none" {
 		cmd.Dir = plan.Home
