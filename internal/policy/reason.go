@@ -31,12 +31,16 @@ const (
 // The reasons that the wires give when a decision meets the world.
 const (
 	BadRequest          Reason = "bad_request"
+	BadHeader           Reason = "bad_header"
+	BadFraming          Reason = "bad_framing"
+	UpgradeRefused      Reason = "upgrade_refused"
 	ProxyAuth           Reason = "proxy_auth"
 	NotHTTP             Reason = "not_http"
 	AuthorityMismatch   Reason = "authority_mismatch"
 	SNIMissing          Reason = "sni_missing"
 	SNIMismatch         Reason = "sni_mismatch"
 	Limit               Reason = "limit"
+	LimitHeader         Reason = "limit_header"
 	TooSlow             Reason = "too_slow"
 	NoCredential        Reason = "no_credential"
 	SecretFound         Reason = "secret_found"
@@ -60,7 +64,8 @@ func Reasons() []Reason {
 		Listed, NoPolicy, BadHost, BadPort, BadScheme, BadMethod, BadPath, AmbiguousPath,
 		HostNotListed, PortNotListed, MethodNotListed, MethodForbidden, PathNotListed,
 		CleartextAuth, PassthroughOnly, AddressLiteral, PrivateAddress, MetadataAddress, NameNotListed,
-		BadRequest, ProxyAuth, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, Limit, TooSlow,
+		BadRequest, BadHeader, BadFraming, UpgradeRefused, ProxyAuth, NotHTTP,
+		AuthorityMismatch, SNIMissing, SNIMismatch, Limit, LimitHeader, TooSlow,
 		NoCredential, SecretFound, NotScannable, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
 		UpstreamProtocol, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
 		TagPush, Internal,
@@ -127,6 +132,12 @@ func (r Reason) met() string {
 	switch r {
 	case BadRequest:
 		return "the request is malformed"
+	case BadHeader:
+		return "a header of the request can be read in two ways"
+	case BadFraming:
+		return "where the request's body ends can be read in two ways"
+	case UpgradeRefused:
+		return "the request wants another protocol than websocket"
 	case ProxyAuth:
 		return "this proxy wants the password of its address"
 	case NotHTTP:
@@ -139,6 +150,8 @@ func (r Reason) met() string {
 		return "the TLS handshake names another host than its connection"
 	case Limit:
 		return "a limit of the gateway is reached"
+	case LimitHeader:
+		return "the request's headers are too large"
 	case TooSlow:
 		return "the request did not arrive in time"
 	case NoCredential:
