@@ -78,9 +78,10 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/authority", "internal/egress/decision", "internal/egress/fields", "internal/egress/mask", "internal/egress/responder"}},
+		beside: []string{"internal/egress/authority", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/mask", "internal/egress/responder"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/dial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/fields", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/mask", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/responder", layer: wire, onlyFrom: []string{"internal/egress"}},
@@ -191,7 +192,7 @@ var powers = []power{
 			"golang.org/x/crypto/ssh.Dial", "golang.org/x/net/websocket.Dial",
 		},
 		where: []string{
-			"internal/egress",
+			"internal/egress", "internal/egress/dial",
 			"internal/demo/client.go", // the demo's tiny client, which runs inside a bottle
 		},
 		hint: "only egress dials, after the policy decided and the address was classified; a unix socket is net.DialUnix"},

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"testing"
+
+	"bottle/internal/egress/dial"
 )
 
 func benchGet(b *testing.B, c *http.Client, url string) {
@@ -25,7 +27,7 @@ func benchGet(b *testing.B, c *http.Client, url string) {
 func BenchmarkInterceptKeepAlive(b *testing.B) {
 	addr, ca, _ := upstream(b, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") }), apiHost)
 	b.Run("direct", func(b *testing.B) {
-		roots, err := rootsWith(ca)
+		roots, err := dial.Roots(ca)
 		if err != nil {
 			b.Fatal(err)
 		}

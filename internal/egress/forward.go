@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"bottle/internal/egress/dial"
 	"bottle/internal/egress/fields"
 	"bottle/internal/policy"
 )
@@ -51,7 +52,7 @@ type roundTrip struct{}
 func (roundTrip) RoundTrip(r *http.Request) (*http.Response, error) {
 	x := exchangeOf(r)
 	if x.undressed != nil {
-		return nil, &refusal{x.about(policy.NoCredential)}
+		return nil, &dial.Refusal{Verdict: x.about(policy.NoCredential)}
 	}
 	return x.pool.RoundTrip(r)
 }
@@ -112,7 +113,7 @@ func (x *exchange) fail(err error) {
 // upstreamFault puts an error into words that hold nothing of the request.
 func upstreamFault(err error) policy.Verdict {
 	var (
-		no      *refusal
+		no      *dial.Refusal
 		dns     *net.DNSError
 		op      *net.OpError
 		unknown x509.UnknownAuthorityError
@@ -122,10 +123,10 @@ func upstreamFault(err error) policy.Verdict {
 	)
 	switch {
 	case errors.As(err, &no):
-		return no.verdict
+		return no.Verdict
 	case errors.Is(err, errUnrecorded):
 		return policy.Refuse(policy.Internal, "the decision can't be recorded, so the answer is withheld")
-	case errors.As(err, &dns), errors.Is(err, errNoAddress):
+	case errors.As(err, &dns), errors.Is(err, dial.ErrNoAddress):
 		return policy.Refuse(policy.UpstreamResolve, "")
 	case errors.As(err, &cert), errors.As(err, &unknown), errors.As(err, &record), errors.As(err, &alert):
 		return policy.Refuse(policy.UpstreamTLS, "")

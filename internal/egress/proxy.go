@@ -16,6 +16,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/decision"
+	"bottle/internal/egress/dial"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
@@ -27,6 +28,7 @@ type Proxy struct {
 	limits    Limits
 	policy    atomic.Pointer[policy.Policy]
 	upstreams upstreams
+	dialer    *dial.Dialer
 	names     *names
 	gate      *decision.Gate
 	guard     atomic.Pointer[guard]
@@ -40,9 +42,6 @@ func New(cfg Config) (*Proxy, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if cfg.lookup == nil {
-		cfg.lookup = systemLookup
-	}
 	if cfg.originalDst == nil {
 		cfg.originalDst = originalDst
 	}
@@ -50,6 +49,7 @@ func New(cfg Config) (*Proxy, error) {
 		cfg.clock = time.Now
 	}
 	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: newNames()}
+	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime})
 	p.upstreams.made = map[upstreamKey]*http.Transport{}
 	p.gate = decision.NewGate(p.now, p.record)
 	p.guard.Store(&guard{})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/dial"
 	"bottle/internal/policy"
 )
 
@@ -271,8 +272,7 @@ func (s *session) passThrough(c *tunnelConn, v policy.Verdict) {
 	t := c.t
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	d := &dialler{p: s.p, key: keyOf(t.host, t.port, v.Route), route: v.Route}
-	up, err := d.dial(ctx)
+	up, err := s.p.dialUpstream(ctx, dial.Target{Host: t.host, Port: t.port, Route: v.Route})
 	if err != nil {
 		s.abandon(c, upstreamFault(err))
 		return

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/dial"
 	"bottle/internal/policy"
 )
 
@@ -280,7 +281,7 @@ func passRoute(addr string) bottle.Route {
 func TestPassthroughRelaysUnopened(t *testing.T) {
 	addr, ca, _ := upstream(t, http.HandlerFunc(echo), "pass.example.com")
 	w := newWorld(t, nil, passRoute(addr))
-	roots, err := rootsWith(ca)
+	roots, err := dial.Roots(ca)
 	if err != nil {
 		t.Fatal(err)
 	}
