@@ -2,7 +2,6 @@ package egress
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -96,13 +95,7 @@ func reset(c net.Conn) {
 
 // meterOf finds the meter below TLS and tunnel; nil: there is none.
 func meterOf(c net.Conn) *meter {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
-	}
-	if t, ok := c.(*tunnelConn); ok {
-		c = t.Conn
-	}
-	m, _ := c.(*meter)
+	m, _ := find[*meter](c)
 	return m
 }
 
@@ -123,6 +116,7 @@ func (c *tunnelConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
+func (c *tunnelConn) NetConn() net.Conn { return c.Conn }
 func (c *tunnelConn) CloseWrite() error { return closeWrite(c.Conn) }
 
 // peek returns at least the first byte without taking it away.

@@ -37,6 +37,10 @@ func status(r policy.Reason) int {
 		return http.StatusMisdirectedRequest
 	case policy.ProxyAuth:
 		return http.StatusProxyAuthRequired
+	case policy.LimitHeader:
+		return http.StatusRequestHeaderFieldsTooLarge
+	case policy.TooSlow:
+		return http.StatusRequestTimeout
 	case policy.UpstreamResolve, policy.UpstreamUnreachable, policy.UpstreamTLS, policy.UpstreamProtocol:
 		return http.StatusBadGateway
 	}
@@ -85,6 +89,9 @@ func denialOf(v policy.Verdict, host bottle.Host, hash string) (code int, h http
 // written by somebody who expected another answer.
 func writeDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string) {
 	code, h, body := denialOf(v, host, hash)
+	if _, one := w.(http.Hijacker); !one {
+		h.Del("Connection") // of HTTP/2 one stream has failed, not all
+	}
 	copyHeader(w.Header(), h)
 	w.WriteHeader(code)
 	_, _ = w.Write(body)
@@ -94,7 +101,7 @@ func writeDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash
 // status line and throw its body away, so the line says who refused and why.
 func (s *session) writeTunnelDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string) {
 	code, h, body := denialOf(v, host, hash)
-	raw, _, err := http.NewResponseController(w).Hijack()
+	raw, _, err := hijack(w)
 	if err != nil {
 		writeDenial(w, v, host, hash)
 		return

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"bottle/internal/egress/dial"
+	"bottle/internal/egress/strict"
 	"bottle/internal/policy"
 )
 
@@ -98,7 +99,11 @@ var errUnasked = errors.New("upstream switched protocols unasked")
 // resolving found out about.
 func (x *exchange) fail(err error) {
 	v := upstreamFault(err)
-	if x.r.Context().Err() != nil {
+	sc, ok := find[*strict.Conn](connOf(x.r))
+	switch {
+	case ok && sc.Fault() != nil:
+		v = sc.Fault().Verdict() // the request's own body ended it
+	case x.r.Context().Err() != nil:
 		// The agent has gone: there is nobody to answer.
 		allowed := x.verdict
 		_ = x.record(allowed, 0)

@@ -100,8 +100,10 @@ type session struct {
 	p     *Proxy
 	ctx   context.Context
 	end   context.CancelFunc
-	inner *http.Server
-	hand  *handoff
+	outer *http.Server   // what is said to the proxy itself
+	front *handoff       // connections for it
+	inner *http.Server   // what is said inside tunnels
+	hand  *handoff       // connections for it
 	open  sync.WaitGroup // connections that a server still works on
 	mu    sync.Mutex
 	raw   map[net.Conn]struct{} // connections that no http.Server owns
@@ -136,28 +138,29 @@ func (s *session) follow(c net.Conn, st http.ConnState) {
 
 func (p *Proxy) newSession(ctx context.Context, addr net.Addr) *session {
 	ctx, end := context.WithCancel(ctx)
-	s := &session{p: p, ctx: ctx, end: end, hand: newHandoff(addr), raw: map[net.Conn]struct{}{}}
-	s.inner = s.server(http.HandlerFunc(s.serveInner))
+	s := &session{p: p, ctx: ctx, end: end, front: newHandoff(addr), hand: newHandoff(addr), raw: map[net.Conn]struct{}{}}
+	s.outer = s.server(http.HandlerFunc(s.serveOuter), http1())
+	s.inner = s.server(http.HandlerFunc(s.serveInner), http1and2())
 	return s
 }
 
-// server is an http.Server with the limits; HTTP/1.1 only in this version.
-func (s *session) server(h http.Handler) *http.Server {
+// server is an http.Server with the limits. Over HTTP/2 each stream is a request
+// of its own, with the same steps.
+func (s *session) server(h http.Handler, protocols *http.Protocols) *http.Server {
 	return &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.open.Add(1) // a hijacked connection outlives its StateHijacked
-			defer s.open.Done()
-			if m := meterOf(connOf(r)); m != nil {
-				m.unread.Store(false)
-			}
-			h.ServeHTTP(w, r)
-		}),
+		Handler:           s.screened(h),
 		ReadHeaderTimeout: s.p.limits.HeaderTime,
 		IdleTimeout:       s.p.limits.KeepAlive,
 		MaxHeaderBytes:    s.p.limits.HeaderBytes,
 		ErrorLog:          log.New(io.Discard, "", 0), // what matters is in the records
 		BaseContext:       func(net.Listener) context.Context { return s.ctx },
-		Protocols:         http1(),
+		Protocols:         protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxStreams,
+			MaxReceiveBufferPerConnection: 1 << 20,
+			MaxReceiveBufferPerStream:     512 << 10,
+			WriteByteTimeout:              s.p.limits.Idle,
+		},
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)
 		},
@@ -166,10 +169,16 @@ func (s *session) server(h http.Handler) *http.Server {
 	}
 }
 
-// run serves the inside of tunnels beside outer, and ends with it: it returns
-// when every connection and goroutine of the session has.
+// maxStreams bounds the streams of one HTTP/2 connection. Streams that are reset
+// before they are answered count until their handlers have returned, which is what
+// holds a rapid reset (CVE-2023-44487).
+const maxStreams = 128
+
+// run serves what outer hands over, and ends with it: it returns when every
+// connection and goroutine of the session has.
 func (s *session) run(outer func() error, closeOuter func() error) error {
 	var wg sync.WaitGroup
+	wg.Go(func() { _ = s.outer.Serve(s.front) })
 	wg.Go(func() { _ = s.inner.Serve(s.hand) })
 	wg.Go(func() { s.p.gate.Run(s.ctx) })
 	stop := context.AfterFunc(s.ctx, func() { _ = closeOuter() })
@@ -178,11 +187,11 @@ func (s *session) run(outer func() error, closeOuter func() error) error {
 	asked := s.ctx.Err() != nil
 	s.end()
 	_ = closeOuter()
-	_ = s.hand.Close()
-	_ = s.inner.Close()
+	_, _ = s.front.Close(), s.hand.Close()
+	_, _ = s.outer.Close(), s.inner.Close()
 	s.closeRaw()
 	wg.Wait()
-	_ = s.inner.Close() // what was handed over while it closed
+	_, _ = s.outer.Close(), s.inner.Close() // what was handed over while they closed
 	s.open.Wait()
 	s.p.gate.Flush(decision.AtTheEnd)
 	s.p.upstreams.forget()
@@ -216,14 +225,6 @@ func (s *session) closeRaw() {
 	for c := range s.raw {
 		_ = c.Close()
 	}
-}
-
-// ServeProxy serves the explicit proxy port until ctx ends or l fails:
-// absolute-form requests, CONNECT, and the health page http://gateway.bottle/.
-func (p *Proxy) ServeProxy(ctx context.Context, l net.Listener) error {
-	s := p.newSession(ctx, l.Addr())
-	outer := s.server(http.HandlerFunc(s.serveOuter))
-	return s.run(func() error { return outer.Serve(&gate{Listener: l, p: p, done: s.ctx.Done()}) }, outer.Close)
 }
 
 // serveOuter sorts what arrives at the explicit proxy port.

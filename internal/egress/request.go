@@ -122,15 +122,33 @@ func (x *exchange) readForm() policy.Verdict {
 		return policy.Refuse(policy.BadPath, "")
 	case strings.Contains(r.RequestURI, "#"):
 		return policy.Refuse(policy.BadPath, "") // a fragment is never sent; what follows it some servers read as the path
+	case r.ProtoMajor == 2:
+		return x.readForm2()
 	case r.ProtoMajor != 1:
 		return policy.Refuse(policy.BadRequest, "")
 	}
 	switch up := fields.WantsUpgrade(r.Header); {
 	case up == "":
+	case up == "h2c" && x.scheme == "http": // an offer that a server may ignore (RFC 9110 section 7.8): Java makes it on every first request
 	case up != "websocket" || r.Method != http.MethodGet || r.ContentLength != 0 || r.Header.Get("Sec-Websocket-Key") == "":
-		return policy.Refuse(policy.BadRequest, "only an upgrade to websocket goes through")
+		return policy.Refuse(policy.UpgradeRefused, "")
 	default:
 		x.upgrade = true
+	}
+	return passed()
+}
+
+// readForm2 is readForm for what only HTTP/2 can say in two ways (RFC 9113 section
+// 8.3.1). Its own grammar, the header's and the lengths', net/http has held it to.
+func (x *exchange) readForm2() policy.Verdict {
+	r := x.r
+	switch hosts := r.Header["Host"]; {
+	case (r.TLS != nil) != (x.scheme == "https"):
+		return policy.Refuse(policy.BadScheme, "")
+	case len(hosts) > 1 || len(hosts) == 1 && hosts[0] != r.Host:
+		return policy.Refuse(policy.AuthorityMismatch, "")
+	case strings.ContainsFunc(r.RequestURI, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
+		return policy.Refuse(policy.BadPath, "") // would end the target early in a request line
 	}
 	return passed()
 }
@@ -166,7 +184,7 @@ func (x *exchange) lookUp() policy.Verdict {
 
 // choose picks the pool of connections for the decided host.
 func (x *exchange) choose() policy.Verdict {
-	pool, err := x.p.transport(x.host, x.port, x.verdict.Route)
+	pool, err := x.p.transport(x.host, x.port, x.verdict.Route, x.r.ProtoMajor == 2)
 	if err != nil {
 		return x.about(policy.UpstreamTLS)
 	}

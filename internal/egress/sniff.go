@@ -1,12 +1,12 @@
 package egress
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"slices"
-	"time"
 )
 
 const (
@@ -14,60 +14,81 @@ const (
 	extECH   = 0xfe0d   // encrypted_client_hello, RFC 9849
 )
 
-// hello is a ClientHello as it came over the wire, not answered.
+// hello is what a ClientHello says.
 type hello struct {
-	raw []byte // every byte that was taken from the connection
 	sni string // as the client spelt it; empty: none
 	ech bool   // it may hide a second name inside
 }
 
-var errSniffed = errors.New("sniffed")
+var errUnopened = errors.New("the handshake is not for us")
 
-// sniffHello reads one ClientHello with crypto/tls itself, so that nobody else
-// can read it another way: a server handshake over a connection that records
-// what it reads, cannot write, and stops as soon as the hello is understood.
-func sniffHello(c net.Conn, limit time.Duration) (hello, error) {
-	_ = c.SetReadDeadline(time.Now().Add(limit))
-	defer c.SetReadDeadline(time.Time{})
-	rec := &recorder{Conn: c}
-	var h hello
+// answerHello reads a ClientHello and, if decide gives a configuration, finishes
+// the handshake. The hello is read by crypto/tls itself, so that nobody can read it
+// another way, and only once. Without a configuration not a byte is written; taken
+// then holds all that was read, so that it can be passed on.
+func answerHello(ctx context.Context, c net.Conn, decide func(hello) *tls.Config) (_ *tls.Conn, taken []byte, err error) {
+	q := &quiet{Conn: c}
 	seen := false
-	srv := tls.Server(rec, &tls.Config{
+	tc := tls.Server(q, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
-			h.sni, h.ech, seen = info.ServerName, slices.Contains(info.Extensions, extECH), true
-			return nil, errSniffed
+			seen = true
+			cfg := decide(hello{sni: info.ServerName, ech: slices.Contains(info.Extensions, extECH)})
+			if cfg == nil {
+				return nil, errUnopened
+			}
+			q.open, q.taken = true, nil
+			return cfg, nil
 		},
 	})
-	err := srv.Handshake()
-	h.raw = rec.taken
-	if !seen {
-		if err == nil {
-			err = errors.New("no hello")
-		}
-		return h, err
+	err = tc.HandshakeContext(ctx)
+	switch {
+	case err == nil:
+		return tc, nil, nil
+	case !seen:
+		return nil, q.taken, errors.Join(errNoHello, err)
+	case !q.open:
+		return nil, q.taken, errUnopened
 	}
-	return h, nil
+	return nil, nil, err
 }
 
-// recorder reads through and keeps a copy; writing (an alert) goes nowhere, and
-// closing is not its business.
-type recorder struct {
+var errNoHello = errors.New("the TLS handshake can't be read")
+
+// quiet is a connection that keeps what was read and says nothing, until it is
+// open. Closing is not its business before.
+type quiet struct {
 	net.Conn
+	open  bool
 	taken []byte
 }
 
-func (r *recorder) Read(b []byte) (int, error) {
-	room := maxHello - len(r.taken)
+func (q *quiet) NetConn() net.Conn { return q.Conn }
+func (q *quiet) CloseWrite() error { return closeWrite(q.Conn) }
+
+func (q *quiet) Read(b []byte) (int, error) {
+	if q.open {
+		return q.Conn.Read(b)
+	}
+	room := maxHello - len(q.taken)
 	if room <= 0 {
 		return 0, io.ErrUnexpectedEOF
 	}
-	n, err := r.Conn.Read(b[:min(len(b), room)])
-	r.taken = append(r.taken, b[:n]...)
+	n, err := q.Conn.Read(b[:min(len(b), room)])
+	q.taken = append(q.taken, b[:n]...)
 	return n, err
 }
 
-func (r *recorder) Write(b []byte) (int, error)      { return len(b), nil }
-func (r *recorder) Close() error                     { return nil }
-func (r *recorder) SetDeadline(time.Time) error      { return nil }
-func (r *recorder) SetWriteDeadline(time.Time) error { return nil }
+func (q *quiet) Write(b []byte) (int, error) {
+	if q.open {
+		return q.Conn.Write(b)
+	}
+	return len(b), nil
+}
+
+func (q *quiet) Close() error {
+	if q.open {
+		return q.Conn.Close()
+	}
+	return nil
+}

@@ -12,18 +12,7 @@ import (
 // whatever they were meant for, until ctx ends or l fails. TLS is known by its
 // server name, HTTP by its first line; anything else is reset.
 func (p *Proxy) ServeTransparent(ctx context.Context, l net.Listener) error {
-	s := p.newSession(ctx, l.Addr())
-	g := &gate{Listener: l, p: p, done: s.ctx.Done()}
-	accept := func() error {
-		for {
-			c, err := g.Accept()
-			if err != nil {
-				return err
-			}
-			s.open.Go(func() { s.serveRedirected(c) })
-		}
-	}
-	return s.run(accept, l.Close)
+	return p.serve(ctx, l, func(s *session, c net.Conn) { s.serveRedirected(c) })
 }
 
 // serveRedirected finds out where one connection was going and enters it.

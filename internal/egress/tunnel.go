@@ -31,13 +31,11 @@ type tunnel struct {
 
 // tunnelOf finds the tunnel of a connection that the inner server works on.
 func tunnelOf(c net.Conn) *tunnel {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
+	tc, _ := find[*tunnelConn](c)
+	if tc == nil {
+		return nil
 	}
-	if tc, ok := c.(*tunnelConn); ok {
-		return tc.t
-	}
-	return nil
+	return tc.t
 }
 
 // serveInner answers the requests inside a tunnel.
@@ -105,7 +103,7 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 		s.writeTunnelDenial(w, v, t.host, t.policy.Hash())
 		return
 	}
-	raw, buf, err := http.NewResponseController(w).Hijack()
+	raw, buf, err := hijack(w)
 	if err != nil {
 		_ = p.recordTunnel(t, policy.Refuse(policy.Internal, ""), 0)
 		return
@@ -186,38 +184,58 @@ func (s *session) enterPlain(c *tunnelConn, connected policy.Verdict) {
 // enterTLS reads the ClientHello, holds it against the tunnel, and then either
 // passes the connection through unopened or terminates it.
 func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
-	h, err := sniffHello(c, s.p.limits.HelloTime)
-	if err != nil {
-		v := policy.Refuse(policy.NotHTTP, "the TLS handshake can't be read")
-		if f := readFault(err); f.Reason == policy.TooSlow {
-			v = f
+	var h hello
+	var v policy.Verdict
+	_ = c.SetDeadline(time.Now().Add(s.p.limits.HelloTime))
+	tc, taken, err := answerHello(s.ctx, c, func(said hello) *tls.Config {
+		h = said
+		if v = s.admitHello(c.t, h, connected); v.Passthrough() {
+			return nil
 		}
-		s.abandon(c, v)
-		return
+		return s.p.serverTLS(c.t, h)
+	})
+	_ = c.SetDeadline(time.Time{})
+	switch {
+	case err == nil && tc.ConnectionState().NegotiatedProtocol == "h2":
+		s.hand.give(tc)
+	case err == nil:
+		s.hand.give(s.strictly(tc, false))
+	case errors.Is(err, errNoHello):
+		f := policy.Refuse(policy.NotHTTP, errNoHello.Error())
+		if late := readFault(err); late.Reason == policy.TooSlow {
+			f = late
+		}
+		s.abandon(c, f)
+	case !errors.Is(err, errUnopened):
+		s.recordUnread(c) // a client that does not trust the CA, for one
+		_ = c.Close()
+	case h.ech:
+		// The name that counts would be the hidden one (domain fronting).
+		s.abandon(c, policy.Refuse(policy.SNIMismatch, "the TLS handshake may hide another name (ECH)"))
+	case v.Passthrough():
+		c.head = append(taken, c.head...)
+		s.passThrough(c, v)
+	default:
+		s.abandon(c, policy.Refuse(policy.Internal, "")) // no certificate could be made
 	}
-	c.head = append(h.raw, c.head...)
-	c.t.tls = true
-	v := c.t.bindName(h)
+}
+
+// admitHello decides on a handshake by the name in it. A refused one is finished
+// all the same, so that a person sees why.
+func (s *session) admitHello(t *tunnel, h hello, connected policy.Verdict) policy.Verdict {
+	t.tls = true
+	v := t.bindName(h)
 	if v.Allowed() {
 		v = connected
 		if connected.Reason == "" {
-			v = c.t.policy.Connect(c.t.host, c.t.port)
+			v = t.policy.Connect(t.host, t.port)
 		}
 	}
-	switch {
-	case !v.Allowed():
-		// The handshake is finished all the same, so that a person sees why.
-		c.t.refused = &v
-		_ = s.p.recordTunnel(c.t, v, status(v.Reason))
-	case v.Passthrough() && h.ech:
-		// The name that counts would be the hidden one (domain fronting).
-		s.abandon(c, policy.Refuse(policy.SNIMismatch, "the TLS handshake may hide another name (ECH)"))
-		return
-	case v.Passthrough():
-		s.passThrough(c, v)
-		return
+	if !v.Allowed() {
+		t.refused = &v
+		_ = s.p.recordTunnel(t, v, status(v.Reason))
 	}
-	s.hand.give(tls.Server(c, s.p.serverTLS(c.t, h)))
+	return v
 }
 
 // bindName holds the server name of the handshake against the tunnel's host. A
@@ -246,7 +264,7 @@ func (t *tunnel) bindName(h hello) policy.Verdict {
 }
 
 // serverTLS is the TLS that the agent sees: this bottle's CA, and a certificate
-// for exactly the host that it asked for.
+// for exactly the host that it asked for; nil: none could be made.
 func (p *Proxy) serverTLS(t *tunnel, h hello) *tls.Config {
 	name := t.host
 	if t.refused != nil && h.sni != "" {
@@ -254,14 +272,11 @@ func (p *Proxy) serverTLS(t *tunnel, h hello) *tls.Config {
 			name = asked // so that the refusal can be read
 		}
 	}
-	return &tls.Config{
-		MinVersion:             tls.VersionTLS12,
-		NextProtos:             []string{"http/1.1"},
-		SessionTicketsDisabled: true, // the keys would die with this one connection's configuration
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return p.cfg.CA.Leaf(string(name))
-		},
+	cfg, err := p.cfg.CA.Config(string(name))
+	if err != nil {
+		return nil
 	}
+	return cfg
 }
 
 // passThrough relays TLS that nobody opens: dial, send the ClientHello on, copy

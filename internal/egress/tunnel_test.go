@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -391,14 +392,38 @@ func TestSniff(t *testing.T) {
 	}
 }
 
-func sniffBytes(b []byte) (hello, error) {
-	return sniffHello(&byteConn{r: strings.NewReader(string(b))}, time.Second)
+// sniffed is what answerHello makes of bytes that are not for us.
+type sniffed struct {
+	hello
+	raw []byte
+}
+
+func sniffBytes(b []byte) (s sniffed, err error) {
+	seen := false
+	c := &byteConn{r: strings.NewReader(string(b))}
+	_, s.raw, err = answerHello(context.Background(), c, func(h hello) *tls.Config {
+		s.hello, seen = h, true
+		return nil
+	})
+	if seen && errors.Is(err, errUnopened) {
+		err = nil
+	}
+	if c.wrote {
+		err = errors.New("something was said")
+	}
+	return s, err
 }
 
 // byteConn is a connection that has said all it will ever say.
 type byteConn struct {
 	net.Conn
-	r io.Reader
+	r     io.Reader
+	wrote bool
+}
+
+func (c *byteConn) Write(b []byte) (int, error) {
+	c.wrote = true
+	return len(b), nil
 }
 
 func (c *byteConn) Read(b []byte) (int, error)      { return c.r.Read(b) }

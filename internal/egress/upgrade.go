@@ -61,7 +61,7 @@ func (x *exchange) relayRaw(ctx context.Context, res *http.Response, up io.ReadW
 		x.fail(err)
 		return
 	}
-	agent, buf, err := http.NewResponseController(x.w).Hijack()
+	agent, buf, err := hijack(x.w)
 	if err != nil {
 		return
 	}

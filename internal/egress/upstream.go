@@ -28,19 +28,22 @@ type upstreamKey struct {
 	port    uint16
 	address string
 	caFile  string
+	http2   bool // offer it: the agent speaks it on this request
 }
 
-func keyOf(host bottle.Host, port uint16, route *bottle.Route) upstreamKey {
-	k := upstreamKey{host: host, port: port}
+func keyOf(host bottle.Host, port uint16, route *bottle.Route, http2 bool) upstreamKey {
+	k := upstreamKey{host: host, port: port, http2: http2}
 	if route.Upstream != nil {
 		k.address, k.caFile = route.Upstream.Address, route.Upstream.CAFile
 	}
 	return k
 }
 
-// transport gives the pool for a decided host and its route.
-func (p *Proxy) transport(host bottle.Host, port uint16, route *bottle.Route) (*http.Transport, error) {
-	key := keyOf(host, port, route)
+// transport gives the pool for a decided host and its route. HTTP/2 is offered to
+// the upstream for requests that came by it: a request is never turned into the
+// other framing unless the upstream speaks HTTP/1.1 alone.
+func (p *Proxy) transport(host bottle.Host, port uint16, route *bottle.Route, http2 bool) (*http.Transport, error) {
+	key := keyOf(host, port, route, http2)
 	p.upstreams.mu.Lock()
 	defer p.upstreams.mu.Unlock()
 	if t := p.upstreams.made[key]; t != nil {
@@ -64,6 +67,10 @@ func (p *Proxy) transport(host bottle.Host, port uint16, route *bottle.Route) (*
 		WriteBufferSize:        16 << 10,
 		ReadBufferSize:         16 << 10,
 		Protocols:              http1(),
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 512 << 10},
+	}
+	if http2 {
+		t.Protocols = http1and2()
 	}
 	for old, victim := range p.upstreams.made { // a wildcard route must not grow this without end
 		if len(p.upstreams.made) < maxUpstreams {
@@ -89,6 +96,12 @@ func (u *upstreams) forget() {
 // Warm reads the system's certificates, which else the first request over TLS
 // would wait for. Process-wide, and only the first call does anything.
 func Warm() { _, _ = x509.SystemCertPool() }
+
+func http1and2() *http.Protocols {
+	ps := http1()
+	ps.SetHTTP2(true)
+	return ps
+}
 
 func http1() *http.Protocols {
 	var ps http.Protocols

@@ -41,7 +41,7 @@ type CA struct {
 
 	flight singleflight.Group
 	mu     sync.Mutex
-	leaves map[string]*tls.Certificate
+	leaves map[string]*leaf
 	minted int // how many leaves were signed; tests look at it
 }
 
@@ -83,7 +83,7 @@ func newCA(identity string, now func() time.Time) (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read CA back: %w", err)
 	}
-	return &CA{cert: cert, key: key, leafKey: leafKey, now: now, leaves: map[string]*tls.Certificate{}}, nil
+	return &CA{cert: cert, key: key, leafKey: leafKey, now: now, leaves: map[string]*leaf{}}, nil
 }
 
 // PEM is the CA's certificate, for the trust stores inside the bottle.
@@ -97,43 +97,84 @@ func (ca *CA) Fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// leaf is one host's certificate, and the configuration that presents it.
+type leaf struct {
+	cert   *tls.Certificate
+	config *tls.Config
+}
+
 // Leaf gives the certificate for one canonical host: from the cache, or minted
 // once however many connections ask at the same time.
 func (ca *CA) Leaf(host string) (*tls.Certificate, error) {
-	if c := ca.cached(host); c != nil {
-		return c, nil
+	l, err := ca.leaf(host)
+	if err != nil {
+		return nil, err
+	}
+	return l.cert, nil
+}
+
+// Config gives the TLS that a server for one canonical host speaks to a client of
+// this machine, HTTP/2 and HTTP/1.1. It is the same for all connections, not to be
+// changed; a session can be resumed on this host only, whose ticket key is its own.
+func (ca *CA) Config(host string) (*tls.Config, error) {
+	l, err := ca.leaf(host)
+	if err != nil {
+		return nil, err
+	}
+	return l.config, nil
+}
+
+func (ca *CA) leaf(host string) (*leaf, error) {
+	if l := ca.cached(host); l != nil {
+		return l, nil
 	}
 	v, err, _ := ca.flight.Do(host, func() (any, error) {
-		if c := ca.cached(host); c != nil {
-			return c, nil
+		if l := ca.cached(host); l != nil {
+			return l, nil
 		}
 		c, err := ca.mint(host)
 		if err != nil {
 			return nil, err
 		}
-		ca.keep(host, c)
-		return c, nil
+		l := &leaf{cert: c, config: serverConfig(c)}
+		ca.keep(host, l)
+		return l, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return v.(*tls.Certificate), nil
+	return v.(*leaf), nil
 }
 
-func (ca *CA) cached(host string) *tls.Certificate {
+// serverConfig leaves the post-quantum exchange out: what it costs protects what
+// is recorded on a network, and this leg never leaves the machine's memory.
+func serverConfig(c *tls.Certificate) *tls.Config {
+	cfg := &tls.Config{
+		MinVersion:       tls.VersionTLS12,
+		NextProtos:       []string{"h2", "http/1.1"},
+		Certificates:     []tls.Certificate{*c},
+		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384},
+	}
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // never fails
+	cfg.SetSessionTicketKeys([][32]byte{key})
+	return cfg
+}
+
+func (ca *CA) cached(host string) *leaf {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
-	c := ca.leaves[host]
-	if c != nil && ca.now().After(c.Leaf.NotAfter) {
+	l := ca.leaves[host]
+	if l != nil && ca.now().After(l.cert.Leaf.NotAfter) {
 		delete(ca.leaves, host)
 		return nil
 	}
-	return c
+	return l
 }
 
 // keep stores a leaf. A full cache drops any other entry: an agent that asks
 // for endless names pays with signatures, not with our memory.
-func (ca *CA) keep(host string, c *tls.Certificate) {
+func (ca *CA) keep(host string, l *leaf) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	ca.minted++
@@ -143,7 +184,7 @@ func (ca *CA) keep(host string, c *tls.Certificate) {
 		}
 		delete(ca.leaves, old)
 	}
-	ca.leaves[host] = c
+	ca.leaves[host] = l
 }
 
 // mint signs a leaf whose only name is host.

@@ -111,12 +111,12 @@ func TestManyAskOneIsMinted(t *testing.T) {
 
 func TestCacheHasABound(t *testing.T) {
 	ca := newTest(t)
-	leaf, err := ca.Leaf("api.example.com")
+	l, err := ca.leaf("api.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range maxLeaves + 50 {
-		ca.keep(fmt.Sprint(i, ".example.com"), leaf)
+		ca.keep(fmt.Sprint(i, ".example.com"), l)
 	}
 	if len(ca.leaves) > maxLeaves {
 		t.Errorf("%d leaves are kept", len(ca.leaves))

@@ -15,7 +15,7 @@ func (c *Conn) within(limit int) (string, error) {
 		var f *Fault
 		if errors.As(err, &f) {
 			if f.Reason == policy.BadHeader && c.state != inTrailer {
-				f = &Fault{policy.BadFraming, f.Detail}
+				f = fault(policy.BadFraming, f.Detail)
 			}
 			return "", c.fail(f)
 		}
@@ -34,9 +34,9 @@ func (c *Conn) chunkSize() error {
 	size, err := strconv.ParseUint(text, 16, 62)
 	switch {
 	case strings.ContainsAny(text, "; \t"):
-		return c.fail(&Fault{policy.BadFraming, "a chunk has an extension"})
+		return c.fail(fault(policy.BadFraming, "a chunk has an extension"))
 	case err != nil || text[0] == '+' || strings.ContainsAny(text, "_xX"):
-		return c.fail(&Fault{policy.BadFraming, "the size of a chunk is not a plain number"})
+		return c.fail(fault(policy.BadFraming, "the size of a chunk is not a plain number"))
 	}
 	c.ready = len(text) + 2
 	c.left, c.state = int64(size), inChunk
@@ -53,7 +53,7 @@ func (c *Conn) chunkEnd() error {
 		}
 	}
 	if c.buf[0] != '\r' || c.buf[1] != '\n' {
-		return c.fail(&Fault{policy.BadFraming, "a chunk is longer than its size"})
+		return c.fail(fault(policy.BadFraming, "a chunk is longer than its size"))
 	}
 	c.ready, c.state = 2, inChunkSize
 	return nil
@@ -78,9 +78,9 @@ func (c *Conn) trailer() error {
 	case errors.As(err, &f):
 		return c.fail(f)
 	case h.length >= 0 || h.chunked || h.hosts > 0:
-		return c.fail(&Fault{policy.BadFraming, "a trailer frames or routes the request"})
+		return c.fail(fault(policy.BadFraming, "a trailer frames or routes the request"))
 	case c.left > int64(c.limits.Head):
-		return c.fail(&Fault{policy.LimitHeader, ""})
+		return c.fail(fault(policy.LimitHeader, ""))
 	}
 	c.ready = len(text) + 2
 	return nil

@@ -10,14 +10,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bottle/internal/bottle"
 	"bottle/internal/policy"
 )
 
 // Fault is why a request was not let through.
 type Fault struct {
 	Reason policy.Reason
-	Detail string // words for a person, with no byte of the request; empty: the reason's own
+	Detail string      // words for a person, with no byte of the request; empty: the reason's own
+	Host   bottle.Host // that the request was for, if that much is known
+	Port   uint16
 }
+
+func fault(r policy.Reason, detail string) *Fault { return &Fault{Reason: r, Detail: detail} }
 
 func (f *Fault) Error() string { return "read request: " + string(f.Reason) }
 
@@ -373,10 +378,10 @@ func (c *Conn) line(from, limit int) (end int, err error) {
 				return 0, c.tooLong()
 			}
 			if end-from < 2 || c.buf[end-2] != '\r' {
-				return 0, &Fault{policy.BadHeader, "a line ends with a bare line feed"}
+				return 0, fault(policy.BadHeader, "a line ends with a bare line feed")
 			}
 			if bytes.IndexByte(c.buf[from:end-2], '\r') >= 0 {
-				return 0, &Fault{policy.BadHeader, "a carriage return stands alone"}
+				return 0, fault(policy.BadHeader, "a carriage return stands alone")
 			}
 			return end, nil
 		}
@@ -391,7 +396,7 @@ func (c *Conn) line(from, limit int) (end int, err error) {
 
 func (c *Conn) tooLong() *Fault {
 	if c.state == inChunkSize {
-		return &Fault{policy.BadFraming, "the size of a chunk is not a plain number"}
+		return fault(policy.BadFraming, "the size of a chunk is not a plain number")
 	}
-	return &Fault{policy.LimitHeader, ""}
+	return fault(policy.LimitHeader, "")
 }

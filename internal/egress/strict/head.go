@@ -44,7 +44,7 @@ func (c *Conn) nextHead() error {
 	case errors.As(err, &f):
 		return c.fail(f)
 	case err != nil && timedOut(err) && c.late():
-		return c.fail(&Fault{policy.TooSlow, ""})
+		return c.fail(fault(policy.TooSlow, ""))
 	case err != nil:
 		return unexpected(err)
 	}
@@ -131,13 +131,13 @@ func (h *head) requestLine(b []byte) error {
 	target, version, also := bytes.Cut(rest, []byte(" "))
 	switch {
 	case !ok || !also || !isToken(method) || len(target) == 0:
-		return &Fault{policy.BadRequest, "the request line is not a method, a target and a version"}
+		return fault(policy.BadRequest, "the request line is not a method, a target and a version")
 	case len(version) != 8 || string(version[:7]) != "HTTP/1." || version[7] != '0' && version[7] != '1':
-		return &Fault{policy.BadRequest, "the version is neither HTTP/1.1 nor HTTP/1.0"}
+		return fault(policy.BadRequest, "the version is neither HTTP/1.1 nor HTTP/1.0")
 	}
 	for _, c := range target {
 		if c <= ' ' || c >= 0x7f {
-			return &Fault{policy.BadRequest, "the request's target holds a character that no URL has"}
+			return fault(policy.BadRequest, "the request's target holds a character that no URL has")
 		}
 	}
 	h.method, h.minor = string(method), version[7]
@@ -152,13 +152,13 @@ func (h *head) field(b []byte) error {
 	name, value, ok := bytes.Cut(b, []byte(":"))
 	switch {
 	case b[0] == ' ' || b[0] == '\t':
-		return &Fault{policy.BadHeader, "a header is folded over two lines"}
+		return fault(policy.BadHeader, "a header is folded over two lines")
 	case !ok || !isToken(name):
-		return &Fault{policy.BadHeader, "a header's name holds a space or another character that no name has"}
+		return fault(policy.BadHeader, "a header's name holds a space or another character that no name has")
 	}
 	for _, c := range value {
 		if c < ' ' && c != '\t' || c == 0x7f {
-			return &Fault{policy.BadHeader, "a header's value holds a control character"}
+			return fault(policy.BadHeader, "a header's value holds a control character")
 		}
 	}
 	return h.frame(name, bytes.Trim(value, " \t"))
@@ -173,7 +173,7 @@ func (h *head) frame(name, value []byte) error {
 		}
 	case len("expect"):
 		if is(name, "expect") && !bytes.EqualFold(value, []byte("100-continue")) {
-			return &Fault{policy.BadRequest, "the request expects what nobody here can promise"}
+			return fault(policy.BadRequest, "the request expects what nobody here can promise")
 		}
 	case len("upgrade"):
 		h.websocket = h.websocket || is(name, "upgrade") && bytes.EqualFold(value, []byte("websocket"))
@@ -186,7 +186,7 @@ func (h *head) frame(name, value []byte) error {
 			return nil
 		}
 		if h.chunked || !plain(name) || !bytes.EqualFold(value, []byte("chunked")) {
-			return &Fault{policy.BadFraming, "the transfer coding is given twice, or is not chunked alone"}
+			return fault(policy.BadFraming, "the transfer coding is given twice, or is not chunked alone")
 		}
 		h.chunked = true
 	}
@@ -212,11 +212,11 @@ func plain(name []byte) bool { return bytes.IndexByte(name, '_') < 0 }
 
 func (h *head) contentLength(name []byte, value string) error {
 	if h.length >= 0 || !plain(name) {
-		return &Fault{policy.BadFraming, "the length of the body is given twice, or by a name that not all read"}
+		return fault(policy.BadFraming, "the length of the body is given twice, or by a name that not all read")
 	}
 	n, err := strconv.ParseUint(value, 10, 62)
 	if err != nil || value[0] == '+' || len(value) > 1 && value[0] == '0' {
-		return &Fault{policy.BadFraming, "the length of the body is not a plain number"}
+		return fault(policy.BadFraming, "the length of the body is not a plain number")
 	}
 	h.length = int64(n)
 	return nil
@@ -226,15 +226,15 @@ func (h *head) contentLength(name []byte, value string) error {
 func (h *head) settle() error {
 	switch {
 	case h.chunked && h.length >= 0:
-		return &Fault{policy.BadFraming, "the body has a length and is chunked, too"} // RFC 9112 section 6.1
+		return fault(policy.BadFraming, "the body has a length and is chunked, too") // RFC 9112 section 6.1
 	case h.chunked && h.minor == '0':
-		return &Fault{policy.BadFraming, "HTTP/1.0 has no chunks"}
+		return fault(policy.BadFraming, "HTTP/1.0 has no chunks")
 	case h.hosts > 1:
-		return &Fault{policy.BadHost, "the request names a host twice"}
+		return fault(policy.BadHost, "the request names a host twice")
 	case h.hosts == 0 && h.minor == '1':
-		return &Fault{policy.BadRequest, "the request names no host"} // RFC 9112 section 3.2
+		return fault(policy.BadRequest, "the request names no host") // RFC 9112 section 3.2
 	case h.method == "CONNECT" && (h.chunked || h.length > 0):
-		return &Fault{policy.BadFraming, "CONNECT has no body"}
+		return fault(policy.BadFraming, "CONNECT has no body")
 	}
 	return h.authority()
 }
@@ -266,18 +266,18 @@ func (h *head) authority() error {
 // leave out the port, as many clients of CONNECT do.
 func (h *head) same(authority string, def uint16) error {
 	if strings.Contains(authority, "@") {
-		return &Fault{policy.BadRequest, "the URL holds a user's name"} // reads as another host to some (RFC 9110 section 4.2.4)
+		return fault(policy.BadRequest, "the URL holds a user's name") // reads as another host to some (RFC 9110 section 4.2.4)
 	}
 	host, port, err := bottle.ParseHostPort(authority, def)
 	if err != nil {
-		return &Fault{policy.BadHost, ""}
+		return fault(policy.BadHost, "")
 	}
 	named, at, err := bottle.ParseHostPort(h.host, port)
 	if err != nil {
-		return &Fault{policy.BadHost, ""}
+		return fault(policy.BadHost, "")
 	}
 	if named != host || at != port {
-		return &Fault{policy.AuthorityMismatch, ""}
+		return &Fault{Reason: policy.AuthorityMismatch, Host: host, Port: port}
 	}
 	return nil
 }

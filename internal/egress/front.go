@@ -1,0 +1,173 @@
+package egress
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/egress/strict"
+	"bottle/internal/plan"
+	"bottle/internal/policy"
+)
+
+// The first byte of a connection to the explicit port tells how it will speak.
+const (
+	firstTLS = 0x16 // handshake record, RFC 8446 section 5.1
+)
+
+// ServeProxy serves the explicit proxy port until ctx ends or l fails: requests in
+// absolute form, CONNECT, the same over TLS, and the health page
+// http://gateway.bottle/. What the bottle's kernel redirected here is served as
+// ServeTransparent would.
+func (p *Proxy) ServeProxy(ctx context.Context, l net.Listener) error {
+	return p.serve(ctx, l, func(s *session, c net.Conn) { s.greet(c) })
+}
+
+// serve accepts until ctx ends or l fails, and gives each connection a goroutine.
+func (p *Proxy) serve(ctx context.Context, l net.Listener, each func(*session, net.Conn)) error {
+	s := p.newSession(ctx, l.Addr())
+	g := &gate{Listener: l, p: p, done: s.ctx.Done()}
+	accept := func() error {
+		for {
+			c, err := g.Accept()
+			if err != nil {
+				return err
+			}
+			s.open.Go(func() { each(s, c) })
+		}
+	}
+	return s.run(accept, l.Close)
+}
+
+// greet finds out by its first byte how a client of the explicit port speaks.
+func (s *session) greet(raw net.Conn) {
+	disown := s.own(raw)
+	defer disown()
+	c := &tunnelConn{Conn: raw}
+	first, err := c.peek(s.p.limits.HelloTime)
+	switch {
+	case err != nil:
+		s.abandonClient(c, readFault(err))
+	case first == firstTLS:
+		s.greetTLS(c)
+	case first >= 'A' && first <= 'Z':
+		s.front.give(s.strictly(c, true))
+	default:
+		s.abandonClient(c, policy.Refuse(policy.NotHTTP, ""))
+	}
+}
+
+// greetTLS is an explicit proxy over TLS: the same port, with a certificate of the
+// bottle's CA for the gateway's own names.
+func (s *session) greetTLS(c *tunnelConn) {
+	tc := tls.Server(c, &tls.Config{
+		MinVersion:             tls.VersionTLS12,
+		NextProtos:             []string{"http/1.1"},
+		SessionTicketsDisabled: true, // the keys would die with this one connection's configuration
+		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return s.p.cfg.CA.Leaf(ownName(h))
+		},
+	})
+	if err := s.shake(tc); err != nil {
+		s.abandonClient(c, policy.Refuse(policy.BadRequest, "the TLS handshake with the proxy failed"))
+		return
+	}
+	s.front.give(s.strictly(tc, false))
+}
+
+// ownName is the name by which a client of the explicit port knows the gateway.
+func ownName(h *tls.ClientHelloInfo) string {
+	if name, err := bottle.ParseHost(h.ServerName); err == nil && (name == plan.GatewayHost || name == "localhost") {
+		return string(name)
+	}
+	if a, ok := h.Conn.LocalAddr().(*net.TCPAddr); ok && h.ServerName == "" {
+		return a.AddrPort().Addr().Unmap().String()
+	}
+	return plan.GatewayHost
+}
+
+// shake finishes a TLS handshake within its time.
+func (s *session) shake(tc *tls.Conn) error {
+	_ = tc.SetDeadline(time.Now().Add(s.p.limits.HelloTime))
+	defer tc.SetDeadline(time.Time{})
+	return tc.HandshakeContext(s.ctx)
+}
+
+// strictly puts the grammar in front of a server. A client without TLS may close
+// its half first and still be answered; with TLS most clients close for good, and
+// an abandoned request must end upstream, too: it may cost money there.
+func (s *session) strictly(c net.Conn, halfClose bool) net.Conn {
+	return strict.New(c, strict.Limits{Head: s.p.limits.HeaderBytes, HeadTime: s.p.limits.HeaderTime, HalfClose: halfClose})
+}
+
+// abandonClient is abandon for a connection that has no target yet.
+func (s *session) abandonClient(c *tunnelConn, v policy.Verdict) {
+	c.t = &tunnel{kind: KindTCP, policy: s.p.policy.Load(), opened: s.p.now()}
+	s.abandon(c, v)
+}
+
+// find looks for a connection of type T among c and those below it.
+func find[T net.Conn](c net.Conn) (found T, ok bool) {
+	for c != nil {
+		if found, ok = c.(T); ok {
+			return found, true
+		}
+		below, has := c.(interface{ NetConn() net.Conn })
+		if !has {
+			break
+		}
+		c = below.NetConn()
+	}
+	return found, false
+}
+
+// screened runs h for what passed the grammar, and answers for what did not.
+func (s *session) screened(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.open.Add(1) // a hijacked connection outlives its StateHijacked
+		defer s.open.Done()
+		c := connOf(r)
+		if m := meterOf(c); m != nil {
+			m.unread.Store(false)
+		}
+		if sc, ok := find[*strict.Conn](c); ok {
+			defer sc.Done()
+			if f := sc.Begin(); f != nil {
+				s.refuseFault(w, c, f)
+				return
+			}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// refuseFault answers for a request that nobody should read.
+func (s *session) refuseFault(w http.ResponseWriter, c net.Conn, f *strict.Fault) {
+	about := &tunnel{kind: KindHTTP, policy: s.p.policy.Load(), opened: s.p.now(), host: f.Host, port: f.Port}
+	v := f.Verdict()
+	t := tunnelOf(c)
+	if t != nil {
+		t.used.Store(true)
+		about.host, about.port, about.policy = t.host, t.port, t.policy
+	}
+	if t == nil || t.refused == nil { // else it is on record
+		_ = s.p.recordTunnel(about, v, status(v.Reason))
+	}
+	writeDenial(w, v, about.host, about.policy.Hash())
+}
+
+// hijack takes a connection over: what follows on it is not HTTP.
+func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
+	c, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	if sc, ok := find[*strict.Conn](c); ok {
+		sc.Raw()
+	}
+	return c, buf, nil
+}
