@@ -45,7 +45,7 @@ func (p *Proxy) resolveInside(name string) responder.Answer {
 		p.deniedName(name, v, pol.Hash())
 		return responder.Answer{Code: responder.Denied}
 	}
-	addr, ok := p.names.address(string(host))
+	addr, ok := p.names.Address(string(host))
 	if !ok {
 		p.deniedName(name, policy.Refuse(policy.Limit, ""), pol.Hash())
 		return responder.Answer{}

@@ -3,7 +3,6 @@ package egress
 import (
 	"context"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -44,35 +43,9 @@ func TestNamesInsideTheBottle(t *testing.T) {
 	}
 }
 
-func TestNamesHaveAddressesOfTheirOwn(t *testing.T) {
-	n := newNames()
-	n.max = 1000
-	seen := map[netip.Addr]bool{}
-	for i := range 1000 {
-		name := "n" + strings.Repeat("x", i%7) + string(rune('a'+i%26)) + time.Duration(i).String()
-		a, ok := n.address(name)
-		if !ok || seen[a] || !isSynthetic(a) || a == netip.MustParseAddr("198.18.0.0") || a == netip.MustParseAddr("198.18.0.1") {
-			t.Fatalf("%d: %v %v", i, a, ok)
-		}
-		seen[a] = true
-		if again, _ := n.address(name); again != a {
-			t.Fatal("not stable")
-		}
-		if back, ok := n.name(a); !ok || back != name {
-			t.Fatal("no way back")
-		}
-	}
-	if _, ok := n.address("one too many"); ok {
-		t.Error("the table has no bound")
-	}
-	if !isSynthetic(synthetic(maxNames + 2)) {
-		t.Error("the table is larger than the prefix")
-	}
-}
-
 func TestFullTableFailsAndIsRecorded(t *testing.T) {
 	w := newWorld(t, nil, route("*.example.org", "", ""))
-	w.p.names.max = 1
+	w.p.names.Max = 1
 	if got := w.p.resolveInside("a.example.org"); got.Code != responder.Found {
 		t.Error(got)
 	}
@@ -131,10 +104,10 @@ func TestServeDNS(t *testing.T) {
 			return d.DialContext(ctx, "udp", udp.LocalAddr().String())
 		}}
 		addrs, err := r.LookupNetIP(ctx, "ip", apiHost+".")
-		if err != nil || len(addrs) != 1 || !isSynthetic(addrs[0]) {
+		if err != nil || len(addrs) != 1 || !responder.IsSynthetic(addrs[0]) {
 			t.Fatalf("%s: %v %v", network, addrs, err)
 		}
-		if name, _ := w.p.names.name(addrs[0]); name != apiHost {
+		if name, _ := w.p.names.Name(addrs[0]); name != apiHost {
 			t.Errorf("%v is for %q", addrs[0], name)
 		}
 		start := time.Now()

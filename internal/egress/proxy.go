@@ -17,6 +17,8 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/egress/decision"
 	"bottle/internal/egress/dial"
+	"bottle/internal/egress/redirect"
+	"bottle/internal/egress/responder"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
@@ -29,7 +31,7 @@ type Proxy struct {
 	policy    atomic.Pointer[policy.Policy]
 	upstreams upstreams
 	dialer    *dial.Dialer
-	names     *names
+	names     *responder.Names
 	gate      *decision.Gate
 	guard     atomic.Pointer[guard]
 	learning  sync.Mutex
@@ -43,12 +45,12 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 	if cfg.originalDst == nil {
-		cfg.originalDst = originalDst
+		cfg.originalDst = redirect.Original
 	}
 	if cfg.clock == nil {
 		cfg.clock = time.Now
 	}
-	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: newNames()}
+	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: responder.NewNames()}
 	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime})
 	p.upstreams.made = map[upstreamKey]*http.Transport{}
 	p.gate = decision.NewGate(p.now, p.record)

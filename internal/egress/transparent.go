@@ -5,6 +5,7 @@ import (
 	"net"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/responder"
 	"bottle/internal/policy"
 )
 
@@ -42,7 +43,7 @@ func (p *Proxy) originalTarget(c *tunnelConn, t *tunnel) policy.Verdict {
 	}
 	t.port = dst.Port()
 	addr := dst.Addr().Unmap()
-	if !isSynthetic(addr) {
+	if !responder.IsSynthetic(addr) {
 		host, err := bottle.ParseHost(addr.String())
 		if err != nil {
 			return policy.Refuse(policy.BadHost, "")
@@ -50,7 +51,7 @@ func (p *Proxy) originalTarget(c *tunnelConn, t *tunnel) policy.Verdict {
 		t.literal = host
 		return passed()
 	}
-	name, ok := p.names.name(addr)
+	name, ok := p.names.Name(addr)
 	if !ok {
 		t.literal = bottle.Host(addr.String())
 		return policy.Refuse(policy.UnknownDestination, "")

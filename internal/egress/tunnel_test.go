@@ -15,6 +15,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/dial"
+	"bottle/internal/egress/redirect"
 	"bottle/internal/policy"
 )
 
@@ -152,7 +153,7 @@ func (w *world) heading(to string) {
 
 func (w *world) named(host string) string {
 	w.t.Helper()
-	a, ok := w.p.names.address(host)
+	a, ok := w.p.names.Address(host)
 	if !ok {
 		w.t.Fatal("no address")
 	}
@@ -265,10 +266,10 @@ func TestOriginalDestinationOfAPlainConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if dst, err := originalDst(s); err == nil && dst.String() != l.Addr().String() {
+	if dst, err := redirect.Original(s); err == nil && dst.String() != l.Addr().String() {
 		t.Errorf("original destination %v of a connection to %v", dst, l.Addr())
 	}
-	if _, err := originalDst(&tunnelConn{}); err == nil {
+	if _, err := redirect.Original(&tunnelConn{}); err == nil {
 		t.Error("no error for something that is no TCP connection")
 	}
 }

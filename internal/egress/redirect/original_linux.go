@@ -1,4 +1,4 @@
-package egress
+package redirect
 
 import (
 	"encoding/binary"
@@ -14,10 +14,10 @@ import (
 // linux/netfilter_ipv4.h and linux/netfilter_ipv6/ip6_tables.h.
 const soOriginalDst = 80
 
-// originalDst asks the kernel where a redirected connection was going. The
+// Original asks the kernel where a redirected connection was going. The
 // answer belongs to the socket's own network namespace, so it holds for sockets
 // that were made in a bottle and are served from outside.
-func originalDst(c net.Conn) (netip.AddrPort, error) {
+func Original(c net.Conn) (netip.AddrPort, error) {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return netip.AddrPort{}, errors.New("find original destination: not a TCP connection")
@@ -45,7 +45,7 @@ func originalDst(c net.Conn) (netip.AddrPort, error) {
 	return dst, nil
 }
 
-// originalDst4 reads a sockaddr_in of 16 bytes. IPv6Mreq is only a buffer that
+// Original4 reads a sockaddr_in of 16 bytes. IPv6Mreq is only a buffer that
 // is large enough: 16 bytes of address, where the sockaddr_in lands.
 func originalDst4(fd int) (netip.AddrPort, error) {
 	m, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, soOriginalDst)
@@ -56,7 +56,7 @@ func originalDst4(fd int) (netip.AddrPort, error) {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[4:8])), binary.BigEndian.Uint16(b[2:4])), nil
 }
 
-// originalDst6 reads a sockaddr_in6, which is how IPv6MTUInfo begins.
+// Original6 reads a sockaddr_in6, which is how IPv6MTUInfo begins.
 func originalDst6(fd int) (netip.AddrPort, error) {
 	m, err := unix.GetsockoptIPv6MTUInfo(fd, unix.SOL_IPV6, soOriginalDst)
 	if err != nil {

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package egress
+package redirect
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"net/netip"
 )
 
-// originalDst is an error here: only Linux redirects connections to us.
-func originalDst(net.Conn) (netip.AddrPort, error) {
+// Original is an error here: only Linux redirects connections to us.
+func Original(net.Conn) (netip.AddrPort, error) {
 	return netip.AddrPort{}, errors.New("find original destination: only Linux can")
 }

@@ -1,4 +1,4 @@
-package egress
+package responder
 
 import (
 	"encoding/binary"
@@ -12,27 +12,28 @@ import (
 // this many the DNS answers SERVFAIL, and addresses already given stay.
 const maxNames = 32768
 
-// names gives every name an address of its own out of 198.18.0.0/15, for the
+// Names gives every name an address of its own out of 198.18.0.0/15, for the
 // life of the gateway, and knows the way back.
-type names struct {
+type Names struct {
 	mu     sync.Mutex
 	byName map[string]netip.Addr
 	byAddr map[netip.Addr]string
-	max    int
+	Max    int // how many names there may be; not to be changed once in use
 }
 
-func newNames() *names {
-	return &names{byName: map[string]netip.Addr{}, byAddr: map[netip.Addr]string{}, max: maxNames}
+// NewNames makes an empty table.
+func NewNames() *Names {
+	return &Names{byName: map[string]netip.Addr{}, byAddr: map[netip.Addr]string{}, Max: maxNames}
 }
 
-// address is the name's own address; false: the table is full.
-func (n *names) address(name string) (netip.Addr, bool) {
+// Address is the name's own address; false: the table is full.
+func (n *Names) Address(name string) (netip.Addr, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if a, ok := n.byName[name]; ok {
 		return a, true
 	}
-	if len(n.byName) >= n.max {
+	if len(n.byName) >= n.Max {
 		return netip.Addr{}, false
 	}
 	// .0.0 is the network and .0.1 the bottle itself (plan.BottleAddr).
@@ -41,8 +42,8 @@ func (n *names) address(name string) (netip.Addr, bool) {
 	return a, true
 }
 
-// name is the way back from an address to the name it was given for.
-func (n *names) name(a netip.Addr) (string, bool) {
+// Name is the way back from an address to the name it was given for.
+func (n *Names) Name(a netip.Addr) (string, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s, ok := n.byAddr[a.Unmap()]
@@ -56,6 +57,7 @@ func synthetic(i uint32) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-func isSynthetic(a netip.Addr) bool {
+// IsSynthetic reports whether a is one that Names gives.
+func IsSynthetic(a netip.Addr) bool {
 	return netip.MustParsePrefix(plan.SyntheticPrefix).Contains(a.Unmap())
 }

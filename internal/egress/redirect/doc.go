@@ -1,0 +1,3 @@
+// Package redirect asks the kernel where a connection was going before its firewall
+// sent it to the gateway.
+package redirect
