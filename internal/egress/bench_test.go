@@ -4,11 +4,127 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"bottle/internal/egress/dial"
+	"bottle/test/fake/lean"
 )
+
+// leanUpstream is the cheapest upstream there is, so that a profile shows the
+// gateway and little else.
+func leanUpstream(b *testing.B) (addr, caFile string) {
+	b.Helper()
+	ca, err := NewCA("upstream")
+	if err != nil {
+		b.Fatal(err)
+	}
+	caFile = filepath.Join(b.TempDir(), "ca.pem")
+	if err := os.WriteFile(caFile, ca.PEM(), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	l := tls.NewListener(listen(b), &tls.Config{NextProtos: []string{"http/1.1"}, GetCertificate: func(i *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return ca.Leaf(i.ServerName)
+	}})
+	b.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_ = lean.Serve(c, realKey)
+				_ = c.Close()
+			}()
+		}
+	}()
+	return l.Addr().String(), caFile
+}
+
+// BenchmarkEgressRequest is 2 KB there and 1 KB back, through interception with a
+// credential. Everything is in one process, for -cpuprofile; BenchmarkEgress in
+// test/bench has the figures that count.
+func BenchmarkEgressRequest(b *testing.B) {
+	addr, ca := leanUpstream(b)
+	request := append(lean.Head(http.MethodPost, lean.Small, apiHost, heldKey, lean.PostSize), lean.Body(lean.PostSize)...)
+	start := func(b *testing.B) (open func() *lean.Conn) {
+		w := newWorld(b, func(c *Config) { c.Record = func(Record) error { return nil } }, withAuth(route(apiHost, addr, ca), "Bearer", ""))
+		trust := &tls.Config{ServerName: apiHost, RootCAs: w.roots(), NextProtos: []string{"http/1.1"}}
+		return func() *lean.Conn {
+			c, err := net.Dial("tcp", w.addr)
+			if err == nil {
+				err = lean.Connect(c, apiHost+":443")
+			}
+			if err != nil {
+				b.Error(err)
+				return nil
+			}
+			return lean.NewConn(tls.Client(c, trust))
+		}
+	}
+	b.Run("keepalive", func(b *testing.B) {
+		c := start(b)()
+		defer c.Close()
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := c.Do(request, lean.AnswerSize); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("cold", func(b *testing.B) {
+		open := start(b)
+		b.ReportAllocs()
+		for b.Loop() {
+			c := open()
+			if err := c.Do(request, lean.AnswerSize); err != nil {
+				b.Fatal(err)
+			}
+			_ = c.Close()
+		}
+	})
+	b.Run("parallel32", func(b *testing.B) {
+		open := start(b)
+		b.ReportAllocs()
+		parallel(b, 32, open, request)
+	})
+}
+
+// parallel shares b.N requests among n connections that are open beforehand.
+func parallel(b *testing.B, n int, open func() *lean.Conn, request []byte) {
+	b.Helper()
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	errs, begin := make(chan error, n), make(chan struct{})
+	for range n {
+		c := open()
+		if err := c.Do(request, lean.AnswerSize); err != nil {
+			b.Fatal(err)
+		}
+		go func() {
+			defer c.Close()
+			<-begin
+			var err error
+			for err == nil && left.Add(-1) >= 0 {
+				err = c.Do(request, lean.AnswerSize)
+			}
+			errs <- err
+		}()
+	}
+	b.ResetTimer()
+	close(begin)
+	for range n {
+		if err := <-errs; err != nil {
+			b.Error(err)
+		}
+	}
+	b.StopTimer()
+}
 
 func benchGet(b *testing.B, c *http.Client, url string) {
 	b.ReportAllocs()

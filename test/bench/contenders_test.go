@@ -62,7 +62,6 @@ func startPart(b *testing.B, c *exec.Cmd) (io.WriteCloser, *bufio.Reader) {
 	}
 	b.Cleanup(func() {
 		_ = in.Close()
-		_ = c.Process.Signal(os.Interrupt)
 		timer := time.AfterFunc(5*time.Second, func() { _ = c.Process.Kill() })
 		_ = c.Wait()
 		timer.Stop()
@@ -162,6 +161,7 @@ func mitmproxy(b *testing.B, dir, ca string, to map[string]string) (contender, b
 		"--set", "confdir="+dir, "--set", "ssl_verify_upstream_trusted_ca="+ca, "--set", "stream_large_bodies=1m", "--set", "flow_detail=0", "--set", "http2=false")
 	c.Env = []string{"HOME=" + dir, "PATH=" + os.Getenv("PATH")}
 	startPart(b, c)
+	b.Cleanup(func() { _ = c.Process.Signal(os.Interrupt) }) // it does not look at its standard input
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 		if probe, err := net.Dial("tcp", address.String()); err == nil {
 			_ = probe.Close()
@@ -201,7 +201,7 @@ func (c contender) dial(host string) (net.Conn, error) {
 			return nil, fmt.Errorf("%s: %w", c.name, err)
 		}
 	}
-	_ = raw.SetDeadline(time.Now().Add(time.Minute))
+	_ = raw.SetDeadline(time.Now().Add(5 * time.Minute))
 	t := tls.Client(raw, &tls.Config{ServerName: name, RootCAs: c.roots, NextProtos: []string{"http/1.1"}})
 	if err := t.Handshake(); err != nil {
 		_ = raw.Close()

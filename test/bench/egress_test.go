@@ -2,9 +2,9 @@ package bench
 
 import (
 	"fmt"
-	"maps"
 	"math"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +27,10 @@ const (
 
 // BenchmarkEgress prints the table of what the gateway costs on the way: TLS on
 // both legs, 2 KB there and 1 KB back, all processes on this machine's loopback.
-// It measures in its own rounds, so b.N is 1.
+// It measures in its own rounds, so b.N is 1. BENCH=Egress/lean is one part of it.
+//
+// BOTTLE_BENCH_PROFILE=dir runs our gateway inside the test binary, without the
+// peers, and writes gateway.cpu and gateway.allocs there for `go tool pprof`.
 func BenchmarkEgress(b *testing.B) {
 	bin := binaries(b)
 	dir := b.TempDir()
@@ -39,25 +42,42 @@ func BenchmarkEgress(b *testing.B) {
 	to := map[string]string{}
 	to[hostLean], _ = play(b, playLean, own)
 	to[hostHTTP], _ = play(b, playHTTP, own)
-	a := arena{b: b, field: []contender{direct(to, roots), ours(b, bin, dir, to, own.CA), ceiling(b, own, to, roots)}}
-	if m, ok := mitmproxy(b, b.TempDir(), own.CA, to); ok {
-		a.field = append(a.field, m)
+	a := &arena{field: []contender{direct(to, roots), ours(b, bin, dir, to, own.CA)}, peak: map[string]float64{}}
+	if os.Getenv("BOTTLE_BENCH_PROFILE") == "" {
+		a.field = append(a.field, ceiling(b, own, to, roots))
+		if m, ok := mitmproxy(b, b.TempDir(), own.CA, to); ok {
+			a.field = append(a.field, m)
+		}
 	}
-	for b.Loop() {
-		time.Sleep(500 * time.Millisecond) // idle means that start-up's garbage may go
-		rows := []row{a.idle()}
-		rows = append(rows, a.requests("lean client and upstream", contender.lean)...)
-		rows = append(rows, a.requests("net/http client and upstream", contender.http)...)
-		rows = append(rows, a.bulk("download", pull), a.bulk("upload", push))
-		rows = append(rows, a.grown(), a.memoryAfter())
+	time.Sleep(500 * time.Millisecond) // idle means that start-up's garbage may go
+	a.rest = a.memory(b)
+	rows := []row{a.idle()}
+	parts := []struct {
+		name    string
+		measure func(*testing.B) []row
+	}{
+		{"lean", func(b *testing.B) []row { return a.requests(b, "lean client and upstream", contender.lean) }},
+		{"nethttp", func(b *testing.B) []row { return a.requests(b, "net/http client and upstream", contender.http) }},
+		{"bulk", func(b *testing.B) []row {
+			return []row{a.bulk(b, "download", pull), a.bulk(b, "upload", push), a.grown()}
+		}},
+		{"memory", func(b *testing.B) []row { return []row{a.memoryAfter(b)} }},
+	}
+	for _, p := range parts {
+		b.Run(p.name, func(b *testing.B) {
+			for b.Loop() {
+				rows = append(rows, p.measure(b)...)
+			}
+			b.ReportMetric(0, "ns/op") // the table says it
+		})
+	}
+	if len(rows) > 1 {
 		table(rows)
 	}
-	b.ReportMetric(0, "ns/op")
 }
 
 // arena is everybody who is measured, the direct way first and ours second.
 type arena struct {
-	b     *testing.B
 	field []contender
 	rest  map[string]float64 // resident memory when idle, MiB, by name
 	peak  map[string]float64 // resident memory at its highest in a transfer of bulk
@@ -72,8 +92,8 @@ type taken struct {
 // turns lets every contender have its turn in each round, so that a busy moment
 // hits them all, and gives the turns by name. Turn i of one and turn i of another
 // were taken side by side.
-func (a *arena) turns(rounds int, turn func(contender) (taken, error)) map[string][]taken {
-	a.b.Helper()
+func (a *arena) turns(b *testing.B, rounds int, turn func(contender) (taken, error)) map[string][]taken {
+	b.Helper()
 	all := map[string][]taken{}
 	for i := range rounds {
 		for _, c := range a.field {
@@ -82,7 +102,7 @@ func (a *arena) turns(rounds int, turn func(contender) (taken, error)) map[strin
 			}
 			t, err := turn(c)
 			if err != nil {
-				a.b.Fatalf("%s: %v", c.name, err)
+				b.Fatalf("%s: %v", c.name, err)
 			}
 			all[c.name] = append(all[c.name], t)
 		}
@@ -128,7 +148,7 @@ const (
 )
 
 // requests makes the rows about small requests, by one kind of client.
-func (a *arena) requests(title string, open func(contender) (caller, error)) []row {
+func (a *arena) requests(b *testing.B, title string, open func(contender) (caller, error)) []row {
 	added := func(all map[string][]taken) func(string) float64 {
 		return func(name string) float64 {
 			return against(all, name, func(t, d taken) float64 { return float64(t.median-d.median) / 1e6 })
@@ -143,9 +163,9 @@ func (a *arena) requests(title string, open func(contender) (caller, error)) []r
 		}
 		return fmt.Sprintf("; direct takes %.3f ms; p99 ours %.3f, direct %.3f ms", median("direct"), p99("ours"), p99("direct"))
 	}
-	kept := a.turns(egressRounds, func(c contender) (taken, error) { return keepAlive(c, open) })
-	cold := a.turns(egressRounds, func(c contender) (taken, error) { return eachNew(c, open) })
-	load := a.turns(egressRounds, func(c contender) (taken, error) { return underLoad(c, open) })
+	kept := a.turns(b, egressRounds, func(c contender) (taken, error) { return keepAlive(c, open) })
+	cold := a.turns(b, egressRounds, func(c contender) (taken, error) { return eachNew(c, open) })
+	load := a.turns(b, egressRounds, func(c contender) (taken, error) { return underLoad(c, open) })
 	rate := func(name string) float64 { return against(load, name, func(t, _ taken) float64 { return t.rate }) }
 	share := func(name string) float64 {
 		return against(load, name, func(t, d taken) float64 { return 100 * t.rate / d.rate })
@@ -275,8 +295,8 @@ func push(c contender) error {
 }
 
 // bulk makes the row of a transfer, and watches the memory meanwhile.
-func (a *arena) bulk(what string, transfer func(contender) error) row {
-	all := a.turns(bulkRounds, func(c contender) (taken, error) {
+func (a *arena) bulk(b *testing.B, what string, transfer func(contender) error) row {
+	all := a.turns(b, bulkRounds, func(c contender) (taken, error) {
 		stop := a.watch(c)
 		began := time.Now()
 		err := transfer(c)
@@ -314,12 +334,12 @@ func (a *arena) watch(c contender) (stop func()) {
 	return func() { close(done); wg.Wait() }
 }
 
-func (a *arena) memory() map[string]float64 {
+func (a *arena) memory(b *testing.B) map[string]float64 {
 	m := map[string]float64{}
 	for _, c := range a.field[1:] {
 		now, err := residentOf(c.pid)
 		if err != nil {
-			a.b.Fatal(err)
+			b.Fatal(err)
 		}
 		m[c.name] = now
 	}
@@ -327,9 +347,7 @@ func (a *arena) memory() map[string]float64 {
 }
 
 func (a *arena) idle() row {
-	a.rest, a.peak = a.memory(), map[string]float64{}
-	rest := maps.Clone(a.rest)
-	return a.compare("resident memory, idle", 20, "at most 20 MiB", mebibytes, func(name string) float64 { return rest[name] }, "")
+	return a.compare("resident memory, idle", 20, "at most 20 MiB", mebibytes, func(name string) float64 { return a.rest[name] }, "")
 }
 
 // grown makes the row of the memory that the transfers took above idle.
@@ -338,7 +356,7 @@ func (a *arena) grown() row {
 }
 
 // memoryAfter makes the row of the memory after very many requests.
-func (a *arena) memoryAfter() row {
+func (a *arena) memoryAfter(b *testing.B) row {
 	var took time.Duration // for ours
 	for _, c := range a.field[1:] {
 		began := time.Now()
@@ -350,13 +368,13 @@ func (a *arena) memoryAfter() row {
 			_ = one.Close()
 		}
 		if err != nil {
-			a.b.Fatalf("%s: %v", c.name, err)
+			b.Fatalf("%s: %v", c.name, err)
 		}
 		if c.name == "ours" {
 			took = time.Since(began)
 		}
 	}
-	after := a.memory()
+	after := a.memory(b)
 	return a.compare(fmt.Sprintf("resident memory after %d requests", manyRequests), 40, "at most 40 MiB", mebibytes,
 		func(name string) float64 { return after[name] }, fmt.Sprintf(" (after %d); ours took %.1f s", manyRequests/50, took.Seconds()))
 }
