@@ -57,10 +57,10 @@ func (p *Proxy) transport(host bottle.Host, port uint16, route *bottle.Route, ht
 	t := &http.Transport{
 		Proxy:                  nil, // the gateway's own environment decides nothing
 		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return p.dialUpstream(ctx, to) },
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: string(key.host)},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: string(key.host), DynamicRecordSizingDisabled: true},
 		TLSHandshakeTimeout:    p.limits.DialTime,
 		DisableCompression:     true, // the agent gets the bytes that the upstream sent
-		MaxIdleConnsPerHost:    16,
+		MaxIdleConnsPerHost:    256,
 		IdleConnTimeout:        90 * time.Second,
 		ExpectContinueTimeout:  5 * time.Second,
 		MaxResponseHeaderBytes: p.limits.AnswerHeader,
