@@ -78,11 +78,13 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/authority", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/mask", "internal/egress/redirect", "internal/egress/responder", "internal/egress/strict"}},
+		beside: []string{"internal/egress/authority", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/mask", "internal/egress/http1", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/strict"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/dial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/fields", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/http1", layer: wire, only: []string{"internal/egress/records"}, beside: []string{"internal/egress/records"}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/records", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1"}},
 	{dir: "internal/egress/mask", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/redirect", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/responder", layer: wire, onlyFrom: []string{"internal/egress"}},
@@ -247,7 +249,7 @@ var modules = []struct {
 	{"github.com/spf13/cobra", []string{"internal/cli"}},
 	{"github.com/spf13/pflag", []string{"internal/cli"}},
 	{"go.yaml.in/yaml/v4", []string{"internal/manifest"}},
-	{"golang.org/x/net/dns/dnsmessage", []string{"internal/egress/redirect", "internal/egress/responder", "internal/egress/strict"}},
+	{"golang.org/x/net/dns/dnsmessage", []string{"internal/egress/http1", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/strict"}},
 	{"golang.org/x/net/idna", []string{"internal/bottle"}},
 	{"golang.org/x/net/publicsuffix", []string{"internal/bottle/suffix"}},
 	{"golang.org/x/sync", []string{"internal/egress/authority"}},

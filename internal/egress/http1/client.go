@@ -1,0 +1,341 @@
+package http1
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"time"
+
+	"bottle/internal/egress/records"
+)
+
+// conn is one connection to an upstream.
+type conn struct {
+	net.Conn
+	pool   *Pool
+	below  *records.Conn // under its TLS; nil: it has none
+	socket *net.TCPConn
+	used   bool // for an exchange before this one
+	since  time.Time
+
+	in    *bufio.Reader
+	out   *bufio.Writer
+	head  int64 // bytes that the answer's header may still have
+	heard bool  // some of an answer has come
+}
+
+var errHeader = errors.New("read answer: its header is too large")
+
+// Read is for the bufio.Reader alone: it bounds the header.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.head <= 0 {
+		return 0, errHeader
+	}
+	if int64(len(p)) > c.head {
+		p = p[:c.head]
+	}
+	n, err := c.Conn.Read(p)
+	c.heard = c.heard || n > 0
+	if c.head != math.MaxInt64 {
+		c.head -= int64(n)
+	}
+	return n, err
+}
+
+func (c *conn) release() {
+	if c.in != nil {
+		c.pool.Memory.giveReader(c.in)
+		c.in = nil
+	}
+	if c.out != nil {
+		c.pool.Memory.giveWriter(c.out)
+		c.out = nil
+	}
+}
+
+// exchange sends one request and reads the header of its answer.
+func (c *conn) exchange(req *http.Request, whole bool, informed func(int, http.Header) error) (*http.Response, error) {
+	c.heard = false
+	c.in, c.out = c.pool.Memory.reader(c), c.pool.Memory.writer(c.Conn)
+	a := &answer{c: c, stop: context.AfterFunc(req.Context(), func() { _ = c.Close() })}
+	var err error
+	if whole {
+		err = a.send(req)
+	} else {
+		a.sending = make(chan error, 1)
+		a.goOn = make(chan bool, 1)
+		go a.stream(req)
+	}
+	var res *http.Response
+	if err == nil {
+		res, err = a.header(req, informed)
+	}
+	if err != nil {
+		a.stop()
+		_ = c.Close()
+		if lost := a.wait(); lost != nil {
+			err = lost // why it broke: the agent's body, perhaps
+		}
+		if cause := req.Context().Err(); cause != nil {
+			err = cause
+		}
+		return nil, err
+	}
+	return a.give(req, res), nil
+}
+
+// send writes a request whose body is in memory.
+func (a *answer) send(req *http.Request) error {
+	if err := req.Write(a.c.out); err != nil {
+		return fmt.Errorf("send request: %w", err)
+	}
+	if err := a.c.out.Flush(); err != nil {
+		return fmt.Errorf("send request: %w", err)
+	}
+	return nil
+}
+
+// stream writes a request while its body comes.
+func (a *answer) stream(req *http.Request) {
+	w := &streamed{out: a.c.out, mem: a.c.pool.Memory}
+	body := &awaited{ReadCloser: req.Body, a: a, w: w, ask: expects(req)}
+	out := *req
+	out.Body = body
+	err := out.Write(w)
+	if err == nil {
+		err = w.out.Flush()
+	}
+	if err != nil && body.fault != nil {
+		err = body.fault
+		_ = a.c.Close() // half a request must not look like a whole one
+	}
+	a.sending <- err
+}
+
+// awaited is a body that is read when its turn has come.
+type awaited struct {
+	io.ReadCloser
+	a     *answer
+	w     *streamed
+	ask   bool  // wait for the server to want it
+	fault error // of the agent's side
+}
+
+var errUnwanted = errors.New("send request: the body is not wanted")
+
+func (b *awaited) Read(p []byte) (int, error) {
+	if !b.w.begun {
+		b.w.begun = true
+		if err := b.w.out.Flush(); err != nil {
+			return 0, err
+		}
+		if b.ask && !b.a.wanted() {
+			b.fault = errUnwanted
+			return 0, errUnwanted
+		}
+	}
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.fault = err
+	}
+	return n, err
+}
+
+// wanted waits for 100 Continue, or for so long that the server knows none.
+func (a *answer) wanted() bool {
+	t := time.NewTimer(continueTime)
+	defer t.Stop()
+	select {
+	case ok := <-a.goOn:
+		return ok
+	case <-t.C:
+		return true
+	}
+}
+
+// streamed sends each piece of a body on as it comes. It is an io.ByteWriter, so
+// that net/http puts no buffer of its own before it.
+type streamed struct {
+	out   *bufio.Writer
+	mem   *Memory
+	begun bool
+}
+
+func (s *streamed) WriteByte(b byte) error { return s.out.WriteByte(b) }
+
+func (s *streamed) Write(p []byte) (int, error) { return s.out.Write(p) }
+
+// WriteString sees the end of each chunk.
+func (s *streamed) WriteString(text string) (int, error) {
+	n, err := s.out.WriteString(text)
+	if err == nil && s.begun && text == "\r\n" {
+		err = s.out.Flush()
+	}
+	return n, err
+}
+
+// ReadFrom is how a body of known length is copied.
+func (s *streamed) ReadFrom(r io.Reader) (sent int64, err error) {
+	b := s.mem.Block()
+	defer s.mem.GiveBlock(b)
+	for {
+		n, err := r.Read(*b)
+		if n > 0 {
+			_, lost := s.out.Write((*b)[:n])
+			if lost == nil {
+				lost = s.out.Flush()
+			}
+			if sent += int64(n); lost != nil {
+				return sent, lost
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return sent, nil
+		}
+		if err != nil {
+			return sent, err
+		}
+	}
+}
+
+// answer is an exchange from its request on.
+type answer struct {
+	io.ReadCloser
+	c       *conn
+	stop    func() bool
+	sending chan error // closed over by stream; nil: all was sent before
+	goOn    chan bool
+	keep    bool // the connection may serve again
+	over    bool
+}
+
+// header reads answers until the final one.
+func (a *answer) header(req *http.Request, informed func(int, http.Header) error) (*http.Response, error) {
+	c := a.c
+	c.head = c.pool.MaxHeader
+	for range maxInformed {
+		res, err := http.ReadResponse(c.in, req)
+		if err != nil {
+			return nil, fmt.Errorf("read answer: %w", err)
+		}
+		final := res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols
+		if a.goOn != nil {
+			select {
+			case a.goOn <- res.StatusCode == http.StatusContinue:
+			default:
+			}
+		}
+		if final {
+			c.head = math.MaxInt64
+			return res, nil
+		}
+		if informed != nil && res.StatusCode != http.StatusContinue {
+			if err := informed(res.StatusCode, res.Header); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, errors.New("read answer: endless informational answers")
+}
+
+// give hands the answer out. Its connection goes back to the pool by the body's end.
+func (a *answer) give(req *http.Request, res *http.Response) *http.Response {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		res.Body = &switched{a: a}
+		return res
+	}
+	a.ReadCloser, a.keep = res.Body, !res.Close
+	if res.Body == http.NoBody || res.ContentLength == 0 || req.Method == http.MethodHead {
+		a.end(true)
+		res.Body = http.NoBody
+		return res
+	}
+	res.Body = a
+	return res
+}
+
+// Ready reports whether more of the body is here, so that it can be read at once.
+func (a *answer) Ready() bool { return !a.over && a.c.in.Buffered() > 0 }
+
+func (a *answer) Read(p []byte) (int, error) {
+	if a.over {
+		return 0, io.EOF
+	}
+	n, err := a.ReadCloser.Read(p)
+	if err != nil {
+		a.end(errors.Is(err, io.EOF))
+	}
+	return n, err
+}
+
+// Close ends the exchange; one that is not over ends with its connection.
+func (a *answer) Close() error {
+	a.end(false)
+	return nil
+}
+
+// end gives the connection back, if nothing more can come on it.
+func (a *answer) end(whole bool) {
+	if a.over {
+		return
+	}
+	a.over = true
+	sent := true
+	if a.sending != nil {
+		select {
+		case err := <-a.sending:
+			sent = err == nil
+		default:
+			sent = false // the server has answered early, and the body is still on its way
+		}
+		a.sending = nil
+		if !sent {
+			a.abandon()
+		}
+	}
+	if !a.stop() || !whole || !sent || !a.keep || a.c.in.Buffered() > 0 {
+		_ = a.c.Close()
+		return
+	}
+	a.c.pool.put(a.c)
+}
+
+// abandon ends a request whose body nobody wants any more.
+func (a *answer) abandon() { _ = a.c.Close() }
+
+// wait gives the fate of the request's body, after the connection was closed.
+func (a *answer) wait() error {
+	if a.sending == nil {
+		return nil
+	}
+	err := <-a.sending
+	a.sending = nil
+	if errors.Is(err, net.ErrClosed) {
+		return nil // our own closing
+	}
+	return err
+}
+
+// switched is the connection after 101: raw bytes both ways.
+type switched struct{ a *answer }
+
+func (s *switched) Read(p []byte) (int, error)  { return s.a.c.in.Read(p) }
+func (s *switched) Write(p []byte) (int, error) { return s.a.c.Conn.Write(p) }
+
+func (s *switched) Close() error {
+	s.a.stop()
+	return s.a.c.Close()
+}
+
+// CloseWrite ends our half of the connection.
+func (s *switched) CloseWrite() error {
+	if w, ok := s.a.c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}

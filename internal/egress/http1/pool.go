@@ -1,0 +1,199 @@
+package http1
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"syscall"
+	"time"
+
+	"bottle/internal/egress/records"
+)
+
+const (
+	maxIdle      = 256              // connections that a pool keeps; as many as agents may have at once
+	idleTime     = 90 * time.Second // how long; most servers close at 60 s or more
+	continueTime = 5 * time.Second  // for a server that never says 100 Continue
+	maxInformed  = 16               // informational answers before the final one
+)
+
+// Pool is the connections to one place. It is safe for use by many at once.
+type Pool struct {
+	Dial      func(ctx context.Context) (net.Conn, error) // TLS is done when it returns
+	MaxHeader int64                                       // bytes of an answer's header
+	Memory    *Memory
+
+	mu     sync.Mutex
+	idle   []*conn
+	closed bool
+}
+
+// CloseIdleConnections ends what is idle now, and what is in use when it is done.
+func (p *Pool) CloseIdleConnections() {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.mu.Unlock()
+	for _, c := range idle {
+		_ = c.Close()
+	}
+}
+
+// get gives a connection that has been used before, or a new one.
+func (p *Pool) get(ctx context.Context, fresh bool) (*conn, error) {
+	for !fresh {
+		c := p.pop()
+		if c == nil {
+			break
+		}
+		if time.Since(c.since) < idleTime && c.quiet() {
+			return c, nil
+		}
+		_ = c.Close()
+	}
+	nc, err := p.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: nc, pool: p}
+	c.below, _ = below[*records.Conn](nc)
+	c.socket, _ = below[*net.TCPConn](nc)
+	return c, nil
+}
+
+func (p *Pool) pop() *conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.idle)
+	if n == 0 {
+		return nil
+	}
+	c := p.idle[n-1]
+	p.idle[n-1] = nil
+	p.idle = p.idle[:n-1]
+	return c
+}
+
+// put keeps a connection for the next exchange.
+func (p *Pool) put(c *conn) {
+	c.release()
+	c.used, c.since = true, time.Now()
+	p.mu.Lock()
+	keep := !p.closed && len(p.idle) < maxIdle
+	if keep {
+		p.idle = append(p.idle, c)
+	}
+	p.mu.Unlock()
+	if !keep {
+		_ = c.Close()
+	}
+}
+
+// below finds a connection of type T among c and those under it.
+func below[T net.Conn](c net.Conn) (found T, ok bool) {
+	for c != nil {
+		if found, ok = c.(T); ok {
+			return found, true
+		}
+		under, has := c.(interface{ NetConn() net.Conn })
+		if !has {
+			break
+		}
+		c = under.NetConn()
+	}
+	return found, false
+}
+
+// quiet reports whether nothing has come on an idle connection: neither its end,
+// nor bytes that somebody would take for the answer to the next request.
+func (c *conn) quiet() bool {
+	if c.below != nil && c.below.Buffered() || c.socket == nil {
+		return false
+	}
+	raw, err := c.socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	empty := false
+	err = raw.Control(func(fd uintptr) {
+		var b [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		empty = errors.Is(err, syscall.EAGAIN)
+	})
+	return err == nil && empty
+}
+
+// RoundTrip is Do for who does not care for informational answers.
+func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) { return p.Do(req, nil) }
+
+// Do sends req and gives the answer, whose body the caller closes. Each informational
+// answer before it is told to informed, whose error ends the exchange. A body of a
+// known, small size is read before anything is sent; a larger one streams while the
+// answer may already come. The end of req's context ends the exchange.
+//
+// A request without a body that is safe to repeat (RFC 9110 section 9.2.2) is sent
+// once more if a kept connection turns out to be dead.
+func (p *Pool) Do(req *http.Request, informed func(int, http.Header) error) (*http.Response, error) {
+	whole, err := p.readSmall(req)
+	if err != nil {
+		return nil, err
+	}
+	for fresh := false; ; fresh = true {
+		c, err := p.get(req.Context(), fresh)
+		if err != nil {
+			return nil, err
+		}
+		res, err := c.exchange(req, whole, informed)
+		if err == nil {
+			return res, nil
+		}
+		_ = c.Close()
+		if fresh || !c.used || c.heard || req.Body != nil && req.Body != http.NoBody || !repeatable(req.Method) || req.Context().Err() != nil {
+			return nil, err
+		}
+	}
+}
+
+func repeatable(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// small is a body that is sent in one piece with its head.
+type small struct {
+	data []byte
+	at   int
+	err  error
+}
+
+func (s *small) Read(p []byte) (int, error) {
+	n := copy(p, s.data[s.at:])
+	s.at += n
+	if s.at == len(s.data) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (s *small) Close() error { return nil }
+
+// readSmall puts a small body of known size into memory; false: there is none such.
+func (p *Pool) readSmall(req *http.Request) (bool, error) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return true, nil
+	}
+	if req.ContentLength < 0 || req.ContentLength > writeSize || expects(req) {
+		return false, nil
+	}
+	b := make([]byte, req.ContentLength)
+	if _, err := io.ReadFull(req.Body, b); err != nil {
+		return false, err
+	}
+	_ = req.Body.Close()
+	req.Body = &small{data: b}
+	return true, nil
+}
+
+func expects(req *http.Request) bool { return req.Header.Get("Expect") != "" }
