@@ -78,7 +78,7 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/authority", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/mask", "internal/egress/http1", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/strict"}},
+		beside: []string{"internal/egress/authority", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/http1", "internal/egress/mask", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/strict", "internal/egress/websocket"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/dial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
@@ -88,7 +88,9 @@ var rooms = []room{
 	{dir: "internal/egress/mask", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/redirect", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/responder", layer: wire, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/socks", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/strict", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/websocket", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/gitgate", layer: wire, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/supervise", layer: wire, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
