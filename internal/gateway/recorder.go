@@ -43,7 +43,7 @@ func (r *recorder) write(rec audit.Record) { _ = r.append(rec) }
 func (r *recorder) append(rec audit.Record) error {
 	n := max(rec.Count, 1)
 	switch {
-	case rec.Kind == egress.KindStreamEnd: // its decision was counted when it opened
+	case rec.Kind == egress.KindStreamEnd && rec.Verdict == audit.Allow: // its decision was counted when it opened
 	case rec.Verdict == audit.Allow:
 		r.allowed.Add(n)
 	default:
