@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -86,24 +85,10 @@ func (w maskedWriter) WriteHeader(status int) {
 // Unwrap lets http.ResponseController reach what stands behind.
 func (w maskedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// maskedBody is a body, or the bytes after a switch of protocols, starred.
+// maskedBody is a body, starred.
 type maskedBody struct {
 	io.ReadCloser
 	from io.Reader
 }
 
 func (b maskedBody) Read(p []byte) (int, error) { return b.from.Read(p) }
-
-type maskedStream struct {
-	io.ReadWriteCloser
-	from io.Reader
-}
-
-func (s maskedStream) Read(p []byte) (int, error) { return s.from.Read(p) }
-
-func (s maskedStream) CloseWrite() error {
-	if w, ok := s.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
-		return w.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}

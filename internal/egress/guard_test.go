@@ -71,7 +71,7 @@ func repeater(t testing.TB, answers map[string]string) (addr, ca string, asked *
 func TestInvariant2NoPartOfAnAnswerBringsTheCredential(t *testing.T) {
 	frame := "\x81" + string([]byte{byte(len(realKey) + 4)}) + "see %s"
 	addr, ca, asked := repeater(t, map[string]string{
-		"/101":     "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Echo: %s\r\nX-%s: 1\r\n\r\n" + frame + "\x81\x04done",
+		"/101":     "HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + wsAccept + "X-Echo: %s\r\nX-%s: 1\r\n\r\n" + frame + "\x81\x04done",
 		"/refused": "HTTP/1.1 400 %s\r\nX-Echo: %s\r\nContent-Length: 18\r\nX-Done: done\r\n\r\n%s",
 		"/103":     "HTTP/1.1 103 Early\r\nLink: <%s>\r\nX-%s: 1\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone",
 		"/trailer": "HTTP/1.1 200 OK\r\nTrailer: X-T, X-%s\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ndone\r\n0\r\nX-T: %s\r\nX-%s: 1\r\nX-Late-%s: 1\r\n\r\n",

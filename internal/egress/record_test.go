@@ -31,7 +31,7 @@ func TestInvariant4AnAnswerWithoutARecordBreaksOff(t *testing.T) {
 		case "/ws":
 			c, _, _ := http.NewResponseController(w).Hijack()
 			defer c.Close()
-			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x04done")
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+wsAccept+"\r\n\x81\x04done")
 		}
 	}), apiHost, "pass.example.com")
 	var tried atomic.Int64

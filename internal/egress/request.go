@@ -10,6 +10,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/fields"
+	"bottle/internal/egress/websocket"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
@@ -130,9 +131,12 @@ func (x *exchange) readForm() policy.Verdict {
 	switch up := fields.WantsUpgrade(r.Header); {
 	case up == "":
 	case up == "h2c" && x.scheme == "http": // an offer that a server may ignore (RFC 9110 section 7.8): Java makes it on every first request
-	case up != "websocket" || r.Method != http.MethodGet || r.ContentLength != 0 || r.Header.Get("Sec-Websocket-Key") == "":
+	case up != "websocket" || r.Method != http.MethodGet || r.ContentLength != 0:
 		return policy.Refuse(policy.UpgradeRefused, "")
 	default:
+		if err := websocket.CheckRequest(r.Header); err != nil {
+			return policy.Refuse(policy.UpgradeRefused, err.Error())
+		}
 		x.upgrade = true
 	}
 	return passed()
@@ -218,9 +222,7 @@ func (x *exchange) dress(out *http.Request) error {
 	g := x.p.guard.Load()
 	if x.upgrade {
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
-		if !g.set.Empty() {
-			delete(out.Header, "Sec-Websocket-Extensions") // compression would hide an echo from the mask
-		}
+		delete(out.Header, websocket.Extensions) // compression would hide the messages
 	}
 	if g.near(x.host, x.verdict.Route) {
 		out.Header["Accept-Encoding"] = []string{"identity"} // for the same reason

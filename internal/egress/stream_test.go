@@ -290,46 +290,6 @@ func TestClientThatLeavesEndsTheUpstreamRequest(t *testing.T) {
 	}
 }
 
-const wsAsk = "GET /ws HTTP/1.1\r\nHost: api.example.com\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-
-func TestWebSocketIsRelayed(t *testing.T) {
-	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/no" {
-			http.Error(w, "no", http.StatusTeapot)
-			return
-		}
-		c, buf, _ := http.NewResponseController(w).Hijack()
-		defer c.Close()
-		fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Auth: %s\r\n\r\n", r.Header.Get("Authorization"))
-		_, _ = io.Copy(c, buf)
-	}), apiHost)
-	w := newWorld(t, nil, withAuth(route(apiHost, addr, ca), "Bearer", ""))
-	c := w.tunnel(apiHost+":443", apiHost)
-	br := bufio.NewReader(c)
-	_, _ = io.WriteString(c, wsAsk+"early")
-	res, err := http.ReadResponse(br, nil)
-	if err != nil || res.StatusCode != 101 || res.Header.Get("Upgrade") != "websocket" || res.Header.Get("X-Auth") != "Bearer "+strings.Repeat("*", len(realKey)) {
-		t.Fatal(res, err)
-	}
-	if r := w.one(1); r.Status != 101 || r.Credential != tokenRef || r.Kind != KindHTTP {
-		t.Errorf("record %+v", r)
-	}
-	_, _ = io.WriteString(c, " frame")
-	got := make([]byte, len("early frame"))
-	if _, err := io.ReadFull(br, got); err != nil || string(got) != "early frame" {
-		t.Errorf("%q %v", got, err)
-	}
-	_ = c.Close()
-	if r := w.one(2); r.Kind != KindStreamEnd || r.BytesOut != int64(len(got)) || r.BytesIn != int64(len(got)) {
-		t.Errorf("record %+v", r)
-	}
-	c = w.tunnel(apiHost+":443", apiHost)
-	if res := ask200(t, c, strings.Replace(wsAsk, "/ws", "/no", 1)); res.StatusCode != http.StatusTeapot {
-		t.Error(res.Status)
-	}
-	w.one(3)
-}
-
 // A peer that never finishes its headers is cut off.
 func TestSlowLoris(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Limits.HeaderTime = 100 * time.Millisecond }, route(apiHost, "", ""))

@@ -2,20 +2,26 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"time"
 
 	"bottle/internal/egress/fields"
+	"bottle/internal/egress/mask"
+	"bottle/internal/egress/websocket"
 	"bottle/internal/policy"
 )
 
 // forwardUpgrade carries a WebSocket: the handshake like any request, and after
-// a 101 the raw bytes both ways. A refused handshake is an ordinary answer.
+// a 101 the frames both ways. A refused handshake is an ordinary answer.
 func (x *exchange) forwardUpgrade() {
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
-	out := x.r.Clone(ctx)
+	var conn net.Conn
+	out := x.r.Clone(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { conn = i.Conn }}))
 	out.Body, out.RequestURI = nil, ""
 	if err := x.dress(out); err != nil {
 		x.refuse(x.about(policy.NoCredential))
@@ -27,16 +33,21 @@ func (x *exchange) forwardUpgrade() {
 		return
 	}
 	defer res.Body.Close()
-	up, raw := res.Body.(io.ReadWriteCloser)
-	switched := res.StatusCode == http.StatusSwitchingProtocols
-	switch {
-	case !switched:
+	if res.StatusCode != http.StatusSwitchingProtocols {
 		x.relayAnswer(res)
-	case !raw || fields.WantsUpgrade(res.Header) != "websocket":
-		x.fail(errUnasked)
-	default:
-		x.relayRaw(ctx, res, up)
+		return
 	}
+	raw, ok := res.Body.(io.ReadWriteCloser)
+	if !ok || fields.WantsUpgrade(res.Header) != "websocket" {
+		x.fail(errUnasked)
+		return
+	}
+	if err := websocket.CheckAnswer(out.Header, res.Header); err != nil {
+		x.fail(err)
+		return
+	}
+	// What net/http gives can't close one direction alone; the connection itself can.
+	x.relayFrames(ctx, res, websocket.Halved{ReadWriteCloser: raw, Half: func() error { return closeWrite(conn) }})
 }
 
 // relayAnswer is the answer to a handshake that the upstream turned down.
@@ -54,9 +65,9 @@ func (x *exchange) relayAnswer(res *http.Response) {
 	}
 }
 
-// relayRaw answers 101 and copies. The decision is on record before the agent
-// learns of it; the byte counts follow when the stream ends.
-func (x *exchange) relayRaw(ctx context.Context, res *http.Response, up io.ReadWriteCloser) {
+// relayFrames answers 101 and carries the frames. The decision is on record before
+// the agent learns of it; the byte counts follow when the connection ends.
+func (x *exchange) relayFrames(ctx context.Context, res *http.Response, up io.ReadWriteCloser) {
 	if err := x.record(x.verdict, http.StatusSwitchingProtocols); err != nil {
 		x.fail(err)
 		return
@@ -65,8 +76,7 @@ func (x *exchange) relayRaw(ctx context.Context, res *http.Response, up io.ReadW
 	if err != nil {
 		return
 	}
-	set := x.p.guard.Load().set
-	set.Header(res.Header)
+	x.p.guard.Load().set.Header(res.Header)
 	fields.StripHopByHop(res.Header)
 	res.Header.Set("Connection", "Upgrade")
 	res.Header.Set("Upgrade", "websocket")
@@ -79,10 +89,16 @@ func (x *exchange) relayRaw(ctx context.Context, res *http.Response, up io.ReadW
 	_ = agent.SetWriteDeadline(time.Time{})
 	early := make([]byte, buf.Reader.Buffered())
 	_, _ = io.ReadFull(buf.Reader, early)
-	c := &tunnelConn{Conn: agent, head: early}
-	sent, got := splice(ctx, c, maskedStream{up, set.Frames(up)})
-	end := recordOf(KindStreamEnd, x.verdict, x.policy.Hash())
+	stars := mask.NewPieces(func() *mask.Set { return x.p.guard.Load().set })
+	sum, err := websocket.Relay(ctx, &tunnelConn{Conn: agent, head: early}, up, websocket.Options{
+		FromUpstream: func(p websocket.Piece) (int, error) { return stars.Next(p.Data, p.Begin, p.Final), nil },
+	})
+	v := x.verdict
+	if errors.As(err, new(*websocket.Fault)) {
+		v = x.about(policy.WebSocketProtocol)
+	}
+	end := recordOf(KindStreamEnd, v, x.policy.Hash())
 	end.Method, end.Host, end.Port, end.Path = x.r.Method, string(x.host), x.port, x.r.URL.EscapedPath()
-	end.BytesOut, end.BytesIn, end.Duration = sent, got, x.p.now().Sub(x.start)
-	_ = x.p.record(end) // the decision is on record; this is how much it was
+	end.BytesOut, end.BytesIn, end.Duration = sum.Out, sum.In, x.p.now().Sub(x.start)
+	_ = x.p.record(end) // the decision is on record; this is how much it was, and whether it was cut
 }

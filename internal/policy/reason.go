@@ -49,6 +49,7 @@ const (
 	UpstreamUnreachable Reason = "upstream_unreachable"
 	UpstreamTLS         Reason = "upstream_tls"
 	UpstreamProtocol    Reason = "upstream_protocol"
+	WebSocketProtocol   Reason = "websocket_protocol"
 	UnknownDestination  Reason = "unknown_destination"
 	KernelRefused       Reason = "kernel_refused"
 	RepoNotListed       Reason = "repo_not_listed"
@@ -67,7 +68,7 @@ func Reasons() []Reason {
 		BadRequest, BadHeader, BadFraming, UpgradeRefused, ProxyAuth, NotHTTP,
 		AuthorityMismatch, SNIMissing, SNIMismatch, Limit, LimitHeader, TooSlow,
 		NoCredential, SecretFound, NotScannable, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
-		UpstreamProtocol, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
+		UpstreamProtocol, WebSocketProtocol, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
 		TagPush, Internal,
 	}
 }
@@ -168,6 +169,8 @@ func (r Reason) met() string {
 		return "the host's certificate or TLS can't be trusted"
 	case UpstreamProtocol:
 		return "the host's answer is malformed"
+	case WebSocketProtocol:
+		return "a frame breaks the WebSocket protocol (RFC 6455)"
 	case UnknownDestination:
 		return "the connection goes to an address that stands for no name"
 	case KernelRefused:

@@ -11,7 +11,7 @@ const (
 	KindTLS       = "tls"        // a transparent or passthrough connection
 	KindTCP       = "tcp"        // a transparent connection that is neither TLS nor HTTP
 	KindDNS       = "dns"        // a name that was refused
-	KindStreamEnd = "stream-end" // no decision: the byte counts of a tunnel or WebSocket whose decision was recorded when it opened
+	KindStreamEnd = "stream-end" // the byte counts of a tunnel or WebSocket whose decision was recorded when it opened; a denial if it was cut for what was said in it
 )
 
 // Record is one decision. It never holds a query, a header, a body or a secret.

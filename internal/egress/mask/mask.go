@@ -5,7 +5,7 @@
 // finds in a field's value or a body it stars out, keeping the length, so lengths
 // and offsets stay true; a field whose name holds one it drops. It sees bytes as
 // they are: what is compressed, encoded anew, or spread over several answers or
-// WebSocket frames it does not find.
+// WebSocket messages it does not find.
 package mask
 
 import (

@@ -5,12 +5,10 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"pgregory.net/rapid"
 )
@@ -68,7 +66,7 @@ func TestShortAndNoSpellingsFindNothing(t *testing.T) {
 		if !s.Empty() || s.Bytes(b) || string(b) != "a short text of some length" || h.Get("X-Short") != "a short one" {
 			t.Errorf("%q %v", b, h)
 		}
-		if src := strings.NewReader(""); s.Reader(src) != io.Reader(src) || s.Frames(src) != io.Reader(src) {
+		if src := strings.NewReader(""); s.Reader(src) != io.Reader(src) || NewPieces(func() *Set { return s }).Next(b, true, false) != 0 {
 			t.Error("an empty set stands in the way")
 		}
 	}
@@ -84,50 +82,48 @@ func TestHeader(t *testing.T) {
 	}
 }
 
-// At the end of a WebSocket frame everything goes on, or two peers that wait for
-// each other's frames would wait for ever; within one a needle is found however
-// the network cuts it.
-func TestFramesAreNotHeldBack(t *testing.T) {
-	s := New([]byte("secret-0123456789"))
-	for _, size := range []int{5, 200, 70000} {
-		payload := strings.Repeat("x", size-5) + "secre" // what a needle begins with
-		frame := head(size) + payload
-		pr, pw := io.Pipe()
-		got := make(chan string, 1)
-		go func() {
-			b := make([]byte, len(frame))
-			_, _ = io.ReadFull(s.Frames(pr), b)
-			got <- string(b)
-		}()
-		for part := range slices.Chunk([]byte(frame), 1021) {
-			_, _ = pw.Write(part)
+// Whatever the needles and however the texts are cut into pieces: together these
+// are the texts with every needle starred. What waits is less than the longest
+// needle, nothing waits at a text's end, and no needle goes on from one into the next.
+func TestEveryNeedleIsStarredAcrossPieces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var needles [][]byte
+		longest := 1
+		for _, n := range rapid.SliceOfN(rapid.StringMatching(`[ab]{6,12}`), 0, 9).Draw(t, "needles") {
+			needles = append(needles, []byte(n))
+			longest = max(longest, len(n))
 		}
-		select {
-		case text := <-got:
-			if text != frame {
-				t.Errorf("a frame of %d bytes was changed", size)
+		set := New(needles...)
+		p := NewPieces(func() *Set { return set })
+		for _, text := range rapid.SliceOfN(rapid.StringMatching(`[abc]{0,60}`), 1, 4).Draw(t, "texts") {
+			if len(needles) > 0 {
+				text += string(rapid.SampledFrom(needles).Draw(t, "needle")) + rapid.StringMatching(`[ab*]{0,9}`).Draw(t, "after")
 			}
-		case <-time.After(5 * time.Second):
-			t.Fatalf("a frame of %d bytes is held back", size)
+			var got, waits []byte
+			for left, begin := []byte(text), true; ; begin = false {
+				if between := []byte(text); rapid.Bool().Draw(t, "another between") {
+					if held := p.Next(between, true, true); held != 0 || !bytes.Equal(between, slowly([]byte(text), needles...)) {
+						t.Fatalf("%q between became %q, and %d bytes wait", text, between, held)
+					}
+				}
+				n := min(rapid.IntRange(0, 20).Draw(t, "piece"), len(left))
+				b := append(bytes.Clone(waits), left[:n]...)
+				left = left[n:]
+				end := len(left) == 0
+				held := p.Next(b, begin, end)
+				if held >= longest || end && held != 0 {
+					t.Fatalf("%d bytes wait, of needles of %d", held, longest)
+				}
+				got, waits = append(got, b[:len(b)-held]...), bytes.Clone(b[len(b)-held:])
+				if end {
+					break
+				}
+			}
+			if want := slowly([]byte(text), needles...); !bytes.Equal(got, want) {
+				t.Fatalf("%q became %q, want %q", text, got, want)
+			}
 		}
-		_ = pw.Close()
-	}
-	text := "see secret-0123456789!"
-	b, err := io.ReadAll(iotest.OneByteReader(s.Frames(iotest.OneByteReader(strings.NewReader(head(len(text)) + text + head(2) + "ok")))))
-	if want := head(len(text)) + "see *****************!" + head(2) + "ok"; err != nil || string(b) != want {
-		t.Errorf("%q, %v; want %q", b, err, want)
-	}
-}
-
-// head is the head of an unmasked text frame.
-func head(size int) string {
-	switch {
-	case size < 126:
-		return "\x81" + string([]byte{byte(size)})
-	case size < 1<<16:
-		return "\x81\x7e" + string([]byte{byte(size >> 8), byte(size)})
-	}
-	return "\x81\x7f\x00\x00\x00\x00" + string([]byte{byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)})
+	})
 }
 
 // One pass, whatever the number of needles.

@@ -15,25 +15,14 @@ func (s *Set) Reader(src io.Reader) io.Reader {
 	return &reader{src: src, set: s}
 }
 
-// Frames is Reader for the bytes after a switch to WebSocket. There both sides
-// wait for each other's frames, so where one ends (RFC 6455 section 5.2) nothing is
-// held back: a needle that goes on in the next frame is not found.
-func (s *Set) Frames(src io.Reader) io.Reader {
-	if s.Empty() {
-		return src
-	}
-	return &reader{src: src, set: s, frames: &frames{}}
-}
-
 type reader struct {
-	src    io.Reader
-	set    *Set
-	frames *frames
-	raw    []byte // what is held back, as it came: where a needle may go on
-	out    []byte // the same, starred
-	spill  []byte // what may be given on, but had no place
-	spans  []span
-	err    error // of src, for when all is given on
+	src   io.Reader
+	set   *Set
+	raw   []byte // what is held back, as it came: where a needle may go on
+	out   []byte // the same, starred
+	spill []byte // what may be given on, but had no place
+	spans []span
+	err   error // of src, for when all is given on
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -62,7 +51,7 @@ func (r *reader) Read(p []byte) (int, error) {
 // inPlace stars b, keeps its tail back if need be, and gives how much may go on.
 func (r *reader) inPlace(b []byte) int {
 	r.spans = r.set.find(r.spans[:0], b)
-	ready := len(b) - r.hold(b, b)
+	ready := len(b) - r.hold(b)
 	r.raw = append(r.raw[:0], b[ready:]...)
 	star(b, r.spans)
 	r.out = append(r.out[:0], b[ready:]...)
@@ -74,65 +63,60 @@ func (r *reader) goOn(b []byte) {
 	raw, out := append(r.raw, b...), append(r.out, b...)
 	r.spans = r.set.find(r.spans[:0], raw)
 	star(out, r.spans)
-	ready := len(raw) - r.hold(raw, b)
+	ready := len(raw) - r.hold(raw)
 	r.raw, r.out, r.spill = bytes.Clone(raw[ready:]), bytes.Clone(out[ready:]), out[:ready]
 }
 
-// hold is how many bytes at the end of raw must wait. fresh are the last to come.
-func (r *reader) hold(raw, fresh []byte) int {
-	if ended := r.frames != nil && r.frames.ended(fresh); ended || r.err != nil {
+// hold is how many bytes at the end of raw must wait.
+func (r *reader) hold(raw []byte) int {
+	if r.err != nil {
 		return 0
 	}
 	return r.set.held(raw)
 }
 
-// frames follows where WebSocket frames end.
-type frames struct {
-	head []byte // of a frame whose length is not known yet
-	left uint64 // bytes of the payload that are still to come
+// Pieces stars texts that come in pieces, for a caller that keeps what must wait
+// itself. It is not for several goroutines.
+type Pieces struct {
+	latest func() *Set
+	set    *Set   // of the text that has begun
+	raw    []byte // what waits, as it came: where a needle may go on
+	was    []byte // the same, as the caller has it
+	spans  []span
 }
 
-// ended takes the next bytes and reports whether a frame ends with their last.
-func (f *frames) ended(b []byte) bool {
-	for len(b) > 0 {
-		if f.left > 0 {
-			n := min(f.left, uint64(len(b)))
-			f.left, b = f.left-n, b[n:]
-			continue
-		}
-		f.head, b = append(f.head, b[0]), b[1:]
-		f.measure()
-	}
-	return f.left == 0 && len(f.head) == 0
-}
+// NewPieces makes a Pieces that holds each text against the set which latest gives
+// at its beginning.
+func NewPieces(latest func() *Set) *Pieces { return &Pieces{latest: latest} }
 
-// measure reads the length once the head is whole.
-func (f *frames) measure() {
-	if len(f.head) < 2 {
-		return
+// Next stars the next piece of a text in place, and gives how many bytes at its end
+// must wait, since they could be the beginning of a needle: fewer than the longest
+// needle has. The next piece begins with them, as they are now. At the end of a
+// text none wait. A piece that is both begin and end may come while another text is
+// not at its end, and changes nothing of that.
+func (p *Pieces) Next(b []byte, begin, end bool) (held int) {
+	if begin && end {
+		p.latest().Bytes(b)
+		return 0
 	}
-	size, more := uint64(f.head[1]&0x7f), 0
-	switch size {
-	case 126:
-		more = 2
-	case 127:
-		more = 8
+	if begin {
+		p.set, p.raw = p.latest(), p.raw[:0]
 	}
-	if f.head[1]&0x80 != 0 {
-		more += 4 // a mask, which a server never sends
+	if p.set.Empty() {
+		return 0
 	}
-	if len(f.head) < 2+more {
-		return
-	}
-	if size >= 126 {
-		wide := 2
-		if size == 127 {
-			wide = 8
-		}
-		size = 0
-		for _, c := range f.head[2 : 2+wide] {
-			size = size<<8 | uint64(c)
+	p.was = append(p.was[:0], b[:len(p.raw)]...)
+	copy(b, p.raw)
+	p.spans = p.set.find(p.spans[:0], b)
+	for i, was := range p.was {
+		if was != b[i] {
+			p.spans = append(p.spans, span{i, i + 1}) // starred before
 		}
 	}
-	f.head, f.left = f.head[:0], size
+	if !end {
+		held = p.set.held(b)
+	}
+	p.raw = append(p.raw[:0], b[len(b)-held:]...)
+	star(b, p.spans)
+	return held
 }
