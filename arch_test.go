@@ -62,6 +62,7 @@ var rooms = []room{
 	{dir: "internal/bottle/suffix", layer: words}, // apart from the nouns, for its weight: 60 KB of public suffixes
 
 	// Thought, the lowest first: each may lean on those above it in this list.
+	{dir: "internal/metric", layer: thought},
 	{dir: "internal/plan", layer: thought},
 	{dir: "internal/dlp", layer: thought},
 	{dir: "internal/policy", layer: thought, beside: []string{"internal/plan", "internal/dlp"}},
@@ -78,13 +79,16 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/authority", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/http1", "internal/egress/mask", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/strict", "internal/egress/websocket"}},
+		beside: []string{"internal/egress/authority", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/http1", "internal/egress/mask", "internal/egress/measure", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/websocket"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/dial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/fields", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/http1", layer: wire, only: []string{"internal/egress/records"}, beside: []string{"internal/egress/records"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/records", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1"}},
+	{dir: "internal/egress/measure", layer: wire, only: []string{"internal/metric", "internal/policy"}, onlyFrom: []string{"internal/egress", "internal/gateway"}},
+	{dir: "internal/egress/quota", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/standing", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/mask", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/redirect", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/responder", layer: wire, onlyFrom: []string{"internal/egress"}},
@@ -114,9 +118,10 @@ var rooms = []room{
 	{dir: "internal/tui", layer: faces},
 	{dir: "internal/web", layer: faces},
 	{dir: "internal/demo", layer: faces, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/changes", "internal/cli/command", "internal/cli/folders"}},
+	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/changes", "internal/cli/command", "internal/cli/folders", "internal/cli/live"}},
 	{dir: "internal/cli/changes", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
-	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
+	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/command", "internal/cli/ui"}},
+	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/folders", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/manual", layer: faces, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli"}},
@@ -264,6 +269,8 @@ var modules = []struct {
 	{"golang.org/x/net/bpf", nil}, // runs the seccomp program
 	{"github.com/google/go-cmp", nil},
 	{"github.com/moby/profiles/seccomp", nil},
+	{"github.com/prometheus/client_model", nil},
+	{"github.com/prometheus/common", nil}, // reads what we write for Prometheus
 	{"github.com/rogpeppe/go-internal", nil},
 	{"go.uber.org/goleak", nil},
 	{"pgregory.net/rapid", nil},

@@ -37,10 +37,14 @@ func status(r policy.Reason) int {
 		return http.StatusMisdirectedRequest
 	case policy.ProxyAuth:
 		return http.StatusProxyAuthRequired
-	case policy.LimitHeader:
-		return http.StatusRequestHeaderFieldsTooLarge
 	case policy.TooSlow:
 		return http.StatusRequestTimeout
+	case policy.LimitRate, policy.LimitBytesOut:
+		return http.StatusTooManyRequests // a well-behaved client backs off (RFC 6585 section 4)
+	case policy.LimitHeader:
+		return http.StatusRequestHeaderFieldsTooLarge
+	case policy.LimitURL:
+		return http.StatusRequestURITooLong
 	case policy.UpstreamResolve, policy.UpstreamUnreachable, policy.UpstreamTLS, policy.UpstreamProtocol:
 		return http.StatusBadGateway
 	}

@@ -40,7 +40,13 @@ const (
 	SNIMissing          Reason = "sni_missing"
 	SNIMismatch         Reason = "sni_mismatch"
 	Limit               Reason = "limit"
+	LimitConnections    Reason = "limit_connections"
+	LimitTunnels        Reason = "limit_tunnels"
+	LimitRate           Reason = "limit_rate"
 	LimitHeader         Reason = "limit_header"
+	LimitURL            Reason = "limit_url"
+	LimitBytesOut       Reason = "limit_bytes_out"
+	Revoked             Reason = "revoked"
 	TooSlow             Reason = "too_slow"
 	NoCredential        Reason = "no_credential"
 	SecretFound         Reason = "secret_found"
@@ -65,8 +71,8 @@ func Reasons() []Reason {
 		Listed, NoPolicy, BadHost, BadPort, BadScheme, BadMethod, BadPath, AmbiguousPath,
 		HostNotListed, PortNotListed, MethodNotListed, MethodForbidden, PathNotListed,
 		CleartextAuth, PassthroughOnly, AddressLiteral, PrivateAddress, MetadataAddress, NameNotListed,
-		BadRequest, BadHeader, BadFraming, UpgradeRefused, ProxyAuth, NotHTTP,
-		AuthorityMismatch, SNIMissing, SNIMismatch, Limit, LimitHeader, TooSlow,
+		BadRequest, BadHeader, BadFraming, UpgradeRefused, ProxyAuth, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, Limit,
+		LimitConnections, LimitTunnels, LimitRate, LimitHeader, LimitURL, LimitBytesOut, Revoked, TooSlow,
 		NoCredential, SecretFound, NotScannable, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
 		UpstreamProtocol, WebSocketProtocol, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
 		TagPush, Internal,
@@ -80,6 +86,9 @@ func (r Reason) Text() string {
 		return s
 	}
 	if s := r.met(); s != "" {
+		return s
+	}
+	if s := r.bounded(); s != "" {
 		return s
 	}
 	return "this could not be decided, so it is refused"
@@ -149,10 +158,6 @@ func (r Reason) met() string {
 		return "the TLS handshake names no host"
 	case SNIMismatch:
 		return "the TLS handshake names another host than its connection"
-	case Limit:
-		return "a limit of the gateway is reached"
-	case LimitHeader:
-		return "the request's headers are too large"
 	case TooSlow:
 		return "the request did not arrive in time"
 	case NoCredential:
@@ -185,6 +190,28 @@ func (r Reason) met() string {
 		return "the bottle may not push tags"
 	case Internal:
 		return "the gateway failed, so this is refused"
+	}
+	return ""
+}
+
+func (r Reason) bounded() string {
+	switch r {
+	case Limit:
+		return "a limit of the gateway is reached"
+	case LimitConnections:
+		return "the bottle has as many connections open as it may"
+	case LimitTunnels:
+		return "the bottle has as many tunnels open as it may"
+	case LimitRate:
+		return "the bottle sends more requests a second than it may"
+	case LimitHeader:
+		return "the header of the request is too large"
+	case LimitURL:
+		return "the URL is too long"
+	case LimitBytesOut:
+		return "the bottle has sent as much in an hour as it may"
+	case Revoked:
+		return "a new policy no longer allows this, so it was cut"
 	}
 	return ""
 }
