@@ -63,7 +63,7 @@ var rooms = []room{
 
 	// Thought, the lowest first: each may lean on those above it in this list.
 	{dir: "internal/metric", layer: thought},
-	{dir: "internal/plan", layer: thought},
+	{dir: "internal/plan", layer: thought, beside: []string{"internal/metric"}},
 	{dir: "internal/dlp", layer: thought},
 	{dir: "internal/policy", layer: thought, beside: []string{"internal/plan", "internal/dlp"}},
 	{dir: "internal/provider", layer: thought, beside: []string{"internal/plan"}},
@@ -88,7 +88,7 @@ var rooms = []room{
 	{dir: "internal/egress/records", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1"}},
 	{dir: "internal/egress/measure", layer: wire, only: []string{"internal/metric", "internal/policy"}, onlyFrom: []string{"internal/egress", "internal/gateway"}},
 	{dir: "internal/egress/quota", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
-	{dir: "internal/egress/standing", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/standing", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/mask", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/redirect", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/responder", layer: wire, onlyFrom: []string{"internal/egress"}},

@@ -48,6 +48,10 @@ type Limits struct {
 	Idle         time.Duration // without one byte in either direction while a request or tunnel is open; 15 min
 	DialTime     time.Duration // resolve, connect and shake hands with an upstream, each; 10 s
 	AnswerHeader int64         // bytes of an upstream's response header; 256 KiB
+	Tunnels      int           // of the bottle at one time; three quarters of Conns: the rest is for what needs no tunnel
+	Requests     float64       // a second, on average, that are allowed; 0: no bound
+	BytesOut     int64         // an hour, to all upstreams together: targets, headers and bodies; 0: no bound
+	HostBytesOut int64         // an hour, to each host; 0: no bound
 }
 
 func (l Limits) withDefaults() Limits {
@@ -60,6 +64,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Idle, 15*time.Minute)
 	set(&l.DialTime, 10*time.Second)
 	set(&l.AnswerHeader, 256<<10)
+	set(&l.Tunnels, max(l.Conns*3/4, 1))
 	return l
 }
 

@@ -141,7 +141,7 @@ func TestInvariant2AnotherRouteDoesNotTellTheCredential(t *testing.T) {
 func TestInvariant2ARemovedRouteIsStillMasked(t *testing.T) {
 	addr, ca, _ := repeater(t, map[string]string{"/x": "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n%s!"})
 	w := newWorld(t, nil, withAuth(route(apiHost, addr, ca), "Bearer", ""))
-	if err := w.p.SetPolicy(compile(t, route(apiHost, addr, ca))); err != nil {
+	if _, err := w.p.SetPolicy(compile(t, route(apiHost, addr, ca))); err != nil {
 		t.Fatal(err)
 	}
 	res, err := w.client().Get("https://" + apiHost + "/x")

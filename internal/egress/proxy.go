@@ -17,6 +17,8 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/egress/decision"
 	"bottle/internal/egress/dial"
+	"bottle/internal/egress/measure"
+	"bottle/internal/egress/quota"
 	"bottle/internal/egress/redirect"
 	"bottle/internal/egress/responder"
 	"bottle/internal/plan"
@@ -36,6 +38,9 @@ type Proxy struct {
 	guard     atomic.Pointer[guard]
 	learning  sync.Mutex
 	conns     atomic.Int64
+	force     inForce
+	measured  *measure.Set
+	quota     *quota.Book
 	relay     *httputil.ReverseProxy
 }
 
@@ -55,23 +60,11 @@ func New(cfg Config) (*Proxy, error) {
 	p.upstreams.made = map[upstreamKey]*http.Transport{}
 	p.gate = decision.NewGate(p.now, p.record)
 	p.guard.Store(&guard{})
-	p.learn(cfg.Policy)
-	p.policy.Store(cfg.Policy)
+	if err := p.begin(); err != nil {
+		return nil, err
+	}
 	p.relay = p.newRelay()
 	return p, nil
-}
-
-// SetPolicy replaces the policy for decisions that begin from now on. A tunnel
-// that stands keeps standing, but each request inside it is decided by the policy
-// of its own moment. nil is refused.
-func (p *Proxy) SetPolicy(pol *policy.Policy) error {
-	if pol == nil {
-		return errors.New("set policy: none given")
-	}
-	p.learn(pol) // before any request can use it
-	p.policy.Store(pol)
-	p.upstreams.forget()
-	return nil
 }
 
 func (p *Proxy) now() time.Time { return p.cfg.clock() }
@@ -82,7 +75,13 @@ func (p *Proxy) record(r Record) error {
 	if r.Time.IsZero() {
 		r.Time = p.now()
 	}
-	return p.cfg.Record(r)
+	err := p.cfg.Record(r)
+	if err != nil {
+		p.measured.Lost.Add(1)
+		return err
+	}
+	p.measured.Records.Add(1)
+	return nil
 }
 
 // admit counts a connection in; false: the bottle has too many.

@@ -450,10 +450,10 @@ func TestSetPolicyDecidesTheNextRequestInAnOpenTunnel(t *testing.T) {
 	if res := ask200(t, c, req); res.StatusCode != 200 {
 		t.Fatal(res.Status)
 	}
-	if err := w.p.SetPolicy(nil); err == nil {
+	if _, err := w.p.SetPolicy(nil); err == nil {
 		t.Error("a nil policy was taken")
 	}
-	if err := w.p.SetPolicy(compile(t)); err != nil {
+	if _, err := w.p.SetPolicy(compile(t)); err != nil {
 		t.Fatal(err)
 	}
 	denied(t, ask200(t, c, req), 403, policy.HostNotListed)
@@ -545,7 +545,7 @@ func TestDeniedUploadIsToldWhy(t *testing.T) {
 	w := newWorld(t, nil, route(apiHost, "", ""))
 	rt := route(apiHost, "", "")
 	rt.Methods = []string{"GET"}
-	if err := w.p.SetPolicy(compile(t, rt)); err != nil {
+	if _, err := w.p.SetPolicy(compile(t, rt)); err != nil {
 		t.Fatal(err)
 	}
 	res, err := w.client().Post("https://"+apiHost+"/", "text/plain", io.LimitReader(zeros{}, 3<<20))

@@ -9,18 +9,21 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
+	"bottle/internal/egress/measure"
+	"bottle/internal/metric"
+	"bottle/internal/plan"
 )
 
 const (
 	controlConns = 8                // at one time; more are closed at once
-	controlLine  = 4 << 10          // bytes of a request
+	controlLine  = 4 << 10          // bytes of a request, unless its operation takes more
 	controlIdle  = 10 * time.Second // between two requests
-	opStatus     = "status"
 )
 
 // Status is the answer to {"op":"status"} on the control socket.
@@ -45,16 +48,49 @@ type refusal struct {
 	Error string `json:"error"`
 }
 
+// operation is one thing that the control socket does.
+type operation struct {
+	name   string
+	most   int // bytes of its request
+	answer func(plan.Control) any
+}
+
+// operations are all of them, as internal/plan/control.go says them.
+func (g *gateway) operations() []operation {
+	return []operation{
+		{plan.OpStatus, controlLine, func(plan.Control) any { return g.status() }},
+		{plan.OpMetrics, controlLine, func(c plan.Control) any { return g.metrics(c.Format) }},
+		{plan.OpPolicy, controlLine, func(plan.Control) any { return g.inForce() }},
+		{plan.OpReload, plan.MaxReload, func(c plan.Control) any { return g.reload(c) }},
+	}
+}
+
+// metrics are the gateway's numbers, as data or as text.
+func (g *gateway) metrics(format string) any {
+	families := g.proxy.Measured().Families(measure.About{
+		Identity: string(g.told.Identity), Bottle: string(g.told.Bottle), Version: g.Version, Policy: g.hash(),
+	})
+	switch format {
+	case "":
+		return plan.Metrics{Families: families}
+	case plan.FormatPrometheus:
+		var text strings.Builder
+		_ = metric.Write(&text, families) // a Builder takes everything
+		return plan.Metrics{Text: text.String()}
+	}
+	return refusal{fmt.Sprintf("no format %.32q; there is: %s", format, plan.FormatPrometheus)}
+}
+
 // control serves the control socket: JSON lines, one answer to each request,
 // from processes of our own user only.
 type control struct {
-	listener net.Listener
-	status   func() Status
+	listener   net.Listener
+	operations []operation
 }
 
 // listenControl makes the socket with mode 0600. What is already at path is
 // never removed: it may be another gateway's.
-func listenControl(path string, status func() Status) (*control, error) {
+func listenControl(path string, operations []operation) (*control, error) {
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("listen on control socket: %w", err)
@@ -64,7 +100,7 @@ func listenControl(path string, status func() Status) (*control, error) {
 		l.Close()
 		return nil, fmt.Errorf("close control socket to others: %w", err)
 	}
-	return &control{listener: l, status: status}, nil
+	return &control{listener: l, operations: operations}, nil
 }
 
 // serve answers until ctx ends; then it removes the socket, and returns when its
@@ -122,8 +158,8 @@ func (c *control) talk(conn net.Conn) {
 	out := json.NewEncoder(conn)
 	for {
 		_ = conn.SetDeadline(time.Now().Add(controlIdle))
-		line, err := in.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
+		line, err := c.line(in)
+		if errors.Is(err, errTooLong) {
 			_ = out.Encode(refusal{"the request is too long"})
 		}
 		if err != nil && (err != io.EOF || len(line) == 0) {
@@ -135,15 +171,47 @@ func (c *control) talk(conn net.Conn) {
 	}
 }
 
+var errTooLong = errors.New("read request: it is too long")
+
+// line reads one request, as long as the longest that any operation takes.
+func (c *control) line(in *bufio.Reader) (line []byte, err error) {
+	most := controlLine
+	for _, o := range c.operations {
+		most = max(most, o.most)
+	}
+	for {
+		part, err := in.ReadSlice('\n')
+		if line = append(line, part...); len(line) > most {
+			return nil, errTooLong
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
+}
+
+// answer obeys a request that is exactly one, and no longer than its operation takes.
 func (c *control) answer(line []byte) any {
-	var req struct {
+	var of struct {
 		Op string `json:"op"`
 	}
-	if err := json.Unmarshal(line, &req); err != nil {
+	if err := json.Unmarshal(line, &of); err != nil {
 		return refusal{"the request is not a JSON object"}
 	}
-	if req.Op != opStatus {
-		return refusal{fmt.Sprintf("no operation %.32q; there is: %s", req.Op, opStatus)}
+	var names []string
+	for _, o := range c.operations {
+		names = append(names, o.name)
+		if o.name != of.Op {
+			continue
+		}
+		var req plan.Control
+		if len(line) > o.most {
+			return refusal{"the request is too long"}
+		}
+		if err := strictly(line, &req); err != nil {
+			return refusal{fmt.Sprintf("the request can't be read: %v", err)}
+		}
+		return o.answer(req)
 	}
-	return c.status()
+	return refusal{fmt.Sprintf("no operation %.32q; there is: %s", of.Op, strings.Join(names, ", "))}
 }

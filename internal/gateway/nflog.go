@@ -23,7 +23,7 @@ const (
 // count, so that a flood cannot fill the disk.
 type packets struct {
 	record func(audit.Record)
-	hash   string        // of the policy
+	hash   func() string // of the policy in force
 	lost   atomic.Uint64 // unreadable, or dropped by the kernel because we were slow
 
 	mu    sync.Mutex
@@ -109,7 +109,7 @@ func (p *packets) flush(now time.Time) {
 
 func (p *packets) describe(k packet, count uint64, now time.Time) audit.Record {
 	r := audit.Record{Time: now, Kind: audit.KindPacket, Method: k.Proto, Port: k.Port, Verdict: audit.Deny,
-		Reason: string(policy.KernelRefused), Policy: p.hash, Count: count}
+		Reason: string(policy.KernelRefused), Policy: p.hash(), Count: count}
 	if k.Dst.IsValid() {
 		r.Host = k.Dst.String()
 	}

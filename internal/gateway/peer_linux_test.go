@@ -21,7 +21,7 @@ func TestControlIsForItsUserOnly(t *testing.T) {
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "c.sock")
-	c, err := listenControl(path, func() Status { return Status{Identity: identity} })
+	c, err := listenControl(path, onlyStatus())
 	if err != nil {
 		t.Fatal(err)
 	}

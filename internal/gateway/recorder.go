@@ -44,6 +44,7 @@ func (r *recorder) append(rec audit.Record) error {
 	n := max(rec.Count, 1)
 	switch {
 	case rec.Kind == egress.KindStreamEnd && rec.Verdict == audit.Allow: // its decision was counted when it opened
+	case rec.Kind == audit.KindLog: // no request
 	case rec.Verdict == audit.Allow:
 		r.allowed.Add(n)
 	default:

@@ -383,7 +383,7 @@ func TestUsage(t *testing.T) {
 // TestControl: a peer that sends rubbish gets an error and harms nobody.
 func TestControl(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.sock")
-	c, err := listenControl(path, func() Status { return Status{Identity: identity} })
+	c, err := listenControl(path, onlyStatus())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,10 +394,14 @@ func TestControl(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- c.serve(ctx) }()
 	for in, want := range map[string]string{
-		`{"op":"status"}`:                        `"identity":"` + identity + `"`,
-		`{"op":"secrets"}`:                       `{"error":"no operation \"secrets\"; there is: status"}`,
-		`rubbish`:                                `{"error":"the request is not a JSON object"}`,
-		strings.Repeat("x", controlLine+1) + ` `: `{"error":"the request is too long"}`,
+		`{"op":"status"}`:                 `"identity":"` + identity + `"`,
+		`{"op":"secrets"}`:                `{"error":"no operation \"secrets\"; there is: status, reload"}`,
+		`rubbish`:                         `{"error":"the request is not a JSON object"}`,
+		`{"op":"status","now":true}`:      `{"error":"the request can't be read: json: unknown field \"now\""}`,
+		`{"op":"status"} {"op":"status"}`: `{"error":"the request is not a JSON object"}`,
+		`{"op":"status","format":"` + strings.Repeat("x", controlLine) + `"}`:    `{"error":"the request is too long"}`,
+		`{"op":"reload","format":"` + strings.Repeat("x", 2*controlLine) + `"}`:  `{"old":"","new":"` + strings.Repeat("x", 2*controlLine),
+		`{"op":"reload","format":"` + strings.Repeat("x", plan.MaxReload) + `"}`: `{"error":"the request is too long"}`,
 	} {
 		conn, err := net.Dial("unix", path)
 		if err != nil {
@@ -430,6 +434,15 @@ func TestControl(t *testing.T) {
 	}
 	if _, err := os.Lstat(path); err == nil {
 		t.Error("the socket is left")
+	}
+}
+
+// onlyStatus are operations without a gateway: one of the common size, and one
+// that may be long.
+func onlyStatus() []operation {
+	return []operation{
+		{plan.OpStatus, controlLine, func(plan.Control) any { return Status{Identity: identity} }},
+		{plan.OpReload, plan.MaxReload, func(c plan.Control) any { return plan.Reloaded{New: c.Format} }},
 	}
 }
 

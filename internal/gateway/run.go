@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bottle/internal/audit"
@@ -43,13 +44,16 @@ type gateway struct {
 	began   time.Time
 	out     *json.Encoder
 	ca      *egress.CA
-	policy  *policy.Policy
+	first   *policy.Policy // of the routes that it was started with; the firewall of the bottle knows these
+	rule    atomic.Pointer[rule]
 	proxy   *egress.Proxy
 	log     *audit.Log
 	rec     *recorder
 	sockets *sockets
 	packets *packets
 	control *control
+
+	reloading sync.Mutex // one after the other
 }
 
 // Run serves one bottle until its standard input or ctx ends; then it finishes
@@ -97,34 +101,25 @@ func (g *gateway) hello(in *bufio.Reader) (err error) {
 
 // open makes everything that is served from. What it opened, close closes.
 func (g *gateway) open(ctx context.Context) (err error) {
-	if g.policy, err = policy.Compile(g.told.Routes); err != nil {
+	if g.first, err = policy.Compile(g.told.Routes); err != nil {
 		return fmt.Errorf("compile policy: %w", err)
 	}
-	nothing, err := policy.Compile(nil)
-	if err != nil {
-		return fmt.Errorf("compile policy: %w", err)
-	}
+	g.rule.Store(&rule{g.first, g.told.Routes})
 	if g.log, err = audit.Open(g.told.Audit); err != nil {
 		return err
 	}
-	g.rec = &recorder{log: g.log, gate: func(open bool) {
-		p := nothing
-		if open {
-			p = g.policy
-		}
-		_ = g.proxy.SetPolicy(p) // refuses nil only
-	}}
+	g.rec = &recorder{log: g.log, gate: func(open bool) { g.proxy.Suspend(!open) }}
 	g.proxy, err = egress.New(egress.Config{
-		Identity: g.Identity, Policy: g.policy, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress, ProxyAuth: g.told.proxy,
+		Identity: g.Identity, Policy: g.first, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress, ProxyAuth: g.told.proxy,
 		Inject: func(ref string) (secret.Value, bool) { v, ok := g.told.secrets[ref]; return v, ok && !v.Empty() },
 	})
 	if err != nil {
 		return err
 	}
 	g.rec.set(g.log.Room())
-	g.packets = &packets{record: g.rec.write, hash: g.policy.Hash()}
+	g.packets = &packets{record: g.rec.write, hash: g.hash}
 	if g.told.Control != "" {
-		if g.control, err = listenControl(g.told.Control, g.status); err != nil {
+		if g.control, err = listenControl(g.told.Control, g.operations()); err != nil {
 			return err
 		}
 	}
@@ -179,7 +174,7 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 	if g.control != nil {
 		run(func() error { return g.control.serve(ctx) })
 	}
-	if err := g.out.Encode(plan.Ready{PolicyHash: g.policy.Hash(), Services: s.served}); err != nil {
+	if err := g.out.Encode(plan.Ready{PolicyHash: g.hash(), Services: s.served}); err != nil {
 		cancel()
 	}
 	if len(g.told.Routes) > 0 {
@@ -231,7 +226,7 @@ func (g *gateway) status() Status {
 	}
 	return Status{
 		Identity: g.told.Identity, Bottle: g.told.Bottle, Version: g.Version, PID: os.Getpid(),
-		PolicyHash: g.policy.Hash(), UptimeMS: time.Since(g.began).Milliseconds(),
+		PolicyHash: g.hash(), UptimeMS: time.Since(g.began).Milliseconds(),
 		Allowed: g.rec.allowed.Load(), Denied: g.rec.denied.Load(), Unreadable: g.packets.lost.Load(),
 		Audit: g.log.Head(), Recording: cause == nil, NotRecording: why,
 	}

@@ -29,6 +29,8 @@ const AtTheEnd = time.Duration(1<<63 - 1)
 // ones that follow are counted, and recorded as one with a count when the window
 // is over. What is past the bounds is counted together, whatever it was.
 type Gate struct {
+	Seen func(Record) // if set before the first decision: told of each, recorded or only counted
+
 	now    func() time.Time
 	record func(Record) error
 	wake   chan struct{}
@@ -58,6 +60,9 @@ func NewGate(now func() time.Time, record func(Record) error) *Gate {
 // Decided records one decision: what was allowed at once, a refusal at once or
 // counted. An error means that there is no record.
 func (g *Gate) Decided(rec Record) error {
+	if g.Seen != nil {
+		g.Seen(rec)
+	}
 	if rec.Verdict == "allow" {
 		return g.record(rec)
 	}

@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"bottle/internal/audit"
+	"bottle/internal/bottle"
+	"bottle/internal/egress"
+	"bottle/internal/plan"
+	"bottle/internal/policy"
+)
+
+// The reasons of the records that tell of reloads.
+const (
+	reasonReloaded = "policy_reloaded"
+	reasonRefused  = "policy_refused"
+)
+
+// rule is a policy and the routes that it was compiled from.
+type rule struct {
+	policy *policy.Policy
+	routes []bottle.Route
+}
+
+// hash is that of the policy in force, also while the gate is shut.
+func (g *gateway) hash() string {
+	if r := g.rule.Load(); r != nil {
+		return r.policy.Hash()
+	}
+	return (*policy.Policy)(nil).Hash()
+}
+
+func (g *gateway) inForce() plan.InForce {
+	return plan.InForce{Hash: g.hash(), Routes: append([]bottle.Route{}, g.rule.Load().routes...)}
+}
+
+// reload answers a request for new routes. All of them are looked at before any
+// is used, and the record comes first: whatever the new policy decides stands
+// behind it in the log. A log that takes no record does not hold a reload up,
+// since then everything is denied, and the next policy may be the narrower one.
+func (g *gateway) reload(req plan.Control) plan.Reloaded {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	pol, problems := g.examine(req.Routes)
+	out := plan.Reloaded{Old: g.hash(), New: pol.Hash(), Problems: problems, Recorded: g.rec.recording() == nil}
+	if pol == nil {
+		out.New = ""
+	}
+	switch {
+	case req.Check:
+	case problems.Fatal():
+		out.Recorded = g.rec.append(audit.Record{Kind: audit.KindLog, Verdict: audit.Deny, Reason: reasonRefused, Policy: out.Old,
+			Note: fmt.Sprintf("%d problems, the first: %s", len(problems), problems[0].Message)}) == nil
+	default:
+		out.Recorded = g.rec.append(audit.Record{Kind: audit.KindLog, Verdict: audit.Allow, Reason: reasonReloaded, Policy: out.New,
+			Note: fmt.Sprintf("%d routes, in place of the policy %s", len(req.Routes), out.Old)}) == nil
+		out.Cut, _ = g.proxy.SetPolicy(pol) // refuses nil only
+		g.rule.Store(&rule{pol, req.Routes})
+		out.Applied = true
+	}
+	return out
+}
+
+// examine finds everything that keeps routes from being served by this gateway as
+// it runs, and what will not work before the bottle is started anew. Errors come
+// first. The policy is nil when the routes themselves are wrong.
+func (g *gateway) examine(routes []bottle.Route) (*policy.Policy, bottle.Problems) {
+	pol, err := policy.Compile(routes)
+	if err != nil {
+		if list, ok := err.(bottle.Problems); ok {
+			return nil, list
+		}
+		return nil, bottle.Problems{{Message: err.Error()}}
+	}
+	var errs, warnings bottle.Problems
+	for _, r := range routes {
+		if r.Auth != nil && !g.hasValue(r.Auth.TokenRef) {
+			errs = append(errs, at(r, bottle.Error, fmt.Sprintf("the gateway has no value for the credential %.64q: it is told its secrets once, when the bottle starts", r.Auth.TokenRef),
+				"start the bottle anew: bottle stop "+string(g.told.Identity)))
+		}
+		if r.Upstream != nil {
+			if err := egress.CheckCA(r.Upstream.CAFile); err != nil {
+				errs = append(errs, at(r, bottle.Error, err.Error(), "name a PEM file that you can read"))
+			}
+		}
+		if w := g.unreached(r); w != "" {
+			warnings = append(warnings, at(r, bottle.Warning, w, "programs that use the proxy variables reach it now; for all others start the bottle anew"))
+		}
+	}
+	return pol, append(errs, warnings...)
+}
+
+// hasValue reports whether the gateway was told this credential.
+func (g *gateway) hasValue(ref string) bool {
+	v, ok := g.told.secrets[ref]
+	return ok && !v.Empty()
+}
+
+// unreached says what of a route the bottle's own firewall does not lead to the
+// gateway: it was loaded when the bottle started, nobody can change it since, and
+// it knows ports 80 and 443, and the ports and addresses of that time's routes.
+func (g *gateway) unreached(r bottle.Route) string {
+	if !g.told.Inherit {
+		return "" // there are no walls
+	}
+	known := append([]uint16{80, 443}, g.first.Ports()...)
+	for _, p := range r.Ports {
+		if !slices.Contains(known, p) {
+			return fmt.Sprintf("port %d is new, and the bottle's firewall, loaded at its start, refuses connections to it", p)
+		}
+	}
+	if a, ok := r.Host.Host.Addr(); ok && !slices.Contains(g.first.Literals(), a) && !redirected(a) {
+		return fmt.Sprintf("the address %s is new, and the bottle's firewall, loaded at its start, refuses connections to it", a)
+	}
+	return ""
+}
+
+// redirected reports whether the firewall leads an address to the gateway though
+// no route named it at the start: a public one of IPv4.
+func redirected(a netip.Addr) bool { return a.Is4() && policy.Classify(a).Public }
+
+// at is a finding about one route, where it was written.
+func at(r bottle.Route, s bottle.Severity, message, hint string) bottle.Problem {
+	return bottle.Problem{File: r.Rule, Severity: s, Message: "route " + r.Host.String() + ": " + message, Hint: hint}
+}

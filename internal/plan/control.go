@@ -1,0 +1,61 @@
+package plan
+
+import (
+	"bottle/internal/bottle"
+	"bottle/internal/metric"
+)
+
+// The wire between the operator's commands and a running gateway: its control
+// socket (Gateway.Control). One JSON object on one line, one such line as the
+// answer, as often as wanted. Only processes of the gateway's own user are heard.
+//
+//	{"op":"status"}                                  what it is and what it counted
+//	{"op":"metrics"}                                 Metrics
+//	{"op":"metrics","format":"prometheus"}           Metrics, as text
+//	{"op":"policy"}                                  InForce
+//	{"op":"reload","routes":[…],"check":true}        Reloaded; with check nothing changes
+//
+// What can't be obeyed is answered by {"error":"…"}.
+const (
+	OpStatus  = "status"
+	OpMetrics = "metrics"
+	OpPolicy  = "policy"
+	OpReload  = "reload"
+)
+
+// FormatPrometheus asks for the text format of Prometheus, version 0.0.4.
+const FormatPrometheus = "prometheus"
+
+// MaxReload bounds the line of a reload, in bytes.
+const MaxReload = 1 << 20
+
+// Control is a request on the control socket.
+type Control struct {
+	Op     string         `json:"op"`
+	Format string         `json:"format,omitempty"` // of metrics
+	Routes []bottle.Route `json:"routes,omitempty"` // of reload: all of them, in place of those in force; none: nothing is let through
+	Check  bool           `json:"check,omitempty"`  // of reload: say what would be, and change nothing
+}
+
+// Metrics is the answer to a request for them: either as data or as text.
+type Metrics struct {
+	Families []metric.Family `json:"families,omitempty"`
+	Text     string          `json:"text,omitempty"`
+}
+
+// InForce is the policy by which requests are decided now.
+type InForce struct {
+	Hash   string         `json:"hash"`
+	Routes []bottle.Route `json:"routes"`
+}
+
+// Reloaded is the answer to a reload. Problems that are errors mean that the old
+// policy stays in force; warnings come along with the new one.
+type Reloaded struct {
+	Old      string          `json:"old"` // hash of the policy before
+	New      string          `json:"new"` // of the policy now in force; empty where the routes don't compile
+	Applied  bool            `json:"applied"`
+	Recorded bool            `json:"recorded"` // false: the decision log takes nothing, so everything is denied until it does
+	Cut      int             `json:"cut"`      // open streams that it no longer allows, and that were ended
+	Problems bottle.Problems `json:"problems,omitempty"`
+}
