@@ -3,28 +3,17 @@ package egress
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/quota"
-	"bottle/internal/egress/standing"
 	"bottle/internal/policy"
 )
 
-// inForce is the policy that was set last, and what keeps it from deciding.
-// Proxy.policy is what decides: the same, or one that allows nothing.
-type inForce struct {
-	mu        sync.Mutex
-	policy    *policy.Policy
-	nothing   *policy.Policy
-	suspended bool
-	streams   standing.Registry
-}
-
 // begin puts the first policy in force, with nothing counted.
-func (p *Proxy) begin() (err error) {
-	if p.force.nothing, err = policy.Compile(nil); err != nil {
+func (p *Proxy) begin() error {
+	nothing, err := policy.Compile(nil)
+	if err != nil {
 		return fmt.Errorf("make egress: %w", err)
 	}
 	p.measured = measure.New()
@@ -32,9 +21,8 @@ func (p *Proxy) begin() (err error) {
 	p.quota = quota.New(quota.Limits{
 		Tunnels: p.limits.Tunnels, Requests: p.limits.Requests, BytesOut: p.limits.BytesOut, HostBytesOut: p.limits.HostBytesOut,
 	})
-	p.force.policy = p.cfg.Policy
 	p.learn(p.cfg.Policy)
-	p.policy.Store(p.cfg.Policy)
+	p.policy.Begin(p.cfg.Policy, nothing)
 	return nil
 }
 
@@ -47,15 +35,9 @@ func (p *Proxy) SetPolicy(pol *policy.Policy) (cut int, err error) {
 	if pol == nil {
 		return 0, errors.New("set policy: none given")
 	}
-	p.force.mu.Lock()
-	defer p.force.mu.Unlock()
 	p.learn(pol) // before any request can use it
-	p.force.policy = pol
-	if !p.force.suspended {
-		p.policy.Store(pol)
-	}
+	cut = p.policy.Set(pol)
 	p.upstreams.forget()
-	cut = p.force.streams.Review(pol)
 	p.measured.Reloads.Add(1)
 	p.measured.Revoked.Add(uint64(cut))
 	return cut, nil
@@ -64,15 +46,8 @@ func (p *Proxy) SetPolicy(pol *policy.Policy) (cut int, err error) {
 // Suspend denies everything that begins from now on, whatever the policy, until
 // it is called with false. Streams that are open stay: what they are is on record.
 func (p *Proxy) Suspend(on bool) {
-	p.force.mu.Lock()
-	defer p.force.mu.Unlock()
-	p.force.suspended = on
-	if on {
-		p.policy.Store(p.force.nothing)
-		p.upstreams.forget()
-		return
-	}
-	p.policy.Store(p.force.policy)
+	p.policy.Suspend(on)
+	p.upstreams.forget()
 }
 
 // Measured is what this proxy counted.

@@ -21,8 +21,8 @@ import (
 	"bottle/internal/egress/quota"
 	"bottle/internal/egress/redirect"
 	"bottle/internal/egress/responder"
+	"bottle/internal/egress/standing"
 	"bottle/internal/plan"
-	"bottle/internal/policy"
 )
 
 // Proxy is one bottle's egress: make it with New, then call its Serve methods,
@@ -30,7 +30,7 @@ import (
 type Proxy struct {
 	cfg       Config
 	limits    Limits
-	policy    atomic.Pointer[policy.Policy]
+	policy    standing.Force
 	upstreams upstreams
 	dialer    *dial.Dialer
 	names     *responder.Names
@@ -38,7 +38,6 @@ type Proxy struct {
 	guard     atomic.Pointer[guard]
 	learning  sync.Mutex
 	conns     atomic.Int64
-	force     inForce
 	measured  *measure.Set
 	quota     *quota.Book
 	relay     *httputil.ReverseProxy

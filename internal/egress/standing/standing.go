@@ -1,77 +1,102 @@
-// Package standing keeps the streams that outlive their decision: tunnels that are
-// passed through unopened, and WebSockets. A new policy is held against each, and
-// what it no longer allows is cut: a route that was taken away must not live on in
-// what was opened under it.
+// Package standing keeps the policy in force, and the streams that outlive their
+// decision: tunnels that are passed through unopened, and WebSockets. A new policy
+// is held against each, and what it no longer allows is cut: a route that was
+// taken away must not live on in what was opened under it.
 package standing
 
 import (
-	"sync"
+	"errors"
+	"io"
 	"sync/atomic"
+	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/quota"
 	"bottle/internal/policy"
 )
 
-// Stream is one of them.
+// Opening is a stream that was just allowed.
+type Opening struct {
+	Request policy.Request     // as it was decided; without a method it is a tunnel, known by host and port alone
+	Verdict policy.Verdict     // on it
+	Agent   io.ReadWriteCloser // the bottle's side
+	Cut     func()             // ends it soon; called at most once, and must not wait
+	Book    *quota.Book        // what it sends is booked here
+	Now     func() time.Time
+}
+
+// Stream is the bottle's side of a stream. Reading books what was read, and fails
+// when that was more than the bottle may send.
 type Stream struct {
-	Request policy.Request // as it was decided; without a method it is a tunnel, known by host and port alone
-	Route   *bottle.Route  // that decided
-	Cut     func()         // ends it soon; called at most once, must not wait and must not call the Registry
+	Opening
+	force *Force
+	cut   atomic.Bool
+	over  atomic.Bool
 }
 
-// Registry is safe for many goroutines. Its zero value is empty and ready.
-type Registry struct {
-	mu   sync.Mutex
-	last *policy.Policy // of the last review; nil: there was none
-	open map[*entry]struct{}
+// Open takes a stream in. Every one is followed by one Over, from the goroutine
+// that waited for its end.
+func (f *Force) Open(o Opening) *Stream {
+	s := &Stream{Opening: o, force: f}
+	f.add(s)
+	return s
 }
 
-type entry struct {
-	Stream
-	cut atomic.Bool
-}
+var errOver = errors.New("read from bottle: it has sent as much as it may")
 
-// Add takes a stream in. remove takes it out again, and reports whether it was
-// cut. A stream that was decided under a policy which has been replaced since is
-// held against the new one here: it cannot slip in between.
-func (r *Registry) Add(s Stream) (remove func() (cut bool)) {
-	e := &entry{Stream: s}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.open == nil {
-		r.open = map[*entry]struct{}{}
+// Read implements io.Reader.
+func (s *Stream) Read(b []byte) (int, error) {
+	n, err := s.Agent.Read(b)
+	if n > 0 && !s.Spend(n) {
+		return 0, errOver
 	}
-	r.open[e] = struct{}{}
-	if r.last != nil && !s.stands(r.last) {
-		e.end()
-	}
-	return func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.open, e)
-		return e.cut.Load()
-	}
+	return n, err
 }
 
-// Review cuts every stream that p would not open now in the same way, and gives
-// their number.
-func (r *Registry) Review(p *policy.Policy) (cut int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last = p
-	for e := range r.open {
-		if !e.stands(p) && e.end() {
-			cut++
-		}
-	}
-	return cut
-}
-
-func (e *entry) end() bool {
-	if e.cut.Swap(true) {
+// Spend books n bytes that the bottle is about to send; false: it may not. For
+// those who read its side by other means than Read.
+func (s *Stream) Spend(n int) bool {
+	if _, ok := s.Book.Spend(s.Now(), string(s.Request.Host), int64(n)); !ok {
+		s.over.Store(true)
 		return false
 	}
-	e.Cut()
+	return true
+}
+
+// Write implements io.Writer.
+func (s *Stream) Write(b []byte) (int, error) { return s.Agent.Write(b) }
+
+// Close closes the bottle's side. It may be called again.
+func (s *Stream) Close() error { return s.Agent.Close() }
+
+// CloseWrite tells the bottle that nothing more comes.
+func (s *Stream) CloseWrite() error {
+	if w, ok := s.Agent.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return s.Agent.Close()
+}
+
+// Over takes an ended stream out, and gives the verdict for the record of its
+// end: that on its opening, or why it was cut.
+func (s *Stream) Over() policy.Verdict {
+	s.force.remove(s)
+	v := s.Verdict
+	switch {
+	case s.over.Load():
+		v = policy.Refuse(policy.LimitBytesOut, "")
+	case s.cut.Load():
+		v = policy.Refuse(policy.Revoked, "")
+	}
+	v.Rule = s.Verdict.Rule
+	return v
+}
+
+func (s *Stream) end() bool {
+	if s.cut.Swap(true) {
+		return false
+	}
+	s.Cut()
 	return true
 }
 
@@ -80,10 +105,10 @@ func (e *entry) end() bool {
 func (s *Stream) stands(p *policy.Policy) bool {
 	if s.Request.Method == "" {
 		v := p.Connect(s.Request.Host, s.Request.Port)
-		return v.Passthrough() && alike(v.Route, s.Route)
+		return v.Passthrough() && alike(v.Route, s.Verdict.Route)
 	}
 	v := p.Decide(s.Request)
-	return v.Allowed() && alike(v.Route, s.Route)
+	return v.Allowed() && alike(v.Route, s.Verdict.Route)
 }
 
 func alike(a, b *bottle.Route) bool {

@@ -1,11 +1,14 @@
 package standing
 
 import (
+	"bytes"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/quota"
 	"bottle/internal/policy"
 )
 
@@ -22,18 +25,33 @@ func pass(host bottle.Host, rule string) bottle.Route {
 	return bottle.Route{Host: bottle.Pattern{Host: host}, Ports: []uint16{443}, TLS: "passthrough", DLP: "off", Rule: rule}
 }
 
-func tunnelTo(t testing.TB, p *policy.Policy, host bottle.Host, cut func()) Stream {
+func tunnelTo(t testing.TB, p *policy.Policy, host bottle.Host, cut func()) Opening {
 	t.Helper()
 	v := p.Connect(host, 443)
 	if !v.Passthrough() {
 		t.Fatalf("%s: %+v", host, v)
 	}
-	return Stream{Request: policy.Request{Host: host, Port: 443}, Route: v.Route, Cut: cut}
+	return Opening{Request: policy.Request{Host: host, Port: 443}, Verdict: v, Cut: cut, Now: time.Now}
 }
 
-// TestReviewCutsWhatIsNoLongerAllowed: a tunnel ends when its route goes away, or
+// force is one in which p is.
+func force(t testing.TB, p *policy.Policy) *Force {
+	f := &Force{}
+	f.Begin(p, compile(t))
+	return f
+}
+
+// TestZeroForceDenies: without a policy, everything is denied.
+func TestZeroForceDenies(t *testing.T) {
+	var f Force
+	if v := f.Load().Connect("a.example.com", 443); v.Allowed() {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestSetCutsWhatIsNoLongerAllowed: a tunnel ends when its route goes away, or
 // would now lead elsewhere, and stands when only the route's place in a file changed.
-func TestReviewCutsWhatIsNoLongerAllowed(t *testing.T) {
+func TestSetCutsWhatIsNoLongerAllowed(t *testing.T) {
 	opened := pass("a.example.com", "dev.md:1")
 	elsewhere := opened
 	elsewhere.Upstream = &bottle.Upstream{Address: "192.0.2.1:443"}
@@ -50,18 +68,22 @@ func TestReviewCutsWhatIsNoLongerAllowed(t *testing.T) {
 		"that leads elsewhere": {[]bottle.Route{elsewhere}, 1},
 		"that intercepts":      {[]bottle.Route{seen}, 1},
 	} {
-		var r Registry
-		calls := 0
-		remove := r.Add(tunnelTo(t, compile(t, opened), "a.example.com", func() { calls++ }))
+		before := compile(t, opened)
+		f, calls := force(t, before), 0
+		s := f.Open(tunnelTo(t, before, "a.example.com", func() { calls++ }))
 		p := compile(t, c.routes...)
-		if n := r.Review(p); n != c.cut || calls != c.cut {
+		if n := f.Set(p); n != c.cut || calls != c.cut || f.Load() != p {
 			t.Errorf("a route %s: %d cut, %d calls", name, n, calls)
 		}
-		if n := r.Review(p); n != 0 || calls != c.cut {
+		if n := f.Set(p); n != 0 || calls != c.cut {
 			t.Errorf("a route %s, again: %d cut, %d calls", name, n, calls)
 		}
-		if was := remove(); was != (c.cut == 1) || len(r.open) != 0 {
-			t.Errorf("a route %s: cut %v, %d left", name, was, len(r.open))
+		want := policy.Listed
+		if c.cut == 1 {
+			want = policy.Revoked
+		}
+		if v := s.Over(); v.Reason != want || v.Rule != "dev.md:1" || len(f.open) != 0 {
+			t.Errorf("a route %s: it ends with %+v, %d left", name, v, len(f.open))
 		}
 	}
 }
@@ -80,34 +102,84 @@ func TestWebSocketIsDecidedLikeItsRequest(t *testing.T) {
 		route bottle.Route
 		cut   int
 	}{"the same": {route, 0}, "one that still fits": {wide, 0}, "another path": {narrow, 1}, "another credential": {other, 1}} {
-		var r Registry
-		v := compile(t, route).Decide(req)
-		calls := 0
-		r.Add(Stream{Request: req, Route: v.Route, Cut: func() { calls++ }})
-		if n := r.Review(compile(t, c.route)); n != c.cut || calls != c.cut {
+		before := compile(t, route)
+		f, calls := force(t, before), 0
+		f.Open(Opening{Request: req, Verdict: before.Decide(req), Cut: func() { calls++ }})
+		if n := f.Set(compile(t, c.route)); n != c.cut || calls != c.cut {
 			t.Errorf("%s: %d cut, %d calls", name, n, calls)
 		}
 	}
 }
 
-// TestNoStreamSlipsIn: the weakness is the moment between a decision and Add. A
-// stream that was decided under the old policy and comes in after the review is cut.
+// TestNoStreamSlipsIn: the weakness is the moment between a decision and Open. A
+// stream that was decided under the old policy and comes in after the new is cut.
 func TestNoStreamSlipsIn(t *testing.T) {
 	before, after := compile(t, pass("a.example.com", "dev.md:1")), compile(t)
-	var r Registry
+	f := force(t, before)
 	var cut atomic.Int64
 	var wg sync.WaitGroup
 	const n = 64
 	for range n {
-		s := tunnelTo(t, before, "a.example.com", func() { cut.Add(1) })
-		wg.Go(func() { r.Add(s) })
+		o := tunnelTo(t, before, "a.example.com", func() { cut.Add(1) })
+		wg.Go(func() { f.Open(o) })
 	}
-	wg.Go(func() { r.Review(after) })
+	wg.Go(func() { f.Set(after) })
 	wg.Wait()
 	if cut.Load() != n {
 		t.Errorf("%d of %d streams were cut", cut.Load(), n)
 	}
-	if remove := r.Add(tunnelTo(t, before, "a.example.com", func() {})); !remove() {
-		t.Error("a stream of an old policy slipped in")
+}
+
+// TestSuspended: nothing is decided by the policy that is set, streams stay, and
+// a policy that comes meanwhile decides from the end of it, not before.
+func TestSuspended(t *testing.T) {
+	first, second := compile(t, pass("a.example.com", "dev.md:1")), compile(t, pass("a.example.com", "dev.md:1"), pass("b.example.com", "dev.md:2"))
+	f := force(t, first)
+	s := f.Open(tunnelTo(t, first, "a.example.com", func() {}))
+	f.Suspend(true)
+	if f.Load().Connect("a.example.com", 443).Allowed() {
+		t.Error("suspended, and it allows")
+	}
+	if n := f.Set(second); n != 0 || f.Load().Connect("b.example.com", 443).Allowed() {
+		t.Errorf("a new policy ended the suspension, or cut %d", n)
+	}
+	f.Suspend(false)
+	if f.Load() != second {
+		t.Error("the new policy does not decide")
+	}
+	if v := s.Over(); v.Reason != policy.Listed {
+		t.Errorf("the stream ended with %+v", v)
+	}
+}
+
+type agent struct {
+	bytes.Reader
+	closed bool
+}
+
+func (a *agent) Write(b []byte) (int, error) { return len(b), nil }
+func (a *agent) Close() error                { a.closed = true; return nil }
+
+// TestStreamSpends: what the bottle sends counts, and no byte past the bound is
+// given on.
+func TestStreamSpends(t *testing.T) {
+	p := compile(t, pass("a.example.com", "dev.md:1"))
+	o := tunnelTo(t, p, "a.example.com", func() {})
+	a := &agent{}
+	a.Reset(make([]byte, 100))
+	o.Agent, o.Book = a, quota.New(quota.Limits{BytesOut: 50})
+	s := force(t, p).Open(o)
+	b := make([]byte, 40)
+	if n, err := s.Read(b); n != 40 || err != nil {
+		t.Fatalf("the first: %d, %v", n, err)
+	}
+	if n, err := s.Read(b); n != 0 || err == nil {
+		t.Errorf("past the bound: %d, %v", n, err)
+	}
+	if v := s.Over(); v.Reason != policy.LimitBytesOut || v.Allowed() {
+		t.Errorf("it ended with %+v", v)
+	}
+	if err := s.CloseWrite(); err != nil || !a.closed {
+		t.Errorf("no half-close, so it closes: %v", err)
 	}
 }
