@@ -103,8 +103,17 @@ func meterOf(c net.Conn) *meter {
 // read from it put back in front.
 type tunnelConn struct {
 	net.Conn
-	t    *tunnel
-	head []byte
+	t     *tunnel
+	head  []byte
+	leave func() // if set: called at the first Close
+	left  atomic.Bool
+}
+
+func (c *tunnelConn) Close() error {
+	if c.leave != nil && !c.left.Swap(true) {
+		c.leave()
+	}
+	return c.Conn.Close()
 }
 
 func (c *tunnelConn) Read(b []byte) (int, error) {
@@ -264,5 +273,5 @@ type (
 
 // tooMany is the record of connections over the limit.
 func (p *Proxy) tooMany() Record {
-	return recordOf(KindTCP, policy.Refuse(policy.Limit, "too many connections"), p.policy.Load().Hash())
+	return recordOf(KindTCP, policy.Refuse(policy.LimitConnections, ""), p.policy.Load().Hash())
 }

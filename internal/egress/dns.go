@@ -9,6 +9,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/decision"
+	"bottle/internal/egress/measure"
 	"bottle/internal/egress/responder"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
@@ -42,14 +43,17 @@ func (p *Proxy) resolveInside(name string) responder.Answer {
 		v = pol.Name(host)
 	}
 	if !v.Allowed() {
+		p.measured.Asked(measure.AnswerDenied)
 		p.deniedName(name, v, pol.Hash())
 		return responder.Answer{Code: responder.Denied}
 	}
 	addr, ok := p.names.Address(string(host))
 	if !ok {
+		p.measured.Asked(measure.AnswerFailed)
 		p.deniedName(name, policy.Refuse(policy.Limit, ""), pol.Hash())
 		return responder.Answer{}
 	}
+	p.measured.Asked(measure.AnswerFound)
 	return responder.Answer{Code: responder.Found, Addr: addr}
 }
 

@@ -3,10 +3,12 @@ package egress
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/quota"
+	"bottle/internal/egress/standing"
 	"bottle/internal/policy"
 )
 
@@ -57,4 +59,23 @@ func (p *Proxy) Measured() *measure.Set { return p.measured }
 func CheckCA(file string) error {
 	_, err := dial.Roots(file)
 	return err
+}
+
+// openStream takes in what goes on after its decision; cut ends it. Every one is
+// followed by closeStream.
+func (p *Proxy) openStream(r policy.Request, v policy.Verdict, agent *tunnelConn, cut func()) *standing.Stream {
+	p.measured.Streams.Up()
+	return p.policy.Open(standing.Opening{Request: r, Verdict: v, Agent: agent, Cut: cut, Book: p.quota, Now: p.now})
+}
+
+// closeStream records what a stream was when it is over: the decision is on
+// record, this is how much it was, and why it ended if we ended it.
+func (p *Proxy) closeStream(st *standing.Stream, pol *policy.Policy, began time.Time, out, in int64) {
+	p.measured.Streams.Down()
+	r := st.Request
+	p.measured.Moved(string(r.Host), 0, out, in)
+	end := recordOf(KindStreamEnd, st.Over(), pol.Hash())
+	end.Method, end.Host, end.Port, end.Path = r.Method, string(r.Host), r.Port, r.Path
+	end.BytesOut, end.BytesIn, end.Duration = out, in, p.now().Sub(began)
+	_ = p.record(end)
 }

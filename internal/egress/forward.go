@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"bottle/internal/egress/dial"
+	"bottle/internal/egress/measure"
 	"bottle/internal/egress/strict"
 	"bottle/internal/policy"
 )
@@ -75,6 +76,7 @@ func (x *exchange) answer(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return errUnasked // a switch nobody asked for would open a raw pipe
 	}
+	x.span.Done(measure.StepFirstByte)
 	res.Header.Del("Alt-Svc") // it would send the client to another host or to QUIC
 	set := x.p.guard.Load().set
 	if !set.Empty() && res.Body != http.NoBody {
@@ -93,6 +95,8 @@ func (x *exchange) answer(res *http.Response) error {
 
 var errUnrecorded = errors.New("record decision: it could not be written")
 
+var errOverQuota = errors.New("read request: the bottle has sent as much as it may")
+
 var errUnasked = errors.New("upstream switched protocols unasked")
 
 // fail ends an exchange whose upstream could not be reached, or refused one that
@@ -101,6 +105,8 @@ func (x *exchange) fail(err error) {
 	v := upstreamFault(err)
 	sc, ok := find[*strict.Conn](connOf(x.r))
 	switch {
+	case x.wait.Load() > 0:
+		v = policy.Refuse(policy.LimitBytesOut, "")
 	case ok && sc.Fault() != nil:
 		v = sc.Fault().Verdict() // the request's own body ended it
 	case x.r.Context().Err() != nil:
@@ -139,7 +145,8 @@ func upstreamFault(err error) policy.Verdict {
 	return policy.Refuse(policy.UpstreamProtocol, "")
 }
 
-// countedBody counts what the agent uploads.
+// countedBody counts what the agent uploads, and cuts it where that is more than
+// the bottle may send.
 type countedBody struct {
 	io.ReadCloser
 	x *exchange
@@ -147,6 +154,10 @@ type countedBody struct {
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if wait, ok := b.x.p.quota.Spend(b.x.p.now(), string(b.x.host), int64(n)); !ok {
+		b.x.wait.Store(int64(wait))
+		return 0, errOverQuota
+	}
 	b.x.out.Add(int64(n))
 	return n, err
 }

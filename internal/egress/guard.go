@@ -46,7 +46,9 @@ func (p *Proxy) learn(pol *policy.Policy) {
 			needles = append(needles, spellings(&w.auth, v)...)
 		}
 	}
-	p.guard.Store(&guard{set: mask.New(needles...), wards: wards})
+	set := mask.New(needles...)
+	set.Found = func(n int) { p.measured.Masked.Add(uint64(n)) }
+	p.guard.Store(&guard{set: set, wards: wards})
 }
 
 func addressHost(r *bottle.Route) string {

@@ -89,10 +89,28 @@ func (p *Proxy) admit() bool {
 		p.conns.Add(-1)
 		return false
 	}
+	p.measured.Conns.Up()
 	return true
 }
 
-func (p *Proxy) release() { p.conns.Add(-1) }
+func (p *Proxy) release() {
+	p.conns.Add(-1)
+	p.measured.Conns.Down()
+}
+
+// enterTunnel counts a tunnel in; false: the bottle has too many.
+func (p *Proxy) enterTunnel() bool {
+	if !p.quota.OpenTunnel() {
+		return false
+	}
+	p.measured.Tunnels.Up()
+	return true
+}
+
+func (p *Proxy) leaveTunnel() {
+	p.quota.CloseTunnel()
+	p.measured.Tunnels.Down()
+}
 
 // session is one Serve call: a server for what arrives, one for what is inside
 // tunnels, and the count of everything that still runs.

@@ -11,6 +11,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/egress/fields"
 	"bottle/internal/egress/websocket"
+	"bottle/internal/egress/measure"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
@@ -32,12 +33,14 @@ type exchange struct {
 	value   secret.Value
 	pool    *http.Transport
 	upgrade bool
+	span    measure.Span // of the steps
 
 	undressed  error // the outgoing request could not be made; nothing leaves
 	unrecorded error // the decision is in no record; nothing more comes back
 
 	out      atomic.Int64 // bytes of the request's body
 	in       atomic.Int64 // bytes of the answer's body
+	wait     atomic.Int64 // nanoseconds until the bottle may send again; 0: it may
 	recorded atomic.Bool
 }
 
@@ -45,16 +48,22 @@ type exchange struct {
 func (p *Proxy) serveRequest(w http.ResponseWriter, r *http.Request, t *tunnel) {
 	x := &exchange{p: p, w: w, r: r, t: t, policy: p.policy.Load(), start: p.now()}
 	defer x.recordFault()
-	steps := []func() policy.Verdict{
-		x.readTarget, // the one host, port and scheme that this is about
-		x.readForm,   // what HTTP allows and nobody should forward
-		x.connect,    // may the host be talked to at all: before any DNS
-		x.decide,     // may this request go out
-		x.lookUp,     // the credential that the route wants
-		x.choose,     // the connection pool of the route
-	}
-	for _, step := range steps {
-		if v := step(); !v.Allowed() {
+	x.span = p.measured.Begin()
+	for _, step := range []struct {
+		is measure.Step
+		do func() policy.Verdict
+	}{
+		{measure.StepTarget, x.readTarget}, // the one host, port and scheme that this is about
+		{measure.StepForm, x.readForm},     // what HTTP allows and nobody should forward
+		{measure.StepConnect, x.connect},   // may the host be talked to at all: before any DNS
+		{measure.StepDecide, x.decide},     // may this request go out
+		{measure.StepLimit, x.spend},       // has the bottle had its share
+		{measure.StepLookUp, x.lookUp},     // the credential that the route wants
+		{measure.StepChoose, x.choose},     // the connection pool of the route
+	} {
+		v := step.do()
+		x.span.Done(step.is)
+		if !v.Allowed() {
 			x.refuse(v)
 			return
 		}
@@ -118,7 +127,7 @@ func (x *exchange) readForm() policy.Verdict {
 	r := x.r
 	switch {
 	case len(r.RequestURI) > x.p.limits.URLBytes:
-		return policy.Refuse(policy.Limit, "the URL is too long")
+		return policy.Refuse(policy.LimitURL, "")
 	case r.URL.Path == "*" || r.URL.Path == "" && !r.URL.IsAbs():
 		return policy.Refuse(policy.BadPath, "")
 	case strings.Contains(r.RequestURI, "#"):
@@ -160,15 +169,38 @@ func (x *exchange) readForm2() policy.Verdict {
 // connect asks about the host alone. Nothing has been resolved yet.
 func (x *exchange) connect() policy.Verdict { return x.policy.Connect(x.host, x.port) }
 
+// asked is the request as the policy sees it.
+func (x *exchange) asked() policy.Request {
+	return policy.Request{Scheme: x.scheme, Host: x.host, Port: x.port, Method: x.r.Method, Path: x.r.URL.EscapedPath()}
+}
+
 // decide asks about the request, by the very bytes of the path that will be sent.
 func (x *exchange) decide() policy.Verdict {
-	x.verdict = x.policy.Decide(policy.Request{
-		Scheme: x.scheme, Host: x.host, Port: x.port, Method: x.r.Method, Path: x.r.URL.EscapedPath(),
-	})
+	x.verdict = x.policy.Decide(x.asked())
 	if x.verdict.Allowed() && x.verdict.Route == nil {
 		return policy.Refuse(policy.Internal, "")
 	}
 	return x.verdict
+}
+
+// spend takes the request out of what the bottle may send. Its head counts, too:
+// bytes can leave in a URL. A body whose length is known must fit as a whole; any
+// other is cut where it no longer does.
+func (x *exchange) spend() policy.Verdict {
+	q, now, host := x.p.quota, x.p.now(), string(x.host)
+	reason := policy.LimitRate
+	wait, ok := q.Request(now)
+	if head := fields.Size(x.r); ok && q.Bounded() {
+		reason = policy.LimitBytesOut
+		if wait, ok = q.Fits(now, host, head+max(x.r.ContentLength, 0)); ok {
+			wait, ok = q.Spend(now, host, head)
+		}
+	}
+	if !ok {
+		x.wait.Store(int64(wait))
+		return x.about(reason)
+	}
+	return passed()
 }
 
 // lookUp gets the route's credential. Without it the request does not go out
@@ -257,6 +289,9 @@ func hostHeader(scheme string, h bottle.Host, port uint16) string {
 // can be no record: nothing happens by it.
 func (x *exchange) refuse(v policy.Verdict) {
 	_ = x.record(v, status(v.Reason))
+	if wait := time.Duration(x.wait.Load()); wait > 0 {
+		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
+	}
 	writeDenial(x.w, v, x.host, x.policy.Hash())
 }
 
@@ -282,12 +317,19 @@ func (x *exchange) record(v policy.Verdict, status int) error {
 	if x.recorded.Swap(true) {
 		return x.unrecorded
 	}
+	if x.wait.Load() > 0 && v.Allowed() {
+		v = x.about(policy.LimitBytesOut) // its body was cut while it was answered
+	}
 	rec := recordOf(KindHTTP, v, x.policy.Hash())
 	rec.Time, rec.Duration = x.start, x.p.now().Sub(x.start)
 	rec.Method, rec.Host, rec.Port, rec.Path = x.r.Method, string(x.host), x.port, x.r.URL.EscapedPath()
 	rec.Status, rec.BytesOut, rec.BytesIn = status, x.out.Load(), x.in.Load()
 	if x.auth != nil && !x.value.Empty() {
 		rec.Credential = x.auth.TokenRef
+	}
+	if x.p.measured.Requests.Observe(rec.Duration); v.Allowed() {
+		x.p.measured.Allowed(string(x.host), rec.BytesOut, rec.BytesIn, rec.Credential != "")
+		x.span.Done(measure.StepRelay)
 	}
 	if x.p.gate.Decided(rec) != nil {
 		x.unrecorded = errUnrecorded

@@ -26,6 +26,11 @@ func (s *session) serveRedirected(raw net.Conn) {
 		s.abandon(c, v)
 		return
 	}
+	if !s.p.enterTunnel() {
+		s.abandon(c, policy.Refuse(policy.LimitTunnels, ""))
+		return
+	}
+	c.leave = s.p.leaveTunnel
 	s.enter(c, policy.Verdict{})
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/dial"
+	"bottle/internal/egress/hello"
+	"bottle/internal/egress/measure"
 	"bottle/internal/policy"
 )
 
@@ -98,6 +100,9 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 	if v.Allowed() {
 		v = t.policy.Connect(t.host, t.port)
 	}
+	if v.Allowed() && !p.enterTunnel() {
+		v = policy.Refuse(policy.LimitTunnels, "")
+	}
 	if !v.Allowed() {
 		_ = p.recordTunnel(t, v, status(v.Reason))
 		s.writeTunnelDenial(w, v, t.host, t.policy.Hash())
@@ -105,11 +110,12 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 	}
 	raw, buf, err := hijack(w)
 	if err != nil {
+		p.leaveTunnel()
 		_ = p.recordTunnel(t, policy.Refuse(policy.Internal, ""), 0)
 		return
 	}
 	defer s.own(raw)()
-	c := &tunnelConn{Conn: raw, t: t}
+	c := &tunnelConn{Conn: raw, t: t, leave: p.leaveTunnel}
 	if n := buf.Reader.Buffered(); n > 0 {
 		c.head, _ = buf.Reader.Peek(n)
 	}
@@ -184,10 +190,11 @@ func (s *session) enterPlain(c *tunnelConn, connected policy.Verdict) {
 // enterTLS reads the ClientHello, holds it against the tunnel, and then either
 // passes the connection through unopened or terminates it.
 func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
-	var h hello
+	var h hello.Said
 	var v policy.Verdict
+	span := s.p.measured.Begin()
 	_ = c.SetDeadline(time.Now().Add(s.p.limits.HelloTime))
-	tc, taken, err := answerHello(s.ctx, c, func(said hello) *tls.Config {
+	tc, taken, err := hello.Answer(s.ctx, c, func(said hello.Said) *tls.Config {
 		h = said
 		if v = s.admitHello(c.t, h, connected); v.Passthrough() {
 			return nil
@@ -195,21 +202,24 @@ func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
 		return s.p.serverTLS(c.t, h)
 	})
 	_ = c.SetDeadline(time.Time{})
+	if err == nil {
+		span.Done(measure.StepHandshake)
+	}
 	switch {
 	case err == nil && tc.ConnectionState().NegotiatedProtocol == "h2":
 		s.hand.give(tc)
 	case err == nil:
 		s.hand.give(s.strictly(tc, false))
-	case errors.Is(err, errNoHello):
-		f := policy.Refuse(policy.NotHTTP, errNoHello.Error())
+	case errors.Is(err, hello.ErrUnread):
+		f := policy.Refuse(policy.NotHTTP, hello.ErrUnread.Error())
 		if late := readFault(err); late.Reason == policy.TooSlow {
 			f = late
 		}
 		s.abandon(c, f)
-	case !errors.Is(err, errUnopened):
+	case !errors.Is(err, hello.ErrUnopened):
 		s.recordUnread(c) // a client that does not trust the CA, for one
 		_ = c.Close()
-	case h.ech:
+	case h.ECH:
 		// The name that counts would be the hidden one (domain fronting).
 		s.abandon(c, policy.Refuse(policy.SNIMismatch, "the TLS handshake may hide another name (ECH)"))
 	case v.Passthrough():
@@ -222,7 +232,7 @@ func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
 
 // admitHello decides on a handshake by the name in it. A refused one is finished
 // all the same, so that a person sees why.
-func (s *session) admitHello(t *tunnel, h hello, connected policy.Verdict) policy.Verdict {
+func (s *session) admitHello(t *tunnel, h hello.Said, connected policy.Verdict) policy.Verdict {
 	t.tls = true
 	v := t.bindName(h)
 	if v.Allowed() {
@@ -240,11 +250,11 @@ func (s *session) admitHello(t *tunnel, h hello, connected policy.Verdict) polic
 
 // bindName holds the server name of the handshake against the tunnel's host. A
 // name must be there and be the same; an address has none (RFC 6066 section 3).
-func (t *tunnel) bindName(h hello) policy.Verdict {
+func (t *tunnel) bindName(h hello.Said) policy.Verdict {
 	var sni bottle.Host
-	if h.sni != "" {
+	if h.SNI != "" {
 		var err error
-		if sni, err = bottle.ParseHost(h.sni); err != nil {
+		if sni, err = bottle.ParseHost(h.SNI); err != nil {
 			return policy.Refuse(policy.BadHost, "")
 		}
 	}
@@ -265,10 +275,10 @@ func (t *tunnel) bindName(h hello) policy.Verdict {
 
 // serverTLS is the TLS that the agent sees: this bottle's CA, and a certificate
 // for exactly the host that it asked for; nil: none could be made.
-func (p *Proxy) serverTLS(t *tunnel, h hello) *tls.Config {
+func (p *Proxy) serverTLS(t *tunnel, h hello.Said) *tls.Config {
 	name := t.host
-	if t.refused != nil && h.sni != "" {
-		if asked, err := bottle.ParseHost(h.sni); err == nil {
+	if t.refused != nil && h.SNI != "" {
+		if asked, err := bottle.ParseHost(h.SNI); err == nil {
 			name = asked // so that the refusal can be read
 		}
 	}
@@ -287,6 +297,10 @@ func (s *session) passThrough(c *tunnelConn, v policy.Verdict) {
 	t := c.t
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
+	if _, ok := s.p.quota.Request(s.p.now()); !ok {
+		s.abandon(c, policy.Refuse(policy.LimitRate, ""))
+		return
+	}
 	up, err := s.p.dialUpstream(ctx, dial.Target{Host: t.host, Port: t.port, Route: v.Route})
 	if err != nil {
 		s.abandon(c, upstreamFault(err))
@@ -299,9 +313,7 @@ func (s *session) passThrough(c *tunnelConn, v policy.Verdict) {
 		reset(c)
 		return
 	}
-	out, in := splice(ctx, c, up.(*meter))
-	end := recordOf(KindStreamEnd, v, t.policy.Hash())
-	end.Host, end.Port, end.BytesOut, end.BytesIn = string(t.host), t.port, out, in
-	end.Duration = s.p.now().Sub(t.opened)
-	_ = s.p.record(end) // the decision is on record; this is how much it was
+	st := s.p.openStream(policy.Request{Host: t.host, Port: t.port}, v, c, cancel)
+	out, in := splice(ctx, st, up.(*meter))
+	s.p.closeStream(st, t.policy, t.opened, out, in)
 }

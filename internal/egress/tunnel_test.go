@@ -15,6 +15,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/dial"
+	"bottle/internal/egress/hello"
 	"bottle/internal/egress/redirect"
 	"bottle/internal/policy"
 )
@@ -332,7 +333,7 @@ func TestPassthroughRefusals(t *testing.T) {
 	t.Run("hidden name", func(t *testing.T) {
 		w := newWorld(t, nil, passRoute(addr))
 		c := w.connect("pass.example.com:443")
-		_, _ = c.Write(helloWith(t, "pass.example.com", extECH))
+		_, _ = c.Write(helloWith(t, "pass.example.com", hello.ExtensionECH))
 		isReset(t, c)
 		if r := w.one(1); r.Reason != string(policy.SNIMismatch) {
 			t.Errorf("record %+v", r)
@@ -380,33 +381,33 @@ func clientHello(t testing.TB, sni string) []byte {
 func TestSniff(t *testing.T) {
 	for _, name := range []string{apiHost, strings.Repeat("a.", 100) + "example.com"} {
 		h, err := sniffBytes(clientHello(t, name))
-		if err != nil || h.sni != name || h.ech {
-			t.Errorf("sniffed %q %v %v", h.sni, h.ech, err)
+		if err != nil || h.SNI != name || h.ECH {
+			t.Errorf("sniffed %q %v %v", h.SNI, h.ECH, err)
 		}
 	}
-	if h, err := sniffBytes(helloWith(t, apiHost, extECH)); err != nil || !h.ech || h.sni != apiHost {
+	if h, err := sniffBytes(helloWith(t, apiHost, hello.ExtensionECH)); err != nil || !h.ECH || h.SNI != apiHost {
 		t.Errorf("sniffed %+v %v", h, err)
 	}
 	big := append([]byte{0x16, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff}, make([]byte, 200<<10)...)
-	if h, err := sniffBytes(big); err == nil || len(h.raw) > maxHello {
+	if h, err := sniffBytes(big); err == nil || len(h.raw) > hello.MaxSize {
 		t.Errorf("took %d bytes of an endless hello, %v", len(h.raw), err)
 	}
 }
 
-// sniffed is what answerHello makes of bytes that are not for us.
+// sniffed is what hello.Answer makes of bytes that are not for us.
 type sniffed struct {
-	hello
+	hello.Said
 	raw []byte
 }
 
 func sniffBytes(b []byte) (s sniffed, err error) {
 	seen := false
 	c := &byteConn{r: strings.NewReader(string(b))}
-	_, s.raw, err = answerHello(context.Background(), c, func(h hello) *tls.Config {
-		s.hello, seen = h, true
+	_, s.raw, err = hello.Answer(context.Background(), c, func(h hello.Said) *tls.Config {
+		s.Said, seen = h, true
 		return nil
 	})
-	if seen && errors.Is(err, errUnopened) {
+	if seen && errors.Is(err, hello.ErrUnopened) {
 		err = nil
 	}
 	if c.wrote {
@@ -436,14 +437,14 @@ func (c *byteConn) Close() error                    { return nil }
 // taken is what was there.
 func FuzzSniff(f *testing.F) {
 	f.Add(clientHello(f, apiHost))
-	f.Add(helloWith(f, apiHost, extECH))
+	f.Add(helloWith(f, apiHost, hello.ExtensionECH))
 	f.Add([]byte("\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, err := sniffBytes(b)
-		if len(h.raw) > maxHello || !strings.HasPrefix(string(b), string(h.raw)) {
+		if len(h.raw) > hello.MaxSize || !strings.HasPrefix(string(b), string(h.raw)) {
 			t.Fatal("took other bytes than there were")
 		}
-		if err != nil && h.sni != "" {
+		if err != nil && h.SNI != "" {
 			t.Fatal("an error and a name")
 		}
 	})

@@ -47,7 +47,7 @@ func (x *exchange) forwardUpgrade() {
 		return
 	}
 	// What net/http gives can't close one direction alone; the connection itself can.
-	x.relayFrames(ctx, res, websocket.Halved{ReadWriteCloser: raw, Half: func() error { return closeWrite(conn) }})
+	x.relayFrames(ctx, cancel, res, websocket.Halved{ReadWriteCloser: raw, Half: func() error { return closeWrite(conn) }})
 }
 
 // relayAnswer is the answer to a handshake that the upstream turned down.
@@ -67,7 +67,7 @@ func (x *exchange) relayAnswer(res *http.Response) {
 
 // relayFrames answers 101 and carries the frames. The decision is on record before
 // the agent learns of it; the byte counts follow when the connection ends.
-func (x *exchange) relayFrames(ctx context.Context, res *http.Response, up io.ReadWriteCloser) {
+func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Response, up io.ReadWriteCloser) {
 	if err := x.record(x.verdict, http.StatusSwitchingProtocols); err != nil {
 		x.fail(err)
 		return
@@ -90,15 +90,12 @@ func (x *exchange) relayFrames(ctx context.Context, res *http.Response, up io.Re
 	early := make([]byte, buf.Reader.Buffered())
 	_, _ = io.ReadFull(buf.Reader, early)
 	stars := mask.NewPieces(func() *mask.Set { return x.p.guard.Load().set })
-	sum, err := websocket.Relay(ctx, &tunnelConn{Conn: agent, head: early}, up, websocket.Options{
+	st := x.p.openStream(x.asked(), x.verdict, &tunnelConn{Conn: agent, head: early}, cut)
+	sum, err := websocket.Relay(ctx, st, up, websocket.Options{
 		FromUpstream: func(p websocket.Piece) (int, error) { return stars.Next(p.Data, p.Begin, p.Final), nil },
 	})
-	v := x.verdict
 	if errors.As(err, new(*websocket.Fault)) {
-		v = x.about(policy.WebSocketProtocol)
+		st.Broken(x.about(policy.WebSocketProtocol))
 	}
-	end := recordOf(KindStreamEnd, v, x.policy.Hash())
-	end.Method, end.Host, end.Port, end.Path = x.r.Method, string(x.host), x.port, x.r.URL.EscapedPath()
-	end.BytesOut, end.BytesIn, end.Duration = sum.Out, sum.In, x.p.now().Sub(x.start)
-	_ = x.p.record(end) // the decision is on record; this is how much it was, and whether it was cut
+	x.p.closeStream(st, x.policy, x.start, sum.Out, sum.In)
 }

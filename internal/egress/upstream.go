@@ -11,6 +11,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/dial"
+	"bottle/internal/egress/measure"
 )
 
 const maxUpstreams = 256
@@ -113,7 +114,9 @@ func http1() *http.Protocols {
 // moment, and ends it when it is idle for too long.
 func (p *Proxy) dialUpstream(ctx context.Context, to dial.Target) (net.Conn, error) {
 	to.Policy = p.policy.Load()
+	span := p.measured.Begin()
 	c, err := p.dialer.Dial(ctx, to)
+	span.Done(measure.StepDial)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,18 @@ func isHopByHop(name string) bool {
 	return false
 }
 
+// Size is how many bytes the head of a request is, about: its target, and its
+// header as HTTP/1.1 writes it.
+func Size(r *http.Request) int64 {
+	n := len(r.Method) + len(r.RequestURI) + len(r.Host)
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(v) + len(": \r\n")
+		}
+	}
+	return int64(n)
+}
+
 // StripHopByHop removes what must not go on, and what Connection lists.
 func StripHopByHop(h http.Header) {
 	for _, line := range h["Connection"] {

@@ -28,6 +28,8 @@ const pair = 2
 // The search for more than a few is Wu and Manber's (1994): one pass whatever the
 // number of needles, which mostly looks at every seventh byte.
 type Set struct {
+	Found func(places int) // if set before use: told of what is starred, or dropped; must not wait
+
 	needles [][]byte
 	longest int
 	skip    [keys]uint8      // by key of two bytes: how far no needle's head can end
@@ -122,7 +124,14 @@ func (s *Set) Bytes(b []byte) bool {
 	}
 	spans := s.find(nil, b)
 	star(b, spans)
+	s.tell(len(spans))
 	return len(spans) > 0
+}
+
+func (s *Set) tell(places int) {
+	if places > 0 && s.Found != nil {
+		s.Found(places)
+	}
 }
 
 func star(b []byte, spans []span) {
@@ -142,6 +151,7 @@ func (s *Set) Header(h http.Header) {
 	for name, values := range h {
 		if s.inName(name) {
 			delete(h, name)
+			s.tell(1)
 			continue
 		}
 		for i, v := range values {

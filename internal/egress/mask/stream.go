@@ -3,6 +3,7 @@ package mask
 import (
 	"bytes"
 	"io"
+	"slices"
 )
 
 // Reader gives src's bytes with every needle starred, also where a needle came in
@@ -51,6 +52,7 @@ func (r *reader) Read(p []byte) (int, error) {
 // inPlace stars b, keeps its tail back if need be, and gives how much may go on.
 func (r *reader) inPlace(b []byte) int {
 	r.spans = r.set.find(r.spans[:0], b)
+	r.set.tell(len(r.spans))
 	ready := len(b) - r.hold(b)
 	r.raw = append(r.raw[:0], b[ready:]...)
 	star(b, r.spans)
@@ -63,6 +65,8 @@ func (r *reader) goOn(b []byte) {
 	raw, out := append(r.raw, b...), append(r.out, b...)
 	r.spans = r.set.find(r.spans[:0], raw)
 	star(out, r.spans)
+	known := len(r.raw) // what ends in there was told of before
+	r.set.tell(len(slices.DeleteFunc(r.spans, func(s span) bool { return s[1] <= known })))
 	ready := len(raw) - r.hold(raw)
 	r.raw, r.out, r.spill = bytes.Clone(raw[ready:]), bytes.Clone(out[ready:]), out[:ready]
 }

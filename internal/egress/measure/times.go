@@ -81,6 +81,14 @@ func (m *Set) Host(name string) *Host {
 	return h.(*Host)
 }
 
+// Allowed counts one allowed request that ended. injected: it got a credential.
+func (m *Set) Allowed(host string, out, in int64, injected bool) {
+	m.Moved(host, 1, out, in)
+	if injected {
+		m.Injected.Add(1)
+	}
+}
+
 // Moved counts one finished exchange or stream with an allowed host.
 func (m *Set) Moved(host string, requests int, out, in int64) {
 	h := m.Host(host)

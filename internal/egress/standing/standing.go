@@ -32,6 +32,8 @@ type Stream struct {
 	force *Force
 	cut   atomic.Bool
 	over  atomic.Bool
+
+	broken policy.Verdict // why its own protocol ended it; zero: it did not
 }
 
 // Open takes a stream in. Every one is followed by one Over, from the goroutine
@@ -77,6 +79,9 @@ func (s *Stream) CloseWrite() error {
 	return s.Agent.Close()
 }
 
+// Broken says, before Over, that the stream broke its own protocol.
+func (s *Stream) Broken(why policy.Verdict) { s.broken = why }
+
 // Over takes an ended stream out, and gives the verdict for the record of its
 // end: that on its opening, or why it was cut.
 func (s *Stream) Over() policy.Verdict {
@@ -87,6 +92,8 @@ func (s *Stream) Over() policy.Verdict {
 		v = policy.Refuse(policy.LimitBytesOut, "")
 	case s.cut.Load():
 		v = policy.Refuse(policy.Revoked, "")
+	case s.broken.Reason != "":
+		v = s.broken
 	}
 	v.Rule = s.Verdict.Rule
 	return v

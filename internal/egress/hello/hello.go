@@ -1,4 +1,6 @@
-package egress
+// Package hello reads the beginning of a TLS connection before anybody decides
+// whether it is ours to answer: the name that it asks for, without a byte said.
+package hello
 
 import (
 	"context"
@@ -10,32 +12,36 @@ import (
 )
 
 const (
-	maxHello = 32 << 10 // a real one has 2 KiB with a post-quantum key share
-	extECH   = 0xfe0d   // encrypted_client_hello, RFC 9849
+	MaxSize      = 32 << 10 // bytes of a ClientHello; a real one has 2 KiB with a post-quantum key share
+	ExtensionECH = 0xfe0d   // encrypted_client_hello, RFC 9849
 )
 
-// hello is what a ClientHello says.
-type hello struct {
-	sni string // as the client spelt it; empty: none
-	ech bool   // it may hide a second name inside
+// Said is what a ClientHello says.
+type Said struct {
+	SNI string // as the client spelt it; empty: none
+	ECH bool   // it may hide a second name inside
 }
 
-var errUnopened = errors.New("the handshake is not for us")
+// The ways in which no connection comes of it.
+var (
+	ErrUnopened = errors.New("the handshake is not for us")     // decide gave no configuration
+	ErrUnread   = errors.New("the TLS handshake can't be read") // it is none, too long, or too late
+)
 
-// answerHello reads a ClientHello and, if decide gives a configuration, finishes
+// Answer reads a ClientHello and, if decide gives a configuration, finishes
 // the handshake. The hello is read by crypto/tls itself, so that nobody can read it
 // another way, and only once. Without a configuration not a byte is written; taken
 // then holds all that was read, so that it can be passed on.
-func answerHello(ctx context.Context, c net.Conn, decide func(hello) *tls.Config) (_ *tls.Conn, taken []byte, err error) {
+func Answer(ctx context.Context, c net.Conn, decide func(Said) *tls.Config) (_ *tls.Conn, taken []byte, err error) {
 	q := &quiet{Conn: c}
 	seen := false
 	tc := tls.Server(q, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetConfigForClient: func(info *tls.ClientHelloInfo) (*tls.Config, error) {
 			seen = true
-			cfg := decide(hello{sni: info.ServerName, ech: slices.Contains(info.Extensions, extECH)})
+			cfg := decide(Said{SNI: info.ServerName, ECH: slices.Contains(info.Extensions, ExtensionECH)})
 			if cfg == nil {
-				return nil, errUnopened
+				return nil, ErrUnopened
 			}
 			q.open, q.taken = true, nil
 			return cfg, nil
@@ -46,14 +52,12 @@ func answerHello(ctx context.Context, c net.Conn, decide func(hello) *tls.Config
 	case err == nil:
 		return tc, nil, nil
 	case !seen:
-		return nil, q.taken, errors.Join(errNoHello, err)
+		return nil, q.taken, errors.Join(ErrUnread, err)
 	case !q.open:
-		return nil, q.taken, errUnopened
+		return nil, q.taken, ErrUnopened
 	}
 	return nil, nil, err
 }
-
-var errNoHello = errors.New("the TLS handshake can't be read")
 
 // quiet is a connection that keeps what was read and says nothing, until it is
 // open. Closing is not its business before.
@@ -64,13 +68,19 @@ type quiet struct {
 }
 
 func (q *quiet) NetConn() net.Conn { return q.Conn }
-func (q *quiet) CloseWrite() error { return closeWrite(q.Conn) }
+
+func (q *quiet) CloseWrite() error {
+	if w, ok := q.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return q.Conn.Close()
+}
 
 func (q *quiet) Read(b []byte) (int, error) {
 	if q.open {
 		return q.Conn.Read(b)
 	}
-	room := maxHello - len(q.taken)
+	room := MaxSize - len(q.taken)
 	if room <= 0 {
 		return 0, io.ErrUnexpectedEOF
 	}
