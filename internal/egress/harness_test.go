@@ -157,6 +157,9 @@ func newWorld(t testing.TB, tune func(*Config), routes ...bottle.Route) *world {
 		if n := w.p.conns.Load(); n != 0 {
 			t.Errorf("%d connections counted after the end", n)
 		}
+		if m := w.p.Measured(); m.Conns.Open() != 0 || m.Tunnels.Open() != 0 || m.Streams.Open() != 0 {
+			t.Errorf("counted after the end: %d connections, %d tunnels, %d streams", m.Conns.Open(), m.Tunnels.Open(), m.Streams.Open())
+		}
 	})
 	t.Cleanup(w.stop)
 	return w

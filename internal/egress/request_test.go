@@ -117,7 +117,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"no host", "GET /v1 HTTP/1.0\r\n\r\n", 403, policy.BadRequest},
 		{"fragment", "GET /v1#/../v2 HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 403, policy.BadPath},
 		{"h2c", "GET /v1 HTTP/1.1\r\nHost: api.example.com\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", 403, policy.UpgradeRefused},
-		{"long URL", "GET /v1/" + strings.Repeat("a", 17<<10) + " HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 403, policy.Limit},
+		{"long URL", "GET /v1/" + strings.Repeat("a", 17<<10) + " HTTP/1.1\r\nHost: api.example.com\r\n\r\n", 414, policy.LimitURL},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, nil, r)

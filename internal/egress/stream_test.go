@@ -341,7 +341,7 @@ func TestIdleStreamEnds(t *testing.T) {
 }
 
 func TestTooManyConnectionsAreResetAtOnce(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Limits.Conns = 2 }, route(apiHost, "", ""))
+	w := newWorld(t, func(c *Config) { c.Limits.Conns, c.Limits.Tunnels = 2, 2 }, route(apiHost, "", ""))
 	a, b := w.connect(apiHost+":443"), w.connect(apiHost+":443")
 	for range 3 {
 		c, err := net.Dial("tcp", w.addr)
@@ -355,7 +355,7 @@ func TestTooManyConnectionsAreResetAtOnce(t *testing.T) {
 			t.Fatalf("a third connection got %v", err)
 		}
 	}
-	if r := w.one(1); r.Reason != string(policy.Limit) { // one for all three
+	if r := w.one(1); r.Reason != string(policy.LimitConnections) { // one for all three
 		t.Errorf("record %+v", r)
 	}
 	_, _ = a.Close(), b.Close()
