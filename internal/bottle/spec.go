@@ -13,6 +13,7 @@ type Spec struct {
 	Mounts    []Mount  `json:"mounts,omitempty"`
 	Workspace string   `json:"workspace"` // overlay, bind or none
 	Limits    Limits   `json:"limits"`
+	Egress    Quota    `json:"egress_limits"`
 	Runtime   string   `json:"runtime"` // auto, runc, runsc; docker only
 	Provider  Provider `json:"agent_provider"`
 	Files     []string `json:"files"` // the manifests this came from, parents first
@@ -110,6 +111,17 @@ type Limits struct {
 	CPUs      float64 `json:"cpus,omitempty"`
 	PIDs      int64   `json:"pids,omitempty"`
 	OpenFiles uint64  `json:"open_files,omitempty"`
+}
+
+// Quota bounds what a bottle may take of its way out. Zero means the gateway's default.
+type Quota struct {
+	Connections         int     `json:"connections,omitempty"`             // at one time
+	Tunnels             int     `json:"tunnels,omitempty"`                 // at one time
+	RequestsPerSecond   float64 `json:"requests_per_second,omitempty"`     // on average
+	HeaderSize          int64   `json:"header_size,omitempty"`             // bytes of a request's head
+	URLSize             int64   `json:"url_size,omitempty"`                // bytes of a request's target
+	BytesOutPerHour     int64   `json:"bytes_out_per_hour,omitempty"`      // to all hosts together
+	HostBytesOutPerHour int64   `json:"host_bytes_out_per_hour,omitempty"` // to each host
 }
 
 // Provider names the agent CLI and, for image backends, its recipe.

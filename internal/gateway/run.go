@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bottle/internal/audit"
+	"bottle/internal/bottle"
 	"bottle/internal/egress"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
@@ -111,6 +112,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	g.rec = &recorder{log: g.log, gate: func(open bool) { g.proxy.Suspend(!open) }}
 	g.proxy, err = egress.New(egress.Config{
 		Identity: g.Identity, Policy: g.first, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress, ProxyAuth: g.told.proxy,
+		Limits: limits(g.told.Limits),
 		Inject: func(ref string) (secret.Value, bool) { v, ok := g.told.secrets[ref]; return v, ok && !v.Empty() },
 	})
 	if err != nil {
@@ -132,6 +134,14 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		g.sockets = &sockets{}
 	}
 	return err
+}
+
+// limits are the manifest's as the egress takes them.
+func limits(q bottle.Quota) egress.Limits {
+	return egress.Limits{
+		Conns: q.Connections, Tunnels: q.Tunnels, Requests: q.RequestsPerSecond, HeaderBytes: int(q.HeaderSize), URLBytes: int(q.URLSize),
+		BytesOut: q.BytesOutPerHour, HostBytesOut: q.HostBytesOutPerHour,
+	}
 }
 
 // listen makes the one socket of an explicit proxy.

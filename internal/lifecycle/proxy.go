@@ -70,7 +70,7 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	}
 	gw, err := backend.StartGateway(solo.Gateway, plan.Gateway{
 		Version: bottle.Version, Identity: id, Bottle: spec.Name, Routes: spec.Routes, Audit: res.Layout.Audit, Control: res.Layout.Control, Listen: solo.Listen,
-		ProxyAuth: !solo.Open,
+		ProxyAuth: !solo.Open, Limits: spec.Egress,
 	}, line, nil)
 	clear(line)
 	if err != nil {

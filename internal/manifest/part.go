@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"bottle/internal/bottle"
+	"bottle/internal/manifest/rules"
 )
 
 // part is what one bottle file says itself, checked, before extends and before
@@ -20,6 +21,7 @@ type part struct {
 	supervise *bool
 	workspace string
 	limits    bottle.Limits
+	egress    bottle.Quota
 	runtime   string
 	provider  bottle.Provider
 	body      string
@@ -33,6 +35,7 @@ func (t Tree) part(s *source, raw *bottleFile) part {
 	}
 	if raw.Egress != nil {
 		p.routes = t.routes(s, raw.Egress.Routes)
+		p.egress = s.quota(raw.Egress.Limits)
 	}
 	p.repos = t.gitRepos(s, raw.Git)
 	p.mounts = t.mounts(s, raw.Mounts)
@@ -75,6 +78,7 @@ func merge(parent, child part) part {
 			OpenFiles: first(child.limits.OpenFiles, parent.limits.OpenFiles),
 		},
 	}
+	m.egress = rules.OverlayQuota(parent.egress, child.egress)
 	if m.supervise == nil {
 		m.supervise = parent.supervise
 	}
@@ -165,6 +169,7 @@ func (p part) spec(name bottle.Name, files []string) bottle.Spec {
 		Mounts:    p.mounts,
 		Workspace: first(p.workspace, "overlay"),
 		Limits:    p.limits,
+		Egress:    p.egress,
 		Runtime:   first(p.runtime, "auto"),
 		Provider:  bottle.Provider{Template: first(p.provider.Template, "claude"), Dockerfile: p.provider.Dockerfile},
 		Files:     files,

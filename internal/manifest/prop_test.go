@@ -26,6 +26,7 @@ func somePart(t *rapid.T, label string) part {
 		gitUser:  bottle.GitUser{Name: word("a", "b"), Email: word("c", "d")},
 		provider: bottle.Provider{Template: word("codex", "command"), Dockerfile: word("x", "y")},
 		limits:   bottle.Limits{Memory: rapid.Int64Range(0, 2).Draw(t, label), PIDs: rapid.Int64Range(0, 2).Draw(t, label)},
+		egress:   bottle.Quota{Connections: rapid.IntRange(0, 2).Draw(t, label), HostBytesOutPerHour: rapid.Int64Range(0, 2).Draw(t, label)},
 	}
 	if on := rapid.IntRange(0, 2).Draw(t, label); on > 0 {
 		v := on == 1

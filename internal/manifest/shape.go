@@ -25,6 +25,17 @@ type bottleFile struct {
 
 type egressFile struct {
 	Routes []routeFile `json:"routes,omitempty" jsonschema:"what the gateway lets through; everything else is refused"`
+	Limits *quotaFile  `json:"limits,omitempty" jsonschema:"what the bottle may take of its way out"`
+}
+
+type quotaFile struct {
+	Connections         integer `json:"connections,omitempty" jsonschema:"connections to the gateway at one time (default 512)"`
+	Tunnels             integer `json:"tunnels,omitempty" jsonschema:"tunnels among them (default three quarters of the connections)"`
+	RequestsPerSecond   number  `json:"requests_per_second,omitempty" jsonschema:"allowed requests on average, five seconds' worth at once (default: no bound)"`
+	HeaderSize          size    `json:"header_size,omitempty" jsonschema:"size of a request's header (default 64KiB)"`
+	URLSize             size    `json:"url_size,omitempty" jsonschema:"size of a request's URL (default 16KiB)"`
+	BytesOutPerHour     size    `json:"bytes_out_per_hour,omitempty" jsonschema:"what may be sent in an hour, to all hosts together (default: no bound)"`
+	HostBytesOutPerHour size    `json:"host_bytes_out_per_hour,omitempty" jsonschema:"what may be sent in an hour to each host (default: no bound)"`
 }
 
 type routeFile struct {

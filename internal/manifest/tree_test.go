@@ -56,6 +56,7 @@ egress:
   routes:
     - {host: api.example.com, path_allowlist: [/v1, /v2]}
     - {host: any.example.com}
+  limits: {connections: 100, requests_per_second: 5, bytes_out_per_hour: 1GiB}
 git:
   - {name: app, upstream: "https://h.example.com/root"}
 mounts: [{path: /opt/x}, {path: /opt/y}]
@@ -71,6 +72,7 @@ git_user: {name: dev}
 egress:
   routes:
     - {host: api.example.com, path_allowlist: [/v1], methods: [GET]}
+  limits: {requests_per_second: 10, url_size: 8KiB}
 git:
   - {name: app, upstream: "https://h.example.com/dev"}
 mounts: [{path: /opt/x, mode: rw}]
@@ -93,6 +95,9 @@ mounts: [{path: /opt/x, mode: rw}]
 	}
 	if want := (bottle.Limits{Memory: 1 << 30, PIDs: 200}); spec.Limits != want {
 		t.Errorf("limits: %+v", spec.Limits)
+	}
+	if want := (bottle.Quota{Connections: 100, RequestsPerSecond: 10, URLSize: 8 << 10, BytesOutPerHour: 1 << 30}); spec.Egress != want {
+		t.Errorf("egress.limits: %+v", spec.Egress)
 	}
 	if want := (bottle.GitUser{Name: "dev", Email: "root@example.com"}); spec.GitUser != want {
 		t.Errorf("git_user: %+v", spec.GitUser)

@@ -53,6 +53,7 @@ type Gateway struct {
 	Listen       string            `json:"listen,omitempty"`       // or: listen here as an explicit proxy (host:port), no DNS, no transparent socket
 	ProxyAuth    bool              `json:"proxy_auth,omitempty"`   // with Listen: whoever connects must give Secrets.Proxy
 	Placeholders map[string]string `json:"placeholders,omitempty"` // token_ref -> what the agent holds instead
+	Limits       bottle.Quota      `json:"limits,omitzero"`
 }
 
 // Secrets are the values, by token_ref. They cross one pipe once and are never

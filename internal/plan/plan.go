@@ -77,6 +77,18 @@ type Egress struct {
 	Hosts           []string        `json:"hosts"` // sorted, without repeats
 	Routes          []Route         `json:"routes"`
 	TLSInterception TLSInterception `json:"tls_interception"`
+	Limits          Quota           `json:"limits"`
+}
+
+// Quota is what the bottle may take of the way out; zero: the gateway's default.
+type Quota struct {
+	Connections         int     `json:"connections"`
+	Tunnels             int     `json:"tunnels"`
+	RequestsPerSecond   float64 `json:"requests_per_second"`
+	HeaderSize          int64   `json:"header_size"`
+	URLSize             int64   `json:"url_size"`
+	BytesOutPerHour     int64   `json:"bytes_out_per_hour"`
+	HostBytesOutPerHour int64   `json:"host_bytes_out_per_hour"`
 }
 
 // TLSInterception says whether the gateway reads inside TLS, and with which CA.
@@ -134,6 +146,7 @@ func New(in Input) Plan {
 		Notes:      list(in.Notes),
 		Warnings:   []string{},
 	}
+	p.Egress.Limits = Quota(in.Spec.Egress)
 	for _, w := range in.Warnings {
 		p.Warnings = append(p.Warnings, w.String())
 	}

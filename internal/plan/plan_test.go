@@ -52,6 +52,8 @@ func full() plan.Input {
 			Supervise: true, Workspace: "overlay",
 			Mounts: []bottle.Mount{{Path: "/home/me/.nvm", Mode: "ro"}, {Path: "/home/me/cache", Mode: "rw"}},
 			Limits: bottle.Limits{Memory: 4 << 30, CPUs: 1.5, PIDs: 1024, OpenFiles: 4096},
+			Egress: bottle.Quota{Connections: 256, Tunnels: 128, RequestsPerSecond: 12.5, HeaderSize: 32 << 10, URLSize: 8192,
+				BytesOutPerHour: 1 << 30, HostBytesOutPerHour: 512 << 20},
 		},
 		Agent: bottle.Agent{
 			Name: "researcher", Bottle: "gitea-dev", Skills: []string{"init-prd", "review"},

@@ -152,6 +152,9 @@ func (p Plan) reaches(t *text) {
 		t.line("egress", t.style(Strong, count(len(p.Egress.Routes), "route"))+"; all else is refused")
 		p.routes(t)
 	}
+	for _, l := range wrap(quotaWords(p.Egress.Limits), lineWidth-labelWidth) {
+		t.line("", l)
+	}
 	for i, g := range p.Git {
 		t.line(first(i, "git"), clean(g.Name)+"  "+clean(g.Upstream)+"  "+pushWords(g.Push, t.style))
 	}
@@ -274,6 +277,28 @@ func limitWords(l Limits, scratch int64) string {
 		out = append(out, size(scratch)+" outside the workspace")
 	}
 	return anyOr(out, "none asked for", ", ")
+}
+
+// quotaWords are the limits of the way out that the manifest names.
+func quotaWords(q Quota) (out []string) {
+	add := func(written bool, what string) {
+		if written && len(out) == 0 {
+			what = "at most " + what
+		} else if written {
+			out[len(out)-1] += ","
+		}
+		if written {
+			out = append(out, what)
+		}
+	}
+	add(q.Connections > 0, strconv.Itoa(q.Connections)+" connections")
+	add(q.Tunnels > 0, strconv.Itoa(q.Tunnels)+" tunnels")
+	add(q.RequestsPerSecond > 0, strconv.FormatFloat(q.RequestsPerSecond, 'g', -1, 64)+" requests a second")
+	add(q.HeaderSize > 0, size(q.HeaderSize)+" of header")
+	add(q.URLSize > 0, size(q.URLSize)+" of URL")
+	add(q.BytesOutPerHour > 0, size(q.BytesOutPerHour)+" sent an hour")
+	add(q.HostBytesOutPerHour > 0, size(q.HostBytesOutPerHour)+" sent an hour to each host")
+	return out
 }
 
 func size(n int64) string {

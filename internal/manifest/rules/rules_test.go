@@ -164,6 +164,27 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// A size is within its bounds, and a refusal spells them as a manifest would.
+func TestSize(t *testing.T) {
+	for v, want := range map[string]int64{"8KiB": 8 << 10, "8192": 8192, "1MiB": 1 << 20} {
+		if n, err := Size(v, 8<<10, 1<<20); err != nil || n != want {
+			t.Errorf("%s: %d, %v", v, n, err)
+		}
+	}
+	for _, v := range []string{"8191", "0", "1048577", "2MiB", "1TiB", "9223372036854775807", "8388608TiB", "-1", "", "KiB", "8 KiB", "8kib"} {
+		if n, err := Size(v, 8<<10, 1<<20); err == nil {
+			t.Errorf("%s: %d", v, n)
+		} else if strings.Contains(err.Error(), "out of range") && !strings.HasSuffix(err.Error(), "from 8KiB to 1MiB") {
+			t.Errorf("%s: %v", v, err)
+		}
+	}
+	for n, want := range map[int64]string{0: "0", 1000: "1000", 1536: "1536", 10 << 30: "10GiB", 16 << 40: "16TiB", 16 << 50: "16384TiB"} {
+		if got := spellSize(n); got != want {
+			t.Errorf("%d is spelt %s, want %s", n, got, want)
+		}
+	}
+}
+
 func TestNearest(t *testing.T) {
 	known := []string{"path_allowlist", "host", "hosts_file", "auth", "backend"}
 	for in, want := range map[string]string{"bakend": "backend", "backned": "backend", "path": "path_allowlist", "hots": "host", "zebra": "", "": "", strings.Repeat("h", 100): ""} {

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -101,9 +102,12 @@ func Pasted(v string) bool {
 	return false
 }
 
-// Memory reads a size in bytes: plain digits, or digits and KiB, MiB, GiB or
-// TiB, from 16 MiB to 16 TiB.
-func Memory(v string) (int64, error) {
+// Memory is Size from 16 MiB to 16 TiB.
+func Memory(v string) (int64, error) { return Size(v, 16<<20, 16<<40) }
+
+// Size reads a size in bytes: plain digits, or digits and KiB, MiB, GiB or TiB,
+// between two bounds of at most 16 TiB.
+func Size(v string, least, most int64) (int64, error) {
 	digits := strings.TrimRight(v, "BGKMTi")
 	unit := int64(1)
 	switch v[len(digits):] {
@@ -123,8 +127,18 @@ func Memory(v string) (int64, error) {
 	if err != nil {
 		return 0, errors.New("is not a size: write 512MiB, 4GiB or plain bytes")
 	}
-	if n > uint64((16<<40)/unit) || int64(n)*unit < 16<<20 {
-		return 0, errors.New("is out of range: write a size from 16MiB to 16TiB")
+	if n > uint64(most/unit) || int64(n)*unit < least {
+		return 0, fmt.Errorf("is out of range: write a size from %s to %s", spellSize(least), spellSize(most))
 	}
 	return int64(n) * unit, nil
+}
+
+// spellSize writes a size as Size reads it, in the largest unit that divides it.
+func spellSize(n int64) string {
+	units := []string{"", "KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for i < len(units)-1 && n%1024 == 0 && n > 0 {
+		n, i = n/1024, i+1
+	}
+	return strconv.FormatInt(n, 10) + units[i]
 }
