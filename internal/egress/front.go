@@ -51,7 +51,7 @@ func (s *session) greet(raw net.Conn) {
 	first, err := c.peek(s.p.limits.HelloTime)
 	switch {
 	case err != nil:
-		s.abandonClient(c, readFault(err))
+		_ = raw.Close() // it asked for nothing, so nothing was decided
 	case first == firstTLS:
 		s.greetTLS(c)
 	case first >= 'A' && first <= 'Z':
