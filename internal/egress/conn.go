@@ -24,7 +24,7 @@ type meter struct {
 	once   sync.Once
 	closed func()
 	err    error
-	unread atomic.Bool // a request began that no handler has seen yet
+	unread atomic.Bool // a stream of HTTP/2 began that no handler has seen yet
 }
 
 func newMeter(c net.Conn, idle time.Duration, closed func()) *meter {
@@ -72,6 +72,7 @@ func (m *meter) Close() error {
 	return m.err
 }
 
+func (m *meter) NetConn() net.Conn { return m.Conn }
 func (m *meter) CloseWrite() error { return closeWrite(m.Conn) }
 
 func closeWrite(c net.Conn) error {

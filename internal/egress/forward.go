@@ -6,63 +6,113 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
-	"log"
+	"maps"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"net/textproto"
-	"sync"
+	"slices"
+	"strings"
 
 	"bottle/internal/egress/dial"
+	"bottle/internal/egress/fields"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/strict"
 	"bottle/internal/policy"
 )
-
-type exchangeKey struct{}
-
-// newRelay makes the reverse proxy that carries decided requests. It streams:
-// every write is flushed, informational answers and trailers go through, and an
-// answer that breaks off breaks off for the agent too.
-func (p *Proxy) newRelay() *httputil.ReverseProxy {
-	return &httputil.ReverseProxy{
-		Rewrite: func(pr *httputil.ProxyRequest) {
-			x := pr.In.Context().Value(exchangeKey{}).(*exchange)
-			if pr.Out.Body != nil {
-				pr.Out.Body = &countedBody{ReadCloser: pr.Out.Body, x: x}
-			}
-			x.undressed = x.dress(pr.Out)
-		},
-		Transport:      roundTrip{},
-		FlushInterval:  -1,
-		ErrorLog:       log.New(io.Discard, "", 0),
-		BufferPool:     &buffers{},
-		ModifyResponse: func(res *http.Response) error { return exchangeOf(res.Request).answer(res) },
-		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { exchangeOf(r).fail(err) },
-	}
-}
-
-func exchangeOf(r *http.Request) *exchange {
-	return r.Context().Value(exchangeKey{}).(*exchange)
-}
-
-// roundTrip sends each exchange through its own pool.
-type roundTrip struct{}
-
-func (roundTrip) RoundTrip(r *http.Request) (*http.Response, error) {
-	x := exchangeOf(r)
-	if x.undressed != nil {
-		return nil, &dial.Refusal{Verdict: x.about(policy.NoCredential)}
-	}
-	return x.pool.RoundTrip(r)
-}
 
 // forward sends the request out and streams the answer back.
 func (x *exchange) forward() {
 	// Without this net/http ends the request's body when the answer begins, which
 	// breaks two-way streams, and even ordinary uploads in the moment between.
 	_ = http.NewResponseController(x.w).EnableFullDuplex()
-	x.p.relay.ServeHTTP(x.masked(), x.r.WithContext(context.WithValue(x.r.Context(), exchangeKey{}, x)))
+	out, err := x.outgoing(x.r.Context())
+	if err != nil {
+		x.refuse(x.about(policy.NoCredential))
+		return
+	}
+	res, err := x.pool.Do(out, x.inform)
+	if err != nil {
+		x.fail(err)
+		return
+	}
+	defer res.Body.Close()
+	if err := x.answer(res); err != nil {
+		x.fail(err)
+		return
+	}
+	x.relay(res)
+}
+
+// inform passes an informational answer on.
+func (x *exchange) inform(status int, h http.Header) error {
+	w := x.masked()
+	to := w.Header()
+	fields.StripHopByHop(h)
+	h.Del("Alt-Svc")
+	copyHeader(to, h)
+	w.WriteHeader(status)
+	clear(to)
+	return nil
+}
+
+// relay streams the answer: each piece goes on at once, trailers behind the last,
+// and an answer that breaks off breaks off for the agent, too.
+func (x *exchange) relay(res *http.Response) {
+	fields.StripHopByHop(res.Header)
+	w := x.masked()
+	copyHeader(w.Header(), res.Header)
+	announced := slices.Sorted(maps.Keys(res.Trailer))
+	if len(announced) > 0 {
+		w.Header()["Trailer"] = []string{strings.Join(announced, ", ")}
+	}
+	w.WriteHeader(res.StatusCode)
+	if err := x.copyBody(w, res); err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	for name, values := range res.Trailer {
+		if !slices.Contains(announced, name) {
+			name = http.TrailerPrefix + name
+		}
+		w.Header()[name] = values
+	}
+}
+
+// copyBody flushes whenever more may take its time. The last piece leaves together
+// with the end of the answer.
+func (x *exchange) copyBody(w http.ResponseWriter, res *http.Response) error {
+	left := res.ContentLength
+	if left == 0 || x.r.Method == http.MethodHead {
+		_, err := io.Copy(io.Discard, res.Body)
+		return err
+	}
+	flush := http.NewResponseController(w).Flush
+	if !x.ready() {
+		if err := flush(); err != nil {
+			return err
+		}
+	}
+	b := x.p.memory.Block()
+	defer x.p.memory.GiveBlock(b)
+	for {
+		n, err := res.Body.Read(*b)
+		left -= int64(n)
+		if n > 0 {
+			if _, lost := w.Write((*b)[:n]); lost != nil {
+				return lost
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if n > 0 && left != 0 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // masked is the way to the agent for what an upstream says.
@@ -78,6 +128,9 @@ func (x *exchange) answer(res *http.Response) error {
 	}
 	x.span.Done(measure.StepFirstByte)
 	res.Header.Del("Alt-Svc") // it would send the client to another host or to QUIC
+	if here, ok := res.Body.(interface{ Ready() bool }); ok {
+		x.ready = here.Ready
+	}
 	set := x.p.guard.Load().set
 	if !set.Empty() && res.Body != http.NoBody {
 		res.Body = maskedBody{res.Body, set.Reader(res.Body)}
@@ -149,7 +202,8 @@ func upstreamFault(err error) policy.Verdict {
 // the bottle may send.
 type countedBody struct {
 	io.ReadCloser
-	x *exchange
+	x   *exchange
+	out *http.Request // gets the trailers at the end
 }
 
 func (b *countedBody) Read(p []byte) (int, error) {
@@ -159,6 +213,11 @@ func (b *countedBody) Read(p []byte) (int, error) {
 		return 0, errOverQuota
 	}
 	b.x.out.Add(int64(n))
+	if errors.Is(err, io.EOF) {
+		for name := range b.out.Trailer {
+			b.out.Trailer[name] = b.x.r.Trailer[name]
+		}
+	}
 	return n, err
 }
 
@@ -196,18 +255,6 @@ func (b *answerBody) done() error {
 	b.x.p.guard.Load().set.Header(b.res.Trailer)
 	return b.x.record(b.x.verdict, b.res.StatusCode)
 }
-
-// buffers lends the copying loops their memory.
-type buffers struct{ pool sync.Pool }
-
-func (b *buffers) Get() []byte {
-	if v, ok := b.pool.Get().(*[]byte); ok {
-		return *v
-	}
-	return make([]byte, 32<<10)
-}
-
-func (b *buffers) Put(v []byte) { b.pool.Put(&v) }
 
 func copyHeader(dst, src http.Header) {
 	for name, values := range src {

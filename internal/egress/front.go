@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/http1"
+	"bottle/internal/egress/records"
 	"bottle/internal/egress/strict"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
@@ -45,8 +47,7 @@ func (p *Proxy) serve(ctx context.Context, l net.Listener, each func(*session, n
 
 // greet finds out by its first byte how a client of the explicit port speaks.
 func (s *session) greet(raw net.Conn) {
-	disown := s.own(raw)
-	defer disown()
+	defer s.own(raw)()
 	c := &tunnelConn{Conn: raw}
 	first, err := c.peek(s.p.limits.HelloTime)
 	switch {
@@ -55,7 +56,7 @@ func (s *session) greet(raw net.Conn) {
 	case first == firstTLS:
 		s.greetTLS(c)
 	case first >= 'A' && first <= 'Z':
-		s.front.give(s.strictly(c, true))
+		s.converse(c, true, s.serveOuter)
 	default:
 		s.abandonClient(c, policy.Refuse(policy.NotHTTP, ""))
 	}
@@ -64,7 +65,8 @@ func (s *session) greet(raw net.Conn) {
 // greetTLS is an explicit proxy over TLS: the same port, with a certificate of the
 // bottle's CA for the gateway's own names.
 func (s *session) greetTLS(c *tunnelConn) {
-	tc := tls.Server(c, &tls.Config{
+	raw := records.New(c, &s.p.records)
+	tc := tls.Server(raw, &tls.Config{
 		MinVersion:             tls.VersionTLS12,
 		NextProtos:             []string{"http/1.1"},
 		SessionTicketsDisabled: true, // the keys would die with this one connection's configuration
@@ -76,7 +78,7 @@ func (s *session) greetTLS(c *tunnelConn) {
 		s.abandonClient(c, policy.Refuse(policy.BadRequest, "the TLS handshake with the proxy failed"))
 		return
 	}
-	s.front.give(s.strictly(tc, false))
+	s.converse(records.NewStream(tc, raw), false, s.serveOuter)
 }
 
 // ownName is the name by which a client of the explicit port knows the gateway.
@@ -97,11 +99,21 @@ func (s *session) shake(tc *tls.Conn) error {
 	return tc.HandshakeContext(s.ctx)
 }
 
-// strictly puts the grammar in front of a server. A client without TLS may close
-// its half first and still be answered; with TLS most clients close for good, and
-// an abandoned request must end upstream, too: it may cost money there.
-func (s *session) strictly(c net.Conn, halfClose bool) net.Conn {
-	return strict.New(c, strict.Limits{Head: s.p.limits.HeaderBytes, HeadTime: s.p.limits.HeaderTime, HalfClose: halfClose})
+// converse answers HTTP/1.1 on c until it ends, behind the strict grammar. A client
+// without TLS may close its half first and still be answered; with TLS most clients
+// close for good, and an abandoned request must end upstream, too: it may cost money
+// there.
+func (s *session) converse(c net.Conn, halfClose bool, h http.HandlerFunc) {
+	sc := strict.New(c, strict.Limits{Head: s.p.limits.HeaderBytes, HeadTime: s.p.limits.HeaderTime, HalfClose: halfClose})
+	srv := &http1.Server{
+		Handler: s.screened(h), KeepAlive: s.p.limits.KeepAlive, Memory: &s.p.memory,
+		Unreadable: func(w http.ResponseWriter) {
+			s.refuseFault(w, sc, &strict.Fault{Reason: policy.BadRequest})
+		},
+	}
+	if !srv.Serve(context.WithValue(s.ctx, connKey{}, sc), sc) {
+		s.recordUnread(sc)
+	}
 }
 
 // abandonClient is abandon for a connection that has no target yet.

@@ -8,7 +8,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/http/httputil"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -17,8 +16,10 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/egress/decision"
 	"bottle/internal/egress/dial"
+	"bottle/internal/egress/http1"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/quota"
+	"bottle/internal/egress/records"
 	"bottle/internal/egress/redirect"
 	"bottle/internal/egress/responder"
 	"bottle/internal/egress/standing"
@@ -40,7 +41,8 @@ type Proxy struct {
 	conns     atomic.Int64
 	measured  *measure.Set
 	quota     *quota.Book
-	relay     *httputil.ReverseProxy
+	records   records.Memory
+	memory    http1.Memory
 }
 
 // New checks cfg and makes a Proxy. It opens nothing and starts nothing.
@@ -56,13 +58,12 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: responder.NewNames()}
 	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime})
-	p.upstreams.made = map[upstreamKey]*http.Transport{}
+	p.upstreams.made = map[upstreamKey]pool{}
 	p.gate = decision.NewGate(p.now, p.record)
 	p.guard.Store(&guard{})
 	if err := p.begin(); err != nil {
 		return nil, err
 	}
-	p.relay = p.newRelay()
 	return p, nil
 }
 
@@ -118,11 +119,9 @@ type session struct {
 	p     *Proxy
 	ctx   context.Context
 	end   context.CancelFunc
-	outer *http.Server   // what is said to the proxy itself
-	front *handoff       // connections for it
-	inner *http.Server   // what is said inside tunnels
+	inner *http.Server   // for HTTP/2 inside tunnels
 	hand  *handoff       // connections for it
-	open  sync.WaitGroup // connections that a server still works on
+	open  sync.WaitGroup // connections that somebody still works on
 	mu    sync.Mutex
 	raw   map[net.Conn]struct{} // connections that no http.Server owns
 	ended bool
@@ -156,15 +155,14 @@ func (s *session) follow(c net.Conn, st http.ConnState) {
 
 func (p *Proxy) newSession(ctx context.Context, addr net.Addr) *session {
 	ctx, end := context.WithCancel(ctx)
-	s := &session{p: p, ctx: ctx, end: end, front: newHandoff(addr), hand: newHandoff(addr), raw: map[net.Conn]struct{}{}}
-	s.outer = s.server(http.HandlerFunc(s.serveOuter), http1())
-	s.inner = s.server(http.HandlerFunc(s.serveInner), http1and2())
+	s := &session{p: p, ctx: ctx, end: end, hand: newHandoff(addr), raw: map[net.Conn]struct{}{}}
+	s.inner = s.server(http.HandlerFunc(s.serveInner))
 	return s
 }
 
-// server is an http.Server with the limits. Over HTTP/2 each stream is a request
-// of its own, with the same steps.
-func (s *session) server(h http.Handler, protocols *http.Protocols) *http.Server {
+// server is net/http's for HTTP/2, with the limits. Each stream is a request of its
+// own, with the same steps.
+func (s *session) server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           s.screened(h),
 		ReadHeaderTimeout: s.p.limits.HeaderTime,
@@ -172,7 +170,7 @@ func (s *session) server(h http.Handler, protocols *http.Protocols) *http.Server
 		MaxHeaderBytes:    s.p.limits.HeaderBytes,
 		ErrorLog:          log.New(io.Discard, "", 0), // what matters is in the records
 		BaseContext:       func(net.Listener) context.Context { return s.ctx },
-		Protocols:         protocols,
+		Protocols:         http1and2(),
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
 			MaxReceiveBufferPerConnection: 1 << 20,
@@ -196,7 +194,6 @@ const maxStreams = 128
 // connection and goroutine of the session has.
 func (s *session) run(outer func() error, closeOuter func() error) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = s.outer.Serve(s.front) })
 	wg.Go(func() { _ = s.inner.Serve(s.hand) })
 	wg.Go(func() { s.p.gate.Run(s.ctx) })
 	stop := context.AfterFunc(s.ctx, func() { _ = closeOuter() })
@@ -205,11 +202,10 @@ func (s *session) run(outer func() error, closeOuter func() error) error {
 	asked := s.ctx.Err() != nil
 	s.end()
 	_ = closeOuter()
-	_, _ = s.front.Close(), s.hand.Close()
-	_, _ = s.outer.Close(), s.inner.Close()
+	_, _ = s.hand.Close(), s.inner.Close()
 	s.closeRaw()
 	wg.Wait()
-	_, _ = s.outer.Close(), s.inner.Close() // what was handed over while they closed
+	_ = s.inner.Close() // what was handed over while it closed
 	s.open.Wait()
 	s.p.gate.Flush(decision.AtTheEnd)
 	s.p.upstreams.forget()

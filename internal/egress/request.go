@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -10,8 +11,8 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/fields"
-	"bottle/internal/egress/websocket"
 	"bottle/internal/egress/measure"
+	"bottle/internal/egress/websocket"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
@@ -31,11 +32,11 @@ type exchange struct {
 	verdict policy.Verdict
 	auth    *bottle.Auth
 	value   secret.Value
-	pool    *http.Transport
+	pool    pool
 	upgrade bool
+	ready   func() bool  // more of the answer's body is here
 	span    measure.Span // of the steps
 
-	undressed  error // the outgoing request could not be made; nothing leaves
 	unrecorded error // the decision is in no record; nothing more comes back
 
 	out      atomic.Int64 // bytes of the request's body
@@ -46,7 +47,7 @@ type exchange struct {
 
 // serveRequest is the path of every request, plain or intercepted.
 func (p *Proxy) serveRequest(w http.ResponseWriter, r *http.Request, t *tunnel) {
-	x := &exchange{p: p, w: w, r: r, t: t, policy: p.policy.Load(), start: p.now()}
+	x := &exchange{p: p, w: w, r: r, t: t, policy: p.policy.Load(), start: p.now(), ready: func() bool { return false }}
 	defer x.recordFault()
 	x.span = p.measured.Begin()
 	for _, step := range []struct {
@@ -220,7 +221,7 @@ func (x *exchange) lookUp() policy.Verdict {
 
 // choose picks the pool of connections for the decided host.
 func (x *exchange) choose() policy.Verdict {
-	pool, err := x.p.transport(x.host, x.port, x.verdict.Route, x.r.ProtoMajor == 2)
+	pool, err := x.p.poolFor(x)
 	if err != nil {
 		return x.about(policy.UpstreamTLS)
 	}
@@ -234,14 +235,26 @@ func (x *exchange) about(r policy.Reason) policy.Verdict {
 	return v
 }
 
-// dress makes the outgoing request out of the incoming one: decided host,
-// nothing of this hop, no credential of the agent's, then ours.
+// outgoing makes the request that leaves out of the one that came. It takes the
+// header over: nobody reads it after this.
+func (x *exchange) outgoing(ctx context.Context) (*http.Request, error) {
+	out := x.r.WithContext(ctx)
+	u := *x.r.URL
+	u.User, u.Fragment, u.RawFragment = nil, "", ""
+	out.URL, out.RequestURI, out.Close = &u, "", false
+	if x.r.Body != nil && x.r.Body != http.NoBody {
+		out.Body = &countedBody{ReadCloser: x.r.Body, x: x, out: out}
+	}
+	return out, x.dress(out)
+}
+
+// dress makes it another's: decided host, nothing of this hop, no credential of the
+// agent's, then ours.
 func (x *exchange) dress(out *http.Request) error {
 	out.URL.Scheme, out.URL.Host = x.scheme, hostPort(x.host, x.port)
-	out.URL.RawQuery = x.r.URL.RawQuery // as it was spelt: it will be scanned as it is sent
 	out.Host = hostHeader(x.scheme, x.host, x.port)
 	trailers := strings.Contains(strings.ToLower(x.r.Header.Get("Te")), "trailers")
-	out.Trailer = nil // would come after everything that was looked at
+	out.Trailer = fields.Trailers(x.r.Trailer)
 	fields.StripHopByHop(out.Header)
 	fields.StripForwarding(out.Header)
 	fields.StripOverrides(out.Header, x.verdict.Route)

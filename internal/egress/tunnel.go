@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/hello"
 	"bottle/internal/egress/measure"
+	"bottle/internal/egress/records"
 	"bottle/internal/policy"
 )
 
@@ -184,7 +186,7 @@ func (s *session) enterPlain(c *tunnelConn, connected policy.Verdict) {
 		s.abandon(c, policy.Refuse(policy.PassthroughOnly, ""))
 		return
 	}
-	s.hand.give(c)
+	s.converse(c, true, s.serveInner)
 }
 
 // enterTLS reads the ClientHello, holds it against the tunnel, and then either
@@ -194,7 +196,8 @@ func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
 	var v policy.Verdict
 	span := s.p.measured.Begin()
 	_ = c.SetDeadline(time.Now().Add(s.p.limits.HelloTime))
-	tc, taken, err := hello.Answer(s.ctx, c, func(said hello.Said) *tls.Config {
+	raw := records.New(c, &s.p.records)
+	tc, taken, err := hello.Answer(s.ctx, raw, func(said hello.Said) *tls.Config {
 		h = said
 		if v = s.admitHello(c.t, h, connected); v.Passthrough() {
 			return nil
@@ -209,7 +212,7 @@ func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
 	case err == nil && tc.ConnectionState().NegotiatedProtocol == "h2":
 		s.hand.give(tc)
 	case err == nil:
-		s.hand.give(s.strictly(tc, false))
+		s.converse(records.NewStream(tc, raw), false, s.serveInner)
 	case errors.Is(err, hello.ErrUnread):
 		f := policy.Refuse(policy.NotHTTP, hello.ErrUnread.Error())
 		if late := readFault(err); late.Reason == policy.TooSlow {
@@ -223,7 +226,7 @@ func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
 		// The name that counts would be the hidden one (domain fronting).
 		s.abandon(c, policy.Refuse(policy.SNIMismatch, "the TLS handshake may hide another name (ECH)"))
 	case v.Passthrough():
-		c.head = append(taken, c.head...)
+		c.head = slices.Concat(taken, raw.Rest(), c.head)
 		s.passThrough(c, v)
 	default:
 		s.abandon(c, policy.Refuse(policy.Internal, "")) // no certificate could be made

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"time"
 
 	"bottle/internal/egress/fields"
@@ -20,21 +18,23 @@ import (
 func (x *exchange) forwardUpgrade() {
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
-	var conn net.Conn
-	out := x.r.Clone(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { conn = i.Conn }}))
-	out.Body, out.RequestURI = nil, ""
-	if err := x.dress(out); err != nil {
+	out, err := x.outgoing(ctx)
+	if err != nil {
 		x.refuse(x.about(policy.NoCredential))
 		return
 	}
-	res, err := x.pool.RoundTrip(out)
+	res, err := x.pool.Do(out, x.inform)
 	if err != nil {
 		x.fail(err)
 		return
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusSwitchingProtocols {
-		x.relayAnswer(res)
+		if err := x.answer(res); err != nil {
+			x.fail(err)
+			return
+		}
+		x.relay(res)
 		return
 	}
 	raw, ok := res.Body.(io.ReadWriteCloser)
@@ -46,23 +46,7 @@ func (x *exchange) forwardUpgrade() {
 		x.fail(err)
 		return
 	}
-	// What net/http gives can't close one direction alone; the connection itself can.
-	x.relayFrames(ctx, cancel, res, websocket.Halved{ReadWriteCloser: raw, Half: func() error { return closeWrite(conn) }})
-}
-
-// relayAnswer is the answer to a handshake that the upstream turned down.
-func (x *exchange) relayAnswer(res *http.Response) {
-	if err := x.answer(res); err != nil {
-		x.fail(err)
-		return
-	}
-	fields.StripHopByHop(res.Header)
-	w := x.masked()
-	copyHeader(w.Header(), res.Header)
-	w.WriteHeader(res.StatusCode)
-	if _, err := io.Copy(w, res.Body); err != nil {
-		panic(http.ErrAbortHandler)
-	}
+	x.relayFrames(ctx, cancel, res, raw)
 }
 
 // relayFrames answers 101 and carries the frames. The decision is on record before

@@ -163,3 +163,21 @@ func WantsUpgrade(h http.Header) string {
 	}
 	return ""
 }
+
+// Trailers gives the announced trailers that may go on, without values: they come
+// when the body has ended. What frames, routes or authenticates a request has no
+// place there (RFC 9110 section 6.5.1).
+func Trailers(announced http.Header) http.Header {
+	var out http.Header
+	for name := range announced {
+		as := cgiAlike(name)
+		if isHopByHop(as) || isCredentialHeader(as) || claimsMethod(as) || claimsPath(as) || as == "Host" || as == "Content-Length" {
+			continue
+		}
+		if out == nil {
+			out = http.Header{}
+		}
+		out[name] = nil
+	}
+	return out
+}

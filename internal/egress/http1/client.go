@@ -9,6 +9,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"bottle/internal/egress/records"
@@ -28,6 +29,8 @@ type conn struct {
 	head  int64 // bytes that the answer's header may still have
 	heard bool  // some of an answer has come
 }
+
+var errHalf = errors.New("send request: its body broke off")
 
 var errHeader = errors.New("read answer: its header is too large")
 
@@ -67,7 +70,7 @@ func (c *conn) exchange(req *http.Request, whole bool, informed func(int, http.H
 	if whole {
 		err = a.send(req)
 	} else {
-		a.sending = make(chan error, 1)
+		a.body, a.sending = req.Body, make(chan error, 1)
 		a.goOn = make(chan bool, 1)
 		go a.stream(req)
 	}
@@ -112,7 +115,8 @@ func (a *answer) stream(req *http.Request) {
 	}
 	if err != nil && body.fault != nil {
 		err = body.fault
-		_ = a.c.Close() // half a request must not look like a whole one
+		a.broken.Store(true)
+		a.abandon()
 	}
 	a.sending <- err
 }
@@ -208,9 +212,11 @@ type answer struct {
 	io.ReadCloser
 	c       *conn
 	stop    func() bool
-	sending chan error // closed over by stream; nil: all was sent before
+	body    io.Closer  // of the request
+	sending chan error // the fate of the body; nil: all was sent before the answer
 	goOn    chan bool
-	keep    bool // the connection may serve again
+	broken  atomic.Bool // the body has failed: whatever the server makes of it is no answer
+	keep    bool        // the connection may serve again
 	over    bool
 }
 
@@ -222,6 +228,9 @@ func (a *answer) header(req *http.Request, informed func(int, http.Header) error
 		res, err := http.ReadResponse(c.in, req)
 		if err != nil {
 			return nil, fmt.Errorf("read answer: %w", err)
+		}
+		if a.broken.Load() {
+			return nil, errHalf
 		}
 		final := res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols
 		if a.goOn != nil {
@@ -291,12 +300,13 @@ func (a *answer) end(whole bool) {
 		case err := <-a.sending:
 			sent = err == nil
 		default:
-			sent = false // the server has answered early, and the body is still on its way
+			// The server has answered early, and the body is still on its way.
+			a.abandon()
+			_ = a.body.Close()
+			<-a.sending
+			sent = false
 		}
 		a.sending = nil
-		if !sent {
-			a.abandon()
-		}
 	}
 	if !a.stop() || !whole || !sent || !a.keep || a.c.in.Buffered() > 0 {
 		_ = a.c.Close()
@@ -305,20 +315,30 @@ func (a *answer) end(whole bool) {
 	a.c.pool.put(a.c)
 }
 
-// abandon ends a request whose body nobody wants any more.
-func (a *answer) abandon() { _ = a.c.Close() }
+// abandon ends a request that is not whole, by a reset: a server that is told of an
+// orderly end could take what has come for all of it.
+func (a *answer) abandon() {
+	if a.c.socket != nil {
+		_ = a.c.socket.SetLinger(0)
+		_ = a.c.socket.Close()
+	}
+	_ = a.c.Close()
+}
 
-// wait gives the fate of the request's body, after the connection was closed.
+// wait ends the sending of the body, after the connection was closed, and gives the
+// error by which the body itself had ended before.
 func (a *answer) wait() error {
 	if a.sending == nil {
 		return nil
 	}
+	broken := a.broken.Load()
+	_ = a.body.Close()
 	err := <-a.sending
 	a.sending = nil
-	if errors.Is(err, net.ErrClosed) {
-		return nil // our own closing
+	if broken {
+		return err
 	}
-	return err
+	return nil
 }
 
 // switched is the connection after 101: raw bytes both ways.

@@ -89,15 +89,17 @@ func (l *loop) next() bool {
 	case l.hijacked:
 		return false
 	case !over:
+		_ = body.Close()
 		_ = w.giveUp()
 		return false
 	}
 	again := w.finish() == nil && !w.close
-	if !body.done.Load() {
-		again = again && body.drain()
+	if again && !body.done.Load() {
+		again = body.drain()
 	}
-	if !again {
-		l.linger(body)
+	_ = body.Close()
+	if !again && !body.done.Load() {
+		l.linger()
 	}
 	return again
 }
@@ -126,37 +128,37 @@ func (l *loop) unreadable(err error) {
 	w := newResponse(l, &http.Request{Method: http.MethodGet, ProtoMajor: 1, ProtoMinor: 1, Close: true})
 	l.s.Unreadable(w)
 	_ = w.finish()
-	l.linger(nil)
+	l.linger()
 }
 
 // linger reads on for a moment when a body was not read to its end: closing at once
 // would reset the connection, and the client might lose the answer (RFC 9112
 // section 9.6).
-func (l *loop) linger(body *requestBody) {
-	if body != nil && body.done.Load() {
-		return
-	}
+func (l *loop) linger() {
 	if w, ok := l.c.(interface{ CloseWrite() error }); !ok || w.CloseWrite() != nil {
 		return
 	}
 	_ = l.c.SetReadDeadline(time.Now().Add(lingerTime))
 	b := l.s.Memory.Block()
 	defer l.s.Memory.GiveBlock(b)
-	var src io.Reader = l.in
-	if body != nil {
-		src = body.ReadCloser
-	}
-	_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, io.LimitReader(src, lingerBytes), *b)
+	_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, io.LimitReader(l.in, lingerBytes), *b)
 }
 
 // requestBody says 100 Continue when it is first read, and knows its end.
 type requestBody struct {
 	io.ReadCloser
-	w    *response
-	done atomic.Bool
+	w      *response
+	done   atomic.Bool
+	mu     sync.Mutex // held while somebody reads
+	closed bool
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	if err := b.w.goOn(); err != nil {
 		return 0, err
 	}
@@ -167,12 +169,23 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close is the handler's; the loop drains the body by itself.
-func (b *requestBody) Close() error { return nil }
+// Close ends the reading of the body, also one that waits in another goroutine, and
+// returns when nobody reads any more.
+func (b *requestBody) Close() error {
+	if b.done.Load() {
+		return nil
+	}
+	_ = b.w.c.SetReadDeadline(time.Unix(1, 0))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	_ = b.w.c.SetReadDeadline(time.Time{})
+	return nil
+}
 
 // drain reads a little that the handler has left, so that the connection may go on.
 func (b *requestBody) drain() bool {
-	if b.w.expects {
+	if b.w.expects || b.closed {
 		return false // nobody has asked for it: it may never come
 	}
 	_, err := io.CopyN(io.Discard, b, drainBytes)

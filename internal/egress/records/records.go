@@ -71,6 +71,14 @@ func (c *Conn) Ready() bool {
 // Buffered reports whether anything has been read ahead.
 func (c *Conn) Buffered() bool { return len(c.buf) > 0 }
 
+// Rest takes what has been read ahead: it is for who reads on without a Conn.
+func (c *Conn) Rest() []byte {
+	b := append([]byte(nil), c.buf...)
+	c.left = 0
+	c.drop(len(c.buf))
+	return b
+}
+
 // size is how long the record at the beginning of b is.
 func size(b []byte) int { return head + int(b[3])<<8 + int(b[4]) }
 

@@ -69,15 +69,6 @@ type Options struct {
 	EndTime      time.Duration // from the last close frame, or a fault, to the end of both connections; 2 s
 }
 
-// Halved is a connection with a way to end its writing alone.
-type Halved struct {
-	io.ReadWriteCloser
-	Half func() error
-}
-
-// CloseWrite ends the writing.
-func (h Halved) CloseWrite() error { return h.Half() }
-
 // Traffic is how many bytes went to each side, headers of frames included.
 type Traffic struct {
 	Out int64 // to the upstream
