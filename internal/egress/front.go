@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"bottle/internal/bottle"
@@ -18,15 +19,34 @@ import (
 
 // The first byte of a connection to the explicit port tells how it will speak.
 const (
-	firstTLS = 0x16 // handshake record, RFC 8446 section 5.1
+	firstTLS    = 0x16 // handshake record, RFC 8446 section 5.1
+	firstSOCKS5 = 0x05 // RFC 1928 section 3
+	firstSOCKS4 = 0x04
 )
 
 // ServeProxy serves the explicit proxy port until ctx ends or l fails: requests in
-// absolute form, CONNECT, the same over TLS, and the health page
+// absolute form, CONNECT, both of them over TLS, SOCKS5, and the health page
 // http://gateway.bottle/. What the bottle's kernel redirected here is served as
 // ServeTransparent would.
 func (p *Proxy) ServeProxy(ctx context.Context, l net.Listener) error {
-	return p.serve(ctx, l, func(s *session, c net.Conn) { s.greet(c) })
+	return p.serve(ctx, l, func(s *session, c net.Conn) {
+		if p.redirected(c) {
+			s.serveRedirected(c)
+			return
+		}
+		s.greet(c)
+	})
+}
+
+// redirected reports whether c was going somewhere else than to us.
+func (p *Proxy) redirected(c net.Conn) bool {
+	tcp, _ := find[*net.TCPConn](c)
+	if tcp == nil {
+		return false
+	}
+	dst, err := p.cfg.originalDst(tcp)
+	here, ok := tcp.LocalAddr().(*net.TCPAddr)
+	return err == nil && ok && dst != netip.AddrPortFrom(here.AddrPort().Addr().Unmap(), here.AddrPort().Port())
 }
 
 // serve accepts until ctx ends or l fails, and gives each connection a goroutine.
@@ -55,6 +75,8 @@ func (s *session) greet(raw net.Conn) {
 		_ = raw.Close() // it asked for nothing, so nothing was decided
 	case first == firstTLS:
 		s.greetTLS(c)
+	case first == firstSOCKS5, first == firstSOCKS4:
+		s.greetSOCKS(c)
 	case first >= 'A' && first <= 'Z':
 		s.converse(c, true, s.serveOuter)
 	default:

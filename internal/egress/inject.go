@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/socks"
 	"bottle/internal/secret"
 )
 
@@ -43,6 +44,16 @@ func (p *Proxy) admits(h http.Header) bool {
 	as := http.Request{Header: http.Header{"Authorization": h["Proxy-Authorization"]}}
 	_, got, _ := as.BasicAuth()
 	return subtle.ConstantTimeCompare([]byte(got), []byte(p.cfg.ProxyAuth.Reveal())) == 1
+}
+
+// socksAdmission asks a SOCKS client for the same password, if there is one.
+func (p *Proxy) socksAdmission() socks.Admission {
+	if p.cfg.ProxyAuth.Empty() {
+		return socks.Anyone()
+	}
+	return socks.Password(func(_, got string) bool {
+		return subtle.ConstantTimeCompare([]byte(got), []byte(p.cfg.ProxyAuth.Reveal())) == 1
+	})
 }
 
 // inject writes the credential into the outgoing header, last of all.
