@@ -267,7 +267,8 @@ var modules = []struct {
 
 	{"code.dny.dev/ssrf", nil},
 	{"github.com/elastic/go-seccomp-bpf", nil},
-	{"golang.org/x/net/bpf", nil}, // runs the seccomp program
+	{"golang.org/x/net/bpf", nil},   // runs the seccomp program
+	{"golang.org/x/net/http2", nil}, // frames that no honest client sends
 	{"github.com/google/go-cmp", nil},
 	{"github.com/moby/profiles/seccomp", nil},
 	{"github.com/prometheus/client_model", nil},

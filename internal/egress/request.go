@@ -153,12 +153,11 @@ func (x *exchange) readForm() policy.Verdict {
 }
 
 // readForm2 is readForm for what only HTTP/2 can say in two ways (RFC 9113 section
-// 8.3.1). Its own grammar, the header's and the lengths', net/http has held it to.
+// 8.3.1). Its own grammar, the header's and the lengths', net/http has held it to;
+// its :scheme nobody reads: what goes on is of the tunnel's scheme.
 func (x *exchange) readForm2() policy.Verdict {
 	r := x.r
 	switch hosts := r.Header["Host"]; {
-	case (r.TLS != nil) != (x.scheme == "https"):
-		return policy.Refuse(policy.BadScheme, "")
 	case len(hosts) > 1 || len(hosts) == 1 && hosts[0] != r.Host:
 		return policy.Refuse(policy.AuthorityMismatch, "")
 	case strings.ContainsFunc(r.RequestURI, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
