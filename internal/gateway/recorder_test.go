@@ -89,3 +89,25 @@ func cancelled(t testing.TB) context.Context {
 	cancel()
 	return ctx
 }
+
+// A stream's end is the second record of one decision, and counts only where it
+// is another decision: the stream was cut.
+func TestAStreamThatWasCutCountsAsDenied(t *testing.T) {
+	l, err := audit.Open(filepath.Join(t.TempDir(), "audit.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := &recorder{log: l, gate: func(bool) {}}
+	for _, rec := range []egress.Record{
+		{Kind: egress.KindHTTP, Verdict: audit.Allow}, {Kind: egress.KindStreamEnd, Verdict: audit.Allow},
+		{Kind: egress.KindHTTP, Verdict: audit.Allow}, {Kind: egress.KindStreamEnd, Verdict: audit.Deny, Reason: "websocket_protocol"},
+	} {
+		if err := r.egress(rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, d := r.allowed.Load(), r.denied.Load(); a != 2 || d != 1 {
+		t.Errorf("%d allowed and %d denied, want 2 and 1", a, d)
+	}
+}
