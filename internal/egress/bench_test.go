@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"bottle/internal/egress/dial"
 	"bottle/test/fake/lean"
@@ -181,4 +183,52 @@ func BenchmarkDownloadWithCredential(b *testing.B) {
 	w := newWorld(b, func(c *Config) { c.Record = func(Record) error { return nil } }, withAuth(route(apiHost, addr, ca), "Bearer", ""))
 	b.SetBytes(size)
 	benchGet(b, w.client(), "https://"+apiHost+"/")
+}
+
+// One WebSocket message there and back, parsed both ways and held against a
+// credential; and a stream of them from the upstream.
+func BenchmarkWebSocket(b *testing.B) {
+	const size = 1 << 10
+	quiet := func(c *Config) { c.Record = func(Record) error { return nil } }
+	message := strings.Repeat("x", size)
+	b.Run("echo", func(b *testing.B) {
+		addr, ca := socketServer(b, func(c io.ReadWriter, _ *http.Request) {
+			frame := make([]byte, len(fromClient(0x82, message)))
+			for {
+				if _, err := io.ReadFull(c, frame); err != nil {
+					return
+				}
+				_, _ = io.WriteString(c, fromServer(0x82, message))
+			}
+		})
+		c, br := newWorld(b, quiet, withAuth(route(apiHost, addr, ca), "Bearer", "")).socket(wsAsk)
+		said, heard := []byte(fromClient(0x82, message)), make([]byte, len(fromServer(0x82, message)))
+		_ = c.SetDeadline(time.Time{})
+		b.ReportAllocs()
+		for b.Loop() {
+			_, _ = c.Write(said)
+			if _, err := io.ReadFull(br, heard); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("stream", func(b *testing.B) {
+		many := strings.Repeat(fromServer(0x82, message), 32)
+		addr, ca := socketServer(b, func(c io.ReadWriter, _ *http.Request) {
+			for {
+				if _, err := io.WriteString(c, many); err != nil {
+					return
+				}
+			}
+		})
+		c, br := newWorld(b, quiet, withAuth(route(apiHost, addr, ca), "Bearer", "")).socket(wsAsk)
+		heard := make([]byte, len(fromServer(0x82, message)))
+		_ = c.SetDeadline(time.Time{})
+		b.SetBytes(size)
+		for b.Loop() {
+			if _, err := io.ReadFull(br, heard); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

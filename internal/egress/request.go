@@ -141,7 +141,7 @@ func (x *exchange) readForm() policy.Verdict {
 	switch up := fields.WantsUpgrade(r.Header); {
 	case up == "":
 	case up == "h2c" && x.scheme == "http": // an offer that a server may ignore (RFC 9110 section 7.8): Java makes it on every first request
-	case up != "websocket" || r.Method != http.MethodGet || r.ContentLength != 0:
+	case up != "websocket" || r.Method != http.MethodGet || r.ContentLength != 0 || !r.ProtoAtLeast(1, 1):
 		return policy.Refuse(policy.UpgradeRefused, "")
 	default:
 		if err := websocket.CheckRequest(r.Header); err != nil {
@@ -273,6 +273,9 @@ func (x *exchange) dress(out *http.Request) error {
 	}
 	if x.auth == nil {
 		return nil
+	}
+	if x.upgrade {
+		websocket.StripIdentity(out.Header)
 	}
 	fields.StripCredentials(out.Header, injectedHeader(x.auth), x.p.cfg.Placeholders)
 	return inject(out.Header, x.auth, x.value)

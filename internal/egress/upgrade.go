@@ -62,6 +62,7 @@ func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Respon
 	}
 	x.p.guard.Load().set.Header(res.Header)
 	fields.StripHopByHop(res.Header)
+	res.Header.Del("Alt-Svc")
 	res.Header.Set("Connection", "Upgrade")
 	res.Header.Set("Upgrade", "websocket")
 	head := &http.Response{StatusCode: res.StatusCode, ProtoMajor: 1, ProtoMinor: 1, Header: res.Header}

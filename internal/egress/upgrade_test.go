@@ -289,6 +289,7 @@ func TestWebSocketHandshakeIsHeld(t *testing.T) {
 		"a short key":         strings.Replace(wsAsk, "dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ==", 1),
 		"a broken subprotocl": strings.Replace(wsAsk, "\r\n\r\n", "\r\nSec-WebSocket-Protocol: a b\r\n\r\n", 1),
 		"by POST":             strings.Replace(wsAsk, "GET", "POST", 1),
+		"in HTTP/1.0":         strings.Replace(wsAsk, "HTTP/1.1", "HTTP/1.0", 1),
 	} {
 		t.Run(name, func(t *testing.T) {
 			denied(t, ask200(t, w.tunnel(apiHost+":443", apiHost), ask), 403, policy.UpgradeRefused)
@@ -331,5 +332,28 @@ func TestWebSocketHalfClose(t *testing.T) {
 	}
 	if r := w.one(2); r.Kind != KindStreamEnd || r.Verdict != "allow" {
 		t.Errorf("record %+v", r)
+	}
+}
+
+// The weakness: a browser's client says who it is in a subprotocol. The attack: on a
+// route with a credential, an agent offers its own account beside it. This proves
+// that only the protocol itself is offered on, and that it can still be agreed on.
+func TestWebSocketOffersNoOtherIdentity(t *testing.T) {
+	offered := make(chan []string, 1)
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		offered <- r.Header["Sec-Websocket-Protocol"]
+		c, _, _ := http.NewResponseController(w).Hijack()
+		defer c.Close()
+		_, _ = io.WriteString(c, strings.TrimSuffix(ws101, "\r\n")+"Sec-WebSocket-Protocol: realtime\r\nAlt-Svc: h3=\":443\"\r\n\r\n")
+	}), apiHost)
+	w := newWorld(t, nil, withAuth(route(apiHost, addr, ca), "Bearer", ""))
+	c := w.tunnel(apiHost+":443", apiHost)
+	_, _ = io.WriteString(c, strings.TrimSuffix(wsAsk, "\r\n")+"Sec-WebSocket-Protocol: realtime, openai-insecure-api-key.sk-of-the-agent\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || res.StatusCode != 101 || res.Header.Get("Sec-Websocket-Protocol") != "realtime" || res.Header.Get("Alt-Svc") != "" {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	if got := <-offered; len(got) != 1 || got[0] != "realtime" {
+		t.Errorf("the upstream was offered %q", got)
 	}
 }

@@ -126,6 +126,24 @@ func TestEveryNeedleIsStarredAcrossPieces(t *testing.T) {
 	})
 }
 
+// What waits may be a needle's end, starred, and another one's beginning. It stays
+// known as it came, also over a text that comes between.
+func TestWhatWaitsIsKnownAsItCame(t *testing.T) {
+	set := New([]byte("abcdefgh"), []byte("efghijkl"))
+	p := NewPieces(func() *Set { return set })
+	first, between, last := []byte("xabcdefgh"), []byte("abcdefgh"), []byte("????ijkl")
+	if held := p.Next(first, true, false); held != 4 || string(first) != "x********" {
+		t.Fatalf("%q, %d wait", first, held)
+	}
+	if held := p.Next(between, true, true); held != 0 || string(between) != "********" {
+		t.Errorf("%q, %d wait", between, held)
+	}
+	copy(last, first[5:])
+	if held := p.Next(last, false, true); held != 0 || string(last) != "********" {
+		t.Errorf("%q, %d wait", last, held)
+	}
+}
+
 // One pass, whatever the number of needles.
 func BenchmarkReader(b *testing.B) {
 	random := make([]byte, 1<<20)

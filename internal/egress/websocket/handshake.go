@@ -64,6 +64,28 @@ func CheckAnswer(asked, answer http.Header) error {
 	return nil
 }
 
+// StripIdentity takes out of a handshake the subprotocols in which browsers, which
+// can set no header here, say who they are: Kubernetes' and OpenAI's. Those that
+// name a protocol stay, in their order. h must have passed CheckRequest.
+func StripIdentity(h http.Header) {
+	var kept []string
+	for _, line := range h[protocolField] {
+		for name := range strings.SplitSeq(line, ",") {
+			if name = strings.Trim(name, " \t"); !isIdentity(strings.ToLower(name)) {
+				kept = append(kept, name)
+			}
+		}
+	}
+	delete(h, protocolField)
+	if len(kept) > 0 {
+		h[protocolField] = []string{strings.Join(kept, ", ")}
+	}
+}
+
+func isIdentity(name string) bool {
+	return strings.HasPrefix(name, "base64url.bearer.authorization.") || strings.HasPrefix(name, "openai-insecure-api-key.")
+}
+
 // accept is the answer to a key (section 4.2.2). SHA-1 is what the RFC has here: it
 // shows that the server speaks WebSocket, and protects nothing.
 func accept(key string) string {

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -70,6 +71,21 @@ func TestCheckAnswer(t *testing.T) {
 	} {
 		if err := CheckAnswer(asked, c.h); (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestStripIdentity(t *testing.T) {
+	const protocol = "Sec-WebSocket-Protocol"
+	for name, c := range map[string]struct{ h, want http.Header }{
+		"none":        {fields("A", "b"), fields("A", "b")},
+		"a protocol":  {fields(protocol, "chat"), fields(protocol, "chat")},
+		"OpenAI's":    {fields(protocol, "realtime, openai-insecure-api-key.sk-mine", protocol, "openai-beta.realtime-v1"), fields(protocol, "realtime, openai-beta.realtime-v1")},
+		"Kubernetes'": {fields(protocol, "v5.channel.k8s.io,Base64URL.bearer.authorization.k8s.io.bWluZQ"), fields(protocol, "v5.channel.k8s.io")},
+		"only that":   {fields(protocol, "openai-insecure-api-key.sk-mine"), fields()},
+	} {
+		if StripIdentity(c.h); !reflect.DeepEqual(c.h, c.want) {
+			t.Errorf("%s: %v, want %v", name, c.h, c.want)
 		}
 	}
 }
