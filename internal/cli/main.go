@@ -76,7 +76,7 @@ func newRoot(d *deps) *cobra.Command {
 func commands() []func(*deps) *cobra.Command {
 	return []func(*deps) *cobra.Command{
 		newDemo, newDemoClient, newStart, newStop, newChanges, newCleanup, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain,
-		newAudit, newDoctor, newCompletion, newMan, newVersion,
+		newAudit, newMetrics, newReload, newDoctor, newCompletion, newMan, newVersion,
 	}
 }
 

@@ -85,6 +85,10 @@ func (g *gateway) examine(routes []bottle.Route) (*policy.Policy, bottle.Problem
 				errs = append(errs, at(r, bottle.Error, err.Error(), "name a PEM file that you can read"))
 			}
 		}
+		if r.Role != "" && !slices.ContainsFunc(g.told.Routes, func(o bottle.Route) bool { return o.Role == r.Role }) {
+			warnings = append(warnings, at(r, bottle.Warning, fmt.Sprintf("the role %.40s is new: the environment of the running agent has no placeholder for it", r.Role),
+				"if the agent needs one, start the bottle anew"))
+		}
 		if w := g.unreached(r); w != "" {
 			warnings = append(warnings, at(r, bottle.Warning, w, "programs that use the proxy variables reach it now; for all others start the bottle anew"))
 		}

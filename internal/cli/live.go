@@ -1,0 +1,20 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"bottle/internal/cli/live"
+)
+
+// desk is what the commands about a running bottle touch.
+func (d *deps) desk() live.Desk {
+	return live.Desk{
+		Group: groupRun, Out: d.Stdout, Err: d.Stderr, Style: d.style, Terminal: d.Terminal,
+		Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) },
+		Store:   d.state, Tree: d.tree, Names: firstOf(d.identities),
+	}
+}
+
+func newMetrics(d *deps) *cobra.Command { return d.desk().Metrics() }
+
+func newReload(d *deps) *cobra.Command { return d.desk().Reload() }

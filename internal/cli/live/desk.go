@@ -1,0 +1,99 @@
+// Package live holds the commands that speak with a running bottle's gateway, over
+// its control socket: what it measured, and new routes for it.
+package live
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
+	"bottle/internal/manifest"
+	"bottle/internal/plan"
+	"bottle/internal/store"
+)
+
+// Desk is what these commands touch.
+type Desk struct {
+	Group    string // of the commands, in the help
+	Out, Err io.Writer
+	Style    func(io.Writer) plan.Style
+	Terminal func(stream any) bool
+	Confirm  func(question string, yes bool) (bool, error)
+	Store    func() (*store.Store, error)
+	Tree     func() (manifest.Tree, error)
+	Names    cobra.CompletionFunc // of the bottles
+}
+
+const (
+	answerWait = 30 * time.Second // for one answer; a gateway answers in milliseconds
+	maxAnswer  = 16 << 20         // bytes
+)
+
+// find is the one running bottle that word means, and its control socket.
+func (d Desk) find(word string) (m store.Metadata, socket string, err error) {
+	s, err := d.Store()
+	if err != nil {
+		return m, "", err
+	}
+	id, err := s.Match(word)
+	if err != nil {
+		return m, "", err
+	}
+	if !s.Live(id) {
+		return m, "", ui.Fail(fmt.Errorf("the bottle %s has ended, and its gateway with it", id), "bottle list active; its decisions are still there: bottle audit "+string(id))
+	}
+	if m, err = s.Load(id); err != nil {
+		return m, "", ui.Fail(err, "it may have begun this moment: try again")
+	}
+	if socket = s.Layout(id).Control; socket == "" {
+		return m, "", ui.Fail(fmt.Errorf("the gateway of %s has no control socket: the path of the state folder is too long for one", id),
+			"set XDG_RUNTIME_DIR, or BOTTLE_HOME to a shorter path, and start the bottle anew")
+	}
+	return m, socket, nil
+}
+
+// ask sends one request to a gateway and reads its answer.
+func ask(ctx context.Context, socket string, req plan.Control, into any) error {
+	line, err := json.Marshal(req)
+	if err != nil {
+		return fmt.Errorf("write request: %w", err)
+	}
+	if len(line) >= plan.MaxReload {
+		return ui.Fail(fmt.Errorf("the routes are %d KiB as JSON, more than the %d KiB that a gateway takes", len(line)>>10, plan.MaxReload>>10), "write fewer routes, with wildcards where they fit")
+	}
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return ui.Fail(fmt.Errorf("reach the gateway: %w", err), "bottle list active")
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	_ = conn.SetDeadline(time.Now().Add(answerWait))
+	if _, err := conn.Write(append(line, '\n')); err != nil {
+		return ui.Fail(fmt.Errorf("ask the gateway: %w", err), "bottle list active")
+	}
+	answer, err := bufio.NewReader(io.LimitReader(conn, maxAnswer)).ReadBytes('\n')
+	if err != nil {
+		return ui.Fail(fmt.Errorf("hear the gateway: %w", err), "bottle list active")
+	}
+	var refused struct {
+		Error string `json:"error"`
+	}
+	if err := json.Unmarshal(answer, &refused); err == nil && refused.Error != "" {
+		return ui.Fail(errors.New("the gateway refuses: "+bottle.Printable(refused.Error)), "the gateway may be of another version: start the bottle anew")
+	}
+	if err := json.NewDecoder(bytes.NewReader(answer)).Decode(into); err != nil {
+		return fmt.Errorf("read the gateway's answer: %w", err)
+	}
+	return nil
+}

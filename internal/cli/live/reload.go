@@ -1,0 +1,152 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
+	"bottle/internal/cli/ui"
+	"bottle/internal/plan"
+	"bottle/internal/policy"
+)
+
+// Reload is the command `bottle reload`.
+func (d Desk) Reload() *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use:     "reload IDENTITY",
+		GroupID: d.Group,
+		Short:   "Read a running bottle's routes anew and put them in force",
+		Long: "Read the manifest of a running bottle again, show which routes come and go, ask, and put them in\n" +
+			"force. A request keeps the policy that it began with; a tunnel or WebSocket that is no longer allowed\n" +
+			"is cut. If anything is wrong, everything that is wrong is listed and the old routes stay in force.\n" +
+			"Only routes change. A gateway is told its secrets once: a route with a credential that is new to it\n" +
+			"is refused. What else a manifest says (env, mounts, limits) needs a new start.",
+		Example: "  bottle edit dev && bottle reload researcher\n" +
+			"  bottle reload researcher-m3hxd --yes\n" +
+			"  bottle reload researcher --format json        what would change; with --yes it does",
+		Args: command.Words(1, 1), ValidArgsFunction: d.Names,
+	}
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	asJSON := command.Formats(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		js, err := asJSON()
+		if err != nil {
+			return err
+		}
+		return d.reload(c.Context(), args[0], yes, js)
+	}
+	return c
+}
+
+// change is what a reload comes to, for machines.
+type change struct {
+	Identity bottle.Identity `json:"identity"`
+	Bottle   bottle.Name     `json:"bottle"`
+	Added    []bottle.Route  `json:"added"`
+	Removed  []bottle.Route  `json:"removed"`
+	plan.Reloaded
+}
+
+func (d Desk) reload(ctx context.Context, word string, yes, js bool) error {
+	meta, socket, err := d.find(word)
+	if err != nil {
+		return err
+	}
+	tree, err := d.Tree()
+	if err != nil {
+		return err
+	}
+	spec, problems := tree.Bottle(meta.Bottle)
+	if problems.Fatal() {
+		return ui.Fail(problems, "nothing was changed; when this is mended: bottle reload "+string(meta.Identity))
+	}
+	ui.Tell(d.Err, d.Style(d.Err), problems)
+	var now plan.InForce
+	if err := ask(ctx, socket, plan.Control{Op: plan.OpPolicy}, &now); err != nil {
+		return err
+	}
+	out := change{Identity: meta.Identity, Bottle: meta.Bottle, Added: []bottle.Route{}, Removed: []bottle.Route{}}
+	if err := ask(ctx, socket, plan.Control{Op: plan.OpReload, Routes: spec.Routes, Check: true}, &out.Reloaded); err != nil {
+		return err
+	}
+	if out.Problems.Fatal() {
+		return ui.Fail(out.Problems, "nothing was changed")
+	}
+	changes := policy.Diff(now.Routes, spec.Routes)
+	for _, c := range changes {
+		if c.Added {
+			out.Added = append(out.Added, c.Route)
+		} else {
+			out.Removed = append(out.Removed, c.Route)
+		}
+	}
+	if !js {
+		d.show(out, changes)
+	}
+	if len(changes) > 0 && (yes || !js) {
+		if ok, err := d.Confirm("Put this in force?", yes); err != nil || !ok {
+			return d.unchanged(err)
+		}
+		if err := ask(ctx, socket, plan.Control{Op: plan.OpReload, Routes: spec.Routes}, &out.Reloaded); err != nil {
+			return err
+		}
+	}
+	return d.done(out, now, js)
+}
+
+func (d Desk) unchanged(err error) error {
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(d.Err, "Nothing was changed.")
+	return ui.Exit(ui.CodeNo)
+}
+
+// show prints what would change, and what to know before saying yes.
+func (d Desk) show(c change, changes []policy.Change) {
+	style := d.Style(d.Err)
+	if len(changes) == 0 {
+		return
+	}
+	fmt.Fprintf(d.Err, "%s, the bottle %s:\n", style(plan.Strong, string(c.Identity)), c.Bottle)
+	for _, ch := range changes {
+		role := plan.Warn // what is opened deserves the second look
+		if !ch.Added {
+			role = plan.Faint
+		}
+		fmt.Fprintln(d.Err, "  "+style(role, bottle.Printable(ch.String())))
+	}
+	ui.Tell(d.Err, style, c.Problems)
+}
+
+// done says what is in force now.
+func (d Desk) done(c change, before plan.InForce, js bool) error {
+	switch {
+	case c.Problems.Fatal():
+		return ui.Fail(c.Problems, "nothing was changed")
+	case js:
+		return ui.JSON(d.Out, c)
+	case !c.Applied && c.New == c.Old:
+		fmt.Fprintf(d.Out, "nothing to change: the routes of %s are in force, policy %s\n", c.Bottle, c.Old)
+		return nil
+	case !c.Applied:
+		return ui.Fail(errors.New("the gateway did not take the routes"), "bottle reload "+string(c.Identity))
+	}
+	fmt.Fprintf(d.Out, "in force: policy %s\n", c.New)
+	style := d.Style(d.Err)
+	if c.Cut > 0 {
+		fmt.Fprintf(d.Err, "cut: %s that it no longer allows\n", ui.Plural(c.Cut, "open stream"))
+	}
+	if c.Old != before.Hash {
+		fmt.Fprintln(d.Err, style(plan.Warn, "somebody else reloaded in between; what was in force before was not what is shown above"))
+	}
+	if !c.Recorded {
+		fmt.Fprintln(d.Err, style(plan.Shout, "the decision log takes no records: everything is denied until it does"))
+	}
+	return nil
+}
