@@ -218,6 +218,55 @@ func TestRevokedStreamsAreCut(t *testing.T) {
 	}
 }
 
+// A WebSocket is decided like the request that opened it, and cut like a tunnel.
+func TestRevokedWebSocketIsCut(t *testing.T) {
+	addr, ca := socketServer(t, func(c io.ReadWriter, _ *http.Request) { _, _ = io.Copy(io.Discard, c) })
+	open, narrow := route(apiHost, addr, ca), route(apiHost, addr, ca)
+	w := newWorld(t, nil, open)
+	c, br := w.socket(wsAsk)
+	defer c.Close()
+	w.one(1)
+	narrow.Rule = "bottle.md:9"
+	if cut, err := w.p.SetPolicy(compile(t, narrow)); cut != 0 || err != nil {
+		t.Errorf("a route that only moved: %d cut, %v", cut, err)
+	}
+	narrow.Paths = []string{"/elsewhere"}
+	if cut, err := w.p.SetPolicy(compile(t, narrow)); cut != 1 || err != nil {
+		t.Errorf("a route that no longer fits: %d cut, %v", cut, err)
+	}
+	_, _ = io.Copy(io.Discard, br) // ends
+	if r := w.one(2); r.Kind != KindStreamEnd || r.Verdict != "deny" || r.Reason != string(policy.Revoked) {
+		t.Errorf("record %+v", r)
+	}
+}
+
+// What a WebSocket carries counts, and it is cut where it is too much.
+func TestBytesOutOfAWebSocketAreBounded(t *testing.T) {
+	var arrived atomic.Int64
+	addr, ca := socketServer(t, func(c io.ReadWriter, _ *http.Request) {
+		n, _ := io.Copy(io.Discard, c)
+		arrived.Add(n)
+	})
+	w := newWorld(t, func(c *Config) { c.Limits.HostBytesOut = 100 << 10 }, route(apiHost, addr, ca))
+	c, br := w.socket(wsAsk)
+	go func() {
+		for range 400 {
+			if _, err := io.WriteString(c, fromClient(0x82, strings.Repeat("x", 1000))); err != nil {
+				return
+			}
+		}
+	}()
+	_, _ = io.Copy(io.Discard, br) // ends
+	r := w.one(2)
+	if r.Kind != KindStreamEnd || r.Verdict != "deny" || r.Reason != string(policy.LimitBytesOut) || r.BytesOut == 0 || r.BytesOut > 100<<10 {
+		t.Errorf("record %+v", r)
+	}
+	w.stop()
+	if n := arrived.Load(); n > 100<<10 {
+		t.Errorf("%d bytes arrived", n)
+	}
+}
+
 // TestReloadUnderLoad: while policies are replaced, every request is decided as a
 // whole by one that was in force, and its record has that one's hash.
 func TestReloadUnderLoad(t *testing.T) {

@@ -173,3 +173,36 @@ func BenchmarkReader(b *testing.B) {
 		}
 	}
 }
+
+// However a text comes in pieces, each place is told of once.
+func TestFoundIsToldOnce(t *testing.T) {
+	text := "a secret-one, secret-onesecret-two and secret-on"
+	for size := 1; size <= len(text); size++ {
+		for name, read := range map[string]func(s *Set){
+			"reader": func(s *Set) { _, _ = io.Copy(io.Discard, s.Reader(iotest.OneByteReader(strings.NewReader(text)))) },
+			"larger": func(s *Set) {
+				r := s.Reader(strings.NewReader(text))
+				for b := make([]byte, size); ; {
+					if _, err := r.Read(b); err != nil {
+						return
+					}
+				}
+			},
+			"pieces": func(s *Set) {
+				p := NewPieces(func() *Set { return s })
+				var b []byte
+				for at := 0; at < len(text); at += size {
+					b = append(b, text[at:min(at+size, len(text))]...)
+					held := p.Next(b, at == 0, at+size >= len(text))
+					b = append([]byte{}, b[len(b)-held:]...)
+				}
+			},
+		} {
+			told, s := 0, New([]byte("secret-one"), []byte("secret-two"))
+			s.Found = func(n int) { told += n }
+			if read(s); told != 3 {
+				t.Fatalf("%s, %d bytes at a time: %d places", name, size, told)
+			}
+		}
+	}
+}

@@ -3,7 +3,6 @@ package mask
 import (
 	"bytes"
 	"io"
-	"slices"
 )
 
 // Reader gives src's bytes with every needle starred, also where a needle came in
@@ -65,10 +64,20 @@ func (r *reader) goOn(b []byte) {
 	raw, out := append(r.raw, b...), append(r.out, b...)
 	r.spans = r.set.find(r.spans[:0], raw)
 	star(out, r.spans)
-	known := len(r.raw) // what ends in there was told of before
-	r.set.tell(len(slices.DeleteFunc(r.spans, func(s span) bool { return s[1] <= known })))
+	r.set.tell(fresh(r.spans, len(r.raw)))
 	ready := len(raw) - r.hold(raw)
 	r.raw, r.out, r.spill = bytes.Clone(raw[ready:]), bytes.Clone(out[ready:]), out[:ready]
+}
+
+// fresh is how many spans end behind the bytes that were held back: those that end
+// in them were told of before.
+func fresh(spans []span, held int) (n int) {
+	for _, s := range spans {
+		if s[1] > held {
+			n++
+		}
+	}
+	return n
 }
 
 // hold is how many bytes at the end of raw must wait.
@@ -112,6 +121,7 @@ func (p *Pieces) Next(b []byte, begin, end bool) (held int) {
 	p.was = append(p.was[:0], b[:len(p.raw)]...)
 	copy(b, p.raw)
 	p.spans = p.set.find(p.spans[:0], b)
+	p.set.tell(fresh(p.spans, len(p.raw)))
 	for i, was := range p.was {
 		if was != b[i] {
 			p.spans = append(p.spans, span{i, i + 1}) // starred before
