@@ -94,23 +94,25 @@ func TestBytesOutAreBounded(t *testing.T) {
 			}
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		for _, h2 := range []bool{false, true} {
 			w := newWorld(t, func(c *Config) { c.Limits.HostBytesOut = 200 << 10 }, route(apiHost, addr, ca))
 			whole.Store(0)
-			res, err := send(w.client())
+			client := w.client()
+			client.Transport.(*http.Transport).ForceAttemptHTTP2 = h2
+			res, err := send(client)
 			if err != nil {
-				t.Fatal(err)
+				t.Fatalf("%s, HTTP/2 %v: %v", name, h2, err)
 			}
 			backOff(t, res)
 			denied(t, res, http.StatusTooManyRequests, policy.LimitBytesOut)
-			if n := whole.Load(); n > 0 && name != "in headers" {
-				t.Errorf("%d whole requests arrived", n)
+			if n := whole.Load(); n > 0 && name != "in headers" || res.ProtoMajor == 2 != h2 {
+				t.Errorf("%s: %d whole requests arrived by HTTP/%d", name, n, res.ProtoMajor)
 			}
 			rs := w.all()
 			if r := rs[len(rs)-1]; r.Reason != string(policy.LimitBytesOut) || r.Verdict != "deny" || r.BytesOut > 200<<10 {
-				t.Errorf("record %+v", r)
+				t.Errorf("%s: record %+v", name, r)
 			}
-		})
+		}
 	}
 }
 

@@ -32,8 +32,10 @@ func TestZeroLimitsBoundNothing(t *testing.T) {
 
 func TestTunnels(t *testing.T) {
 	b := New(Limits{Tunnels: 2})
-	if !b.OpenTunnel() || !b.OpenTunnel() || b.OpenTunnel() {
-		t.Fatal("two tunnels fit, and a third does not")
+	for i, want := range []bool{true, true, false, false} {
+		if got := b.OpenTunnel(); got != want {
+			t.Fatalf("tunnel %d opens: %v", i, got)
+		}
 	}
 	b.CloseTunnel()
 	if !b.OpenTunnel() {
