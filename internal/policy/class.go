@@ -57,6 +57,7 @@ const (
 	segments
 	uniqueLocal
 	siteLocal
+	isatap
 	unallocated
 )
 
@@ -123,6 +124,8 @@ func (k kind) transitional() Class {
 		return Class{Name: "dummy", RFC: "RFC 9780"}
 	case orchid:
 		return Class{Name: "ORCHID", RFC: "RFC 4843, RFC 7343"}
+	case isatap:
+		return Class{Name: "ISATAP", RFC: "RFC 5214"}
 	case sixbone:
 		return Class{Name: "6bone", RFC: "RFC 3701"}
 	case segments:
@@ -139,8 +142,9 @@ func (k kind) transitional() Class {
 
 // Classify says what kind of address a is. An IPv4 address that is mapped into
 // IPv6, or reached through the well-known NAT64 prefix, is what the IPv4 address
-// is, because that is where the packet ends. 6to4 is never public; where the
-// IPv4 address inside is worse (loopback, metadata), it is called by that.
+// is, because that is where the packet ends. 6to4 and ISATAP are never public;
+// where the IPv4 address inside is worse (loopback, metadata), they are called by
+// that.
 // An address with a zone, and no address at all, have the zero Class.
 func Classify(a netip.Addr) Class { return classify(a).class() }
 
@@ -169,7 +173,16 @@ func classify(a netip.Addr) kind {
 		}
 		return teredo
 	}
-	return classify6(hi, lo)
+	k := classify6(hi, lo)
+	if k == public && lo>>32&^0x0200_0000 == 0x5efe {
+		// RFC 5214 section 6.1: whatever the prefix, a host that speaks ISATAP sends
+		// this to the IPv4 address in the last 32 bits.
+		if inner := classify4(uint32(lo)); inner != public {
+			return inner
+		}
+		return isatap
+	}
+	return k
 }
 
 func classify4(v uint32) kind {

@@ -38,6 +38,7 @@ func TestClassify(t *testing.T) {
 		"ORCHID":                    {"2001:10::", "2001:1f:ffff::", "2001:20::", "2001:2f:ffff::"},
 		"IPv4-compatible IPv6":      {"::8.8.8.8", "::7f00:1", "::2"},
 		"IPv4-translated IPv6":      {"::ffff:0:8.8.8.8", "::ffff:0:7f00:1"},
+		"ISATAP":                    {"2606:4700::5efe:8.8.8.8", "2606:4700::200:5efe:8.8.8.8"},
 		"local-use NAT64":           {"64:ff9b:1::", "64:ff9b:1:ffff::8.8.8.8"},
 		"discard-only":              {"100::", "100::ffff:ffff:ffff:ffff"},
 		"dummy":                     {"100:0:0:1::"},
@@ -62,6 +63,53 @@ func TestClassify(t *testing.T) {
 			t.Errorf("%s: %+v", what, c)
 		}
 	}
+}
+
+// The attack: a name answers with an IPv6 address that a tunnel or a translator
+// on the way takes apart, and that ends at an IPv4 address which would have been
+// refused. In each form each private kind is refused, with or without a tunnel
+// here. Of the public ones only those forms pass that end where they seem to.
+func TestEmbeddedIPv4IsRefusedInEveryForm(t *testing.T) {
+	forms := []struct {
+		name   string
+		make   func(v uint32) netip.Addr
+		public bool // if what it embeds is
+	}{
+		{"mapped, RFC 4291", func(v uint32) netip.Addr { return addr6(0, 0xffff_0000_0000|uint64(v)) }, true},
+		{"NAT64, RFC 6052", func(v uint32) netip.Addr { return addr6(0x0064_ff9b_0000_0000, uint64(v)) }, true},
+		{"compatible, RFC 4291", func(v uint32) netip.Addr { return addr6(0, uint64(v)) }, false},
+		{"translated, RFC 2765", func(v uint32) netip.Addr { return addr6(0, 0xffff_0000_0000_0000|uint64(v)) }, false},
+		{"local NAT64, RFC 8215, /96", func(v uint32) netip.Addr { return addr6(0x0064_ff9b_0001_0000, uint64(v)) }, false},
+		{"local NAT64, RFC 8215, /48", func(v uint32) netip.Addr {
+			return addr6(0x0064_ff9b_0001_0000|uint64(v>>16), uint64(v&0xffff)<<40)
+		}, false},
+		{"6to4, RFC 3056", func(v uint32) netip.Addr { return addr6(0x2002_0000_0000_0000|uint64(v)<<16, 1) }, false},
+		{"Teredo client, RFC 4380", func(v uint32) netip.Addr { return addr6(0x2001_0000_4136_e378, uint64(^v)) }, false},
+		{"Teredo server, RFC 4380", func(v uint32) netip.Addr { return addr6(0x2001_0000_0000_0000|uint64(v), 0) }, false},
+		{"ISATAP, RFC 5214", func(v uint32) netip.Addr { return addr6(0x2606_4700_0000_0000, 0x5efe_0000_0000|uint64(v)) }, false},
+		{"ISATAP, universal bit", func(v uint32) netip.Addr {
+			return addr6(0x2606_4700_0000_0000, 0x0200_5efe_0000_0000|uint64(v))
+		}, false},
+		{"ISATAP, link-local", func(v uint32) netip.Addr { return addr6(0xfe80_0000_0000_0000, 0x5efe_0000_0000|uint64(v)) }, false},
+	}
+	for _, f := range forms {
+		for _, inner := range []string{"127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "168.63.129.16", "100.100.100.200",
+			"100.64.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255", "198.18.0.1"} {
+			if a := f.make(word4(netip.MustParseAddr(inner))); Classify(a).Public {
+				t.Errorf("%s: %s inside %s is public", f.name, inner, a)
+			}
+		}
+		if a := f.make(word4(netip.MustParseAddr("8.8.8.8"))); Classify(a).Public != f.public {
+			t.Errorf("%s: 8.8.8.8 inside %s is public: %v", f.name, a, !f.public)
+		}
+	}
+}
+
+func addr6(hi, lo uint64) netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], hi)
+	binary.BigEndian.PutUint64(b[8:], lo)
+	return netip.AddrFrom16(b)
 }
 
 func reasonOf(name string) Reason {

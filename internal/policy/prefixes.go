@@ -101,7 +101,8 @@ func rows6() [32]row6 {
 
 // SpecialPrefixes lists every prefix that is not public, for a firewall: sorted,
 // none inside another. The well-known NAT64 prefix lies inside ::/3; a firewall
-// refuses it whole, because it does not look at the IPv4 address within.
+// refuses it whole, because it does not look at the IPv4 address within. ISATAP
+// is known by its end, not by a prefix, and is not in the list.
 func SpecialPrefixes() (v4, v6 []netip.Prefix) {
 	for _, r := range rows4() {
 		var b [4]byte

@@ -30,39 +30,41 @@ const (
 
 // The reasons that the wires give when a decision meets the world.
 const (
-	BadRequest          Reason = "bad_request"
-	BadHeader           Reason = "bad_header"
-	BadFraming          Reason = "bad_framing"
-	UpgradeRefused      Reason = "upgrade_refused"
-	ProxyAuth           Reason = "proxy_auth"
-	NotHTTP             Reason = "not_http"
-	AuthorityMismatch   Reason = "authority_mismatch"
-	SNIMissing          Reason = "sni_missing"
-	SNIMismatch         Reason = "sni_mismatch"
-	Limit               Reason = "limit"
-	LimitConnections    Reason = "limit_connections"
-	LimitTunnels        Reason = "limit_tunnels"
-	LimitRate           Reason = "limit_rate"
-	LimitHeader         Reason = "limit_header"
-	LimitURL            Reason = "limit_url"
-	LimitBytesOut       Reason = "limit_bytes_out"
-	Revoked             Reason = "revoked"
-	TooSlow             Reason = "too_slow"
-	NoCredential        Reason = "no_credential"
-	SecretFound         Reason = "secret_found"
-	NotScannable        Reason = "not_scannable"
-	UpstreamResolve     Reason = "upstream_resolve"
-	UpstreamUnreachable Reason = "upstream_unreachable"
-	UpstreamTLS         Reason = "upstream_tls"
-	UpstreamProtocol    Reason = "upstream_protocol"
-	WebSocketProtocol   Reason = "websocket_protocol"
-	UnknownDestination  Reason = "unknown_destination"
-	KernelRefused       Reason = "kernel_refused"
-	RepoNotListed       Reason = "repo_not_listed"
-	RefNotListed        Reason = "ref_not_listed"
-	ForcePush           Reason = "force_push"
-	TagPush             Reason = "tag_push"
-	Internal            Reason = "internal"
+	BadRequest           Reason = "bad_request"
+	BadHeader            Reason = "bad_header"
+	BadFraming           Reason = "bad_framing"
+	UpgradeRefused       Reason = "upgrade_refused"
+	ProxyAuth            Reason = "proxy_auth"
+	NotHTTP              Reason = "not_http"
+	AuthorityMismatch    Reason = "authority_mismatch"
+	SNIMissing           Reason = "sni_missing"
+	SNIMismatch          Reason = "sni_mismatch"
+	Limit                Reason = "limit"
+	LimitConnections     Reason = "limit_connections"
+	LimitTunnels         Reason = "limit_tunnels"
+	LimitRate            Reason = "limit_rate"
+	LimitHeader          Reason = "limit_header"
+	LimitURL             Reason = "limit_url"
+	LimitBytesOut        Reason = "limit_bytes_out"
+	Revoked              Reason = "revoked"
+	TooSlow              Reason = "too_slow"
+	NoCredential         Reason = "no_credential"
+	SecretFound          Reason = "secret_found"
+	NotScannable         Reason = "not_scannable"
+	UpstreamResolve      Reason = "upstream_resolve"
+	UpstreamUnreachable  Reason = "upstream_unreachable"
+	UpstreamTLS          Reason = "upstream_tls"
+	UpstreamProtocol     Reason = "upstream_protocol"
+	WebSocketProtocol    Reason = "websocket_protocol"
+	UpstreamProxyRefused Reason = "upstream_proxy_refused"
+	OwnAddress           Reason = "own_address"
+	UnknownDestination   Reason = "unknown_destination"
+	KernelRefused        Reason = "kernel_refused"
+	RepoNotListed        Reason = "repo_not_listed"
+	RefNotListed         Reason = "ref_not_listed"
+	ForcePush            Reason = "force_push"
+	TagPush              Reason = "tag_push"
+	Internal             Reason = "internal"
 )
 
 // Reasons lists every code, in a fixed order.
@@ -74,7 +76,7 @@ func Reasons() []Reason {
 		BadRequest, BadHeader, BadFraming, UpgradeRefused, ProxyAuth, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, Limit,
 		LimitConnections, LimitTunnels, LimitRate, LimitHeader, LimitURL, LimitBytesOut, Revoked, TooSlow,
 		NoCredential, SecretFound, NotScannable, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
-		UpstreamProtocol, WebSocketProtocol, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
+		UpstreamProtocol, WebSocketProtocol, UpstreamProxyRefused, OwnAddress, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
 		TagPush, Internal,
 	}
 }
@@ -176,6 +178,10 @@ func (r Reason) met() string {
 		return "the host's answer is malformed"
 	case WebSocketProtocol:
 		return "a frame breaks the WebSocket protocol (RFC 6455)"
+	case UpstreamProxyRefused:
+		return "the proxy that this bottle's traffic goes through refused it"
+	case OwnAddress:
+		return "this address is one of the machine's own"
 	case UnknownDestination:
 		return "the connection goes to an address that stands for no name"
 	case KernelRefused:
