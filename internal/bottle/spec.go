@@ -3,20 +3,21 @@ package bottle
 // Spec is one bottle after extends has been applied: every value canonical,
 // every default filled in. The zero Spec grants nothing.
 type Spec struct {
-	Name      Name     `json:"name"`
-	Backend   string   `json:"backend"` // native, docker, smolmachines; empty: the platform's default
-	Env       []EnvVar `json:"env,omitempty"`
-	Routes    []Route  `json:"routes,omitempty"`
-	Repos     []Repo   `json:"repos,omitempty"`
-	GitUser   GitUser  `json:"git_user"`
-	Supervise bool     `json:"supervise"`
-	Mounts    []Mount  `json:"mounts,omitempty"`
-	Workspace string   `json:"workspace"` // overlay, bind or none
-	Limits    Limits   `json:"limits"`
-	Egress    Quota    `json:"egress_limits"`
-	Runtime   string   `json:"runtime"` // auto, runc, runsc; docker only
-	Provider  Provider `json:"agent_provider"`
-	Files     []string `json:"files"` // the manifests this came from, parents first
+	Name      Name           `json:"name"`
+	Backend   string         `json:"backend"` // native, docker, smolmachines; empty: the platform's default
+	Env       []EnvVar       `json:"env,omitempty"`
+	Routes    []Route        `json:"routes,omitempty"`
+	Onward    *UpstreamProxy `json:"upstream_proxy,omitempty"` // nil: the gateway connects by itself
+	Repos     []Repo         `json:"repos,omitempty"`
+	GitUser   GitUser        `json:"git_user"`
+	Supervise bool           `json:"supervise"`
+	Mounts    []Mount        `json:"mounts,omitempty"`
+	Workspace string         `json:"workspace"` // overlay, bind or none
+	Limits    Limits         `json:"limits"`
+	Egress    Quota          `json:"egress_limits"`
+	Runtime   string         `json:"runtime"` // auto, runc, runsc; docker only
+	Provider  Provider       `json:"agent_provider"`
+	Files     []string       `json:"files"` // the manifests this came from, parents first
 }
 
 // Agent is one agent's purpose.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"bottle/internal/bottle"
 	"bottle/internal/egress/authority"
 	"bottle/internal/egress/decision"
 	"bottle/internal/policy"
@@ -29,6 +30,7 @@ type Config struct {
 	ProxyAuth    secret.Value                               // what a caller of the explicit port must give as a password (Basic); empty: nothing, whoever reaches it is the bottle
 	Record       func(Record) error                         // called once per decision, for like refusals once with their count; has returned before the answer's last byte is relayed. After an error the answer breaks off
 	CA           *CA
+	Onward       *bottle.UpstreamProxy // what goes out goes through it, but for routes with an upstream.address; nil: nothing does
 	Limits       Limits
 
 	// Tests look names up and read the clock by their own rules.
@@ -98,6 +100,8 @@ func (c Config) check() error {
 		return errors.New("make egress: no CA")
 	case c.Record == nil:
 		return errors.New("make egress: nowhere to record decisions")
+	case c.Onward != nil && !c.Onward.Valid():
+		return errors.New("make egress: the upstream proxy is not one host and port") // else all would go out past it
 	}
 	return nil
 }

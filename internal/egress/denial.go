@@ -45,7 +45,8 @@ func status(r policy.Reason) int {
 		return http.StatusRequestHeaderFieldsTooLarge
 	case policy.LimitURL:
 		return http.StatusRequestURITooLong
-	case policy.UpstreamResolve, policy.UpstreamUnreachable, policy.UpstreamTLS, policy.UpstreamProtocol:
+	case policy.UpstreamResolve, policy.UpstreamUnreachable, policy.UpstreamTLS, policy.UpstreamProtocol,
+		policy.UpstreamProxyRefused:
 		return http.StatusBadGateway
 	}
 	return http.StatusForbidden

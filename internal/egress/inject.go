@@ -90,6 +90,26 @@ func inject(h http.Header, auth *bottle.Auth, v secret.Value) error {
 	return nil
 }
 
+// onwardAuth gives what adds the upstream proxy's credential (RFC 9110 section
+// 11.7.1) to a CONNECT, which only the proxy sees; nil: it wants none. The value is
+// looked up each time, because it may be renewed.
+func (p *Proxy) onwardAuth() func(http.Header) error {
+	if p.cfg.Onward == nil || p.cfg.Onward.Auth == nil {
+		return nil
+	}
+	auth := bottle.Auth{Scheme: "header", Header: "Proxy-Authorization", TokenRef: p.cfg.Onward.Auth.TokenRef}
+	return func(h http.Header) error {
+		v, err := p.credential(&auth)
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(v.Reveal(), ":") {
+			return errors.New("the credential is not user:password")
+		}
+		return inject(h, &auth, secret.New([]byte("Basic "+base64.StdEncoding.EncodeToString([]byte(v.Reveal())))))
+	}
+}
+
 // spellings are those in which a credential is sent: what stands behind the
 // scheme, and for Basic also what is coded, and the password in it.
 func spellings(auth *bottle.Auth, v secret.Value) [][]byte {

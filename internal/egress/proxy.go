@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -57,7 +58,7 @@ func New(cfg Config) (*Proxy, error) {
 		cfg.clock = time.Now
 	}
 	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: responder.NewNames()}
-	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime})
+	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime, Proxy: cfg.Onward, Authorize: p.onwardAuth()})
 	p.upstreams.made = map[upstreamKey]pool{}
 	p.gate = decision.NewGate(p.now, p.record)
 	p.guard.Store(&guard{})
@@ -66,6 +67,10 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	return p, nil
 }
+
+// Avoid names an address of this host's network on which the gateway itself
+// listens. It is never dialled, whoever wrote it.
+func (p *Proxy) Avoid(l netip.AddrPort) { p.dialer.Avoid(l) }
 
 func (p *Proxy) now() time.Time { return p.cfg.clock() }
 

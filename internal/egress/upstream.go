@@ -79,7 +79,7 @@ func (p *Proxy) poolFor(x *exchange) (pool, error) {
 }
 
 func (p *Proxy) newPool(key upstreamKey, to dial.Target) (pool, error) {
-	roots, err := dial.Roots(key.caFile)
+	roots, err := p.dialer.Roots(to)
 	if err != nil {
 		return nil, err
 	}

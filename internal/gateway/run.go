@@ -112,7 +112,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	g.rec = &recorder{log: g.log, gate: func(open bool) { g.proxy.Suspend(!open) }}
 	g.proxy, err = egress.New(egress.Config{
 		Identity: g.Identity, Policy: g.first, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress, ProxyAuth: g.told.proxy,
-		Limits: limits(g.told.Limits),
+		Limits: limits(g.told.Limits), Onward: g.told.Onward,
 		Inject: func(ref string) (secret.Value, bool) { v, ok := g.told.secrets[ref]; return v, ok && !v.Empty() },
 	})
 	if err != nil {
@@ -129,6 +129,9 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		g.sockets, err = receive(ctx, g.Inherited)
 	} else {
 		g.sockets, err = listen(ctx, g.told.Listen)
+		if err == nil { // in a bottle's own network its addresses are no addresses of this host
+			g.proxy.Avoid(g.sockets.egress.Addr().(*net.TCPAddr).AddrPort())
+		}
 	}
 	if err != nil {
 		g.sockets = &sockets{}

@@ -203,18 +203,24 @@ func (h *House) values(ctx context.Context, s bottle.Spec) (map[string]secret.Va
 		problems = append(problems, bottle.Problem{Message: err.Error()})
 	}
 	tokens := map[string]secret.Value{}
-	for _, r := range s.Routes {
-		if r.Auth == nil {
-			continue
+	token := func(auth *bottle.Auth) {
+		if auth == nil {
+			return
 		}
-		if _, done := tokens[r.Auth.TokenRef]; done {
-			continue
+		if _, done := tokens[auth.TokenRef]; done {
+			return
 		}
-		v, err := h.Secrets.Resolve(ctx, r.Auth.TokenRef)
+		v, err := h.Secrets.Resolve(ctx, auth.TokenRef)
 		if err != nil {
 			note(err)
 		}
-		tokens[r.Auth.TokenRef] = v
+		tokens[auth.TokenRef] = v
+	}
+	for _, r := range s.Routes {
+		token(r.Auth)
+	}
+	if s.Onward != nil {
+		token(s.Onward.Auth)
 	}
 	env := map[string]string{}
 	for _, e := range s.Env {

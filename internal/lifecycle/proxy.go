@@ -44,7 +44,7 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	if !solo.Open {
 		password = rand.Text()
 	}
-	tokens, _, err := h.values(ctx, bottle.Spec{Routes: spec.Routes})
+	tokens, _, err := h.values(ctx, bottle.Spec{Routes: spec.Routes, Onward: spec.Onward})
 	if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 		return err
 	}
 	gw, err := backend.StartGateway(solo.Gateway, plan.Gateway{
-		Version: bottle.Version, Identity: id, Bottle: spec.Name, Routes: spec.Routes, Audit: res.Layout.Audit, Control: res.Layout.Control, Listen: solo.Listen,
+		Version: bottle.Version, Identity: id, Bottle: spec.Name, Routes: spec.Routes, Onward: spec.Onward, Audit: res.Layout.Audit, Control: res.Layout.Control, Listen: solo.Listen,
 		ProxyAuth: !solo.Open, Limits: spec.Egress,
 	}, line, nil)
 	clear(line)

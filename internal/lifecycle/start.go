@@ -193,7 +193,7 @@ func (s *starting) mounts() []plan.Mount {
 // gateway is what the gateway is told.
 func (s *starting) gateway() plan.Gateway {
 	return plan.Gateway{
-		Version: bottle.Version, Identity: s.prep.identity, Bottle: s.prep.req.Spec.Name, Routes: s.prep.req.Spec.Routes,
+		Version: bottle.Version, Identity: s.prep.identity, Bottle: s.prep.req.Spec.Name, Routes: s.prep.req.Spec.Routes, Onward: s.prep.req.Spec.Onward,
 		Audit: s.res.Layout.Audit, Control: s.res.Layout.Control, Inherit: true, Placeholders: s.prep.provider.Placeholders,
 		Limits: s.prep.req.Spec.Egress,
 	}

@@ -43,17 +43,18 @@ const (
 
 // Gateway is everything that one gateway process is told, but for secret values.
 type Gateway struct {
-	Version      string            `json:"version"` // of the caller; the gateway refuses another one
-	Identity     bottle.Identity   `json:"identity"`
-	Bottle       bottle.Name       `json:"bottle"`
-	Routes       []bottle.Route    `json:"routes"`
-	Audit        string            `json:"audit"`                  // path of the decision log, created or appended to
-	Control      string            `json:"control,omitempty"`      // path of the control socket; empty: none
-	Inherit      bool              `json:"inherit,omitempty"`      // sockets arrive on fd 3
-	Listen       string            `json:"listen,omitempty"`       // or: listen here as an explicit proxy (host:port), no DNS, no transparent socket
-	ProxyAuth    bool              `json:"proxy_auth,omitempty"`   // with Listen: whoever connects must give Secrets.Proxy
-	Placeholders map[string]string `json:"placeholders,omitempty"` // token_ref -> what the agent holds instead
-	Limits       bottle.Quota      `json:"limits,omitzero"`
+	Version      string                `json:"version"` // of the caller; the gateway refuses another one
+	Identity     bottle.Identity       `json:"identity"`
+	Bottle       bottle.Name           `json:"bottle"`
+	Routes       []bottle.Route        `json:"routes"`
+	Onward       *bottle.UpstreamProxy `json:"upstream_proxy,omitempty"` // what goes out goes through it
+	Audit        string                `json:"audit"`                    // path of the decision log, created or appended to
+	Control      string                `json:"control,omitempty"`        // path of the control socket; empty: none
+	Inherit      bool                  `json:"inherit,omitempty"`        // sockets arrive on fd 3
+	Listen       string                `json:"listen,omitempty"`         // or: listen here as an explicit proxy (host:port), no DNS, no transparent socket
+	ProxyAuth    bool                  `json:"proxy_auth,omitempty"`     // with Listen: whoever connects must give Secrets.Proxy
+	Placeholders map[string]string     `json:"placeholders,omitempty"`   // token_ref -> what the agent holds instead
+	Limits       bottle.Quota          `json:"limits,omitzero"`
 }
 
 // Secrets are the values, by token_ref. They cross one pipe once and are never

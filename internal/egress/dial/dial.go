@@ -5,29 +5,39 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
-	"syscall"
+	"sync"
 	"time"
 
 	"bottle/internal/bottle"
 	"bottle/internal/policy"
 )
 
-// Lookup gives the addresses of a name, without its root dot.
-type Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-
 // Config is what a Dialer is made of.
 type Config struct {
-	Lookup Lookup        // nil: System
-	Limit  time.Duration // to resolve, and to connect, each; 0: 10 s
+	Lookup    Lookup                  // nil: System
+	Limit     time.Duration           // to resolve, and to connect, each; to ask a proxy: three times that; 0: 10 s
+	Proxy     *bottle.UpstreamProxy   // everything goes onward through it, but for what has an upstream.address; nil: nothing does
+	Authorize func(http.Header) error // adds the proxy's credential to a CONNECT; nil: it wants none
+
+	// Interfaces gives this host's addresses; nil: net.InterfaceAddrs. For tests.
+	Interfaces func() ([]net.Addr, error)
 }
 
 // Dialer is the only thing in the house that opens connections on an agent's
-// behalf. It is safe for use by many at once.
+// behalf. It is safe for use by many at once, and runs nothing between its calls.
 type Dialer struct {
-	lookup Lookup
-	limit  time.Duration
+	limit     time.Duration
+	names     *names
+	own       *own
+	proxy     *bottle.UpstreamProxy
+	authorize func(http.Header) error
+	reach     func(context.Context, netip.AddrPort) (net.Conn, error) // reach, but for tests
+
+	mu      sync.Mutex
+	avoided []netip.AddrPort
 }
 
 // New makes a Dialer. It opens nothing.
@@ -38,10 +48,27 @@ func New(cfg Config) *Dialer {
 	if cfg.Limit <= 0 {
 		cfg.Limit = 10 * time.Second
 	}
-	return &Dialer{lookup: cfg.Lookup, limit: cfg.Limit}
+	if cfg.Interfaces == nil {
+		cfg.Interfaces = net.InterfaceAddrs
+	}
+	return &Dialer{limit: cfg.Limit, reach: reach, proxy: cfg.Proxy, authorize: cfg.Authorize, names: newNames(cfg.Lookup), own: &own{read: cfg.Interfaces}}
 }
 
-// Target is where a decided request goes. Without a policy nothing is dialled.
+// Avoid names a listener of the gateway itself, on this host's own network. It is
+// never dialled, whoever wrote its address: the gateway would call itself without end.
+func (d *Dialer) Avoid(l netip.AddrPort) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.avoided = append(d.avoided, netip.AddrPortFrom(l.Addr().Unmap(), l.Port()))
+}
+
+func (d *Dialer) avoids(a netip.AddrPort) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Contains(d.avoided, a)
+}
+
+// Target is where a decided request goes. The zero Target is refused.
 type Target struct {
 	Host   bottle.Host
 	Port   uint16
@@ -49,7 +76,24 @@ type Target struct {
 	Policy *policy.Policy // judges the addresses
 }
 
-// Refusal is a denial that only resolving could find out.
+// address is the route's upstream.address; empty: it has none.
+func (to Target) address() string {
+	if to.Route == nil || to.Route.Upstream == nil {
+		return ""
+	}
+	return to.Route.Upstream.Address
+}
+
+// refuse is a denial about the target's route.
+func (to Target) refuse(reason policy.Reason, detail string) *Refusal {
+	v := policy.Refuse(reason, detail)
+	if to.Route != nil {
+		v.Rule, v.Route = to.Route.Rule, to.Route
+	}
+	return &Refusal{v}
+}
+
+// Refusal is a denial that only the way to the target could find out.
 type Refusal struct{ Verdict policy.Verdict }
 
 func (r *Refusal) Error() string { return "dial upstream: " + string(r.Verdict.Reason) }
@@ -57,90 +101,85 @@ func (r *Refusal) Error() string { return "dial upstream: " + string(r.Verdict.R
 // ErrNoAddress is the fault of a name that resolves to nothing.
 var ErrNoAddress = errors.New("resolve upstream: no address")
 
-// Dial resolves, classifies and connects, each under the limit.
+// Dial opens a connection on which the next byte goes to the target. A denial is
+// a *Refusal. The name of the target is looked up only here.
 func (d *Dialer) Dial(ctx context.Context, to Target) (net.Conn, error) {
-	addrs, port, err := d.resolve(ctx, to)
+	if to.Policy == nil || to.Route == nil || to.Host == "" || to.Port == 0 {
+		return nil, to.refuse(policy.NoPolicy, "")
+	}
+	if to.address() == "" && d.proxy != nil {
+		return d.through(ctx, to)
+	}
+	host, port, err := to.place()
 	if err != nil {
 		return nil, err
 	}
-	// IPv4 first: a machine without IPv6 often has IPv6 answers all the same, and
-	// one without IPv4 says so at once.
-	slices.SortStableFunc(addrs, func(a, b netip.Addr) int { return a.BitLen() - b.BitLen() })
-	var errs []error
-	for i, a := range addrs[:min(len(addrs), 4)] {
-		c, err := connect(ctx, netip.AddrPortFrom(a, port), d.limit/time.Duration(i+1))
-		if err == nil {
-			return c, nil
-		}
-		errs = append(errs, err)
-	}
-	return nil, errors.Join(errs...)
-}
-
-// resolve gives the addresses that may be dialled: those of upstream.address as
-// the operator wrote it, else those of the decided host, and then every one must
-// be public. One private address among many is a rebinding attack, not a choice.
-func (d *Dialer) resolve(ctx context.Context, to Target) ([]netip.Addr, uint16, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.limit)
-	defer cancel()
-	if to.Route != nil && to.Route.Upstream != nil && to.Route.Upstream.Address != "" {
-		host, port, err := bottle.ParseHostPort(to.Route.Upstream.Address, 0)
-		if err != nil {
-			return nil, 0, fmt.Errorf("read upstream address: %w", err)
-		}
-		addrs, err := d.look(ctx, host)
-		return addrs, port, err
-	}
-	addrs, err := d.look(ctx, to.Host)
+	addrs, err := d.look(ctx, host)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	for _, a := range addrs {
-		if v := to.Policy.Address(to.Route, a); !v.Allowed() {
-			return nil, 0, &Refusal{v}
+		if err := d.judge(to, host, netip.AddrPortFrom(a, port)); err != nil {
+			return nil, err
 		}
 	}
-	return addrs, to.Port, nil
-}
-
-// connect dials one literal address. Control looks at what the kernel is about
-// to be asked, so that nothing in between can have changed it.
-func connect(ctx context.Context, to netip.AddrPort, limit time.Duration) (net.Conn, error) {
-	nd := net.Dialer{
-		Timeout:   limit,
-		KeepAlive: 30 * time.Second,
-		Control: func(network, address string, _ syscall.RawConn) error {
-			got, err := netip.ParseAddrPort(address)
-			if err != nil || got.Port() != to.Port() || got.Addr().Unmap() != to.Addr().Unmap() {
-				return errors.New("dial upstream: the address changed on the way")
-			}
-			return nil
-		},
-	}
-	return nd.DialContext(ctx, "tcp", to.String())
-}
-
-// look resolves a name, or reads a literal without asking anybody.
-func (d *Dialer) look(ctx context.Context, host bottle.Host) ([]netip.Addr, error) {
-	if a, ok := host.Addr(); ok {
-		return []netip.Addr{a.Unmap()}, nil
-	}
-	addrs, err := d.lookup(ctx, string(host))
+	c, err := d.connect(ctx, addrs, port)
 	if err != nil {
-		return nil, fmt.Errorf("resolve upstream: %w", err)
+		d.names.forget(host)
+		return nil, err
 	}
-	if len(addrs) == 0 {
-		return nil, ErrNoAddress
+	if to.address() == "" && toItself(c) {
+		_ = c.Close()
+		return nil, to.refuse(policy.OwnAddress, "")
 	}
-	for i := range addrs {
-		addrs[i] = addrs[i].Unmap()
-	}
-	return addrs, nil
+	return c, nil
 }
 
-// System asks the gateway's own resolver, rooted, so that no search list of this
-// machine turns the name into another one.
-func System(ctx context.Context, host string) ([]netip.Addr, error) {
-	r := net.Resolver{PreferGo: true}
-	return r.LookupNetIP(ctx, "ip", host+".")
+// place is what is dialled: the upstream.address as the operator wrote it, else
+// the decided host.
+func (to Target) place() (bottle.Host, uint16, error) {
+	address := to.address()
+	if address == "" {
+		return to.Host, to.Port, nil
+	}
+	host, port, err := bottle.ParseHostPort(address, 0)
+	if err != nil {
+		return "", 0, fmt.Errorf("read upstream address: %w", err)
+	}
+	return host, port, nil
+}
+
+// judge decides on one address of an answer. One bad address among many refuses
+// them all: it is a rebinding attack, or a mistake, but not a choice.
+func (d *Dialer) judge(to Target, host bottle.Host, a netip.AddrPort) error {
+	if v := to.Policy.Address(to.Route, a.Addr()); !v.Allowed() {
+		return &Refusal{v}
+	}
+	if to.address() != "" {
+		return d.named(to, host, a)
+	}
+	mine, err := d.own.has(a.Addr())
+	switch {
+	case err != nil:
+		return to.refuse(policy.Internal, "this machine's own addresses can't be read, so nothing is dialled")
+	case mine || d.avoids(a):
+		return to.refuse(policy.OwnAddress, "the host leads to an address of the machine that the gateway runs on")
+	}
+	return nil
+}
+
+// named judges an address that the operator wrote, or that a name leads to which
+// he wrote. It may be private, and this host's own. What it can't be is what no
+// server has, or, by way of a name, a metadata service: names change hands.
+func (d *Dialer) named(to Target, host bottle.Host, a netip.AddrPort) error {
+	_, literal := host.Addr()
+	switch {
+	case !a.Addr().IsValid() || a.Addr().Zone() != "" || a.Addr().IsUnspecified() || a.Addr().IsMulticast():
+		return to.refuse(policy.PrivateAddress, "upstream.address leads to an address that no server can have")
+	case d.avoids(a):
+		return to.refuse(policy.OwnAddress, "upstream.address is the gateway itself")
+	case !literal && policy.Classify(a.Addr()).Reason() == policy.MetadataAddress:
+		return to.refuse(policy.MetadataAddress, "the name in upstream.address leads to a cloud's metadata service")
+	}
+	return nil
 }
