@@ -30,7 +30,7 @@ func ParseUpstreamProxy(s string) (UpstreamProxy, error) {
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return UpstreamProxy{}, errors.New("has more than a scheme, a host and a port")
 	case u.Port() == "":
-		return UpstreamProxy{}, errors.New("has no port: proxies have no usual one, so write it, such as http://proxy.example.com:3128")
+		return UpstreamProxy{}, errors.New("has no port, and proxies have no usual one")
 	}
 	host, port, err := ParseHostPort(u.Host, 0)
 	if err != nil {

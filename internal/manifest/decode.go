@@ -298,6 +298,18 @@ func (z *size) decode(s *source, n *yaml.Node, key string) {
 	}
 }
 
+func (o *onwardFile) decode(s *source, n *yaml.Node, key string) {
+	switch {
+	case stringNode(n):
+		*o = onwardFile{s.at(n), onwardMap{URL: text{s.at(n), n.Value}}}
+	case n.Kind == yaml.MappingNode:
+		o.at = s.at(n)
+		s.fields(n, reflect.ValueOf(&o.given).Elem(), nil)
+	default:
+		s.wrong(n, key, "a URL or a mapping")
+	}
+}
+
 func (w *words) decode(s *source, n *yaml.Node, key string) {
 	switch {
 	case stringNode(n):

@@ -15,6 +15,7 @@ type part struct {
 	backend   string
 	env       []bottle.EnvVar
 	routes    []bottle.Route
+	onward    *bottle.UpstreamProxy
 	repos     []bottle.Repo
 	mounts    []bottle.Mount
 	gitUser   bottle.GitUser
@@ -36,6 +37,7 @@ func (t Tree) part(s *source, raw *bottleFile) part {
 	if raw.Egress != nil {
 		p.routes = t.routes(s, raw.Egress.Routes)
 		p.egress = s.quota(raw.Egress.Limits)
+		p.onward = t.onward(s, &raw.Egress.Onward)
 	}
 	p.repos = t.gitRepos(s, raw.Git)
 	p.mounts = t.mounts(s, raw.Mounts)
@@ -65,6 +67,7 @@ func merge(parent, child part) part {
 		backend:   first(child.backend, parent.backend),
 		workspace: first(child.workspace, parent.workspace),
 		runtime:   first(child.runtime, parent.runtime),
+		onward:    first(child.onward, parent.onward), // whole: a credential belongs to one proxy
 		supervise: child.supervise,
 		gitUser:   overlayUser(parent.gitUser, child.gitUser),
 		provider: bottle.Provider{
@@ -164,7 +167,7 @@ func pathsOf(r bottle.Route) []string {
 // spec fills in the defaults.
 func (p part) spec(name bottle.Name, files []string) bottle.Spec {
 	return bottle.Spec{
-		Name: name, Backend: p.backend, Env: p.env, Routes: p.routes, Repos: p.repos, GitUser: p.gitUser,
+		Name: name, Backend: p.backend, Env: p.env, Routes: p.routes, Onward: p.onward, Repos: p.repos, GitUser: p.gitUser,
 		Supervise: p.supervise == nil || *p.supervise,
 		Mounts:    p.mounts,
 		Workspace: first(p.workspace, "overlay"),

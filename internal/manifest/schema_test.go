@@ -66,7 +66,7 @@ func shapeSchema(kind string) (*jsonschema.Schema, error) {
 // leafSchemas says what each leaf accepts, as its decode method does.
 func leafSchemas() map[reflect.Type]*jsonschema.Schema {
 	str := func() *jsonschema.Schema { return &jsonschema.Schema{Type: "string"} }
-	return map[reflect.Type]*jsonschema.Schema{
+	leaves := map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[text]():    str(),
 		reflect.TypeFor[flag]():    {Type: "boolean"},
 		reflect.TypeFor[integer](): {Type: "integer"},
@@ -75,6 +75,13 @@ func leafSchemas() map[reflect.Type]*jsonschema.Schema {
 		reflect.TypeFor[words]():   {AnyOf: []*jsonschema.Schema{str(), {Type: "array", Items: str()}}},
 		reflect.TypeFor[pairs]():   {Type: "object", AdditionalProperties: str()},
 	}
+	onward, err := jsonschema.ForType(reflect.TypeFor[onwardMap](), &jsonschema.ForOptions{TypeSchemas: leaves})
+	if err != nil {
+		panic(err)
+	}
+	tighten(onward, reflect.TypeFor[onwardMap]())
+	leaves[reflect.TypeFor[onwardFile]()] = &jsonschema.Schema{AnyOf: []*jsonschema.Schema{str(), onward}}
+	return leaves
 }
 
 // tighten adds what the library does not know: our tags, and that nothing here

@@ -26,6 +26,7 @@ type bottleFile struct {
 type egressFile struct {
 	Routes []routeFile `json:"routes,omitempty" jsonschema:"what the gateway lets through; everything else is refused"`
 	Limits *quotaFile  `json:"limits,omitempty" jsonschema:"what the bottle may take of its way out"`
+	Onward onwardFile  `json:"upstream_proxy,omitempty" jsonschema:"another proxy that everything goes onward through: its URL, or a mapping"`
 }
 
 type quotaFile struct {
@@ -36,6 +37,17 @@ type quotaFile struct {
 	URLSize             size    `json:"url_size,omitempty" jsonschema:"size of a request's URL (default 16KiB)"`
 	BytesOutPerHour     size    `json:"bytes_out_per_hour,omitempty" jsonschema:"what may be sent in an hour, to all hosts together (default: no bound)"`
 	HostBytesOutPerHour size    `json:"host_bytes_out_per_hour,omitempty" jsonschema:"what may be sent in an hour to each host (default: no bound)"`
+}
+
+type onwardMap struct {
+	URL    text            `json:"url" jsonschema:"http://host:port or https://host:port, without user or password"`
+	Auth   *onwardAuthFile `json:"auth,omitempty" jsonschema:"the credential that the proxy wants"`
+	CAFile text            `json:"ca_file,omitempty" jsonschema:"PEM file of a CA to trust too: for the proxy, and for what it intercepts"`
+}
+
+type onwardAuthFile struct {
+	at
+	TokenRef text `json:"token_ref" jsonschema:"where user:password is: NAME of a variable, file:/path, cmd:command or keyring:service/account"`
 }
 
 type routeFile struct {
@@ -146,6 +158,10 @@ type (
 	size struct { // a whole number, or a string
 		at
 		val string
+	}
+	onwardFile struct { // a string, or a mapping
+		at
+		given onwardMap
 	}
 	words struct { // a string, or a list of strings
 		at

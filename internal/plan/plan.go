@@ -78,6 +78,7 @@ type Egress struct {
 	Routes          []Route         `json:"routes"`
 	TLSInterception TLSInterception `json:"tls_interception"`
 	Limits          Quota           `json:"limits"`
+	UpstreamProxy   *UpstreamProxy  `json:"upstream_proxy"` // null: the gateway connects by itself
 }
 
 // Quota is what the bottle may take of the way out; zero: the gateway's default.
@@ -89,6 +90,14 @@ type Quota struct {
 	URLSize             int64   `json:"url_size"`
 	BytesOutPerHour     int64   `json:"bytes_out_per_hour"`
 	HostBytesOutPerHour int64   `json:"host_bytes_out_per_hour"`
+}
+
+// UpstreamProxy is the proxy that everything goes onward through, but for routes
+// with an upstream.
+type UpstreamProxy struct {
+	URL        string  `json:"url"`
+	Credential *string `json:"credential"` // the credential's name
+	CAFile     *string `json:"ca_file"`    // trusted for what goes through it
 }
 
 // TLSInterception says whether the gateway reads inside TLS, and with which CA.
@@ -135,7 +144,7 @@ func New(in Input) Plan {
 		EnvNames:  envNames(in.Spec.Env, in.EnvNames),
 		Skills:    list(in.Agent.Skills),
 		Git:       gits(in.Spec.Repos),
-		Egress:    egress(in.Spec.Routes, in.CAFingerprint),
+		Egress:    egress(in.Spec, in.CAFingerprint),
 		Supervise: in.Spec.Supervise,
 		Workspace: workspace(in.Spec.Workspace, in.Workspace),
 		Mounts:    shown(in.Spec.Mounts, in.Mounts),
@@ -186,9 +195,9 @@ func gits(repos []bottle.Repo) []Git {
 	return out
 }
 
-func egress(routes []bottle.Route, fingerprint string) Egress {
-	e := Egress{Hosts: []string{}, Routes: []Route{}}
-	for _, r := range routes {
+func egress(spec bottle.Spec, fingerprint string) Egress {
+	e := Egress{Hosts: []string{}, Routes: []Route{}, UpstreamProxy: onward(spec.Onward)}
+	for _, r := range spec.Routes {
 		v := Route{
 			Host: r.Host.String(), Ports: list(r.Ports), Methods: list(r.Methods), Paths: list(r.Paths),
 			TLS: r.TLS, DLP: r.DLP,
@@ -207,6 +216,17 @@ func egress(routes []bottle.Route, fingerprint string) Egress {
 	e.Hosts = slices.Compact(e.Hosts)
 	e.TLSInterception.CAFingerprint = optional(fingerprint)
 	return e
+}
+
+func onward(p *bottle.UpstreamProxy) *UpstreamProxy {
+	if p == nil {
+		return nil
+	}
+	u := &UpstreamProxy{URL: p.String(), CAFile: optional(p.CAFile)}
+	if p.Auth != nil {
+		u.Credential = optional(p.Auth.TokenRef)
+	}
+	return u
 }
 
 // scheme spells an auth scheme as the manifest does.

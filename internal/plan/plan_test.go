@@ -49,6 +49,9 @@ func full() plan.Input {
 				Name: "docs", Upstream: "https://git.example.com/team/docs.git",
 				Push: bottle.Push{Force: "any", Tags: true},
 			}},
+			Onward: &bottle.UpstreamProxy{
+				Host: "proxy.example.com", Port: 3128, CAFile: "/home/me/proxy-ca.pem", Auth: &bottle.Auth{Scheme: "Basic", TokenRef: "PROXY_LOGIN"},
+			},
 			Supervise: true, Workspace: "overlay",
 			Mounts: []bottle.Mount{{Path: "/home/me/.nvm", Mode: "ro"}, {Path: "/home/me/cache", Mode: "rw"}},
 			Limits: bottle.Limits{Memory: 4 << 30, CPUs: 1.5, PIDs: 1024, OpenFiles: 4096},
@@ -154,6 +157,9 @@ func TestEveryKeyIsAlwaysThere(t *testing.T) {
 			if _, ok := egress[key].([]any); !ok {
 				t.Errorf("%s: egress.%s is %v, want a list", name, key, egress[key])
 			}
+		}
+		if _, ok := egress["upstream_proxy"]; !ok {
+			t.Errorf("%s: no key egress.upstream_proxy", name)
 		}
 		fp, ok := egress["tls_interception"].(map[string]any)["ca_fingerprint"]
 		if !ok || fp != nil {

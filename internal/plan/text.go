@@ -155,6 +155,7 @@ func (p Plan) reaches(t *text) {
 	for _, l := range wrap(quotaWords(p.Egress.Limits), lineWidth-labelWidth) {
 		t.line("", l)
 	}
+	p.onward(t)
 	for i, g := range p.Git {
 		t.line(first(i, "git"), clean(g.Name)+"  "+clean(g.Upstream)+"  "+pushWords(g.Push, t.style))
 	}
@@ -162,6 +163,22 @@ func (p Plan) reaches(t *text) {
 		t.line("supervise", "the agent may ask you for more")
 	} else {
 		t.line("supervise", "no: the agent cannot ask for more")
+	}
+}
+
+// onward says which proxy everything goes through.
+func (p Plan) onward(t *text) {
+	u := p.Egress.UpstreamProxy
+	if u == nil {
+		return
+	}
+	s := "through " + t.style(Strong, clean(u.URL))
+	if u.Credential != nil {
+		s += "  credential " + clean(*u.Credential)
+	}
+	t.line("onward", s)
+	if u.CAFile != nil {
+		t.line("", "  "+t.style(Faint, "trusts "+clean(*u.CAFile)))
 	}
 }
 
@@ -232,6 +249,12 @@ func (p Plan) warnings(t *text) {
 // alarms are the warnings of the reading, and what the routes give away.
 func (p Plan) alarms() []string {
 	out := list(p.Warnings)
+	if u := p.Egress.UpstreamProxy; u != nil && u.CAFile != nil {
+		out = append(out, u.URL+" can read everything that the agent sends and gets: its CA is trusted")
+	}
+	if u := p.Egress.UpstreamProxy; u != nil && u.Credential != nil && strings.HasPrefix(u.URL, "http://") {
+		out = append(out, u.URL+" gets its credential unencrypted, as http:// proxies do")
+	}
 	for _, r := range p.Egress.Routes {
 		switch {
 		case r.TLS != "intercept":
