@@ -272,7 +272,7 @@ func TestEveryCommandHelps(t *testing.T) {
 		if c.Example == "" {
 			t.Errorf("%s has no examples", c.CommandPath())
 		}
-		if c.Short == "" || (c.HasParent() && !c.Hidden && c.GroupID == "") {
+		if c.Short == "" || (c.HasParent() && c.Parent() == c.Root() && !c.Hidden && c.GroupID == "") {
 			t.Errorf("%s has no short help or no group", c.CommandPath())
 		}
 		for _, sub := range c.Commands() {

@@ -75,7 +75,7 @@ func newRoot(d *deps) *cobra.Command {
 // commands are all of them, each in a file of its own.
 func commands() []func(*deps) *cobra.Command {
 	return []func(*deps) *cobra.Command{
-		newDemo, newDemoClient, newStart, newStop, newChanges, newCleanup, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain,
+		newDemo, newDemoClient, newStart, newStop, newChanges, newCleanup, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport,
 		newAudit, newMetrics, newReload, newDoctor, newCompletion, newMan, newVersion,
 	}
 }

@@ -34,17 +34,9 @@ func newProxy(d *deps) *cobra.Command {
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:9099", "address and port; port 0 takes a free one")
 	c.Flags().BoolVar(&open, "no-auth", false, "ask for no password: every user of this machine may then use the bottle's credentials")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		tree, err := d.tree()
+		spec, err := d.bottle(args[0])
 		if err != nil {
 			return err
-		}
-		name, err := bottle.ParseName(args[0])
-		if err != nil {
-			return ui.Usage(err, "bottle list bottles")
-		}
-		spec, problems := tree.Bottle(name)
-		if problems.Fatal() {
-			return ui.Fail(problems, "bottle validate")
 		}
 		house, err := d.house("")
 		if err != nil {
@@ -62,6 +54,23 @@ func newProxy(d *deps) *cobra.Command {
 		return nil
 	}
 	return c
+}
+
+// bottle reads a bottle by its name.
+func (d *deps) bottle(word string) (bottle.Spec, error) {
+	tree, err := d.tree()
+	if err != nil {
+		return bottle.Spec{}, err
+	}
+	name, err := bottle.ParseName(word)
+	if err != nil {
+		return bottle.Spec{}, ui.Usage(err, "bottle list bottles")
+	}
+	spec, problems := tree.Bottle(name)
+	if problems.Fatal() {
+		return bottle.Spec{}, ui.Fail(problems, "bottle validate")
+	}
+	return spec, nil
 }
 
 func (d *deps) tellProxy(p lifecycle.Proxying) {

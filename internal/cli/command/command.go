@@ -15,7 +15,7 @@ import (
 // Reaches tells, after an execution, whether some command began its work.
 func Reaches(c *cobra.Command) *bool {
 	reached := new(bool)
-	for _, c := range append([]*cobra.Command{c}, c.Commands()...) {
+	for _, c := range All(c) {
 		if work := c.RunE; work != nil {
 			c.RunE = func(c *cobra.Command, args []string) error {
 				*reached = true
@@ -24,6 +24,15 @@ func Reaches(c *cobra.Command) *bool {
 		}
 	}
 	return reached
+}
+
+// All is a command and everything below it, parents first.
+func All(c *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{c}
+	for _, sub := range c.Commands() {
+		all = append(all, All(sub)...)
+	}
+	return all
 }
 
 func Names(c *cobra.Command) []string {

@@ -20,9 +20,13 @@ func Write(root *cobra.Command, folder string, out io.Writer) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return fmt.Errorf("make folder: %w", err)
 	}
-	for _, p := range append([]*cobra.Command{root}, root.Commands()...) {
-		if !p.IsAvailableCommand() && p != root {
-			continue
+	pages := []*cobra.Command{root}
+	for i := 0; i < len(pages); i++ {
+		p := pages[i]
+		for _, sub := range p.Commands() {
+			if sub.IsAvailableCommand() {
+				pages = append(pages, sub)
+			}
 		}
 		path := filepath.Join(folder, strings.ReplaceAll(p.CommandPath(), " ", "-")+".1")
 		if err := os.WriteFile(path, []byte(Page(p)), 0o644); err != nil {

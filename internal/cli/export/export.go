@@ -1,0 +1,76 @@
+// Package export writes what a bottle may reach as the configuration of other
+// tools, and says what those cannot express.
+package export
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
+	"bottle/internal/cli/ui"
+)
+
+// Deps is what the commands work with.
+type Deps struct {
+	Load  func(word string) (bottle.Spec, error) // a bottle by its name
+	Names cobra.CompletionFunc
+	Group string
+	Out   io.Writer // the configuration and nothing else
+	Err   io.Writer // what it could not express
+}
+
+// New is the command export, with one below it for each tool.
+func New(d Deps) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "export TOOL BOTTLE",
+		GroupID: d.Group,
+		Short:   "Write what a bottle may reach as the configuration of another tool",
+		Long:    "Write what a bottle may reach as the configuration of another tool. Other tools know less than a\nroute can say; what is lost is listed on standard error.",
+		Example: "  bottle export pipelock dev > pipelock.yaml",
+		Args:    command.Unknown,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newPipelock(d))
+	return c
+}
+
+func newPipelock(d Deps) *cobra.Command {
+	var o Options
+	c := &cobra.Command{
+		Use:   "pipelock BOTTLE",
+		Short: "Write a pipelock 2.3 configuration with the bottle's allow-list",
+		Long: "Write a pipelock 2.3 configuration that lets through what the bottle's routes list and scans what is\n" +
+			"sent there. To put that pipelock behind the bottle's gateway, name it in the bottle:\n\n" +
+			"  egress:\n    upstream_proxy: {url: http://127.0.0.1:8888, ca_file: ~/.pipelock/ca.pem}",
+		Example: "  bottle export pipelock dev > pipelock.yaml\n  pipelock tls init && pipelock run --config pipelock.yaml",
+		Args:    command.Words(1, 1), ValidArgsFunction: d.Names,
+	}
+	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:8888", "address and port that pipelock listens on")
+	c.Flags().StringVar(&o.CACert, "ca-cert", "", "PEM file of the CA that pipelock intercepts with (default: pipelock's own, ~/.pipelock/ca.pem)")
+	c.Flags().StringVar(&o.CAKey, "ca-key", "", "PEM file of that CA's private key (default: pipelock's own, ~/.pipelock/ca-key.pem)")
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		if (o.CACert == "") != (o.CAKey == "") {
+			return ui.Usage(fmt.Errorf("a CA is a certificate and its key"), "give both --ca-cert and --ca-key, or neither")
+		}
+		if _, _, err := bottle.ParseHostPort(o.Listen, 0); err != nil {
+			return ui.Usage(fmt.Errorf("read --listen: %w", err), "--listen 127.0.0.1:8888")
+		}
+		spec, err := d.Load(args[0])
+		if err != nil {
+			return err
+		}
+		text, lost, err := Pipelock(spec, o)
+		if err != nil {
+			return ui.Fail(err, "bottle edit "+args[0])
+		}
+		for _, l := range lost {
+			fmt.Fprintln(d.Err, "pipelock: "+bottle.Printable(l))
+		}
+		_, err = io.WriteString(d.Out, text)
+		return err
+	}
+	return c
+}
