@@ -9,6 +9,10 @@ import (
 	"bottle/internal/bottle"
 )
 
+// maxBody is what pipelock reads of a body at most, its own default; it blocks a
+// larger one.
+const maxBody = 5 << 20
+
 // Options are what a configuration holds besides the bottle's routes.
 type Options struct {
 	Listen        string // host:port of pipelock's own listener
@@ -31,6 +35,7 @@ func Pipelock(s bottle.Spec, o Options) (text string, lost []string, err error) 
 	if injects {
 		lost = append(lost, "scan_headers is off: behind the gateway the credentials that it adds would be taken for leaks")
 	}
+	lost = append(lost, fmt.Sprintf("a body of more than %d MiB, or a compressed one, is blocked", maxBody>>20))
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("# What the bottle %s may reach, for pipelock 2.3. Written by `bottle export`: change the", s.Name)
@@ -46,9 +51,11 @@ func Pipelock(s bottle.Spec, o Options) (text string, lost []string, err error) 
 	p("  listen: %s", quote(o.Listen))
 	p("forward_proxy:")
 	p("  enabled: true")
-	p("request_body_scanning:")
+	p("  sni_verification: true")
+	p("request_body_scanning:") // a switch that is left out there counts as off
 	p("  enabled: true")
 	p("  action: block")
+	p("  max_body_bytes: %d", maxBody)
 	p("  scan_headers: %v", !injects)
 	p("tls_interception:")
 	p("  enabled: true")
@@ -139,6 +146,9 @@ func losses(routes []bottle.Route) (lost []string) {
 			say("%s: any path, not only %s", h, strings.Join(r.Paths, ", "))
 		}
 		say("%s: any port, not only %s", h, ports(r.Ports))
+		if slices.Contains(r.Ports, 80) {
+			say("%s: port 80 comes to it by CONNECT, in which it expects TLS: plain http may not pass", h)
+		}
 		if r.TLS == "intercept" && (r.DLP == "off" || r.DLP == "ask" || r.DLP == "redact") {
 			say("%s: a secret is blocked, although its route says dlp: %s", h, r.DLP)
 		}

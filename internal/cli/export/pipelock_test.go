@@ -34,11 +34,13 @@ type config struct {
 		Listen string `yaml:"listen"`
 	} `yaml:"fetch_proxy"`
 	ForwardProxy struct {
-		Enabled bool `yaml:"enabled"`
+		Enabled         bool `yaml:"enabled"`
+		SNIVerification bool `yaml:"sni_verification"`
 	} `yaml:"forward_proxy"`
 	RequestBodyScanning struct {
 		Enabled     bool   `yaml:"enabled"`
 		Action      string `yaml:"action"`
+		MaxBody     int    `yaml:"max_body_bytes"`
 		ScanHeaders bool   `yaml:"scan_headers"`
 	} `yaml:"request_body_scanning"`
 	TLSInterception struct {
@@ -62,7 +64,7 @@ func TestPipelock(t *testing.T) {
 		route("*.example.com"), route("api.example.com", func(r *bottle.Route) { r.Methods, r.Paths = []string{"GET"}, []string{"/v1"} }),
 		route("api.example.com", func(r *bottle.Route) { r.Paths, r.DLP = []string{"/v2"}, "off" }),
 		route("inner.example.com", func(r *bottle.Route) { r.Upstream = &bottle.Upstream{Address: "10.0.0.7:443"} }),
-		route("pinned.example.net", passes), route("8.8.8.8", func(r *bottle.Route) { r.Upstream = &bottle.Upstream{CAFile: "/ca.pem"} }),
+		route("pinned.example.net", passes), route("8.8.8.8", func(r *bottle.Route) { r.Upstream, r.Ports = &bottle.Upstream{CAFile: "/ca.pem"}, []uint16{443, 80} }),
 	}}
 	text, lost, err := Pipelock(s, Options{Listen: "127.0.0.1:8888", CACert: `/home/é "x"/ca.pem`, CAKey: "/k.pem"})
 	if err != nil {
@@ -72,6 +74,7 @@ func TestPipelock(t *testing.T) {
 	want.Version, want.Mode, want.Enforce = 1, "strict", true
 	want.APIAllowlist = []string{"*.example.com", "8.8.8.8", "api.example.com", "pinned.example.net"}
 	want.FetchProxy.Listen, want.ForwardProxy.Enabled = "127.0.0.1:8888", true
+	want.ForwardProxy.SNIVerification, want.RequestBodyScanning.MaxBody = true, 5<<20
 	want.RequestBodyScanning.Enabled, want.RequestBodyScanning.Action, want.RequestBodyScanning.ScanHeaders = true, "block", true
 	want.TLSInterception.Enabled, want.TLSInterception.CACert, want.TLSInterception.CAKey = true, `/home/é "x"/ca.pem`, "/k.pem"
 	want.TLSInterception.PassthroughDomains = []string{"pinned.example.net"}
@@ -88,7 +91,9 @@ func TestPipelock(t *testing.T) {
 		"api.example.com: any path, not only /v2",
 		"api.example.com: a secret is blocked, although its route says dlp: off",
 		"pinned.example.net: any port, not only 443",
-		"8.8.8.8: any port, not only 443",
+		"8.8.8.8: any port, not only 443, 80",
+		"8.8.8.8: port 80 comes to it by CONNECT, in which it expects TLS: plain http may not pass",
+		"a body of more than 5 MiB, or a compressed one, is blocked",
 	}, lost); d != "" {
 		t.Error(d)
 	}
