@@ -326,6 +326,10 @@ func networkAttacks(tcp, abstract, path string) []outcome {
 	for _, a := range []string{"192.0.2.1:123", "198.51.100.7:443", "[2001:db8::1]:53", "192.0.2.255:7"} {
 		list = append(list, try("udp "+a, func() (string, bool) { return unanswered(a) }))
 	}
+	// A client that tries HTTP/3 falls back when it is told no, and hangs when it is not.
+	for _, a := range []string{"198.51.100.7:443", "198.18.0.7:443", "[2001:db8::1]:443"} {
+		list = append(list, try("quic "+a, func() (string, bool) { return refusedAtOnce(a) }))
+	}
 	list = append(list, try("icmp", icmp))
 	// No flag of a mount keeps anybody from a socket in a mounted folder: a
 	// read-only one must be shown in another way.
@@ -365,6 +369,24 @@ func unanswered(addr string) (string, bool) {
 	}
 	_, err = c.Read(make([]byte, 64))
 	return fmt.Sprint(err), err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// refusedAtOnce sends a datagram that the wall must answer with a refusal, within
+// a moment: no time-out, no silence.
+func refusedAtOnce(addr string) (string, bool) {
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		return err.Error(), true // there is no way to it at all
+	}
+	defer c.Close()
+	begun := time.Now()
+	if err := c.SetDeadline(begun.Add(dialWait)); err != nil {
+		return err.Error(), false
+	}
+	if _, err = c.Write([]byte("\xc0\x00\x00\x00\x01")); err == nil { // the first byte and the version of QUIC's first packet (RFC 9000 section 17.2)
+		_, err = c.Read(make([]byte, 64))
+	}
+	return fmt.Sprintf("%v after %v", err, time.Since(begun)), errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)
 }
 
 func icmp() (string, bool) {

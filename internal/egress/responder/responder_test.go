@@ -60,6 +60,7 @@ func TestAnswers(t *testing.T) {
 		"AAAA":         {query(t, "api.example.com.", dnsmessage.TypeAAAA, nil), 0, 0, 0},
 		"TXT":          {query(t, "api.example.com.", dnsmessage.TypeTXT, nil), 0, 0, 0},
 		"HTTPS":        {query(t, "api.example.com.", 65, nil), 0, 0, 0},
+		"SVCB":         {query(t, "api.example.com.", 64, nil), 0, 0, 0},
 		"ANY":          {query(t, "api.example.com.", dnsmessage.TypeALL, nil), 0, 0, 0},
 		"denied":       {query(t, "c2VjcmV0.evil.example.net.", dnsmessage.TypeA, nil), dnsmessage.RCodeNameError, 0, 0},
 		"denied TXT":   {query(t, "evil.example.net.", dnsmessage.TypeTXT, edns), dnsmessage.RCodeNameError, 0, 1},
