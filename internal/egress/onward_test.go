@@ -311,3 +311,25 @@ func TestAltSvcEndsHere(t *testing.T) {
 		t.Errorf("the agent is told of another service:\n%s", all)
 	}
 }
+
+// Resolvers over HTTPS and QUIC are hosts like any other: what no route lists is
+// refused before anything is looked up, so that a client falls back to the
+// bottle's own DNS.
+func TestResolversOverHTTPSAreNotListed(t *testing.T) {
+	w := newWorld(t, nil, route(apiHost, "", ""))
+	for _, target := range []string{"dns.google:443", "cloudflare-dns.com:443", "doh.opendns.com:443", "mozilla.cloudflare-dns.com:443", "1.1.1.1:443", "[2606:4700:4700::1111]:443"} {
+		begun := time.Now()
+		res := answer(t, w.raw(w.addr, "CONNECT "+target+" HTTP/1.1\r\nHost: "+target+"\r\n\r\n"))
+		reason := policy.HostNotListed
+		if strings.ContainsAny(target[:1], "1[") {
+			reason = policy.AddressLiteral
+		}
+		denied(t, res, http.StatusForbidden, reason)
+		if took := time.Since(begun); took > 2*time.Second {
+			t.Errorf("%s: refused after %v", target, took)
+		}
+	}
+	if looked := w.looked(); len(looked) != 0 {
+		t.Errorf("looked up %v", looked)
+	}
+}
