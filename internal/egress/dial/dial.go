@@ -2,6 +2,7 @@ package dial
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -38,6 +39,7 @@ type Dialer struct {
 
 	mu      sync.Mutex
 	avoided []netip.AddrPort
+	conf    *tls.Config // see proxyTLS; nil: not made yet
 }
 
 // New makes a Dialer. It opens nothing.

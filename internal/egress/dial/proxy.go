@@ -79,11 +79,11 @@ func (d *Dialer) tunnel(ctx context.Context, to Target, c net.Conn) (net.Conn, e
 	defer stop()
 	t := c
 	if d.proxy.TLS {
-		roots, err := Roots(d.proxy.CAFile)
+		conf, err := d.proxyTLS()
 		if err != nil {
 			return nil, to.refuse(policy.UpstreamTLS, "the upstream proxy's ca_file can't be read")
 		}
-		tc := tls.Client(c, &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: string(d.proxy.Host)})
+		tc := tls.Client(c, conf)
 		if err := tc.HandshakeContext(ctx); err != nil {
 			return nil, to.refuse(policy.UpstreamTLS, "the upstream proxy's certificate or TLS can't be trusted")
 		}
@@ -99,6 +99,23 @@ func (d *Dialer) tunnel(ctx context.Context, to Target, c net.Conn) (net.Conn, e
 		return nil, fmt.Errorf("lift deadline: %w", err)
 	}
 	return t, nil
+}
+
+// proxyTLS is how the proxy itself is spoken to. It is made once: to read the
+// system's certificates for each tunnel would cost more than the tunnel.
+func (d *Dialer) proxyTLS() (*tls.Config, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.conf == nil {
+		roots, err := Roots(d.proxy.CAFile)
+		if err != nil {
+			return nil, err // the file may come back
+		}
+		d.conf = &tls.Config{
+			MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: string(d.proxy.Host), ClientSessionCache: tls.NewLRUClientSessionCache(4),
+		}
+	}
+	return d.conf, nil
 }
 
 // ask sends CONNECT and reads the answer (RFC 9110 section 9.3.6).

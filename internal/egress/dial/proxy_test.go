@@ -2,6 +2,7 @@ package dial
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -353,4 +354,46 @@ func certificate(t *testing.T, name string) (tls.Certificate, string) {
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
+}
+
+// Whatever a proxy answers: a tunnel is open only behind a 2xx that came alone, and
+// no word of the answer gets into a verdict.
+func FuzzProxyAnswer(f *testing.F) {
+	for _, seed := range []string{
+		"HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.0 407 x\r\nA: b\r\n\r\nbody", "HTTP/1.1 100 C\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nmore", "220 mail\r\n", "",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/9.9 299 \n\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	pat, err := bottle.ParsePattern(apiHost)
+	if err != nil {
+		f.Fatal(err)
+	}
+	to := Target{Host: pat.Host, Port: 443, Route: &bottle.Route{Host: pat, Rule: "bottle.md:7"}}
+	d := New(Config{Proxy: &bottle.UpstreamProxy{Host: "proxy.example.com", Port: 3128}})
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		ours, theirs := net.Pipe()
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			defer theirs.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(theirs)); err == nil {
+				_, _ = theirs.Write(answer)
+			}
+		})
+		_ = ours.SetDeadline(time.Now().Add(5 * time.Second))
+		err := d.ask(ours, to)
+		_ = ours.Close()
+		wg.Wait()
+		var no *Refusal
+		switch {
+		case err == nil:
+			if !bytes.Contains(answer, []byte(" 2")) || !bytes.HasPrefix(answer, []byte("HTTP/")) {
+				t.Errorf("%q opens a tunnel", answer)
+			}
+		case !errors.As(err, &no):
+			t.Errorf("%q: %v is no verdict", answer, err)
+		case no.Verdict.Allowed() || !strings.HasPrefix(no.Verdict.Message, "the upstream proxy") || len(no.Verdict.Message) > 100:
+			t.Errorf("%q: %+v", answer, no.Verdict)
+		}
+	})
 }

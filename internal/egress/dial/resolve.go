@@ -82,7 +82,7 @@ func (n *names) get(ctx context.Context, host bottle.Host) ([]netip.Addr, error)
 		select {
 		case <-a.done:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, &net.DNSError{UnwrapErr: ctx.Err(), Err: ctx.Err().Error(), Name: string(host), IsTimeout: true}
 		}
 		if a.lost && !mine {
 			continue // that was somebody else's end, not ours
@@ -121,7 +121,7 @@ func (n *names) ask(ctx context.Context, host bottle.Host, a *answer) {
 	case len(a.addrs) == 0:
 		a.err = ErrNoAddress
 	case len(a.addrs) > maxAddresses:
-		a.addrs, a.err = nil, fmt.Errorf("%d addresses, at most %d", len(a.addrs), maxAddresses)
+		a.addrs, a.err = nil, ErrNoAddress // not one to trust, of that many
 	}
 	for i := range a.addrs {
 		a.addrs[i] = a.addrs[i].Unmap()
