@@ -342,6 +342,8 @@ func TestZeroTargetIsRefused(t *testing.T) {
 	} {
 		w.refused(what, to, policy.NoPolicy)
 	}
+	behind := newWorld(t, Config{Proxy: &bottle.UpstreamProxy{Host: "127.0.0.1", Port: 3128}})
+	behind.refused("a name for the upstream proxy without a policy", Target{Host: apiHost, Port: 443, Route: full.Route}, policy.NoPolicy)
 	named := target(t, apiHost, "127.0.0.1:1")
 	named.Policy = nil
 	w.refused("an upstream address without a policy", named, policy.NoPolicy)

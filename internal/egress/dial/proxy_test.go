@@ -397,3 +397,51 @@ func FuzzProxyAnswer(f *testing.F) {
 		}
 	})
 }
+
+// The time that the proxy had to answer is no limit on the tunnel.
+func TestTunnelOutlivesTheHandshake(t *testing.T) {
+	p, _ := proxyAt(t, nil, established)
+	c, err := throughWorld(t, p, Config{Limit: 50 * time.Millisecond}).Dial(t.Context(), target(t, apiHost, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	time.Sleep(200 * time.Millisecond)
+	if _, err := io.WriteString(c, "ping"); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 4)
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != "ping" {
+		t.Errorf("got %q, %v", b, err)
+	}
+}
+
+// What judging costs a new connection, on loopback.
+func BenchmarkDial(b *testing.B) {
+	l := listen(b, "127.0.0.1:0")
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	run := func(name string, dial func() (net.Conn, error)) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				c, err := dial()
+				if err != nil {
+					b.Fatal(err)
+				}
+				_ = c.(*net.TCPConn).SetLinger(0)
+				_ = c.Close()
+			}
+		})
+	}
+	d, to := New(Config{}), target(b, apiHost, l.Addr().String())
+	run("net", func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) })
+	run("upstream.address", func() (net.Conn, error) { return d.Dial(b.Context(), to) })
+}

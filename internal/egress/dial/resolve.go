@@ -28,7 +28,12 @@ func System(ctx context.Context, host string) ([]netip.Addr, error) {
 	return rooted(ctx, &net.Resolver{PreferGo: true}, host)
 }
 
-func rooted(ctx context.Context, r *net.Resolver, host string) ([]netip.Addr, error) {
+// resolver is what rooted asks: a net.Resolver, but in tests.
+type resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+func rooted(ctx context.Context, r resolver, host string) ([]netip.Addr, error) {
 	return r.LookupNetIP(ctx, "ip", host+".")
 }
 

@@ -147,3 +147,22 @@ func TestDeadAddressIsForgotten(t *testing.T) {
 	w.answers[apiHost] = []string{"9.9.9.10"}
 	w.connected("after it moved", target(t, apiHost, ""), "9.9.9.10:443")
 }
+
+// listed is a resolver as a search list makes it: a name without a root dot is
+// looked for in the company's domain first.
+type listed struct{}
+
+func (listed) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if host == "api.example.com." {
+		return addrs(there), nil
+	}
+	return addrs("9.9.9.10"), nil // api.example.com.corp.example.net
+}
+
+// The attack: whoever can put a name into this machine's search domain catches the
+// requests to every host that the bottle lists.
+func TestSearchListIsNotAsked(t *testing.T) {
+	if got, err := rooted(t.Context(), listed{}, apiHost); err != nil || len(got) != 1 || got[0].String() != there {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
