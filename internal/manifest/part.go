@@ -1,8 +1,6 @@
 package manifest
 
 import (
-	"slices"
-
 	"bottle/internal/bottle"
 	"bottle/internal/manifest/rules"
 )
@@ -85,10 +83,10 @@ func merge(parent, child part) part {
 	if m.supervise == nil {
 		m.supervise = parent.supervise
 	}
-	m.env = overlay(parent.env, child.env, func(e bottle.EnvVar) string { return e.Name })
-	m.repos = overlay(parent.repos, child.repos, func(r bottle.Repo) string { return r.Name })
-	m.mounts = overlay(parent.mounts, child.mounts, func(m bottle.Mount) string { return m.Path })
-	m.routes = overlayRoutes(parent.routes, child.routes)
+	m.env = rules.Overlay(parent.env, child.env, func(e bottle.EnvVar) string { return e.Name })
+	m.repos = rules.Overlay(parent.repos, child.repos, func(r bottle.Repo) string { return r.Name })
+	m.mounts = rules.Overlay(parent.mounts, child.mounts, func(m bottle.Mount) string { return m.Path })
+	m.routes = rules.OverlayRoutes(parent.routes, child.routes)
 	return m
 }
 
@@ -103,65 +101,8 @@ func first[T comparable](values ...T) T {
 	return zero
 }
 
-// overlay is parent with every item replaced that child has under the same key,
-// in the parent's place, and the child's new items behind.
-func overlay[T any](parent, child []T, key func(T) string) []T {
-	place := make(map[string]int, len(parent)+len(child))
-	var out []T
-	for _, v := range slices.Concat(parent, child) {
-		if i, ok := place[key(v)]; ok {
-			out[i] = v
-			continue
-		}
-		place[key(v)] = len(out)
-		out = append(out, v)
-	}
-	return out
-}
-
 func overlayUser(under, over bottle.GitUser) bottle.GitUser {
 	return bottle.GitUser{Name: first(over.Name, under.Name), Email: first(over.Email, under.Email)}
-}
-
-// overlayRoutes puts the child's routes first and takes from the parent's every
-// host and path that the child names itself: a child that narrows a path must
-// not leave the parent's wider rule standing beside its own.
-func overlayRoutes(parent, child []bottle.Route) []bottle.Route {
-	type key struct {
-		host bottle.Pattern
-		path string
-	}
-	taken := make(map[key]bool)
-	for _, r := range child {
-		for _, p := range pathsOf(r) {
-			taken[key{r.Host, p}] = true
-		}
-	}
-	out := slices.Clone(child)
-	for _, r := range parent {
-		var left []string
-		for _, p := range pathsOf(r) {
-			if !taken[key{r.Host, p}] {
-				left = append(left, p)
-			}
-		}
-		if len(left) == 0 {
-			continue
-		}
-		if len(r.Paths) > 0 {
-			r.Paths = left
-		}
-		out = append(out, r)
-	}
-	return out
-}
-
-// pathsOf is the route's paths, or the one empty path that stands for any.
-func pathsOf(r bottle.Route) []string {
-	if len(r.Paths) == 0 {
-		return []string{""}
-	}
-	return r.Paths
 }
 
 // spec fills in the defaults.

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"bottle/internal/bottle"
+	"bottle/internal/manifest/rules"
 )
 
 // somePart draws what one file may say, out of few names so that parts collide.
@@ -73,13 +74,13 @@ func TestMergeProperties(t *testing.T) {
 		author := make(map[string]string)
 		for _, p := range []part{a, b} {
 			for _, r := range p.routes {
-				for _, path := range pathsOf(r) {
+				for _, path := range rules.PathsOf(r) {
 					author[string(r.Host.Host)+path] = r.Rule
 				}
 			}
 		}
 		for _, r := range m.routes {
-			for _, path := range pathsOf(r) {
+			for _, path := range rules.PathsOf(r) {
 				if want := author[string(r.Host.Host)+path]; want != r.Rule {
 					t.Fatalf("%s%s is granted by %s, want %q", r.Host.Host, path, r.Rule, want)
 				}

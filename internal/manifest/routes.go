@@ -29,7 +29,7 @@ func (t Tree) routes(s *source, raw []routeFile) []bottle.Route {
 		}
 		slices.Sort(ports)
 		twice := 0
-		for _, p := range pathsOf(r) {
+		for _, p := range rules.PathsOf(r) {
 			k := shape{r.Host, strings.Join(ports, ","), strings.Join(slices.Sorted(slices.Values(r.Methods)), ","), p}
 			twice = max(twice, lines[k])
 			lines[k] = raw[i].line
