@@ -339,7 +339,7 @@ func TestHTTP2Floods(t *testing.T) {
 			return nil
 		},
 		"header bomb": func(r *raw2) error {
-			_ = r.headers(1, false, append(get, "x-bomb", strings.Repeat("a", 3900))...)
+			_ = r.headers(1, true, append(get, "x-bomb", strings.Repeat("a", 3900))...)
 			fields := append([]string{}, get...)
 			for range 2000 { // each is one byte on the wire, by its index in the table
 				fields = append(fields, "x-bomb", strings.Repeat("a", 3900))
