@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/test/programs"
 	"bottle/test/require"
 )
 
@@ -26,51 +27,9 @@ const limit = 25 * time.Second
 // nobody is the ordinary user that root runs the programs as.
 const nobody = 65534
 
-// programs is a folder with the three programs and this test's own, readable by
-// everybody: a checkout below /root would not be. It goes with the process.
-var programs = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "bottle-programs-")
-	if err != nil {
-		return "", err
-	}
-	return dir, os.Chmod(dir, 0o755)
-})
-
-var copying sync.Mutex
-
 func binaries(t *testing.T) string {
 	t.Helper()
-	require.Native(t)
-	from := require.Binaries(t)
-	dir, err := programs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	copying.Lock() // a program that is still being written cannot be run (ETXTBSY)
-	defer copying.Unlock()
-	for name, src := range map[string]string{"bottle": from + "/bottle", "bottle-jail": from + "/bottle-jail", "bottle-gateway": from + "/bottle-gateway", "inside": exe, "bottle-jail-orphan": exe} {
-		copyOnce(t, src, filepath.Join(dir, name))
-	}
-	return dir
-}
-
-func copyOnce(t *testing.T, src, dst string) {
-	t.Helper()
-	if _, err := os.Stat(dst); err == nil {
-		return
-	}
-	body, err := os.ReadFile(src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	part := dst + "." + rand.Text()
-	if err := errors.Join(os.WriteFile(part, body, 0o755), os.Rename(part, dst)); err != nil {
-		t.Fatal(err)
-	}
+	return programs.Folder(t, "inside", "bottle-jail-orphan")
 }
 
 // house is one operator: a home, a project, and who he is.
@@ -175,14 +134,8 @@ type said struct {
 
 func finish(t *testing.T, cmd *exec.Cmd) said {
 	t.Helper()
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatalf("%q: %v\n%s%s", cmd.Args, err, out.String(), errs.String())
-	}
-	return said{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	s := programs.Finish(t, cmd)
+	return said{s.Code, s.Out, s.Err}
 }
 
 // start runs the agent with a script to its end.

@@ -10,6 +10,7 @@ import (
 	"bottle/internal/backend"
 	"bottle/internal/backend/backendtest"
 	"bottle/internal/backend/native"
+	"bottle/test/programs"
 	"bottle/test/require"
 )
 
@@ -26,9 +27,7 @@ func TestMain(m *testing.M) {
 		os.Exit(faulty(os.Args[2], os.Args[3], os.Args[4], os.Args[5]))
 	}
 	code := m.Run()
-	if dir, err := programs(); err == nil {
-		os.RemoveAll(dir)
-	}
+	programs.Remove()
 	os.Exit(code)
 }
 

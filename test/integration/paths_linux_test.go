@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bottle/test/programs"
 	"bottle/test/require"
 )
 
@@ -97,7 +98,7 @@ func TestHostSocketsInMounts(t *testing.T) {
 	everybody(t, func(t *testing.T, uid int) {
 		h := newHouse(t, uid, "")
 		h.mkdirs("tools/deep")
-		copyOnce(t, filepath.Join(h.bin, "inside"), filepath.Join(h.work(), "inside"))
+		programs.CopyOnce(t, filepath.Join(h.bin, "inside"), filepath.Join(h.work(), "inside"))
 		for _, dir := range []string{"tools/deep", "work"} {
 			at := filepath.Join(h.base, dir)
 			l, err := net.Listen("unix", filepath.Join(at, "s"))

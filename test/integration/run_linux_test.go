@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bottle/test/programs"
 	"bottle/test/require"
 )
 
@@ -201,7 +202,7 @@ func TestInvariant7HelpersKilled(t *testing.T) {
 func TestInvariant4GatewayKilled(t *testing.T) {
 	everybody(t, func(t *testing.T, uid int) {
 		h := newHouse(t, uid, "egress:\n  routes:\n    - {host: api.example.com}\n")
-		copyOnce(t, filepath.Join(h.bin, "inside"), filepath.Join(h.work(), "inside"))
+		programs.CopyOnce(t, filepath.Join(h.bin, "inside"), filepath.Join(h.work(), "inside"))
 		h.own()
 		b := h.begin("./inside backendtest-inside gateway; echo ready; read x; ./inside backendtest-inside gateway; ./inside backendtest-inside dial 198.18.0.77:443; ./inside backendtest-inside dial 192.0.2.1:443; exit 5")
 		if !strings.Contains(b.out.String(), " 200 ") {

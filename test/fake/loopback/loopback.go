@@ -30,6 +30,7 @@ type Request struct {
 	Method string
 	Host   string
 	Path   string // with the query
+	Proto  string // HTTP/1.1 or HTTP/2.0
 	Header http.Header
 	Body   []byte
 }
@@ -46,8 +47,24 @@ type Server struct {
 }
 
 // Serve starts a server for the given host names on a free port of 127.0.0.1.
-// The handler gets the whole body as r.Body, already recorded.
+// It speaks HTTP/2 to whoever asks for it by ALPN. The handler gets the whole body
+// as r.Body, already recorded.
 func Serve(handler http.Handler, names ...string) (*Server, error) {
+	return serve((*Server).record, handler, names, true)
+}
+
+// Stream is Serve for a handler that wants the body as it comes: of a request
+// only the head is recorded, when it arrives.
+func Stream(handler http.Handler, names ...string) (*Server, error) {
+	return serve((*Server).recordHead, handler, names, true)
+}
+
+// Plain is Serve without TLS and without HTTP/2.
+func Plain(handler http.Handler) (*Server, error) {
+	return serve((*Server).record, handler, nil, false)
+}
+
+func serve(record func(*Server, http.Handler) http.Handler, handler http.Handler, names []string, secure bool) (*Server, error) {
 	caPEM, cert, err := certificate(names)
 	if err != nil {
 		return nil, err
@@ -58,13 +75,17 @@ func Serve(handler http.Handler, names ...string) (*Server, error) {
 	}
 	s := &Server{listener: listener, caPEM: caPEM, done: make(chan struct{})}
 	s.server = &http.Server{
-		Handler:           s.record(handler),
+		Handler:           record(s, handler),
 		ReadHeaderTimeout: 10 * time.Second,
 		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12},
 	}
 	go func() {
 		defer close(s.done)
-		if err := s.server.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
+		run := func() error { return s.server.Serve(listener) }
+		if secure {
+			run = func() error { return s.server.ServeTLS(listener, "", "") }
+		}
+		if err := run(); !errors.Is(err, http.ErrServerClosed) {
 			s.add(Request{Method: "SERVE FAILED", Path: err.Error()})
 		}
 	}()
@@ -104,10 +125,21 @@ func (s *Server) record(next http.Handler) http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		s.add(Request{Method: r.Method, Host: r.Host, Path: r.URL.RequestURI(), Header: r.Header.Clone(), Body: body})
+		s.add(head(r, body))
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		next.ServeHTTP(w, r)
 	})
+}
+
+func (s *Server) recordHead(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.add(head(r, nil))
+		next.ServeHTTP(w, r)
+	})
+}
+
+func head(r *http.Request, body []byte) Request {
+	return Request{Method: r.Method, Host: r.Host, Path: r.URL.RequestURI(), Proto: r.Proto, Header: r.Header.Clone(), Body: body}
 }
 
 // certificate makes an authority and a leaf for names, localhost and 127.0.0.1,
