@@ -170,7 +170,7 @@ func (b *box) command(args ...string) *exec.Cmd {
 // prelude is known to every script: "as NAME PROGRAM…" runs a program under a
 // heading, and direct runs one without the variables that lead to the proxy.
 const prelude = `
-as() { echo "== $1"; shift; "$@" 2>&1 </dev/null; echo "-- $?"; }
+as() { echo "== $1"; local began=$EPOCHREALTIME; shift; "$@" 2>&1 </dev/null; echo "-- $?"; echo "took $(( (${EPOCHREALTIME/./} - ${began/./}) / 1000 )) ms"; }
 direct() { env -u HTTP_PROXY -u http_proxy -u HTTPS_PROXY -u https_proxy -u ALL_PROXY -u all_proxy "$@"; }
 as placeholder printenv GH_TOKEN
 `
@@ -211,7 +211,9 @@ func (b *box) run(script string) *result {
 		if i < 0 {
 			b.t.Fatalf("%s did not end: %s", name, part)
 		}
-		r.said[name] = said{text[:i], strings.TrimSpace(text[i+3:])}
+		code, took, _ := strings.Cut(strings.TrimSpace(text[i+3:]), "\n")
+		b.t.Log(name, took)
+		r.said[name] = said{text[:i], code}
 	}
 	list, err := filepath.Glob(filepath.Join(b.base, "home", "state", "client-*"))
 	if err != nil || len(list) != 1 {

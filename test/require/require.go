@@ -3,8 +3,8 @@
 // machine which should have it cannot quietly test less.
 //
 // BOTTLE_TEST_REQUIRE is a list of needs, joined by commas: native, userns,
-// user, root, docker, network, and the name of any program that Tool is asked
-// for. An unknown word simply never matches.
+// user, root, docker, network, the name of any program that Tool is asked for, and
+// python-x for a Python module x. An unknown word simply never matches.
 package require
 
 import (
@@ -54,6 +54,20 @@ func Tool(t testing.TB, names ...string) string {
 		found = path
 	}
 	return found
+}
+
+// SystemPython is the interpreter that the distribution's Python packages belong to;
+// a python3 that stands before it on PATH may know none of them.
+const SystemPython = "/usr/bin/python3"
+
+// Python needs modules of SystemPython. The need of the module x is called python-x.
+func Python(t testing.TB, modules ...string) {
+	t.Helper()
+	for _, m := range modules {
+		if out, err := exec.Command(SystemPython, "-c", "import "+m).CombinedOutput(); err != nil {
+			Missing(t, "python-"+m, fmt.Sprintf("%s: import %s: %v %.300s", SystemPython, m, err, out))
+		}
+	}
 }
 
 // User needs an ordinary user: what works as root only would pass unseen.
