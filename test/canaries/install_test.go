@@ -2,18 +2,13 @@ package canaries
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strings"
-	"syscall"
 	"testing"
-	"time"
 
+	"bottle/test/npm"
 	"bottle/test/require"
 )
 
@@ -22,7 +17,6 @@ import (
 func install(t *testing.T) string {
 	t.Helper()
 	require.Canary(t)
-	npm := require.Tool(t, "npm")
 	text, err := os.ReadFile("versions.json")
 	if err != nil {
 		t.Fatal(err)
@@ -37,31 +31,7 @@ func install(t *testing.T) string {
 	for name, version := range pins.Packages {
 		specs = append(specs, name+"@"+version)
 	}
-	slices.Sort(specs)
-	dir := cacheDir(t)
-	prefix := filepath.Join(dir, strings.NewReplacer("/", "-", "@", "_").Replace(strings.Join(specs, "+")))
-	unlock := lock(t, filepath.Join(dir, "lock"))
-	defer unlock()
-	if _, err := os.Stat(prefix); err == nil {
-		return prefix
-	}
-	fresh, err := os.MkdirTemp(dir, "new-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(fresh)
-	args := append([]string{"install", "--global", "--prefix", fresh, "--no-audit", "--no-fund", "--ignore-scripts=false"}, specs...)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // 13 s where the registry is near
-	defer cancel()
-	run(t, exec.CommandContext(ctx, npm, args...))
-	finish(t, fresh)
-	if err := os.Chmod(fresh, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(fresh, prefix); err != nil {
-		t.Fatal(err)
-	}
-	return prefix
+	return npm.InstallThen(t, "BOTTLE_CANARY_DIR", func(prefix string) { finish(t, prefix) }, specs...)
 }
 
 // finish runs Claude Code's install script where npm's policy did not: until
@@ -81,40 +51,6 @@ func finish(t *testing.T, prefix string) {
 	cmd := exec.Command(require.Tool(t, "node"), "install.cjs")
 	cmd.Dir = pkg
 	run(t, cmd)
-}
-
-// cacheDir is where the CLIs are kept. Root's own cache folder is closed to the
-// ordinary user that a CLI runs as, so root uses /var/cache.
-func cacheDir(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("BOTTLE_CANARY_DIR")
-	if dir == "" {
-		base, err := os.UserCacheDir()
-		if os.Geteuid() == 0 {
-			base, err = "/var/cache", nil
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir = filepath.Join(base, "bot-bottle-canaries")
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// lock holds an exclusive lock on a file until the returned function is called.
-func lock(t *testing.T, name string) func() {
-	t.Helper()
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(fmt.Errorf("lock %s: %w", name, err))
-	}
-	return func() { f.Close() }
 }
 
 func run(t *testing.T, cmd *exec.Cmd) {

@@ -90,7 +90,7 @@ as no-direct direct git ls-remote https://no-direct.example.net/x.git
 		t.Errorf("the server has %q, %v", out, err)
 	}
 	services := map[string]int{}
-	for _, q := range s.Requests() {
+	for _, q := range s.requests() {
 		services[q.Method+" "+q.Path]++
 		if user, password, ok := (&http.Request{Header: q.Header}).BasicAuth(); !ok || password != theSecret {
 			t.Errorf("%s %s came with %q", q.Method, q.Path, user)

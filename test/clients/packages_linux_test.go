@@ -86,7 +86,7 @@ func tarred(t *testing.T, files ...file) []byte {
 func (r *result) fetched(host string, times int, paths ...string) {
 	r.t.Helper()
 	got, logged := map[string]int{}, map[string]int{}
-	for _, q := range r.site(host).Requests() {
+	for _, q := range r.site(host).requests() {
 		path, _, _ := strings.Cut(q.Path, "?")
 		got[q.Method+" "+path]++
 	}

@@ -64,6 +64,20 @@ func Plain(handler http.Handler) (*Server, error) {
 	return serve((*Server).record, handler, nil, false)
 }
 
+// Identity is what a server that is a program of its own needs: the PEM of an
+// authority, of a certificate for names that it signed, and of that one's key.
+func Identity(names ...string) (ca, cert, key []byte, err error) {
+	ca, pair, err := certificate(names)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("encode key: %w", err)
+	}
+	return ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
 func serve(record func(*Server, http.Handler) http.Handler, handler http.Handler, names []string, secure bool) (*Server, error) {
 	caPEM, cert, err := certificate(names)
 	if err != nil {

@@ -1,0 +1,31 @@
+package clients
+
+import (
+	"testing"
+
+	"bottle/test/require"
+)
+
+// TestJava: java.net.http in both versions of HTTP, and HttpURLConnection.
+func TestJava(t *testing.T) {
+	require.Tool(t, "java", "javac")
+	b := newBox(t, []*site{apiSite(t)}, "Client.java")
+	r := b.run(`
+u=https://api.example.com/v1
+set --
+for l in h1 h2 connection; do
+  set -- "$@" $l proxy $l-proxy $u/$l-proxy '' $l direct $l-direct $u/$l-direct some=body
+  set -- "$@" $l proxy no-$l-proxy https://no-$l-proxy.example.net/ '' $l direct no-$l-direct https://no-$l-direct.example.net/ ''
+done
+java -XX:TieredStopAtLevel=1 Client.java "$@"
+`)
+	for lib, over := range map[string][2]string{"h1": {"HTTP_1_1", ""}, "h2": {"HTTP_2", "HTTP/2.0"}, "connection": {"HTTP_1_1", ""}} {
+		says := func(rest string) []string { return []string{"200 over " + over[0] + "\n", "the API got " + rest} }
+		r.allowed(
+			call{name: lib + "-proxy", says: says("GET /v1/" + lib + "-proxy and 0 bytes"), proto: over[1]},
+			call{name: lib + "-direct", method: "POST", body: 9, says: says("POST /v1/" + lib + "-direct and 9 bytes"), proto: over[1]},
+		)
+		r.refused(byProxy, "no-"+lib+"-proxy")
+		r.refused(direct, "no-"+lib+"-direct")
+	}
+}
