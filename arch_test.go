@@ -137,7 +137,10 @@ var rooms = []room{
 
 	{dir: "test/require", layer: tests, only: []string{}},
 	// All else below test/ may see any room that onlyFrom does not keep from it.
+	{dir: "test/programs", layer: tests},
+	{dir: "test/npm", layer: tests},
 	{dir: "test/integration", layer: tests},
+	{dir: "test/clients", layer: tests},
 	{dir: "test/canaries", layer: tests},
 }
 

@@ -190,6 +190,11 @@ func (s *starting) mounts() []plan.Mount {
 	return slices.Concat(s.prep.provider.Mounts, s.prep.req.Mounts)
 }
 
+// pathDirs is what stands on the agent's PATH before the system's folders.
+func (s *starting) pathDirs() []string {
+	return slices.Concat(s.prep.provider.PathDirs, shownPath(s.prep.req.Path, s.mounts()))
+}
+
 // gateway is what the gateway is told.
 func (s *starting) gateway() plan.Gateway {
 	return plan.Gateway{
@@ -209,8 +214,13 @@ func (s *starting) place(ctx context.Context) error {
 	if u := s.prep.req.Spec.GitUser; u.Name != "" || u.Email != "" {
 		files = append(files, plan.File{Path: plan.Home + "/.gitconfig", Mode: 0o644, Agent: true, Content: gitConfig(u)})
 	}
-	if hasJava(append([]string{"/usr/bin", "/usr/local/bin"}, s.prep.provider.PathDirs...)) {
-		f, err := trustStore(s.box.Hello().CA)
+	policies, err := browserPolicy(s.box.Hello().CA)
+	if err != nil {
+		return err
+	}
+	files = append(files, policies...)
+	if hasJava(append([]string{"/usr/bin", "/usr/local/bin"}, s.pathDirs()...)) {
+		f, err := trustStore(s.box.Hello().CA, roots(s.prep.req.Spec.Routes))
 		if err != nil {
 			return err
 		}
@@ -293,7 +303,7 @@ func (s *starting) verify(ctx context.Context) error {
 func (s *starting) run(ctx context.Context) error {
 	cmd := plan.Command{
 		Args: s.prep.provider.Args, Dir: plan.Workspace, TTY: s.term.TTY, Rows: s.term.Size.Rows, Cols: s.term.Size.Cols,
-		Env: environment(s.house.Host, slices.Concat(s.prep.provider.PathDirs, shownPath(s.prep.req.Path, s.mounts())), s.prep.provider.Env, s.env, s.trust),
+		Env: environment(s.house.Host, s.pathDirs(), s.prep.provider.Env, s.env, s.trust),
 	}
 	if s.prep.req.Spec.Workspace == "none" {
 		cmd.Dir = plan.Home

@@ -41,6 +41,12 @@ const (
 	GatewayHost     = "gateway.bottle" // http://gateway.bottle/ answers the health check through the proxy port
 )
 
+// HostBundles lists where machines keep the certificates that all programs trust,
+// as one PEM file; the first that exists is the machine's.
+func HostBundles() []string {
+	return []string{BundlePath, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"}
+}
+
 // Gateway is everything that one gateway process is told, but for secret values.
 type Gateway struct {
 	Version      string                `json:"version"` // of the caller; the gateway refuses another one

@@ -31,7 +31,7 @@ func install(t *testing.T) string {
 	for name, version := range pins.Packages {
 		specs = append(specs, name+"@"+version)
 	}
-	return npm.InstallThen(t, "BOTTLE_CANARY_DIR", func(prefix string) { finish(t, prefix) }, specs...)
+	return npm.InstallThen(t, func(prefix string) { finish(t, prefix) }, specs...)
 }
 
 // finish runs Claude Code's install script where npm's policy did not: until

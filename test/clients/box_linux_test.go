@@ -46,6 +46,7 @@ type site struct {
 	requests func() []loopback.Request
 	port     int    // that it is known by; 0: 443
 	scheme   string // of the credential that the gateway adds; empty: none
+	passed   bool   // its TLS is not opened
 }
 
 // serve starts a site. The server is closed with the test.
@@ -142,6 +143,10 @@ func (b *box) manifest() string {
 		}
 		if s.scheme != "" {
 			fmt.Fprintf(&m, "      auth: {scheme: %q, token_ref: OPERATORS_TOKEN}\n      role: github-token\n", s.scheme)
+		}
+		if s.passed {
+			fmt.Fprintf(&m, "      tls: passthrough\n      dlp: off\n      upstream: {address: %q}\n", s.addr)
+			continue
 		}
 		ca := fmt.Sprintf("ca-%d.pem", i)
 		b.write(ca, string(s.ca))
@@ -382,8 +387,13 @@ func (r *result) recorded(t *testing.T, c call) {
 		}
 	}
 	if n != 1 {
-		t.Errorf("%d records of it: %+v", n, r.records)
+		t.Errorf("%d records of it; of the host: %+v", n, r.about(c.host))
 	}
+}
+
+// about is the log's records about a host.
+func (r *result) about(host string) []record {
+	return slices.DeleteFunc(slices.Clone(r.records), func(rec record) bool { return rec.Host != host })
 }
 
 // The ways in which a name that no route lists is refused: they tell the way that a

@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -69,5 +70,49 @@ o no-direct --noproxy '*' https://no-direct.example.net/
 		if rec.Path == "/expect-no" && (rec.Status != http.StatusRequestEntityTooLarge || rec.BytesOut != 0) {
 			t.Errorf("a body that was not asked for: %+v", rec)
 		}
+	}
+}
+
+// passedSite is a site whose TLS the gateway does not open.
+func passedSite(t *testing.T) *site {
+	t.Helper()
+	srv, err := loopback.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, r.Proto, "to", r.URL.Path) }), "sealed.example.org")
+	s := serve(t, srv, err, "sealed.example.org")
+	s.passed = true
+	return s
+}
+
+// TestCurlPassedThrough: the client sees the site's own certificate, which it has to
+// trust by itself, and the log knows of the connection alone.
+func TestCurlPassedThrough(t *testing.T) {
+	require.Tool(t, "curl")
+	s := passedSite(t)
+	b := newBox(t, []*site{s})
+	b.write("work/own.pem", string(s.ca))
+	r := b.run(`
+c() { name=$1; shift; as $name curl -sS --fail -m 20 "$@" https://sealed.example.org/$name; }
+c proxy --cacert own.pem
+c direct --cacert own.pem --noproxy '*'
+c distrust
+c distrust-direct --noproxy '*'
+`)
+	for _, name := range []string{"proxy", "direct"} {
+		r.ended("HTTP/2.0 to /"+name+"\n", name)
+	}
+	for _, name := range []string{"distrust", "distrust-direct"} {
+		if s := r.said[name]; s.code != "60" {
+			t.Errorf("%s ended with %q: %s", name, s.code, s.text)
+		}
+	}
+	opened := 0
+	for _, rec := range r.about(s.host) {
+		if rec.Kind == "tls" && rec.Verdict == "allow" && rec.Path == "" {
+			opened++
+		} else if rec.Kind != "stream-end" {
+			t.Errorf("the record is %+v", rec)
+		}
+	}
+	if n := len(s.requests()); n != 2 || opened != 4 {
+		t.Errorf("%d requests, %d connections on record", n, opened)
 	}
 }

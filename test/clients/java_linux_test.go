@@ -1,8 +1,11 @@
 package clients
 
 import (
+	"os"
+	"strings"
 	"testing"
 
+	"bottle/internal/plan"
 	"bottle/test/require"
 )
 
@@ -27,5 +30,29 @@ java -XX:TieredStopAtLevel=1 Client.java "$@"
 		)
 		r.refused(byProxy, "no-"+lib+"-proxy")
 		r.refused(direct, "no-"+lib+"-direct")
+	}
+}
+
+// TestJavaTrustsTheMachinesRoots where a route passes TLS through: there a Java
+// program meets a certificate that the bottle's CA did not sign.
+func TestJavaTrustsTheMachinesRoots(t *testing.T) {
+	require.Tool(t, "java", "keytool")
+	machine := 0
+	for _, path := range plan.HostBundles() {
+		if body, err := os.ReadFile(path); err == nil {
+			machine = strings.Count(string(body), "BEGIN CERTIFICATE")
+			break
+		}
+	}
+	if machine == 0 {
+		t.Fatal("this machine trusts nobody")
+	}
+	passed := passedSite(t)
+	r := newBox(t, []*site{passed}).run(`
+as keys keytool -list -keystore /etc/ssl/bottle-trust.p12 -storepass changeit
+`)
+	s := r.said["keys"]
+	if n := strings.Count(s.text, "trustedCertEntry"); s.code != "0" || n != machine+1 {
+		t.Errorf("%d entries, want %d: %s", n, machine+1, s.text)
 	}
 }

@@ -16,7 +16,7 @@ const undici = "undici@6.29.1"
 // TestNode: fetch, the https and http2 modules, and undici with its proxy agent.
 func TestNode(t *testing.T) {
 	require.Tool(t, "node", "npm")
-	prefix := npm.Install(t, "BOTTLE_CANARY_DIR", undici)
+	prefix := npm.Install(t, undici)
 	b := newBox(t, []*site{apiSite(t), socketSite(t)}, "client.mjs")
 	if err := os.CopyFS(filepath.Join(b.base, "work", "node_modules", "undici"), os.DirFS(filepath.Join(prefix, "lib/node_modules/undici"))); err != nil {
 		t.Fatal(err)

@@ -19,18 +19,19 @@ import (
 
 // Install installs specs, each a name@version, and returns the prefix: bin/,
 // lib/node_modules/. It needs npm, and the registry if the packages are not there
-// yet. The variable names another folder for them.
-func Install(t testing.TB, variable string, specs ...string) string {
+// yet. BOTTLE_CANARY_DIR names another folder for them than bot-bottle-canaries in
+// the user's cache folder (in /var/cache for root).
+func Install(t testing.TB, specs ...string) string {
 	t.Helper()
-	return InstallThen(t, variable, func(string) {}, specs...)
+	return InstallThen(t, func(string) {}, specs...)
 }
 
 // InstallThen is Install that calls finish with the prefix before others see it.
-func InstallThen(t testing.TB, variable string, finish func(prefix string), specs ...string) string {
+func InstallThen(t testing.TB, finish func(prefix string), specs ...string) string {
 	t.Helper()
 	npm := require.Tool(t, "npm")
 	specs = slices.Sorted(slices.Values(specs))
-	dir := cacheDir(t, variable)
+	dir := cacheDir(t)
 	prefix := filepath.Join(dir, strings.NewReplacer("/", "-", "@", "_").Replace(strings.Join(specs, "+")))
 	unlock := lock(t, filepath.Join(dir, "lock"))
 	defer unlock()
@@ -60,9 +61,9 @@ func InstallThen(t testing.TB, variable string, finish func(prefix string), spec
 
 // cacheDir is where the packages are kept. Root's own cache folder is closed to
 // the ordinary user that a program runs as, so root uses /var/cache.
-func cacheDir(t testing.TB, variable string) string {
+func cacheDir(t testing.TB) string {
 	t.Helper()
-	dir := os.Getenv(variable)
+	dir := os.Getenv("BOTTLE_CANARY_DIR")
 	if dir == "" {
 		base, err := os.UserCacheDir()
 		if os.Geteuid() == 0 {

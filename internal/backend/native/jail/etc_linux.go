@@ -70,6 +70,7 @@ func shownEtc() []string {
 	return []string{
 		"ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "os-release", "debian_version", "services", "protocols",
 		"mime.types", "terminfo", "inputrc", "fonts", "ssl/openssl.cnf", "pki/tls/openssl.cnf", "java-*", "ImageMagick-*", "python3*", "perl",
+		"chromium.d", // flags that the start script of Debian's browser cannot do without
 	}
 }
 
@@ -220,7 +221,7 @@ func place(files []plan.File, hostBundle []byte) error {
 
 // hostBundle reads the machine's own trust store, before the pivot.
 func hostBundle() []byte {
-	for _, p := range []string{plan.BundlePath, "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"} {
+	for _, p := range plan.HostBundles() {
 		if b, err := os.ReadFile(p); err == nil {
 			return append(b, '\n')
 		}
