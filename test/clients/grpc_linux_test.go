@@ -87,12 +87,11 @@ func TestGRPC(t *testing.T) {
 	require.Python(t, "grpc")
 	b := newBox(t, []*site{grpcSite(t)}, "grpc_client.py")
 	r := b.run(`
+set --
 for k in Unary Fail Many Gather Talk; do
-  as $k-proxy /usr/bin/python3 grpc_client.py grpc.example.com:443 $k-proxy $k
-  as $k-direct direct /usr/bin/python3 grpc_client.py grpc.example.com:443 $k-direct $k
+  set -- "$@" $k proxy grpc.example.com:443 $k-proxy $k direct grpc.example.com:443 $k-direct
 done
-as no-proxy /usr/bin/python3 grpc_client.py no-proxy.example.net:443 x Unary
-as no-direct direct /usr/bin/python3 grpc_client.py no-direct.example.net:443 x Unary
+/usr/bin/python3 grpc_client.py "$@" Unary proxy no-proxy.example.net:443 no-proxy Unary direct no-direct.example.net:443 no-direct 2>/dev/null
 `)
 	ok := "OK - kept"
 	for kind, says := range map[string][]string{

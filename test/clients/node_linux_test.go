@@ -23,36 +23,25 @@ func TestNode(t *testing.T) {
 	}
 	r := b.run(`
 u=https://api.example.com/v1
-n() { as $1 node client.mjs "${@:2}"; }
-d() { as $1 direct node client.mjs "${@:2}"; }
-n fetch fetch $u/fetch
-d fetch-direct fetch $u/fetch-direct some=body
-n no-fetch fetch https://no-fetch.example.net/
-d https https $u/https some=body
-d http2 http2 $u/http2 some=body
-d no-http2 http2 https://no-http2.example.net/
-n undici undici $u/undici some=body
-d undici-direct undici $u/undici-direct
-n undici-h2 undici-h2 $u/undici-h2
-n socket undici-socket wss://socket.example.com/socket
-d socket-direct undici-socket wss://socket.example.com/socket-direct
-n no-undici undici https://no-undici.example.net/
-d no-undici-direct undici https://no-undici-direct.example.net/
+node client.mjs fetch fetch $u/fetch '' undici undici $u/undici some=body socket socket wss://socket.example.com/socket '' \
+  fetch no-fetch https://no-fetch.example.net/ '' undici no-undici https://no-undici.example.net/ ''
+direct node client.mjs fetch fetch-direct $u/fetch-direct some=body https https $u/https some=body http2 http2 $u/http2 some=body \
+  undici undici-direct $u/undici-direct '' undici-h2 undici-h2 $u/undici-h2 some=body socket socket-direct wss://socket.example.com/socket-direct '' \
+  fetch no-fetch-direct https://no-fetch-direct.example.net/ '' http2 no-http2 https://no-http2.example.net/ '' undici no-undici-direct https://no-undici-direct.example.net/ ''
 `)
 	says := func(over, rest string) []string { return []string{"200 over " + over + "\n", "the API got " + rest} }
-	const h1, h2 = "HTTP/1.1", "HTTP/2"
 	r.allowed(
-		call{name: "fetch", says: says(h1, "GET /v1/fetch and 0 bytes")},
-		call{name: "fetch-direct", method: "POST", body: 9, says: says(h1, "POST /v1/fetch-direct and 9 bytes")},
-		call{name: "https", method: "POST", body: 9, says: says(h1, "POST /v1/https and 9 bytes")},
-		call{name: "http2", method: "POST", body: 9, says: says(h2, "POST /v1/http2 and 9 bytes"), proto: "HTTP/2.0"},
-		call{name: "undici", method: "POST", body: 9, says: says(h1, "POST /v1/undici and 9 bytes")},
-		call{name: "undici-direct", says: says(h1, "GET /v1/undici-direct and 0 bytes")},
-		call{name: "undici-h2", says: says(h2, "GET /v1/undici-h2 and 0 bytes"), proto: "HTTP/2.0"},
+		call{name: "fetch", says: says("fetch", "GET /v1/fetch and 0 bytes")},
+		call{name: "fetch-direct", method: "POST", body: 9, says: says("fetch", "POST /v1/fetch-direct and 9 bytes")},
+		call{name: "https", method: "POST", body: 9, says: says("HTTP/1.1", "POST /v1/https and 9 bytes")},
+		call{name: "http2", method: "POST", body: 9, says: says("HTTP/2", "POST /v1/http2 and 9 bytes"), proto: "HTTP/2.0"},
+		call{name: "undici", method: "POST", body: 9, says: says("undici", "POST /v1/undici and 9 bytes")},
+		call{name: "undici-direct", says: says("undici", "GET /v1/undici-direct and 0 bytes")},
+		call{name: "undici-h2", method: "POST", body: 9, says: says("undici", "POST /v1/undici-h2 and 9 bytes"), proto: "HTTP/2.0"},
 		call{name: "socket", host: sockets, path: "/socket", status: 101, says: []string{"three came back, closed with 1000"}},
 		call{name: "socket-direct", host: sockets, path: "/socket-direct", status: 101, says: []string{"three came back, closed with 1000"}},
 	)
 	r.refused(eitherWay, "no-fetch") // fetch obeys NODE_USE_ENV_PROXY from Node 22.21 on
 	r.refused(byProxy, "no-undici")
-	r.refused(direct, "no-undici-direct", "no-http2")
+	r.refused(direct, "no-undici-direct", "no-http2", "no-fetch-direct")
 }

@@ -12,16 +12,12 @@ func TestPython(t *testing.T) {
 	b := newBox(t, []*site{apiSite(t), socketSite(t)}, "client.py")
 	r := b.run(`
 u=https://api.example.com/v1
-p() { as $1 /usr/bin/python3 client.py "${@:2}"; }
-d() { as $1 direct /usr/bin/python3 client.py "${@:2}"; }
+set --
 for l in urllib requests httpx httpx2 aiohttp; do
-  p $l-proxy $l $u/$l-proxy
-  d $l-direct $l $u/$l-direct some=body
-  p no-$l-proxy $l https://no-$l-proxy.example.net/
-  d no-$l-direct $l https://no-$l-direct.example.net/
+  set -- "$@" $l proxy $l-proxy $u/$l-proxy '' $l direct $l-direct $u/$l-direct some=body
+  set -- "$@" $l proxy no-$l-proxy https://no-$l-proxy.example.net/ '' $l direct no-$l-direct https://no-$l-direct.example.net/ ''
 done
-d socket websockets wss://socket.example.com/socket
-d no-socket websockets wss://no-socket.example.net/
+/usr/bin/python3 client.py "$@" websockets direct socket wss://socket.example.com/socket '' websockets direct no-socket wss://no-socket.example.net/ ''
 `)
 	for lib, over := range map[string][2]string{
 		"urllib": {"HTTP/1.1", ""}, "requests": {"HTTP/1.1", ""}, "httpx": {"HTTP/1.1", ""}, "aiohttp": {"HTTP/1.1", ""}, "httpx2": {"HTTP/2", "HTTP/2.0"},

@@ -1,17 +1,11 @@
-// A client of each HTTP library of Node: client.mjs LIBRARY URL [BODY]. It prints
-// the status, the version of HTTP, and the body of the answer.
+// A client of each HTTP library of Node: client.mjs (LIBRARY NAME URL BODY)…, each
+// printed under its name: the status, the version of HTTP, the body of the answer.
 import http2 from "node:http2";
 import https from "node:https";
+import * as undici from "undici";
 
-const [library, url, body] = process.argv.slice(2);
-const method = body === undefined ? "GET" : "POST";
-const headers = new URL(url).host === "api.example.com" ? { authorization: "Bearer " + process.env.GH_TOKEN } : {};
-
-function done(status, version, text) {
-  console.log(status, "over", version);
-  console.log(text);
-  process.exit(status === 200 ? 0 : 1);
-}
+const viaEnv = new undici.EnvHttpProxyAgent();
+const secondVersion = new undici.Agent({ allowH2: true });
 
 async function text(stream) {
   let all = "";
@@ -19,57 +13,68 @@ async function text(stream) {
   return all;
 }
 
-async function useFetch(fetch, options, version) {
-  const r = await fetch(url, { method, headers, body, ...options });
-  done(r.status, version, await r.text());
-}
+const libraries = {
+  async fetch(url, options) {
+    const r = await fetch(url, options);
+    return [r.status, "fetch", await r.text()];
+  },
+  async https(url, { body, ...options }) {
+    const r = await new Promise((resolve, reject) => https.request(url, { agent: false, ...options }, resolve).on("error", reject).end(body));
+    return [r.statusCode, "HTTP/" + r.httpVersion, await text(r)];
+  },
+  async http2(url, { method, headers, body }) {
+    const { origin, pathname } = new URL(url);
+    const session = http2.connect(origin);
+    const failed = new Promise((_, reject) => session.on("error", reject));
+    const stream = session.request({ ":path": pathname, ":method": method, ...headers });
+    const head = new Promise((resolve) => stream.on("response", resolve));
+    stream.on("error", () => {}); // the session tells
+    stream.end(body);
+    const h = await Promise.race([head, failed]);
+    const all = await text(stream);
+    session.close();
+    return [h[":status"], "HTTP/2", all];
+  },
+  async undici(url, options) {
+    const r = await undici.request(url, { dispatcher: viaEnv, ...options });
+    return [r.statusCode, "undici", await r.body.text()];
+  },
+  async "undici-h2"(url, options) {
+    const r = await undici.fetch(url, { dispatcher: secondVersion, ...options });
+    return [r.status, "undici", await r.text()];
+  },
+  async socket(url) {
+    const ws = new undici.WebSocket(url, { dispatcher: viaEnv });
+    const texts = ["first", "x".repeat(70000), "last"];
+    const code = await new Promise((resolve, reject) => {
+      let n = 0;
+      ws.onerror = (e) => reject(e.error ?? new Error("the WebSocket failed"));
+      ws.onopen = () => texts.forEach((t) => ws.send(t));
+      ws.onmessage = (e) => {
+        if (e.data !== "echo " + texts[n++]) reject(new Error("another text came back"));
+        if (n === texts.length) ws.close(1000);
+      };
+      ws.onclose = (e) => resolve(e.code);
+    });
+    return [200, "WebSocket", "three came back, closed with " + code];
+  },
+};
 
-async function useRequest(undici) {
-  const r = await undici.request(url, { method, headers, body });
-  done(r.statusCode, "HTTP/1.1", await r.body.text());
+const words = process.argv.slice(2);
+while (words.length > 0) {
+  const [library, name, url, body] = words.splice(0, 4);
+  const headers = new URL(url).host === "api.example.com" ? { authorization: "Bearer " + process.env.GH_TOKEN } : {};
+  console.log("==", name);
+  let code = 0;
+  try {
+    const [status, version, all] = await libraries[library](url, { method: body ? "POST" : "GET", headers, body: body || undefined });
+    console.log(status, "over", version);
+    console.log(all);
+    if (status !== 200) code = 1;
+  } catch (e) {
+    console.log(String(e), String(e.cause ?? ""));
+    code = 1;
+  }
+  console.log("--", code);
 }
-
-async function useHTTPS() {
-  const r = await new Promise((resolve, reject) => https.request(url, { method, headers }, resolve).on("error", reject).end(body));
-  done(r.statusCode, "HTTP/" + r.httpVersion, await text(r));
-}
-
-async function useHTTP2() {
-  const { origin, pathname } = new URL(url);
-  const session = http2.connect(origin);
-  const failed = new Promise((_, reject) => session.on("error", reject));
-  const stream = session.request({ ":path": pathname, ":method": method, ...headers });
-  const head = new Promise((resolve) => stream.on("response", resolve));
-  stream.on("error", () => {}); // the session tells
-  stream.end(body);
-  const h = await Promise.race([head, failed]);
-  done(h[":status"], "HTTP/2", await text(stream));
-}
-
-async function useWebSocket(WebSocket) {
-  const ws = new WebSocket(url);
-  const texts = ["first", "x".repeat(70000), "last"];
-  const code = await new Promise((resolve, reject) => {
-    let n = 0;
-    ws.onerror = (e) => reject(e.error ?? new Error("the WebSocket failed"));
-    ws.onopen = () => texts.forEach((t) => ws.send(t));
-    ws.onmessage = (e) => {
-      if (e.data !== "echo " + texts[n++]) reject(new Error("another text came back"));
-      if (n === texts.length) ws.close(1000);
-    };
-    ws.onclose = (e) => resolve(e.code);
-  });
-  console.log("three came back, closed with", code);
-  process.exit(0);
-}
-
-if (library === "fetch") await useFetch(fetch, {}, "HTTP/1.1");
-else if (library === "https") await useHTTPS();
-else if (library === "http2") await useHTTP2();
-else {
-  const undici = await import("undici");
-  undici.setGlobalDispatcher(new undici.EnvHttpProxyAgent(library === "undici-h2" ? { allowH2: true } : {}));
-  if (library === "undici") await useRequest(undici);
-  else if (library === "undici-h2") await useFetch(undici.fetch, {}, "HTTP/2");
-  else await useWebSocket(undici.WebSocket);
-}
+process.exit(0); // connections that are kept alive would keep it, too
