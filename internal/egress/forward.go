@@ -117,7 +117,7 @@ func (x *exchange) copyBody(w http.ResponseWriter, res *http.Response) error {
 
 // masked is the way to the agent for what an upstream says.
 func (x *exchange) masked() http.ResponseWriter {
-	return maskedWriter{x.w, x.p.guard.Load().set}
+	return maskedWriter{x.w, x.p.guard.Load().set, x}
 }
 
 // answer looks at the upstream's answer before it is relayed. Its header is
@@ -138,6 +138,7 @@ func (x *exchange) answer(res *http.Response) error {
 	set.Header(res.Trailer) // their names are announced
 	body := &answerBody{ReadCloser: res.Body, x: x, res: res, left: res.ContentLength}
 	if x.r.Method == http.MethodHead || res.ContentLength == 0 || res.Body == http.NoBody {
+		x.bodiless.Store(true)
 		if err := body.done(); err != nil {
 			return err
 		}

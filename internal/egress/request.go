@@ -43,6 +43,7 @@ type exchange struct {
 	in       atomic.Int64 // bytes of the answer's body
 	wait     atomic.Int64 // nanoseconds until the bottle may send again; 0: it may
 	recorded atomic.Bool
+	bodiless atomic.Bool // the answer ends with its header
 }
 
 // serveRequest is the path of every request, plain or intercepted.
