@@ -123,7 +123,7 @@ func TestRepoURL(t *testing.T) {
 }
 
 func TestReserved(t *testing.T) {
-	for _, n := range []string{"http_proxy", "NO_PROXY", "PATH", "HOME", "LD_PRELOAD", "ld_library_path", "DYLD_INSERT_LIBRARIES", "BOTTLE_HOME", "bottle_x", "SSL_CERT_FILE"} {
+	for _, n := range []string{"http_proxy", "NO_PROXY", "PATH", "HOME", "LD_PRELOAD", "ld_library_path", "DYLD_INSERT_LIBRARIES", "BOTTLE_HOME", "bottle_x", "SSL_CERT_FILE", "NIX_SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "npm_config_cafile"} {
 		if Reserved(n) == "" {
 			t.Errorf("%s can be set", n)
 		}

@@ -36,7 +36,7 @@ func Reserved(name string) string {
 		return "the bottle sets it to lead to its gateway"
 	case "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
 		"GIT_SSL_CAINFO", "CODEX_CA_CERTIFICATE", "AWS_CA_BUNDLE", "PIP_CERT", "CARGO_HTTP_CAINFO",
-		"DENO_CERT", "JAVA_TOOL_OPTIONS":
+		"DENO_CERT", "JAVA_TOOL_OPTIONS", "NIX_SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "NPM_CONFIG_CAFILE":
 		return "the bottle sets it to its own certificate authority"
 	case "PATH", "HOME", "USER", "LOGNAME", "SHELL", "PWD":
 		return "the bottle sets it itself"
