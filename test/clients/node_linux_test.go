@@ -38,8 +38,8 @@ direct node client.mjs fetch fetch-direct $u/fetch-direct some=body https https 
 		call{name: "undici", method: "POST", body: 9, says: says("undici", "POST /v1/undici and 9 bytes")},
 		call{name: "undici-direct", says: says("undici", "GET /v1/undici-direct and 0 bytes")},
 		call{name: "undici-h2", method: "POST", body: 9, says: says("undici", "POST /v1/undici-h2 and 9 bytes"), proto: "HTTP/2.0"},
-		call{name: "socket", host: sockets, path: "/socket", status: 101, says: []string{"three came back, closed with 1000"}},
-		call{name: "socket-direct", host: sockets, path: "/socket-direct", status: 101, says: []string{"three came back, closed with 1000"}},
+		call{name: "socket", host: sockets, path: "/socket", status: 101, says: []string{"3 came back, closed with 1000"}},
+		call{name: "socket-direct", host: sockets, path: "/socket-direct", status: 101, says: []string{"3 came back, closed with 1000"}},
 	)
 	r.refused(eitherWay, "no-fetch") // fetch obeys NODE_USE_ENV_PROXY from Node 22.21 on
 	r.refused(byProxy, "no-undici")

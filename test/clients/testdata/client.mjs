@@ -46,8 +46,8 @@ const libraries = {
   async socket(url) {
     const ws = new undici.WebSocket(url, { dispatcher: viaEnv });
     const texts = ["first", "x".repeat(70000), "last"];
+    let n = 0;
     const code = await new Promise((resolve, reject) => {
-      let n = 0;
       ws.onerror = (e) => reject(e.error ?? new Error("the WebSocket failed"));
       ws.onopen = () => texts.forEach((t) => ws.send(t));
       ws.onmessage = (e) => {
@@ -56,7 +56,7 @@ const libraries = {
       };
       ws.onclose = (e) => resolve(e.code);
     });
-    return [200, "WebSocket", "three came back, closed with " + code];
+    return [200, "WebSocket", n + " came back, closed with " + code];
   },
 };
 
