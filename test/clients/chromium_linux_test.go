@@ -60,7 +60,7 @@ func pageSite(t *testing.T) *site {
 // through the proxy and past it.
 func TestChromium(t *testing.T) {
 	require.Tool(t, "chromium")
-	for way, flag := range map[string]string{"proxy": "", "direct": "--no-proxy-server"} {
+	for way, flag := range map[string]string{"proxy": "", "direct": "--no-proxy-server", "socks": "--proxy-server=socks5://127.0.0.1:9099"} {
 		t.Run(way, func(t *testing.T) {
 			b := newBox(t, []*site{pageSite(t), socketSite(t)})
 			r := b.run(`
@@ -86,7 +86,7 @@ as page dump ` + flag + ` https://app.example.com/page
 			socket := call{name: "socket", host: sockets, path: "/page", status: 101, proto: "HTTP/1.1"}.full()
 			r.received(t, socket)
 			r.recorded(t, socket)
-			kind := map[string]string{"proxy": byProxy, "direct": direct}[way]
+			kind := map[string]string{"proxy": byProxy, "direct": direct, "socks": byProxy}[way]
 			n := 0
 			for _, rec := range r.records {
 				if rec.Host == "refused.example.net" && rec.Kind == kind && rec.Verdict == "deny" {

@@ -73,6 +73,38 @@ o no-direct --noproxy '*' https://no-direct.example.net/
 	}
 }
 
+// TestCurlOtherProxies: the same port speaks SOCKS5, with the name or with the
+// address that the bottle's DNS gave for it, and takes TLS to itself.
+func TestCurlOtherProxies(t *testing.T) {
+	require.Tool(t, "curl")
+	plain, err := loopback.Plain(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("plain " + r.URL.Path + "\n")) }))
+	open := serve(t, plain, err, "plain.example.org")
+	open.port = 80
+	r := newBox(t, []*site{apiSite(t), open}).run(`
+o() { name=$1; shift; as $name curl -sS --fail-with-body -m 20 -w '%{response_code} over %{http_version}\n' "$@"; }
+c() { o "$@" -H "Authorization: Bearer $GH_TOKEN"; }
+u=https://api.example.com/v1
+c socks-h1 -x socks5h://127.0.0.1:9099 --http1.1 $u/socks-h1
+c socks-h2 -x socks5h://127.0.0.1:9099 $u/socks-h2 -d some=body
+c socks-address -x socks5://127.0.0.1:9099 $u/socks-address
+o socks-plain -x socks5h://127.0.0.1:9099 http://plain.example.org/socks-plain
+c secure -x https://127.0.0.1:9099 --proxy-cacert /etc/ssl/bottle-ca.pem $u/secure
+c secure-name --resolve gateway.bottle:9099:127.0.0.1 -x https://gateway.bottle:9099 --proxy-cacert /etc/ssl/bottle-ca.pem $u/secure-name
+o secure-plain -x https://127.0.0.1:9099 --proxy-cacert /etc/ssl/bottle-ca.pem http://plain.example.org/secure-plain
+o no-socks -x socks5h://127.0.0.1:9099 https://no-socks.example.net/
+o no-address -x socks5://127.0.0.1:9099 https://no-address.example.net/
+o no-secure -x https://127.0.0.1:9099 --proxy-cacert /etc/ssl/bottle-ca.pem https://no-secure.example.net/
+`)
+	r.allowed(
+		call{name: "socks-h1"}, call{name: "socks-h2", method: "POST", body: 9, proto: "HTTP/2.0"}, call{name: "socks-address", proto: "HTTP/2.0"},
+		call{name: "socks-plain", host: "plain.example.org", path: "/socks-plain", says: []string{"plain /socks-plain\n200 over 1.1"}},
+		call{name: "secure", proto: "HTTP/2.0"}, call{name: "secure-name", proto: "HTTP/2.0"},
+		call{name: "secure-plain", host: "plain.example.org", path: "/secure-plain", says: []string{"plain /secure-plain\n200 over 1.1"}},
+	)
+	r.refused(byProxy, "no-socks", "no-secure")
+	r.refused(direct, "no-address") // the name is asked for first
+}
+
 // passedSite is a site whose TLS the gateway does not open.
 func passedSite(t *testing.T) *site {
 	t.Helper()

@@ -69,6 +69,7 @@ u=https://git.example.com/team/app.git
 cd /tmp
 as clone git clone -q $u proxied
 as clone-direct direct git clone -q $u direct
+as clone-socks git -c http.proxy=socks5h://127.0.0.1:9099 clone -q $u socks
 as cloned git -C direct log --format=%s
 echo more >>proxied/hello; head -c 3000000 /dev/urandom >proxied/large
 git -C proxied add . && git -C proxied commit -q -m second
@@ -78,7 +79,7 @@ as fetched git -C direct log --format=%s FETCH_HEAD
 as no-proxy git ls-remote https://no-proxy.example.net/x.git
 as no-direct direct git ls-remote https://no-direct.example.net/x.git
 `)
-	for _, name := range []string{"clone", "clone-direct", "push", "fetch"} {
+	for _, name := range []string{"clone", "clone-direct", "clone-socks", "push", "fetch"} {
 		if s := r.said[name]; s.code != "0" {
 			t.Errorf("%s ended with %q: %s", name, s.code, s.text)
 		}

@@ -2,6 +2,7 @@ package clients
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ for l in h1 h2 connection; do
   set -- "$@" $l proxy $l-proxy $u/$l-proxy '' $l direct $l-direct $u/$l-direct some=body
   set -- "$@" $l proxy no-$l-proxy https://no-$l-proxy.example.net/ '' $l direct no-$l-direct https://no-$l-direct.example.net/ ''
 done
+set -- "$@" connection socks connection-socks $u/connection-socks '' connection socks no-connection-socks https://no-connection-socks.example.net/ ''
 java -XX:TieredStopAtLevel=1 Client.java "$@"
 `)
 	for lib, over := range map[string][2]string{"h1": {"HTTP_1_1", ""}, "h2": {"HTTP_2", "HTTP/2.0"}, "connection": {"HTTP_1_1", ""}} {
@@ -30,6 +32,11 @@ java -XX:TieredStopAtLevel=1 Client.java "$@"
 		)
 		r.refused(byProxy, "no-"+lib+"-proxy")
 		r.refused(direct, "no-"+lib+"-direct")
+	}
+	r.allowed(call{name: "connection-socks"})
+	r.refused(eitherWay, "no-connection-socks") // it asks for the name, and gives it to the proxy all the same
+	if !slices.ContainsFunc(r.about(stranger("no-connection-socks")), func(rec record) bool { return rec.Kind == byProxy }) {
+		t.Error("Java never came by SOCKS")
 	}
 }
 

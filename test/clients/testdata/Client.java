@@ -1,7 +1,9 @@
 import java.io.InputStream;
 import java.net.HttpURLConnection;
+import java.net.InetSocketAddress;
 import java.net.Proxy;
 import java.net.URI;
+import java.net.URLConnection;
 import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
@@ -14,11 +16,11 @@ public class Client {
             System.out.println("== " + args[i + 2]);
             int code = 0;
             try {
-                boolean direct = args[i + 1].equals("direct");
+                String way = args[i + 1];
                 if (args[i].equals("connection")) {
-                    connection(direct, args[i + 3], args[i + 4]);
+                    connection(way, args[i + 3], args[i + 4]);
                 } else {
-                    client(args[i].equals("h2") ? HttpClient.Version.HTTP_2 : HttpClient.Version.HTTP_1_1, direct, args[i + 3], args[i + 4]);
+                    client(args[i].equals("h2") ? HttpClient.Version.HTTP_2 : HttpClient.Version.HTTP_1_1, way.equals("direct"), args[i + 3], args[i + 4]);
                 }
             } catch (Exception e) {
                 System.out.println(e);
@@ -49,9 +51,14 @@ public class Client {
         System.out.println(a.body());
     }
 
-    static void connection(boolean direct, String url, String body) throws Exception {
+    static void connection(String way, String url, String body) throws Exception {
         var u = URI.create(url).toURL();
-        HttpURLConnection c = (HttpURLConnection) (direct ? u.openConnection(Proxy.NO_PROXY) : u.openConnection());
+        URLConnection opened = switch (way) {
+            case "direct" -> u.openConnection(Proxy.NO_PROXY);
+            case "socks" -> u.openConnection(new Proxy(Proxy.Type.SOCKS, new InetSocketAddress("127.0.0.1", 9099)));
+            default -> u.openConnection();
+        };
+        HttpURLConnection c = (HttpURLConnection) opened;
         c.setConnectTimeout(20000);
         c.setReadTimeout(20000);
         if (ours(url)) {
