@@ -80,11 +80,10 @@ func (x *exchange) relay(res *http.Response) {
 // copyBody flushes whenever more may take its time. The last piece leaves together
 // with the end of the answer.
 func (x *exchange) copyBody(w http.ResponseWriter, res *http.Response) error {
-	left := res.ContentLength
-	if left == 0 || x.r.Method == http.MethodHead {
-		_, err := io.Copy(io.Discard, res.Body)
-		return err
+	if x.bodiless { // to gRPC the header is then the end, and must be sent as such
+		return nil
 	}
+	left := res.ContentLength
 	flush := http.NewResponseController(w).Flush
 	if !x.ready() {
 		if err := flush(); err != nil {
@@ -117,7 +116,7 @@ func (x *exchange) copyBody(w http.ResponseWriter, res *http.Response) error {
 
 // masked is the way to the agent for what an upstream says.
 func (x *exchange) masked() http.ResponseWriter {
-	return maskedWriter{x.w, x.p.guard.Load().set, x}
+	return maskedWriter{x.w, x.p.guard.Load().set}
 }
 
 // answer looks at the upstream's answer before it is relayed. Its header is
@@ -138,7 +137,7 @@ func (x *exchange) answer(res *http.Response) error {
 	set.Header(res.Trailer) // their names are announced
 	body := &answerBody{ReadCloser: res.Body, x: x, res: res, left: res.ContentLength}
 	if x.r.Method == http.MethodHead || res.ContentLength == 0 || res.Body == http.NoBody {
-		x.bodiless.Store(true)
+		x.bodiless = true
 		if err := body.done(); err != nil {
 			return err
 		}

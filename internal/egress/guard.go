@@ -77,23 +77,11 @@ func (g *guard) near(host bottle.Host, r *bottle.Route) bool {
 type maskedWriter struct {
 	http.ResponseWriter
 	set *mask.Set
-	x   *exchange
 }
 
 func (w maskedWriter) WriteHeader(status int) {
 	w.set.Header(w.Header())
 	w.ResponseWriter.WriteHeader(status)
-}
-
-// FlushError leaves an answer whose header is all of it to the end of its handler.
-// The relay's timer would send the header alone, and then an empty body: to gRPC
-// the status of a call that failed is then no longer in the last header, and lost
-// (gRPC over HTTP/2, "Trailers-Only").
-func (w maskedWriter) FlushError() error {
-	if w.x.bodiless.Load() {
-		return nil
-	}
-	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Unwrap lets http.ResponseController reach what stands behind.

@@ -26,16 +26,17 @@ type exchange struct {
 	policy *policy.Policy
 	start  time.Time
 
-	scheme  string
-	host    bottle.Host
-	port    uint16
-	verdict policy.Verdict
-	auth    *bottle.Auth
-	value   secret.Value
-	pool    pool
-	upgrade bool
-	ready   func() bool  // more of the answer's body is here
-	span    measure.Span // of the steps
+	scheme   string
+	host     bottle.Host
+	port     uint16
+	verdict  policy.Verdict
+	auth     *bottle.Auth
+	value    secret.Value
+	pool     pool
+	upgrade  bool
+	ready    func() bool  // more of the answer's body is here
+	bodiless bool         // the answer ends with its header
+	span     measure.Span // of the steps
 
 	unrecorded error // the decision is in no record; nothing more comes back
 
@@ -43,7 +44,6 @@ type exchange struct {
 	in       atomic.Int64 // bytes of the answer's body
 	wait     atomic.Int64 // nanoseconds until the bottle may send again; 0: it may
 	recorded atomic.Bool
-	bodiless atomic.Bool // the answer ends with its header
 }
 
 // serveRequest is the path of every request, plain or intercepted.

@@ -60,6 +60,9 @@ func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Respon
 	if err != nil {
 		return
 	}
+	early := make([]byte, buf.Reader.Buffered())
+	_, _ = io.ReadFull(buf.Reader, early)
+	st := x.p.openStream(x.asked(), x.verdict, &tunnelConn{Conn: agent, head: early}, cut) // before the agent knows of it
 	x.p.guard.Load().set.Header(res.Header)
 	fields.StripHopByHop(res.Header)
 	res.Header.Del("Alt-Svc")
@@ -69,13 +72,11 @@ func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Respon
 	_ = agent.SetWriteDeadline(x.p.now().Add(x.p.limits.HelloTime))
 	if head.Write(agent) != nil {
 		_ = agent.Close()
+		x.p.closeStream(st, x.policy, x.start, 0, 0)
 		return
 	}
 	_ = agent.SetWriteDeadline(time.Time{})
-	early := make([]byte, buf.Reader.Buffered())
-	_, _ = io.ReadFull(buf.Reader, early)
 	stars := mask.NewPieces(func() *mask.Set { return x.p.guard.Load().set })
-	st := x.p.openStream(x.asked(), x.verdict, &tunnelConn{Conn: agent, head: early}, cut)
 	sum, err := websocket.Relay(ctx, st, up, websocket.Options{
 		FromUpstream: func(p websocket.Piece) (int, error) { return stars.Next(p.Data, p.Begin, p.Final), nil },
 	})

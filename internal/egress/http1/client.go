@@ -65,7 +65,7 @@ func (c *conn) release() {
 func (c *conn) exchange(req *http.Request, whole bool, informed func(int, http.Header) error) (*http.Response, error) {
 	c.heard = false
 	c.in, c.out = c.pool.Memory.reader(c), c.pool.Memory.writer(c.Conn)
-	a := &answer{c: c, stop: context.AfterFunc(req.Context(), func() { _ = c.Close() })}
+	a := &answer{c: c, stop: context.AfterFunc(req.Context(), c.abandon)}
 	var err error
 	if whole {
 		err = a.send(req)
@@ -116,7 +116,7 @@ func (a *answer) stream(req *http.Request) {
 	if err != nil && body.fault != nil {
 		err = body.fault
 		a.broken.Store(true)
-		a.abandon()
+		a.c.abandon()
 	}
 	a.sending <- err
 }
@@ -229,8 +229,8 @@ func (a *answer) header(req *http.Request, informed func(int, http.Header) error
 		if err != nil {
 			return nil, fmt.Errorf("read answer: %w", err)
 		}
-		if a.broken.Load() {
-			return nil, errHalf
+		if a.broken.Load() || req.Context().Err() != nil {
+			return nil, errHalf // what a server makes of half a request is no answer
 		}
 		final := res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols
 		if a.goOn != nil {
@@ -301,7 +301,7 @@ func (a *answer) end(whole bool) {
 			sent = err == nil
 		default:
 			// The server has answered early, and the body is still on its way.
-			a.abandon()
+			a.c.abandon()
 			_ = a.body.Close()
 			<-a.sending
 			sent = false
@@ -317,12 +317,12 @@ func (a *answer) end(whole bool) {
 
 // abandon ends a request that is not whole, by a reset: a server that is told of an
 // orderly end could take what has come for all of it.
-func (a *answer) abandon() {
-	if a.c.socket != nil {
-		_ = a.c.socket.SetLinger(0)
-		_ = a.c.socket.Close()
+func (c *conn) abandon() {
+	if c.socket != nil {
+		_ = c.socket.SetLinger(0)
+		_ = c.socket.Close()
 	}
-	_ = a.c.Close()
+	_ = c.Close()
 }
 
 // wait ends the sending of the body, after the connection was closed, and gives the
