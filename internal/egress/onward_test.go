@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -34,11 +36,16 @@ type company struct {
 	saw   []string
 }
 
-func newCompany(t testing.TB) *company {
+// newCompany starts one on loopback; with a CA it speaks TLS.
+func newCompany(t testing.TB, ca *CA) *company {
 	t.Helper()
 	l := listen(t)
 	p := &company{names: map[string]string{}, says: map[string]string{}}
 	p.UpstreamProxy = bottle.UpstreamProxy{Host: "127.0.0.1", Port: netip.MustParseAddrPort(l.Addr().String()).Port(), Auth: &bottle.Auth{Scheme: "Basic", TokenRef: onwardRef}}
+	if ca != nil {
+		p.TLS = true
+		l = tls.NewListener(l, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return ca.Leaf("127.0.0.1") }})
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -81,7 +88,7 @@ func (p *company) serve(c net.Conn) {
 	var wg sync.WaitGroup
 	wg.Go(func() { _, _ = io.Copy(up, head); _ = up.(*net.TCPConn).CloseWrite() })
 	_, _ = io.Copy(c, up)
-	_ = c.(*net.TCPConn).CloseWrite()
+	_ = closeWrite(c)
 	wg.Wait()
 }
 
@@ -111,6 +118,17 @@ func behind(t testing.TB, p *company, caFile string, routes ...bottle.Route) *wo
 // by CONNECT with the decided name. Nobody looks a name up here, and neither the
 // upstream nor the agent sees anything of the proxy's credential.
 func TestEverythingGoesThroughTheUpstreamProxy(t *testing.T) {
+	t.Run("http proxy", func(t *testing.T) { goesThrough(t, nil) })
+	t.Run("https proxy", func(t *testing.T) {
+		ca, err := NewCA("company")
+		if err != nil {
+			t.Fatal(err)
+		}
+		goesThrough(t, ca)
+	})
+}
+
+func goesThrough(t *testing.T, proxyCA *CA) {
 	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/ws" {
 			echo(w, r)
@@ -127,7 +145,17 @@ func TestEverythingGoesThroughTheUpstreamProxy(t *testing.T) {
 	served.Go(func() { _ = srv.Serve(plain) })
 	t.Cleanup(func() { _ = srv.Close(); served.Wait() })
 
-	p := newCompany(t)
+	p := newCompany(t, proxyCA)
+	if proxyCA != nil { // one file may hold several
+		f, err := os.OpenFile(ca, os.O_APPEND|os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Write(proxyCA.PEM())
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	p.names = map[string]string{"api.example.com:443": addr, "plain.example.com:80": plain.Addr().String(), "pass.example.com:443": addr}
 	httpRoute := route("plain.example.com", "", "")
 	httpRoute.Ports = []uint16{80}
@@ -190,7 +218,7 @@ func TestEverythingGoesThroughTheUpstreamProxy(t *testing.T) {
 // record. What the policy refuses never gets there.
 func TestUpstreamProxyRefuses(t *testing.T) {
 	const page = "Content-Type: text/html\r\nContent-Length: 22\r\n\r\n<h1>who-are-you?</h1>\n"
-	p := newCompany(t)
+	p := newCompany(t, nil)
 	p.says = map[string]string{"api.example.com:443": "HTTP/1.1 403 who-are-you?\r\n" + page, "plain.example.com:80": "HTTP/1.1 502 who-are-you?\r\n" + page}
 	plain := route("plain.example.com", "", "")
 	plain.Ports = []uint16{80}
@@ -241,7 +269,7 @@ func TestUpstreamProxyRefuses(t *testing.T) {
 // Without its credential, or with one that is no user:password, nothing is asked.
 func TestUpstreamProxyWithoutItsCredential(t *testing.T) {
 	for _, value := range []string{"", "just-a-token", "me:pass\r\nX-Evil: 1"} {
-		p := newCompany(t)
+		p := newCompany(t, nil)
 		w := newWorld(t, func(c *Config) {
 			c.Onward = &p.UpstreamProxy
 			c.Inject = func(string) (secret.Value, bool) { return secret.New([]byte(value)), value != "" }
