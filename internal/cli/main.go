@@ -9,6 +9,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
+	"bottle/internal/cli/export"
 	"bottle/internal/cli/ui"
 )
 
@@ -72,12 +73,16 @@ func newRoot(d *deps) *cobra.Command {
 	return root
 }
 
-// commands are all of them, each in a file of its own.
+// commands are all of them, each in a file, or a room, of its own.
 func commands() []func(*deps) *cobra.Command {
 	return []func(*deps) *cobra.Command{
 		newDemo, newDemoClient, newStart, newStop, newChanges, newCleanup, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport,
 		newAudit, newMetrics, newReload, newDoctor, newCompletion, newMan, newVersion,
 	}
+}
+
+func newExport(d *deps) *cobra.Command {
+	return export.New(export.Deps{Load: d.bottle, Names: firstOf(d.bottleNames), Group: groupManifest, Out: d.Stdout, Err: d.Stderr})
 }
 
 // newHelp is "bottle help list" for who types that rather than "bottle list --help".
