@@ -150,15 +150,20 @@ func TestTunnelsAreBounded(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Limits.Tunnels = 2 }, route(apiHost, "", ""))
 	a := w.connect(apiHost + ":443")
 	addr, _ := w.p.names.Address(apiHost)
-	w.mu.Lock()
-	w.origin = netip.AddrPortFrom(addr, 443)
-	w.mu.Unlock()
+	redirected := func(to netip.AddrPort) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.origin = to
+	}
+	redirected(netip.AddrPortFrom(addr, 443))
 	_ = w.raw(w.direct, "\x16") // begins a handshake and waits
 	for w.p.measured.Tunnels.Open() < 2 {
 		time.Sleep(time.Millisecond)
 	}
+	redirected(netip.AddrPort{})
 	c := w.raw(w.addr, "CONNECT "+apiHost+":443 HTTP/1.1\r\nHost: "+apiHost+":443\r\n\r\n")
 	denied(t, answer(t, c), http.StatusForbidden, policy.LimitTunnels)
+	redirected(netip.AddrPortFrom(addr, 443))
 	if third, err := net.Dial("tcp", w.direct); err == nil {
 		_ = third.SetReadDeadline(time.Now().Add(5 * time.Second))
 		if _, err := third.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
@@ -169,6 +174,7 @@ func TestTunnelsAreBounded(t *testing.T) {
 	if r := w.one(2); r.Reason != string(policy.LimitTunnels) || r.Kind != KindTLS {
 		t.Errorf("record %+v", r)
 	}
+	redirected(netip.AddrPort{})
 	_ = a.Close()
 	for w.p.measured.Tunnels.Open() > 1 {
 		time.Sleep(time.Millisecond)
