@@ -32,7 +32,8 @@ func (p *Proxy) begin() error {
 // proxy is suspended, from the end of that. A tunnel whose requests are read keeps
 // standing, and each request inside is decided by the policy of its own moment. A
 // stream that goes on after its decision (passed-through TLS, a WebSocket) is cut
-// if pol would not open it in the same way; cut is their number. nil is refused.
+// if pol would not open it in the same way; cut is their number, without those that
+// are being opened in this moment. nil is refused.
 func (p *Proxy) SetPolicy(pol *policy.Policy) (cut int, err error) {
 	if pol == nil {
 		return 0, errors.New("set policy: none given")
@@ -41,7 +42,6 @@ func (p *Proxy) SetPolicy(pol *policy.Policy) (cut int, err error) {
 	cut = p.policy.Set(pol)
 	p.upstreams.forget()
 	p.measured.Reloads.Add(1)
-	p.measured.Revoked.Add(uint64(cut))
 	return cut, nil
 }
 
@@ -64,8 +64,9 @@ func CheckCA(file string) error {
 // openStream takes in what goes on after its decision; cut ends it. Every one is
 // followed by closeStream.
 func (p *Proxy) openStream(r policy.Request, v policy.Verdict, agent *tunnelConn, cut func()) *standing.Stream {
+	st := p.policy.Open(standing.Opening{Request: r, Verdict: v, Agent: agent, Cut: cut, Book: p.quota, Now: p.now})
 	p.measured.Streams.Up()
-	return p.policy.Open(standing.Opening{Request: r, Verdict: v, Agent: agent, Cut: cut, Book: p.quota, Now: p.now})
+	return st
 }
 
 // closeStream records what a stream was when it is over: the decision is on
@@ -74,7 +75,11 @@ func (p *Proxy) closeStream(st *standing.Stream, pol *policy.Policy, began time.
 	p.measured.Streams.Down()
 	r := st.Request
 	p.measured.Moved(string(r.Host), 0, out, in)
-	end := recordOf(KindStreamEnd, st.Over(), pol.Hash())
+	v := st.Over()
+	if v.Reason == policy.Revoked {
+		p.measured.Revoked.Add(1)
+	}
+	end := recordOf(KindStreamEnd, v, pol.Hash())
 	end.Method, end.Host, end.Port, end.Path = r.Method, string(r.Host), r.Port, r.Path
 	end.BytesOut, end.BytesIn, end.Duration = out, in, p.now().Sub(began)
 	_ = p.record(end)

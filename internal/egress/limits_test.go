@@ -233,7 +233,9 @@ func TestRevokedWebSocketIsCut(t *testing.T) {
 	w := newWorld(t, nil, open)
 	c, br := w.socket(wsAsk)
 	defer c.Close()
-	w.one(1)
+	for w.one(1); w.p.measured.Streams.Open() == 0; {
+		time.Sleep(time.Millisecond)
+	}
 	narrow.Rule = "bottle.md:9"
 	if cut, err := w.p.SetPolicy(compile(t, narrow)); cut != 0 || err != nil {
 		t.Errorf("a route that only moved: %d cut, %v", cut, err)
@@ -243,7 +245,7 @@ func TestRevokedWebSocketIsCut(t *testing.T) {
 		t.Errorf("a route that no longer fits: %d cut, %v", cut, err)
 	}
 	_, _ = io.Copy(io.Discard, br) // ends
-	if r := w.one(2); r.Kind != KindStreamEnd || r.Verdict != "deny" || r.Reason != string(policy.Revoked) {
+	if r := w.one(2); r.Kind != KindStreamEnd || r.Verdict != "deny" || r.Reason != string(policy.Revoked) || w.p.measured.Revoked.Load() != 1 {
 		t.Errorf("record %+v", r)
 	}
 }
