@@ -10,11 +10,9 @@ import (
 func (d *deps) desk() live.Desk {
 	return live.Desk{
 		Group: groupRun, Out: d.Stdout, Err: d.Stderr, Style: d.style, Terminal: d.Terminal,
-		Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) },
-		Store:   d.state, Tree: d.tree, Names: firstOf(d.identities),
+		Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) }, Store: d.state, Tree: d.tree, Names: firstOf(d.identities),
 	}
 }
 
 func newMetrics(d *deps) *cobra.Command { return d.desk().Metrics() }
-
-func newReload(d *deps) *cobra.Command { return d.desk().Reload() }
+func newReload(d *deps) *cobra.Command  { return d.desk().Reload() }
