@@ -79,8 +79,9 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/authority", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/mask", "internal/egress/measure", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/websocket"}},
+		beside: []string{"internal/egress/authority", "internal/egress/crowd", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/mask", "internal/egress/measure", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/websocket"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/crowd", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/dial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/fields", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress"}},

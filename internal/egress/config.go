@@ -41,7 +41,7 @@ type Config struct {
 
 // Limits hold against a slow or endless peer. A zero field is its default.
 type Limits struct {
-	Conns        int           // connections of the bottle at one time; more are reset at once; 512
+	Conns        int           // connections of the bottle at one time; for one more the one that has waited longest without asking for anything is closed; if all are being answered, it is reset; 512
 	HeaderBytes  int           // of a request, together; 64 KiB
 	URLBytes     int           // of a request's target; 16 KiB
 	HeaderTime   time.Duration // from a request's first byte to the end of its headers; 10 s

@@ -2,14 +2,13 @@ package egress
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"bottle/internal/egress/crowd"
 	"bottle/internal/policy"
 )
 
@@ -22,13 +21,20 @@ type meter struct {
 	start  time.Time
 	timer  *time.Timer
 	once   sync.Once
-	closed func()
+	guest  *crowd.Guest // nil: it is not the agent's
+	down   func()       // takes it out of the numbers; nil: it is in none
 	err    error
 	unread atomic.Bool // a stream of HTTP/2 began that no handler has seen yet
 }
 
-func newMeter(c net.Conn, idle time.Duration, closed func()) *meter {
-	m := &meter{Conn: c, idle: idle, start: time.Now(), closed: closed}
+// newMeter makes a meter of c. p counts it among the agent's, where it has yet to
+// enter; nil: it is not the agent's.
+func newMeter(c net.Conn, idle time.Duration, p *Proxy) *meter {
+	m := &meter{Conn: c, idle: idle, start: time.Now()}
+	if p != nil {
+		p.measured.Conns.Up()
+		m.guest, m.down = p.crowd.Guest(m.evict), p.measured.Conns.Down
+	}
 	m.timer = time.AfterFunc(idle, m.check)
 	return m
 }
@@ -65,14 +71,26 @@ func (m *meter) Close() error {
 	m.once.Do(func() {
 		m.timer.Stop()
 		m.err = m.Conn.Close()
-		if m.closed != nil {
-			m.closed()
+		m.guest.Leave()
+		if m.down != nil {
+			m.down()
 		}
 	})
 	return m.err
 }
 
 func (m *meter) NetConn() net.Conn { return m.Conn }
+
+// evict ends a connection that another one needs the room of. One that was
+// answered before is closed as after its time between two requests.
+func (m *meter) evict() {
+	if m.guest.Served() {
+		_ = m.Close()
+		return
+	}
+	reset(m)
+}
+
 func (m *meter) CloseWrite() error { return closeWrite(m.Conn) }
 
 func closeWrite(c net.Conn) error {
@@ -94,6 +112,14 @@ func reset(c net.Conn) {
 	_ = c.Close()
 }
 
+// guestOf finds the place of a connection among the bottle's; nil: it has none.
+func guestOf(c net.Conn) *crowd.Guest {
+	if m := meterOf(c); m != nil {
+		return m.guest
+	}
+	return nil
+}
+
 // meterOf finds the meter below TLS and tunnel; nil: there is none.
 func meterOf(c net.Conn) *meter {
 	m, _ := find[*meter](c)
@@ -104,17 +130,8 @@ func meterOf(c net.Conn) *meter {
 // read from it put back in front.
 type tunnelConn struct {
 	net.Conn
-	t     *tunnel
-	head  []byte
-	leave func() // if set: called at the first Close
-	left  atomic.Bool
-}
-
-func (c *tunnelConn) Close() error {
-	if c.leave != nil && !c.left.Swap(true) {
-		c.leave()
-	}
-	return c.Conn.Close()
+	t    *tunnel
+	head []byte
 }
 
 func (c *tunnelConn) Read(b []byte) (int, error) {
@@ -182,8 +199,8 @@ func (h *handoff) give(c net.Conn) {
 	}
 }
 
-// gate is a listener that refuses at once what is over the limit and retries
-// what is not the end (a full table of descriptors), with growing pauses.
+// gate is a listener that makes room for a new connection or, if it can't, resets
+// it at once.
 type gate struct {
 	net.Listener
 	p    *Proxy
@@ -191,46 +208,17 @@ type gate struct {
 }
 
 func (g *gate) Accept() (net.Conn, error) {
-	pause := 5 * time.Millisecond
 	for {
-		c, err := g.Listener.Accept()
-		switch {
-		case err == nil && g.p.admit():
-			return newMeter(c, g.p.limits.Idle, g.p.release), nil
-		case err == nil:
-			reset(c)
-			_ = g.p.gate.Decided(g.p.tooMany())
-			continue
-		case !temporary(err):
+		c, err := crowd.Accept(g.Listener, g.done)
+		if err != nil {
 			return nil, err
 		}
-		if !wait(g.done, pause) {
-			return nil, net.ErrClosed
+		m := newMeter(c, g.p.limits.Idle, g.p)
+		if m.guest.Enter() {
+			return m, nil
 		}
-		pause = min(2*pause, time.Second)
-	}
-}
-
-// temporary reports whether accepting or receiving may work again soon.
-func temporary(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
-		syscall.ECONNABORTED, syscall.EINTR, syscall.ECONNREFUSED} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
-}
-
-// wait pauses; false: done came first.
-func wait(done <-chan struct{}, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-done:
-		return false
+		reset(m)
+		_ = g.p.gate.Decided(g.p.tooMany())
 	}
 }
 
@@ -275,4 +263,9 @@ type (
 // tooMany is the record of connections over the limit.
 func (p *Proxy) tooMany() Record {
 	return recordOf(KindTCP, policy.Refuse(policy.LimitConnections, ""), p.policy.Load().Hash())
+}
+
+// madeRoom is the verdict on a connection that was evicted before it was answered.
+func madeRoom() policy.Verdict {
+	return policy.Refuse(policy.LimitConnections, "too many connections, and this one was the slowest to ask for something")
 }

@@ -71,6 +71,8 @@ func (s *session) greet(raw net.Conn) {
 	c := &tunnelConn{Conn: raw}
 	first, err := c.peek(s.p.limits.HelloTime)
 	switch {
+	case err != nil && guestOf(c).Gone():
+		s.abandonClient(c, madeRoom())
 	case err != nil:
 		_ = raw.Close() // it asked for nothing, so nothing was decided
 	case first == firstTLS:
@@ -129,6 +131,7 @@ func (s *session) converse(c net.Conn, halfClose bool, h http.HandlerFunc) {
 	sc := strict.New(c, strict.Limits{Head: s.p.limits.HeaderBytes, HeadTime: s.p.limits.HeaderTime, HalfClose: halfClose})
 	srv := &http1.Server{
 		Handler: s.screened(h), KeepAlive: s.p.limits.KeepAlive, Memory: &s.p.memory,
+		Waiting: func() { guestOf(sc).Wait(true) },
 		Unreadable: func(w http.ResponseWriter) {
 			s.refuseFault(w, sc, &strict.Fault{Reason: policy.BadRequest})
 		},
@@ -166,6 +169,9 @@ func (s *session) screened(h http.Handler) http.Handler {
 		defer s.open.Done()
 		c := connOf(r)
 		if m := meterOf(c); m != nil {
+			if !m.guest.Work() {
+				panic(http.ErrAbortHandler) // evicted a moment ago; the end of the connection records it
+			}
 			m.unread.Store(false)
 		}
 		if sc, ok := find[*strict.Conn](c); ok {

@@ -154,7 +154,7 @@ func newWorld(t testing.TB, tune func(*Config), routes ...bottle.Route) *world {
 				t.Errorf("serve: %v", err)
 			}
 		}
-		if n := w.p.conns.Load(); n != 0 {
+		if n := w.p.crowd.Inside(); n != 0 {
 			t.Errorf("%d connections counted after the end", n)
 		}
 		if m := w.p.Measured(); m.Conns.Open() != 0 || m.Tunnels.Open() != 0 || m.Streams.Open() != 0 {

@@ -145,25 +145,17 @@ func TestBytesOutOfATunnelAreBounded(t *testing.T) {
 	}
 }
 
-// Tunnels have a bound of their own, explicit and redirected ones together.
+// Tunnels have a bound of their own, explicit and redirected ones together. It
+// holds for those in use: one of which nothing is asked makes room.
 func TestTunnelsAreBounded(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Limits.Tunnels = 2 }, route(apiHost, "", ""))
-	a := w.connect(apiHost + ":443")
-	addr, _ := w.p.names.Address(apiHost)
-	redirected := func(to netip.AddrPort) {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.origin = to
-	}
-	redirected(netip.AddrPortFrom(addr, 443))
-	_ = w.raw(w.direct, "\x16") // begins a handshake and waits
-	for w.p.measured.Tunnels.Open() < 2 {
-		time.Sleep(time.Millisecond)
-	}
-	redirected(netip.AddrPort{})
-	c := w.raw(w.addr, "CONNECT "+apiHost+":443 HTTP/1.1\r\nHost: "+apiHost+":443\r\n\r\n")
-	denied(t, answer(t, c), http.StatusForbidden, policy.LimitTunnels)
-	redirected(netip.AddrPortFrom(addr, 443))
+	addr, ca, asked, release := blocked(t)
+	w := newWorld(t, func(c *Config) { c.Limits.Tunnels = 2 }, route(apiHost, addr, ca))
+	explicit := w.tunnel(apiHost+":443", apiHost)
+	_, _ = io.WriteString(explicit, askWait)
+	arrives(t, asked)
+	w.heading(w.named(apiHost) + ":443")
+	_, _ = io.WriteString(w.shake(w.raw(w.direct, ""), apiHost), askWait)
+	arrives(t, asked)
 	if third, err := net.Dial("tcp", w.direct); err == nil {
 		_ = third.SetReadDeadline(time.Now().Add(5 * time.Second))
 		if _, err := third.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
@@ -171,15 +163,24 @@ func TestTunnelsAreBounded(t *testing.T) {
 		}
 		_ = third.Close()
 	}
-	if r := w.one(2); r.Reason != string(policy.LimitTunnels) || r.Kind != KindTLS {
+	w.mu.Lock()
+	w.origin = netip.AddrPort{} // no more redirected ones
+	w.mu.Unlock()
+	c := w.raw(w.addr, "CONNECT "+apiHost+":443 HTTP/1.1\r\nHost: "+apiHost+":443\r\n\r\n")
+	denied(t, answer(t, c), http.StatusForbidden, policy.LimitTunnels)
+	if r := w.one(2); r.Reason != string(policy.LimitTunnels) || r.Kind != KindConnect {
 		t.Errorf("record %+v", r)
 	}
-	redirected(netip.AddrPort{})
-	_ = a.Close()
-	for w.p.measured.Tunnels.Open() > 1 {
-		time.Sleep(time.Millisecond)
+	release()
+	w.one(4)
+	first := w.connect(apiHost + ":443")
+	for range 2 {
+		_ = w.connect(apiHost + ":443")
 	}
-	_ = w.connect(apiHost + ":443")
+	ended(t, first)
+	if n := w.p.measured.Tunnels.Open(); n != 2 {
+		t.Errorf("%d tunnels", n)
+	}
 }
 
 // A passed-through tunnel and a WebSocket end when a new policy takes their route

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/crowd"
 	"bottle/internal/egress/decision"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/http1"
@@ -39,7 +40,7 @@ type Proxy struct {
 	gate      *decision.Gate
 	guard     atomic.Pointer[guard]
 	learning  sync.Mutex
-	conns     atomic.Int64
+	crowd     *crowd.Crowd // connections of the bottle
 	measured  *measure.Set
 	quota     *quota.Book
 	records   records.Memory
@@ -60,6 +61,7 @@ func New(cfg Config) (*Proxy, error) {
 	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: responder.NewNames()}
 	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime, Proxy: cfg.Onward, Authorize: p.onwardAuth()})
 	p.upstreams.made = map[upstreamKey]pool{}
+	p.crowd = crowd.New(p.limits.Conns)
 	p.gate = decision.NewGate(p.now, p.record)
 	p.guard.Store(&guard{})
 	if err := p.begin(); err != nil {
@@ -89,27 +91,16 @@ func (p *Proxy) record(r Record) error {
 	return nil
 }
 
-// admit counts a connection in; false: the bottle has too many.
-func (p *Proxy) admit() bool {
-	if p.conns.Add(1) > int64(p.limits.Conns) {
-		p.conns.Add(-1)
-		return false
-	}
-	p.measured.Conns.Up()
-	return true
-}
-
-func (p *Proxy) release() {
-	p.conns.Add(-1)
-	p.measured.Conns.Down()
-}
-
-// enterTunnel counts a tunnel in; false: the bottle has too many.
-func (p *Proxy) enterTunnel() bool {
-	if !p.quota.OpenTunnel() {
-		return false
+// enterTunnel counts a tunnel in, if it must in the place of the one of which nothing
+// was asked for longest; false: all that the bottle may have are in use.
+func (p *Proxy) enterTunnel(c net.Conn) bool {
+	for !p.quota.OpenTunnel() {
+		if !p.crowd.Shed() {
+			return false
+		}
 	}
 	p.measured.Tunnels.Up()
+	guestOf(c).Hold(p.leaveTunnel)
 	return true
 }
 
@@ -150,6 +141,8 @@ func (s *session) follow(c net.Conn, st http.ConnState) {
 		if m := meterOf(c); m != nil {
 			m.unread.Store(true)
 		}
+	case http.StateIdle:
+		guestOf(c).Wait(true)
 	case http.StateClosed:
 		s.recordUnread(c)
 		s.open.Done()

@@ -28,7 +28,7 @@ func (s *session) greetSOCKS(c *tunnelConn) {
 	if v.Allowed() {
 		v = t.policy.Connect(t.host, t.port)
 	}
-	if v.Allowed() && !p.enterTunnel() {
+	if v.Allowed() && !p.enterTunnel(c) {
 		v = policy.Refuse(policy.LimitTunnels, "")
 	}
 	if !v.Allowed() {
@@ -37,7 +37,6 @@ func (s *session) greetSOCKS(c *tunnelConn) {
 		_ = c.Close()
 		return
 	}
-	c.leave = p.leaveTunnel
 	if err := socks.Grant(c, netip.AddrPort{}); err != nil {
 		_ = p.recordTunnel(t, policy.Refuse(policy.BadRequest, "the client was gone"), 0)
 		_ = c.Close()

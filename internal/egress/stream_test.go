@@ -340,32 +340,6 @@ func TestIdleStreamEnds(t *testing.T) {
 	w.one(2)
 }
 
-func TestTooManyConnectionsAreResetAtOnce(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Limits.Conns, c.Limits.Tunnels = 2, 2 }, route(apiHost, "", ""))
-	a, b := w.connect(apiHost+":443"), w.connect(apiHost+":443")
-	for range 3 {
-		c, err := net.Dial("tcp", w.addr)
-		if err == nil {
-			_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
-			_, err = c.Read(make([]byte, 1))
-			_ = c.Close()
-		}
-		var ne net.Error
-		if err == nil || errors.As(err, &ne) && ne.Timeout() {
-			t.Fatalf("a third connection got %v", err)
-		}
-	}
-	if r := w.one(1); r.Reason != string(policy.LimitConnections) { // one for all three
-		t.Errorf("record %+v", r)
-	}
-	_, _ = a.Close(), b.Close()
-	deadline := time.Now().Add(5 * time.Second)
-	for w.p.conns.Load() > 0 && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
-	}
-	_ = w.connect(apiHost + ":443")
-}
-
 // A kept-alive connection is reused for the same route, and never across routes
 // that dial or trust differently.
 func TestPoolsAreKeyedByRoute(t *testing.T) {

@@ -26,11 +26,10 @@ func (s *session) serveRedirected(raw net.Conn) {
 		s.abandon(c, v)
 		return
 	}
-	if !s.p.enterTunnel() {
+	if !s.p.enterTunnel(c) {
 		s.abandon(c, policy.Refuse(policy.LimitTunnels, ""))
 		return
 	}
-	c.leave = s.p.leaveTunnel
 	s.enter(c, policy.Verdict{})
 }
 

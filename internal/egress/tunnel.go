@@ -72,6 +72,8 @@ func (s *session) recordUnread(c net.Conn) {
 	unread := m != nil && m.unread.Swap(false)
 	unused := !t.used.Swap(true)
 	switch {
+	case guestOf(c).Gone() && (unread || unused || !m.guest.Served()):
+		_ = s.p.recordTunnel(t, madeRoom(), 0)
 	case unread:
 		_ = s.p.recordTunnel(t, policy.Refuse(policy.BadRequest, ""), 0)
 	case unused:
@@ -102,7 +104,7 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 	if v.Allowed() {
 		v = t.policy.Connect(t.host, t.port)
 	}
-	if v.Allowed() && !p.enterTunnel() {
+	if v.Allowed() && !p.enterTunnel(connOf(r)) {
 		v = policy.Refuse(policy.LimitTunnels, "")
 	}
 	if !v.Allowed() {
@@ -112,12 +114,12 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 	}
 	raw, buf, err := hijack(w)
 	if err != nil {
-		p.leaveTunnel()
 		_ = p.recordTunnel(t, policy.Refuse(policy.Internal, ""), 0)
 		return
 	}
 	defer s.own(raw)()
-	c := &tunnelConn{Conn: raw, t: t, leave: p.leaveTunnel}
+	c := &tunnelConn{Conn: raw, t: t}
+	guestOf(c).Wait(false) // a tunnel is a way to ask, and no answer
 	if n := buf.Reader.Buffered(); n > 0 {
 		c.head, _ = buf.Reader.Peek(n)
 	}
@@ -176,6 +178,9 @@ func readFault(err error) policy.Verdict {
 // abandon records a refusal and resets the connection: there is no protocol in
 // which to say why.
 func (s *session) abandon(c *tunnelConn, v policy.Verdict) {
+	if guestOf(c).Gone() {
+		v = madeRoom()
+	}
 	_ = s.p.recordTunnel(c.t, v, 0)
 	reset(c)
 }
@@ -298,6 +303,10 @@ func (p *Proxy) serverTLS(t *tunnel, h hello.Said) *tls.Config {
 func (s *session) passThrough(c *tunnelConn, v policy.Verdict) {
 	defer s.own(c)()
 	t := c.t
+	if !guestOf(c).Work() {
+		s.abandon(c, madeRoom())
+		return
+	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
 	if _, ok := s.p.quota.Request(s.p.now()); !ok {

@@ -25,6 +25,9 @@ type Server struct {
 	Handler   http.Handler
 	KeepAlive time.Duration // the most between two requests
 	Memory    *Memory
+	// Waiting is called when an answer has gone and another request may follow. nil:
+	// nobody wants to know.
+	Waiting func()
 	// Unreadable answers for a head that is no request after all. The connection
 	// ends with it. nil: nothing is answered.
 	Unreadable func(w http.ResponseWriter)
@@ -45,6 +48,9 @@ func (s *Server) Serve(ctx context.Context, c net.Conn) (hijacked bool) {
 		s.Memory.giveReader(l.in)
 	}()
 	for l.next() {
+		if s.Waiting != nil {
+			s.Waiting()
+		}
 	}
 	return false
 }
