@@ -364,7 +364,7 @@ func TestNoLeakAfter10000MixedConnections(t *testing.T) {
 	settle := func(what string, ok func(goroutines, descriptors int) bool) {
 		t.Helper()
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			_ = s.w.p.SetPolicy(routes) // drops the pools of idle upstream connections
+			_, _ = s.w.p.SetPolicy(routes) // drops the pools of idle upstream connections
 			g, d := open(t)
 			if inside := s.w.p.crowd.Inside(); inside == 0 && ok(g, d) {
 				return

@@ -110,9 +110,13 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		return err
 	}
 	g.rec = &recorder{log: g.log, gate: func(open bool) { g.proxy.Suspend(!open) }}
+	bounds := limits(g.told.Limits)
+	if bounds.Conns, err = connections(bounds.Conns); err != nil {
+		return err
+	}
 	g.proxy, err = egress.New(egress.Config{
 		Identity: g.Identity, Policy: g.first, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress, ProxyAuth: g.told.proxy,
-		Limits: limits(g.told.Limits), Onward: g.told.Onward,
+		Limits: bounds, Onward: g.told.Onward,
 		Inject: func(ref string) (secret.Value, bool) { v, ok := g.told.secrets[ref]; return v, ok && !v.Empty() },
 	})
 	if err != nil {
