@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -102,9 +104,18 @@ func (s *soak) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer c.Close()
-		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-		_, _ = io.Copy(c, buf)
-		return
+		accept := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // RFC 6455 section 4.2.2
+		_, _ = fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+			base64.StdEncoding.EncodeToString(accept[:]))
+		for frame := make([]byte, 11); ; { // 2 bytes of head, 4 of mask, "hello"
+			if _, err := io.ReadFull(buf, frame); err != nil {
+				return
+			}
+			for i := range 5 {
+				frame[6+i] ^= frame[2+i%4]
+			}
+			_, _ = c.Write(append([]byte("\x82\x05"), frame[6:]...))
+		}
 	}
 	n, err := io.Copy(io.Discard, r.Body)
 	if err != nil {
@@ -241,8 +252,12 @@ func (t *trip) webSocket() error {
 	frame := "\x82\x85\x00\x00\x00\x00hello" // binary, final, masked by zeros (RFC 6455 section 5.2)
 	for range 3 {
 		t.write(c, frame)
+		got := make([]byte, len("\x82\x05hello"))
 		if t.err == nil {
-			_, t.err = io.ReadFull(r, make([]byte, len(frame)))
+			_, t.err = io.ReadFull(r, got)
+		}
+		if t.err == nil && string(got) != "\x82\x05hello" {
+			t.err = fmt.Errorf("the echo is %q", got)
 		}
 	}
 	return t.err
