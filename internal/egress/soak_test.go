@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"runtime"
@@ -156,6 +157,9 @@ func soakKinds() []kind {
 		{name: "transparent", path: "/small/", run: func(t *trip) error {
 			return t.post(t.shake(t.dial(t.s.w.direct), apiHost, t.s.w.roots()), "/small/", 2048, 1024)
 		}},
+		{name: "SOCKS5", path: "/small/", run: func(t *trip) error {
+			return t.post(t.shake(t.socks(apiHost), apiHost, t.s.w.roots()), "/small/", 2048, 1024)
+		}},
 		{name: "upload", path: "/up/", run: func(t *trip) error { return t.post(t.tunnel(apiHost), "/up/", soakBody, 1024) }},
 		{name: "download", path: "/down/", run: func(t *trip) error { return t.post(t.tunnel(apiHost), "/down/", 2, 4*soakBody) }},
 		{name: "websocket", path: "/ws/", ends: true, run: (*trip).webSocket},
@@ -196,6 +200,20 @@ func (t *trip) connect(host string) net.Conn {
 	line := make([]byte, len("HTTP/1.1 200 Connection established\r\n\r\n"))
 	if t.err == nil {
 		_, t.err = io.ReadFull(c, line)
+	}
+	return c
+}
+
+// socks opens a tunnel by SOCKS5 with a remote name (RFC 1928).
+func (t *trip) socks(host string) net.Conn {
+	c := t.dial(t.s.w.addr)
+	t.write(c, "\x05\x01\x00")
+	if t.err == nil {
+		_, t.err = io.ReadFull(c, make([]byte, 2))
+	}
+	t.write(c, "\x05\x01\x00\x03"+string(byte(len(host)))+host+"\x01\xbb")
+	if t.err == nil {
+		_, t.err = io.ReadFull(c, make([]byte, 10))
 	}
 	return c
 }
@@ -369,12 +387,21 @@ func TestNoLeakAfter10000MixedConnections(t *testing.T) {
 	plain := route(plainHost, plainUpstream(t, http.HandlerFunc(s.serve)), "")
 	plain.Ports = []uint16{80}
 	routes := compile(t, withAuth(route(apiHost, addr, ca), "Bearer", ""), plain, passRoute(addr))
-	s.w = newWorld(t, func(c *Config) { c.Policy = routes })
+	var redirects sync.Map // local address of a listener -> where its connections were going
+	s.w = newWorld(t, func(c *Config) {
+		c.Policy = routes
+		c.originalDst = func(c net.Conn) (netip.AddrPort, error) {
+			if to, ok := redirects.Load(c.LocalAddr().String()); ok {
+				return to.(netip.AddrPort), nil
+			}
+			return netip.AddrPort{}, errors.New("not redirected")
+		}
+	})
 	var err error
 	if s.up, err = dial.Roots(ca); err != nil {
 		t.Fatal(err)
 	}
-	s.w.heading(s.w.named(apiHost) + ":443")
+	redirects.Store(s.w.direct, netip.MustParseAddrPort(s.w.named(apiHost)+":443"))
 	kinds := soakKinds()
 	settle := func(what string, ok func(goroutines, descriptors int) bool) {
 		t.Helper()
