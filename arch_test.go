@@ -79,14 +79,17 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/authority", "internal/egress/crowd", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/mask", "internal/egress/measure", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/websocket"}},
+		beside: []string{"internal/egress/authority", "internal/egress/conns", "internal/egress/crowd", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/mask", "internal/egress/measure", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/websocket"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/conns", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/pools", layer: wire, only: []string{"internal/bottle", "internal/egress/dial", "internal/egress/http1", "internal/egress/records"},
+		beside: []string{"internal/egress/dial", "internal/egress/http1", "internal/egress/records"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/crowd", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
-	{dir: "internal/egress/dial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/dial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress", "internal/egress/pools"}},
 	{dir: "internal/egress/fields", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress"}},
-	{dir: "internal/egress/http1", layer: wire, only: []string{"internal/egress/records"}, beside: []string{"internal/egress/records"}, onlyFrom: []string{"internal/egress"}},
-	{dir: "internal/egress/records", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1"}},
+	{dir: "internal/egress/http1", layer: wire, only: []string{"internal/egress/records"}, beside: []string{"internal/egress/records"}, onlyFrom: []string{"internal/egress", "internal/egress/pools"}},
+	{dir: "internal/egress/records", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1", "internal/egress/pools"}},
 	{dir: "internal/egress/hello", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/measure", layer: wire, only: []string{"internal/metric", "internal/policy"}, onlyFrom: []string{"internal/egress", "internal/gateway"}},
 	{dir: "internal/egress/quota", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/standing"}},
@@ -211,6 +214,7 @@ var powers = []power{
 		},
 		where: []string{
 			"internal/egress", "internal/egress/dial",
+			"internal/egress/pools", // transports, which are given dial's connections
 			"internal/demo/client.go", // the demo's tiny client, which runs inside a bottle
 		},
 		hint: "only egress dials, after the policy decided and the address was classified; a unix socket is net.DialUnix"},

@@ -1,13 +1,12 @@
 package egress
 
 import (
-	"context"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"bottle/internal/egress/conns"
 	"bottle/internal/egress/crowd"
 	"bottle/internal/policy"
 )
@@ -88,29 +87,10 @@ func (m *meter) evict() {
 		_ = m.Close()
 		return
 	}
-	reset(m)
+	conns.Reset(m)
 }
 
-func (m *meter) CloseWrite() error { return closeWrite(m.Conn) }
-
-func closeWrite(c net.Conn) error {
-	if w, ok := c.(interface{ CloseWrite() error }); ok {
-		return w.CloseWrite()
-	}
-	return c.Close()
-}
-
-// reset closes with RST: the peer sees at once that nothing was or will be read.
-func reset(c net.Conn) {
-	inner := c
-	if m := meterOf(c); m != nil {
-		inner = m.Conn
-	}
-	if tcp, ok := inner.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	_ = c.Close()
-}
+func (m *meter) CloseWrite() error { return conns.CloseWrite(m.Conn) }
 
 // guestOf finds the place of a connection among the bottle's; nil: it has none.
 func guestOf(c net.Conn) *crowd.Guest {
@@ -122,7 +102,7 @@ func guestOf(c net.Conn) *crowd.Guest {
 
 // meterOf finds the meter below TLS and tunnel; nil: there is none.
 func meterOf(c net.Conn) *meter {
-	m, _ := find[*meter](c)
+	m, _ := conns.Find[*meter](c)
 	return m
 }
 
@@ -144,7 +124,7 @@ func (c *tunnelConn) Read(b []byte) (int, error) {
 }
 
 func (c *tunnelConn) NetConn() net.Conn { return c.Conn }
-func (c *tunnelConn) CloseWrite() error { return closeWrite(c.Conn) }
+func (c *tunnelConn) CloseWrite() error { return conns.CloseWrite(c.Conn) }
 
 // peek returns at least the first byte without taking it away.
 func (c *tunnelConn) peek(limit time.Duration) (byte, error) {
@@ -159,44 +139,6 @@ func (c *tunnelConn) peek(limit time.Duration) (byte, error) {
 		c.head = b[:n]
 	}
 	return c.head[0], nil
-}
-
-// handoff is a listener whose connections come from a channel: net/http serves
-// the inside of tunnels from it.
-type handoff struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-	addr  net.Addr
-}
-
-func newHandoff(addr net.Addr) *handoff {
-	return &handoff{conns: make(chan net.Conn), done: make(chan struct{}), addr: addr}
-}
-
-func (h *handoff) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.conns:
-		return c, nil
-	case <-h.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (h *handoff) Close() error {
-	h.once.Do(func() { close(h.done) })
-	return nil
-}
-
-func (h *handoff) Addr() net.Addr { return h.addr }
-
-// give passes c on, or closes it when nobody serves any more.
-func (h *handoff) give(c net.Conn) {
-	select {
-	case h.conns <- c:
-	case <-h.done:
-		_ = c.Close()
-	}
 }
 
 // gate is a listener that makes room for a new connection or, if it can't, resets
@@ -217,48 +159,10 @@ func (g *gate) Accept() (net.Conn, error) {
 		if m.guest.Enter() {
 			return m, nil
 		}
-		reset(m)
+		conns.Reset(m)
 		_ = g.p.gate.Decided(g.p.tooMany())
 	}
 }
-
-// splice copies both ways until both are done, passing each end of stream on
-// (half-close), and reports the bytes each way. An error on one side ends both.
-func splice(ctx context.Context, agent, upstream io.ReadWriteCloser) (out, in int64) {
-	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(closed)
-		_ = agent.Close()
-		_ = upstream.Close()
-	})
-	defer func() {
-		if !stop() {
-			<-closed // a second Close of TLS does not wait for the first
-		}
-	}()
-	var wg sync.WaitGroup
-	oneWay := func(dst, src io.ReadWriteCloser, n *int64) {
-		var err error
-		*n, err = io.Copy(onlyWriter{dst}, onlyReader{src})
-		w, half := dst.(interface{ CloseWrite() error })
-		if err != nil || !half || w.CloseWrite() != nil {
-			_ = agent.Close()
-			_ = upstream.Close()
-		}
-	}
-	wg.Go(func() { oneWay(upstream, agent, &out) })
-	oneWay(agent, upstream, &in)
-	wg.Wait()
-	_ = agent.Close()
-	_ = upstream.Close()
-	return out, in
-}
-
-// These hide ReadFrom and WriteTo, which would go around the meter's clock.
-type (
-	onlyWriter struct{ io.Writer }
-	onlyReader struct{ io.Reader }
-)
 
 // tooMany is the record of connections over the limit.
 func (p *Proxy) tooMany() Record {

@@ -40,7 +40,7 @@ func (p *Proxy) SetPolicy(pol *policy.Policy) (cut int, err error) {
 	}
 	p.learn(pol) // before any request can use it
 	cut = p.policy.Set(pol)
-	p.upstreams.forget()
+	p.upstreams.Forget()
 	p.measured.Reloads.Add(1)
 	return cut, nil
 }
@@ -49,7 +49,7 @@ func (p *Proxy) SetPolicy(pol *policy.Policy) (cut int, err error) {
 // it is called with false. Streams that are open stay: what they are is on record.
 func (p *Proxy) Suspend(on bool) {
 	p.policy.Suspend(on)
-	p.upstreams.forget()
+	p.upstreams.Forget()
 }
 
 // Measured is what this proxy counted.

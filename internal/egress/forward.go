@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"bottle/internal/egress/conns"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/fields"
 	"bottle/internal/egress/measure"
@@ -156,7 +157,7 @@ var errUnasked = errors.New("upstream switched protocols unasked")
 // resolving found out about.
 func (x *exchange) fail(err error) {
 	v := upstreamFault(err)
-	sc, ok := find[*strict.Conn](connOf(x.r))
+	sc, ok := conns.Find[*strict.Conn](connOf(x.r))
 	switch {
 	case x.wait.Load() > 0:
 		v = policy.Refuse(policy.LimitBytesOut, "")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/conns"
 	"bottle/internal/egress/http1"
 	"bottle/internal/egress/records"
 	"bottle/internal/egress/strict"
@@ -40,7 +41,7 @@ func (p *Proxy) ServeProxy(ctx context.Context, l net.Listener) error {
 
 // redirected reports whether c was going somewhere else than to us.
 func (p *Proxy) redirected(c net.Conn) bool {
-	tcp, _ := find[*net.TCPConn](c)
+	tcp, _ := conns.Find[*net.TCPConn](c)
 	if tcp == nil {
 		return false
 	}
@@ -147,21 +148,6 @@ func (s *session) abandonClient(c *tunnelConn, v policy.Verdict) {
 	s.abandon(c, v)
 }
 
-// find looks for a connection of type T among c and those below it.
-func find[T net.Conn](c net.Conn) (found T, ok bool) {
-	for c != nil {
-		if found, ok = c.(T); ok {
-			return found, true
-		}
-		below, has := c.(interface{ NetConn() net.Conn })
-		if !has {
-			break
-		}
-		c = below.NetConn()
-	}
-	return found, false
-}
-
 // screened runs h for what passed the grammar, and answers for what did not.
 func (s *session) screened(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -174,7 +160,7 @@ func (s *session) screened(h http.Handler) http.Handler {
 			}
 			m.unread.Store(false)
 		}
-		if sc, ok := find[*strict.Conn](c); ok {
+		if sc, ok := conns.Find[*strict.Conn](c); ok {
 			defer sc.Done()
 			if f := sc.Begin(); f != nil {
 				s.refuseFault(w, c, f)
@@ -206,7 +192,7 @@ func hijack(w http.ResponseWriter) (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if sc, ok := find[*strict.Conn](c); ok {
+	if sc, ok := conns.Find[*strict.Conn](c); ok {
 		sc.Raw()
 	}
 	return c, buf, nil

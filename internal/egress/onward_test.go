@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/conns"
 	"bottle/internal/egress/dial"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
@@ -88,7 +89,7 @@ func (p *company) serve(c net.Conn) {
 	var wg sync.WaitGroup
 	wg.Go(func() { _, _ = io.Copy(up, head); _ = up.(*net.TCPConn).CloseWrite() })
 	_, _ = io.Copy(c, up)
-	_ = closeWrite(c)
+	_ = conns.CloseWrite(c)
 	wg.Wait()
 }
 

@@ -15,11 +15,13 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/conns"
 	"bottle/internal/egress/crowd"
 	"bottle/internal/egress/decision"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/http1"
 	"bottle/internal/egress/measure"
+	"bottle/internal/egress/pools"
 	"bottle/internal/egress/quota"
 	"bottle/internal/egress/records"
 	"bottle/internal/egress/redirect"
@@ -34,7 +36,7 @@ type Proxy struct {
 	cfg       Config
 	limits    Limits
 	policy    standing.Force
-	upstreams upstreams
+	upstreams *pools.Pools
 	dialer    *dial.Dialer
 	names     *responder.Names
 	gate      *decision.Gate
@@ -60,7 +62,10 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: responder.NewNames()}
 	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime, Proxy: cfg.Onward, Authorize: p.onwardAuth()})
-	p.upstreams.made = map[upstreamKey]pool{}
+	p.upstreams = pools.New(pools.Config{
+		Dial: p.dialUpstream, Roots: p.dialer.Roots, HeaderSize: p.limits.AnswerHeader, Handshake: p.limits.DialTime,
+		Records: &p.records, Memory: &p.memory,
+	})
 	p.crowd = crowd.New(p.limits.Conns)
 	p.gate = decision.NewGate(p.now, p.record)
 	p.guard.Store(&guard{})
@@ -116,7 +121,7 @@ type session struct {
 	ctx   context.Context
 	end   context.CancelFunc
 	inner *http.Server   // for HTTP/2 inside tunnels
-	hand  *handoff       // connections for it
+	hand  *conns.Handoff // connections for it
 	open  sync.WaitGroup // connections that somebody still works on
 	mu    sync.Mutex
 	raw   map[net.Conn]struct{} // connections that no http.Server owns
@@ -153,7 +158,7 @@ func (s *session) follow(c net.Conn, st http.ConnState) {
 
 func (p *Proxy) newSession(ctx context.Context, addr net.Addr) *session {
 	ctx, end := context.WithCancel(ctx)
-	s := &session{p: p, ctx: ctx, end: end, hand: newHandoff(addr), raw: map[net.Conn]struct{}{}}
+	s := &session{p: p, ctx: ctx, end: end, hand: conns.NewHandoff(addr), raw: map[net.Conn]struct{}{}}
 	s.inner = s.server(http.HandlerFunc(s.serveInner))
 	return s
 }
@@ -161,6 +166,9 @@ func (p *Proxy) newSession(ctx context.Context, addr net.Addr) *session {
 // server is net/http's for HTTP/2, with the limits. Each stream is a request of its
 // own, with the same steps.
 func (s *session) server(h http.Handler) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	return &http.Server{
 		Handler:           s.screened(h),
 		ReadHeaderTimeout: s.p.limits.HeaderTime,
@@ -168,7 +176,7 @@ func (s *session) server(h http.Handler) *http.Server {
 		MaxHeaderBytes:    s.p.limits.HeaderBytes,
 		ErrorLog:          log.New(io.Discard, "", 0), // what matters is in the records
 		BaseContext:       func(net.Listener) context.Context { return s.ctx },
-		Protocols:         http1and2(),
+		Protocols:         &protocols,
 		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams:          maxStreams,
 			MaxReceiveBufferPerConnection: 1 << 20,
@@ -206,7 +214,7 @@ func (s *session) run(outer func() error, closeOuter func() error) error {
 	_ = s.inner.Close() // what was handed over while it closed
 	s.open.Wait()
 	s.p.gate.Flush(decision.AtTheEnd)
-	s.p.upstreams.forget()
+	s.p.upstreams.Forget()
 	if asked || errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -280,3 +288,19 @@ func (p *Proxy) serveHealth(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
 	_, _ = w.Write(append(body, '\n'))
 }
+
+// dialUpstream opens a connection to the decided host, under the policy of this
+// moment, and ends it when it is idle for too long.
+func (p *Proxy) dialUpstream(ctx context.Context, to dial.Target) (net.Conn, error) {
+	to.Policy = p.policy.Load()
+	span := p.measured.Begin()
+	c, err := p.dialer.Dial(ctx, to)
+	span.Done(measure.StepDial)
+	if err != nil {
+		return nil, err
+	}
+	return newMeter(c, p.limits.Idle, nil), nil
+}
+
+// Warm is pools.Warm.
+func Warm() { pools.Warm() }

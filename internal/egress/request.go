@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/dial"
 	"bottle/internal/egress/fields"
 	"bottle/internal/egress/measure"
+	"bottle/internal/egress/pools"
 	"bottle/internal/egress/websocket"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
@@ -32,7 +34,7 @@ type exchange struct {
 	verdict  policy.Verdict
 	auth     *bottle.Auth
 	value    secret.Value
-	pool     pool
+	pool     pools.Pool
 	upgrade  bool
 	ready    func() bool  // more of the answer's body is here
 	bodiless bool         // the answer ends with its header
@@ -221,7 +223,8 @@ func (x *exchange) lookUp() policy.Verdict {
 
 // choose picks the pool of connections for the decided host.
 func (x *exchange) choose() policy.Verdict {
-	pool, err := x.p.poolFor(x)
+	pool, err := x.p.upstreams.For(dial.Target{Host: x.host, Port: x.port, Route: x.verdict.Route},
+		pools.Way{Plain: x.scheme == "http", HTTP2: x.r.ProtoMajor == 2})
 	if err != nil {
 		return x.about(policy.UpstreamTLS)
 	}

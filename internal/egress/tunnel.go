@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/conns"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/hello"
 	"bottle/internal/egress/measure"
@@ -35,7 +36,7 @@ type tunnel struct {
 
 // tunnelOf finds the tunnel of a connection that the inner server works on.
 func tunnelOf(c net.Conn) *tunnel {
-	tc, _ := find[*tunnelConn](c)
+	tc, _ := conns.Find[*tunnelConn](c)
 	if tc == nil {
 		return nil
 	}
@@ -182,7 +183,7 @@ func (s *session) abandon(c *tunnelConn, v policy.Verdict) {
 		v = madeRoom()
 	}
 	_ = s.p.recordTunnel(c.t, v, 0)
-	reset(c)
+	conns.Reset(c)
 }
 
 // enterPlain hands a connection without TLS to the inner server.
@@ -215,7 +216,7 @@ func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
 	}
 	switch {
 	case err == nil && tc.ConnectionState().NegotiatedProtocol == "h2":
-		s.hand.give(tc)
+		s.hand.Give(tc)
 	case err == nil:
 		s.converse(records.NewStream(tc, raw), false, s.serveInner)
 	case errors.Is(err, hello.ErrUnread):
@@ -322,10 +323,10 @@ func (s *session) passThrough(c *tunnelConn, v policy.Verdict) {
 	t.kind = KindTLS
 	if s.p.recordTunnel(t, v, 0) != nil {
 		_ = up.Close()
-		reset(c)
+		conns.Reset(c)
 		return
 	}
 	st := s.p.openStream(policy.Request{Host: t.host, Port: t.port}, v, c, cancel)
-	out, in := splice(ctx, st, up.(*meter))
+	out, in := conns.Splice(ctx, st, up.(*meter))
 	s.p.closeStream(st, t.policy, t.opened, out, in)
 }

@@ -165,7 +165,6 @@ func repeatable(method string) bool {
 type small struct {
 	data []byte
 	at   int
-	err  error
 }
 
 func (s *small) Read(p []byte) (int, error) {
