@@ -2,6 +2,7 @@ package egress
 
 import (
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,6 +141,24 @@ func (c *tunnelConn) peek(limit time.Duration) (byte, error) {
 	}
 	return c.head[0], nil
 }
+
+// begins reports whether the first bytes are text, reading as many as tell.
+func (c *tunnelConn) begins(text string) bool {
+	_ = c.SetReadDeadline(time.Now().Add(beginTime))
+	defer c.SetReadDeadline(time.Time{})
+	for len(c.head) < len(text) && strings.HasPrefix(text, string(c.head)) {
+		b := make([]byte, len(text)-len(c.head))
+		n, err := c.Conn.Read(b)
+		c.head = append(c.head, b[:n]...)
+		if err != nil {
+			return false
+		}
+	}
+	return strings.HasPrefix(string(c.head), text)
+}
+
+// beginTime is for a few bytes that a client sends at once.
+const beginTime = 10 * time.Second
 
 // gate is a listener that makes room for a new connection or, if it can't, resets
 // it at once.

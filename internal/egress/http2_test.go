@@ -403,3 +403,45 @@ func TestHTTP2Floods(t *testing.T) {
 		})
 	}
 }
+
+// HTTP/2 without TLS goes where a route lists it, each stream decided by itself, and
+// nowhere else.
+func TestH2COnlyWhereListed(t *testing.T) {
+	l := listen(t)
+	var ps http.Protocols
+	ps.SetUnencryptedHTTP2(true)
+	srv := &http.Server{Protocols: &ps, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto, " ", r.URL) })}
+	go func() { _ = srv.Serve(l) }()
+	t.Cleanup(func() { _ = srv.Close() })
+	listed, not := route("grpc.example.com", l.Addr().String(), ""), route("plain.example.com", l.Addr().String(), "")
+	listed.H2C, listed.Ports, listed.Paths = true, []uint16{80, 50051}, []string{"/svc"}
+	not.Ports = []uint16{80}
+	w := newWorld(t, nil, listed, not)
+	get := func(target, url string) (*http.Response, error) {
+		tr := &http.Transport{Protocols: &ps, DialContext: func(context.Context, string, string) (net.Conn, error) { return w.connect(target), nil }}
+		t.Cleanup(tr.CloseIdleConnections)
+		return (&http.Client{Transport: tr}).Get(url)
+	}
+	res, err := get("grpc.example.com:50051", "http://grpc.example.com:50051/svc/Call")
+	if got := text(t, res, err); got != "HTTP/2.0 /svc/Call" {
+		t.Errorf("%q", got)
+	}
+	res, err = get("grpc.example.com:50051", "http://grpc.example.com:50051/other")
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied(t, res, 403, policy.PathNotListed)
+	if _, err := get("plain.example.com:80", "http://plain.example.com/svc"); err == nil {
+		t.Error("HTTP/2 without TLS went where no route lists it")
+	}
+	if r := w.one(3); r.Reason != string(policy.H2CNotListed) || r.Verdict != "deny" {
+		t.Errorf("record %+v", r)
+	}
+	// A method that only begins like the preface is a request.
+	c := w.connect("plain.example.com:80")
+	_, _ = io.WriteString(c, "P")
+	res = ask200(t, c, "RI /x HTTP/1.1\r\nHost: plain.example.com\r\n\r\n")
+	if res.StatusCode == 0 {
+		t.Error("no answer")
+	}
+}

@@ -169,6 +169,7 @@ func (s *session) server(h http.Handler) *http.Server {
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true) // what comes here without TLS was let in by enterPlain
 	return &http.Server{
 		Handler:           s.screened(h),
 		ReadHeaderTimeout: s.p.limits.HeaderTime,

@@ -174,7 +174,7 @@ func (x *exchange) connect() policy.Verdict { return x.policy.Connect(x.host, x.
 
 // asked is the request as the policy sees it.
 func (x *exchange) asked() policy.Request {
-	return policy.Request{Scheme: x.scheme, Host: x.host, Port: x.port, Method: x.r.Method, Path: x.r.URL.EscapedPath()}
+	return policy.Request{Scheme: x.scheme, Host: x.host, Port: x.port, Method: x.r.Method, Path: x.r.URL.EscapedPath(), HTTP2: x.r.ProtoMajor == 2}
 }
 
 // decide asks about the request, by the very bytes of the path that will be sent.

@@ -192,8 +192,23 @@ func (s *session) enterPlain(c *tunnelConn, connected policy.Verdict) {
 		s.abandon(c, policy.Refuse(policy.PassthroughOnly, ""))
 		return
 	}
-	s.converse(c, true, s.serveInner)
+	if !c.begins(preface) {
+		s.converse(c, true, s.serveInner)
+		return
+	}
+	host := c.t.host
+	if host == "" {
+		host = c.t.literal
+	}
+	if v := c.t.policy.ClearHTTP2(host, c.t.port); !v.Allowed() {
+		s.abandon(c, v)
+		return
+	}
+	s.hand.Give(c)
 }
+
+// preface begins HTTP/2 without TLS (RFC 9113 section 3.4): no other method does.
+const preface = "PRI * "
 
 // enterTLS reads the ClientHello, holds it against the tunnel, and then either
 // passes the connection through unopened or terminates it.

@@ -45,7 +45,7 @@ func (t Tree) routes(s *source, raw []routeFile) []bottle.Route {
 func (t Tree) route(s *source, raw *routeFile) (bottle.Route, bool) {
 	r := bottle.Route{
 		TLS: first(raw.TLS.val, "intercept"), DLP: first(raw.DLP.val, "block"),
-		Rule: s.rule(raw.at), Role: raw.Role.val,
+		Rule: s.rule(raw.at), Role: raw.Role.val, H2C: raw.H2C.val,
 	}
 	r.Ports = s.ports(raw.Ports)
 	r.Methods = s.methods(raw.Methods)
@@ -100,6 +100,9 @@ func (s *source) passthrough(raw *routeFile) {
 	}
 	if raw.Upstream != nil {
 		needs(raw.Upstream.CAFile.at, "`ca_file`")
+	}
+	if raw.H2C.val {
+		needs(raw.H2C.at, "`h2c`")
 	}
 }
 

@@ -24,13 +24,13 @@ func house(b *testing.B) *Policy {
 func BenchmarkDecide(b *testing.B) {
 	p := house(b)
 	for name, r := range map[string]Request{
-		"exact":         {"https", "host7.example.com", 443, "GET", "/v1/messages"},
-		"ten-routes":    {"https", "api.example.org", 443, "POST", "/v1/part9/messages"},
-		"wildcard":      {"https", "a.b.c.example.net", 443, "GET", "/v1/messages"},
-		"escaped":       {"https", "host7.example.com", 443, "GET", "/v1/caf%C3%A9/x"},
-		"encoded-slash": {"https", "registry.example.org", 443, "GET", "/@scope%2fname"},
-		"denied-host":   {"https", "evil.example.info", 443, "GET", "/"},
-		"denied-path":   {"https", "host7.example.com", 443, "GET", "/admin"},
+		"exact":         {Scheme: "https", Host: "host7.example.com", Port: 443, Method: "GET", Path: "/v1/messages"},
+		"ten-routes":    {Scheme: "https", Host: "api.example.org", Port: 443, Method: "POST", Path: "/v1/part9/messages"},
+		"wildcard":      {Scheme: "https", Host: "a.b.c.example.net", Port: 443, Method: "GET", Path: "/v1/messages"},
+		"escaped":       {Scheme: "https", Host: "host7.example.com", Port: 443, Method: "GET", Path: "/v1/caf%C3%A9/x"},
+		"encoded-slash": {Scheme: "https", Host: "registry.example.org", Port: 443, Method: "GET", Path: "/@scope%2fname"},
+		"denied-host":   {Scheme: "https", Host: "evil.example.info", Port: 443, Method: "GET", Path: "/"},
+		"denied-path":   {Scheme: "https", Host: "host7.example.com", Port: 443, Method: "GET", Path: "/admin"},
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

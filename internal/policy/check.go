@@ -96,6 +96,8 @@ func checkTLS(r *bottle.Route) error {
 		return errors.New("tls passthrough can't see paths: remove path_allowlist or intercept")
 	case len(r.Methods) > 0:
 		return errors.New("tls passthrough can't see methods: remove methods or intercept")
+	case r.H2C:
+		return errors.New("tls passthrough takes no plain requests: remove h2c or intercept")
 	case r.Auth != nil:
 		return errors.New("tls passthrough can't inject a credential: remove auth or intercept")
 	}
@@ -138,7 +140,7 @@ func contradict(a, b entry) error {
 	if len(x.Methods) > 0 && !share(x.Methods, y.Methods) {
 		return nil
 	}
-	if x.DLP == y.DLP && dials(x) == dials(y) && sameAuth(x.Auth, y.Auth) {
+	if x.DLP == y.DLP && x.H2C == y.H2C && dials(x) == dials(y) && sameAuth(x.Auth, y.Auth) {
 		return nil
 	}
 	return fmt.Errorf("the route at %s covers the same requests and treats them differently", x.Rule)

@@ -118,7 +118,7 @@ func TestConflicts(t *testing.T) {
 func TestMethodMoreSpecificThanAny(t *testing.T) {
 	p := compile(t, route(t, "a.com", rule("any:1")), route(t, "a.com", methods("PUT"), token_("A"), rule("put:1")))
 	for method, want := range map[string]string{"GET": "any:1", "PUT": "put:1"} {
-		if v := p.Decide(Request{"https", "a.com", 443, method, "/"}); v.Rule != want {
+		if v := p.Decide(Request{Scheme: "https", Host: "a.com", Port: 443, Method: method, Path: "/"}); v.Rule != want {
 			t.Errorf("%s: %+v", method, v)
 		}
 	}
@@ -157,7 +157,7 @@ func TestCompileCopies(t *testing.T) {
 	routes := []bottle.Route{route(t, "a.com", ports(443), methods("GET"), paths("/v1"), token_("A"))}
 	p := compile(t, routes...)
 	routes[0].Ports[0], routes[0].Methods[0], routes[0].Paths[0], routes[0].Auth.TokenRef = 1, "PUT", "/", "STOLEN"
-	v := p.Decide(Request{"https", "a.com", 443, "GET", "/v1"})
+	v := p.Decide(Request{Scheme: "https", Host: "a.com", Port: 443, Method: "GET", Path: "/v1"})
 	if !v.Allowed() || v.Route.Auth.TokenRef != "A" {
 		t.Errorf("%+v", v)
 	}
@@ -185,7 +185,7 @@ func TestOrderDecidesNothing(t *testing.T) {
 			rt.Fatalf("%v against %v, %s against %s", err, err2, p.Hash(), q.Hash())
 		}
 		r := Request{"https", rapid.SampledFrom([]bottle.Host{"a.example.com", "b.a.example.com", "b.example.com"}).Draw(rt, "asked"), 443,
-			rapid.SampledFrom([]string{"GET", "PUT"}).Draw(rt, "method"), rapid.SampledFrom([]string{"/", "/v1", "/v1/x", "/v1/x/y", "/v2"}).Draw(rt, "path")}
+			rapid.SampledFrom([]string{"GET", "PUT"}).Draw(rt, "method"), rapid.SampledFrom([]string{"/", "/v1", "/v1/x", "/v1/x/y", "/v2"}).Draw(rt, "path"), false}
 		v, w := p.Decide(r), q.Decide(r)
 		if v.Reason != w.Reason || v.Message != w.Message || v.Rule != w.Rule || v.Allowed() && !sameAuth(v.Route.Auth, w.Route.Auth) {
 			rt.Fatalf("%+v: %+v against %+v", r, v, w)

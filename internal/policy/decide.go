@@ -15,6 +15,7 @@ type Request struct {
 	Port   uint16
 	Method string
 	Path   string // escaped, as received, without the query; empty means "/"
+	HTTP2  bool   // it came by HTTP/2, which without TLS a route must list
 }
 
 // Connect decides whether a connection to h and port may exist at all. It needs
@@ -35,6 +36,22 @@ func (p *Policy) Connect(h bottle.Host, port uint16) Verdict {
 		}
 	}
 	return g.wrongPort(h, port)
+}
+
+// ClearHTTP2 decides whether HTTP/2 may be spoken without TLS to h and port at all,
+// before a request is read.
+func (p *Policy) ClearHTTP2(h bottle.Host, port uint16) Verdict {
+	v := p.Connect(h, port)
+	if !v.Allowed() {
+		return v
+	}
+	g, _ := p.find(h)
+	for _, d := range g.doors {
+		if d.port == port && d.route.H2C {
+			return allow(d.route)
+		}
+	}
+	return about(v.Route, H2CNotListed)
 }
 
 // Decide decides on one request. Of the routes whose pattern is the most
@@ -77,6 +94,9 @@ func (p *Policy) Decide(r Request) Verdict {
 	}
 	if route.TLS == tlsPassthrough {
 		return about(route, PassthroughOnly)
+	}
+	if r.HTTP2 && r.Scheme == "http" && !route.H2C {
+		return about(route, H2CNotListed)
 	}
 	if r.Scheme == "http" && route.Auth != nil && !cleartext(route, r.Port) {
 		return about(route, CleartextAuth)

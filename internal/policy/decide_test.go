@@ -156,7 +156,7 @@ func TestDecideOddities(t *testing.T) {
 		}
 	}
 	for _, h := range []bottle.Host{"", "a/.example.com", "..example.com", "A.example.com", "x.example.com.", "\x00.example.com"} {
-		for what, v := range map[string]Verdict{"connect": p.Connect(h, 443), "name": p.Name(h), "decide": p.Decide(Request{"https", h, 443, "GET", "/cdn"})} {
+		for what, v := range map[string]Verdict{"connect": p.Connect(h, 443), "name": p.Name(h), "decide": p.Decide(Request{Scheme: "https", Host: h, Port: 443, Method: "GET", Path: "/cdn"})} {
 			if v.Allowed() || v.Reason != BadHost {
 				t.Errorf("%s %q: %+v", what, h, v)
 			}
@@ -173,7 +173,7 @@ func TestZeroRefuses(t *testing.T) {
 	var none *Policy
 	for what, v := range map[string]Verdict{
 		"nil connect": none.Connect("a.example.com", 443),
-		"nil decide":  none.Decide(Request{"https", "a.example.com", 443, "GET", "/"}),
+		"nil decide":  none.Decide(Request{Scheme: "https", Host: "a.example.com", Port: 443, Method: "GET", Path: "/"}),
 		"nil name":    none.Name("a.example.com"),
 		"nil address": none.Address(&r, netip.MustParseAddr("9.9.9.9")),
 		"nil route":   compile(t, r).Address(nil, netip.MustParseAddr("9.9.9.9")),

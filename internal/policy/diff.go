@@ -77,6 +77,9 @@ func (c Change) String() string {
 	if r.DLP != dlpBlock {
 		words = append(words, "dlp "+r.DLP)
 	}
+	if r.H2C {
+		words = append(words, "h2c")
+	}
 	if r.Upstream != nil && r.Upstream.Address != "" {
 		words = append(words, "dials "+r.Upstream.Address)
 	}

@@ -65,7 +65,7 @@ type failer interface{ Fatalf(string, ...any) }
 // allowed prefix to every server. A path whose route is the wide one is inside
 // the narrow one to no server, nor the other way round.
 func checkReadings(t failer, narrow, wide *Policy, escaped string) {
-	r := Request{"https", "a.example.com", 443, "GET", escaped}
+	r := Request{Scheme: "https", Host: "a.example.com", Port: 443, Method: "GET", Path: escaped}
 	if v := narrow.Decide(r); v.Allowed() {
 		for _, seen := range readings(escaped) {
 			if !under(seen, "/v1/") {

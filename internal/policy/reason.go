@@ -22,6 +22,7 @@ const (
 	PathNotListed   Reason = "path_not_listed"
 	CleartextAuth   Reason = "cleartext_credential"
 	PassthroughOnly Reason = "passthrough_only"
+	H2CNotListed    Reason = "h2c_not_listed"
 	AddressLiteral  Reason = "address_literal"
 	PrivateAddress  Reason = "private_address"
 	MetadataAddress Reason = "metadata_address"
@@ -72,7 +73,7 @@ func Reasons() []Reason {
 	return []Reason{
 		Listed, NoPolicy, BadHost, BadPort, BadScheme, BadMethod, BadPath, AmbiguousPath,
 		HostNotListed, PortNotListed, MethodNotListed, MethodForbidden, PathNotListed,
-		CleartextAuth, PassthroughOnly, AddressLiteral, PrivateAddress, MetadataAddress, NameNotListed,
+		CleartextAuth, PassthroughOnly, H2CNotListed, AddressLiteral, PrivateAddress, MetadataAddress, NameNotListed,
 		BadRequest, BadHeader, BadFraming, UpgradeRefused, ProxyAuth, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, Limit,
 		LimitConnections, LimitTunnels, LimitRate, LimitHeader, LimitURL, LimitBytesOut, Revoked, TooSlow,
 		NoCredential, SecretFound, NotScannable, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
@@ -128,6 +129,8 @@ func (r Reason) decided() string {
 		return "this route injects a credential, which would travel unencrypted"
 	case PassthroughOnly:
 		return "this route passes TLS through unopened and takes no plain requests"
+	case H2CNotListed:
+		return "no route lists HTTP/2 without TLS for this host and port"
 	case AddressLiteral:
 		return "no route lists this address; use the host's name"
 	case PrivateAddress:
