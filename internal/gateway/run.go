@@ -26,7 +26,7 @@ const (
 	stopWait    = 2 * time.Second
 	warmAfter   = 200 * time.Millisecond
 	memoryLimit = 256 << 20 // bytes; the collector works harder before it is passed
-	gcPercent   = 50        // idle memory counts: there is one gateway for each bottle
+	gcPercent   = 200       // the heap of an idle gateway is 2 MiB: collecting more often costs a tenth of the throughput, and saves 4 MiB
 )
 
 // Start is what a gateway process begins with.
