@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,6 +88,7 @@ type arena struct {
 type taken struct {
 	median, p99 time.Duration
 	rate        float64 // per second: requests, or bytes
+	each        float64 // microseconds of processor time that the contender spent on one
 }
 
 // turns lets every contender have its turn in each round, so that a busy moment
@@ -176,6 +178,9 @@ func (a *arena) requests(b *testing.B, title string, open func(contender) (calle
 		a.compare("  added latency, a new connection each time", 0.80, "at most 0.80 ms", milliseconds, added(cold), note(cold)),
 		a.compare(fmt.Sprintf("  requests/s at %d connections, of direct", atOnce), 45, "at least 45 %", percent, share,
 			fmt.Sprintf("; per second: ours %.0f, direct %.0f", rate("ours"), rate("direct"))),
+		a.compare("  its processor time for each of these", 0, "", "%.0f µs", func(name string) float64 {
+			return against(load, name, func(t, _ taken) float64 { return t.each })
+		}, ""),
 	}
 }
 
@@ -235,9 +240,31 @@ func underLoad(c contender, open func(contender) (caller, error)) (taken, error)
 	if err != nil {
 		return taken{}, err
 	}
-	began := time.Now()
+	before, began := processor(c), time.Now()
 	n, err := run(crowd, func(int64) bool { return time.Since(began) < loadTime })
-	return taken{rate: float64(n) / time.Since(began).Seconds()}, err
+	t := taken{rate: float64(n) / time.Since(began).Seconds()}
+	if n > 0 {
+		t.each = float64(processor(c)-before) / 1e3 / float64(n)
+	}
+	return t, err
+}
+
+// processor is the time that a contender's process has spent on processors until
+// now. It comes in steps of 10 ms (proc(5), utime and stime). Unlike a rate it hardly
+// changes when the machine has other things to do.
+func processor(c contender) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.pid))
+	if err != nil {
+		return 0 // nobody stands in the middle
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 func gather(c contender, open func(contender) (caller, error)) (crowd []caller, err error) {
