@@ -92,9 +92,14 @@ func (c *conn) exchange(req *http.Request, whole bool, informed func(int, http.H
 	return a.give(req, res), nil
 }
 
+// together hides from net/http that it writes to a bufio.Writer, which it would
+// flush between head and body: a TLS record and a system call more, and the server
+// wakes twice.
+type together struct{ *bufio.Writer }
+
 // send writes a request whose body is in memory.
 func (a *answer) send(req *http.Request) error {
-	if err := req.Write(a.c.out); err != nil {
+	if err := req.Write(together{a.c.out}); err != nil {
 		return fmt.Errorf("send request: %w", err)
 	}
 	if err := a.c.out.Flush(); err != nil {
