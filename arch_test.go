@@ -72,6 +72,7 @@ var rooms = []room{
 
 	{dir: "internal/hostexec", layer: hands},
 	{dir: "internal/secret", layer: hands},
+	{dir: "internal/keyring", layer: hands, onlyFrom: []string{"internal/lifecycle"}}, // apart from secret, for its weight: the gateway links that
 	{dir: "internal/audit", layer: hands},
 	{dir: "internal/store", layer: hands},
 	{dir: "internal/survey", layer: hands, onlyFrom: []string{"internal/lifecycle", "internal/cli/folders", "internal/backend/backendtest"}},
@@ -79,12 +80,13 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/authority", "internal/egress/conns", "internal/egress/crowd", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/mask", "internal/egress/measure", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/websocket"}},
+		beside: []string{"internal/egress/authority", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/mask", "internal/egress/measure", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/conns", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/pools", layer: wire, only: []string{"internal/bottle", "internal/egress/dial", "internal/egress/http1", "internal/egress/records"},
 		beside: []string{"internal/egress/dial", "internal/egress/http1", "internal/egress/records"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/crowd", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/credential", layer: wire, only: []string{"internal/bottle", "internal/secret", "internal/egress/mask"}, beside: []string{"internal/egress/mask"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/dial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress", "internal/egress/pools"}},
 	{dir: "internal/egress/fields", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress"}},
@@ -94,11 +96,12 @@ var rooms = []room{
 	{dir: "internal/egress/measure", layer: wire, only: []string{"internal/metric", "internal/policy"}, onlyFrom: []string{"internal/egress", "internal/gateway"}},
 	{dir: "internal/egress/quota", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/standing"}},
 	{dir: "internal/egress/standing", layer: wire, only: []string{"internal/bottle", "internal/policy", "internal/egress/quota"}, beside: []string{"internal/egress/quota"}, onlyFrom: []string{"internal/egress"}},
-	{dir: "internal/egress/mask", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/mask", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/credential", "internal/egress/tripwire"}},
 	{dir: "internal/egress/redirect", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/responder", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/socks", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/strict", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/tripwire", layer: wire, beside: []string{"internal/egress/mask"}, only: []string{"internal/egress/mask"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/websocket", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/gitgate", layer: wire, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/supervise", layer: wire, onlyFrom: []string{"internal/gateway"}},
@@ -228,8 +231,9 @@ var powers = []power{
 	{name: "reveal a secret",
 		uses: []string{".Reveal"},
 		where: []string{
-			"internal/egress/inject.go", "internal/gitgate/auth.go",
-			"internal/secret/line.go", // encodes them for the gateway's stdin
+			"internal/egress/inject.go", "internal/egress/credential/inject.go", "internal/gitgate/auth.go",
+			"internal/secret/line.go",  // encodes them for the gateway's stdin
+			"internal/secret/shape.go", // a placeholder has the length and alphabet of the value that it stands for
 		},
 		hint: "a value is shown to nobody but the injector and the gateway's stdin; pass the secret.Value on"},
 	{name: "end the process",
@@ -260,6 +264,7 @@ var modules = []struct {
 	path  string
 	rooms []string
 }{
+	{"github.com/godbus/dbus/v5", []string{"internal/keyring"}},
 	{"github.com/google/jsonschema-go", []string{"internal/manifest"}},
 	{"github.com/google/nftables", []string{"internal/backend/native/jail/fence"}},
 	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/native/jail"}},

@@ -239,10 +239,20 @@ func (t Tree) tokenRef(s *source, ref text) string {
 			return "file:" + p
 		}
 		s.errorf(ref.at, "write file:/path or file:~/path", "`token_ref` wants an absolute path after file:")
-	case (kind == "cmd" || kind == "keyring") && ok && strings.TrimSpace(rest) != "":
-		return kind + ":" + strings.TrimSpace(rest)
-	case (kind == "cmd" || kind == "keyring") && ok:
+	case (kind == "cmd" || kind == "keyring") && ok && strings.TrimSpace(rest) == "":
 		s.errorf(ref.at, forms, "`token_ref` has nothing after %s:", kind)
+	case kind == "cmd" && ok:
+		if _, err := bottle.Words(strings.TrimSpace(rest)); err != nil {
+			s.errorf(ref.at, "write it as you would type it, for one program: cmd:pass show work/key", "`token_ref` has a command that can't be run: %v", err)
+			return ""
+		}
+		return "cmd:" + strings.TrimSpace(rest)
+	case kind == "keyring" && ok:
+		if _, _, whole := bottle.Keyring(strings.TrimSpace(rest)); !whole {
+			s.errorf(ref.at, "write keyring:service/account", "`token_ref` names no service and account after keyring:")
+			return ""
+		}
+		return "keyring:" + strings.TrimSpace(rest)
 	default:
 		s.errorf(ref.at, forms, "`token_ref` is none of the four forms; it is never the secret itself")
 	}

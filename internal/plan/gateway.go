@@ -13,6 +13,9 @@ import "bottle/internal/bottle"
 //	   │      one message: the names joined by "\n", the fds in the same order
 //	   ├───────────────────────────────────────▶│ serve them
 //	   │◀───────────────────────────────────────┤ stdout: Ready (or Failed, and exit 1)
+//	   │ stdin: Update (one JSON line), at any time after the Secrets, as often as
+//	   │      a credential is renewed: the gateway can run no helper itself
+//	   ├───────────────────────────────────────▶│ mask the new value, then inject it
 //	   │ stdin stays open; its end means: shut down
 //
 // Every message is one JSON object on one line.
@@ -63,11 +66,20 @@ type Gateway struct {
 	Limits       bottle.Quota          `json:"limits,omitzero"`
 }
 
-// Secrets are the values, by token_ref. They cross one pipe once and are never
-// written anywhere. Encoding happens in gateway's caller by secret.Value.Reveal.
+// Secrets are the values, by token_ref. They cross one pipe and are never written
+// anywhere. Encoding happens in gateway's caller by secret.Value.Reveal.
 type Secrets struct {
 	Values map[string]string `json:"values"`
 	Proxy  string            `json:"proxy,omitempty"` // the password of the explicit proxy
+}
+
+// Update is news about credentials that the gateway has already, by token_ref; a
+// reference that it was not told of in Secrets makes the whole line void, and so do
+// an empty value and a line that says nothing. A request that is under way keeps the
+// value that it began with.
+type Update struct {
+	Secrets map[string]string `json:"secrets,omitempty"` // in place of the values before
+	Lapsed  []string          `json:"lapsed,omitempty"`  // their value has expired and there is no new one; it stays in use
 }
 
 // Hello is the gateway's first line: its CA, before it serves anything.

@@ -21,3 +21,18 @@ func Line(values map[string]Value, proxy Value) ([]byte, error) {
 	}
 	return line, nil
 }
+
+// UpdateLine is plan.Update as one JSON line without its end, for the gateway's
+// standard input and nothing else: new values, and the references whose value has
+// expired without a new one. The caller clears the line once it is written.
+func UpdateLine(values map[string]Value, lapsed []string) ([]byte, error) {
+	out := plan.Update{Secrets: map[string]string{}, Lapsed: lapsed}
+	for ref, v := range values {
+		out.Secrets[ref] = v.Reveal()
+	}
+	line, err := json.Marshal(out)
+	if err != nil {
+		return nil, fmt.Errorf("encode secrets: %w", err)
+	}
+	return line, nil
+}

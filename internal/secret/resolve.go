@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"bottle/internal/bottle"
@@ -17,42 +18,62 @@ import (
 // maxFile bounds a credential file, in bytes.
 const maxFile = 64 << 10
 
-// Resolver looks references up. The zero Resolver reads the host's environment.
+// Resolver looks references up. The zero Resolver reads the host's environment
+// and files.
 type Resolver struct {
-	Lookup func(name string) (string, bool) // nil: os.LookupEnv
+	Hands
+	Lookup   func(name string) (string, bool) // nil: os.LookupEnv
+	Patience time.Duration                    // how long a helper may take; zero: 10 s
+	Now      func() time.Time                 // nil: time.Now
 }
 
-// Resolve turns a reference into its value. A reference is the name of a host
-// environment variable, or file:/absolute/path. What is missing, empty or not
-// safe to use is a bottle.Problems with a hint that says what to type; no error
-// holds any byte of a value.
-func (r Resolver) Resolve(ctx context.Context, ref string) (Value, error) {
+// Resolve turns a reference into its value, and into when that expires, if its
+// source says. A reference is the name of a host environment variable,
+// file:/absolute/path, cmd:command line or keyring:service/account. What is
+// missing, empty or not safe to use is a bottle.Problems with a hint that says what
+// to type; no error holds any byte of a value.
+func (r Resolver) Resolve(ctx context.Context, ref string) (Lease, error) {
 	if err := ctx.Err(); err != nil {
-		return Value{}, fmt.Errorf("resolve secret: %w", err)
+		return Lease{}, fmt.Errorf("resolve secret: %w", err)
 	}
 	kind, rest, found := strings.Cut(ref, ":")
+	var v Value
+	var err error
 	switch {
 	case ref == "":
-		return Value{}, problem("a secret reference is empty", "name an environment variable, or file:/absolute/path")
+		err = problem("a secret reference is empty", "name an environment variable, file:/absolute/path, cmd:program … or keyring:service/account")
 	case found && kind == "file":
-		return fromFile(rest)
-	case found && (kind == "cmd" || kind == "keyring"):
-		return Value{}, problem(fmt.Sprintf("secret references of the kind %s: are not in this version", kind),
-			"use the name of an environment variable, or file:/absolute/path")
+		v, err = fromFile(rest)
+	case found && kind == "cmd":
+		return r.fromHelper(ctx, rest)
+	case found && kind == "keyring":
+		return r.fromKeyring(ctx, rest)
 	case !envName(ref):
 		// Somebody may have pasted the credential itself: do not repeat it.
-		return Value{}, problem("a secret reference is neither the name of an environment variable nor file:/absolute/path (not shown: it may be the secret itself)",
+		err = problem("a secret reference is none of the name of an environment variable, file:, cmd: and keyring: (not shown: it may be the secret itself)",
 			"put the secret into a variable and write the variable's name: token_ref: MY_TOKEN")
+	default:
+		v, err = r.fromEnv(ref)
 	}
-	return r.fromEnv(ref)
+	return Lease{Value: v}, err
+}
+
+func (r Resolver) lookup(name string) (string, bool) {
+	if r.Lookup != nil {
+		return r.Lookup(name)
+	}
+	return os.LookupEnv(name)
+}
+
+func (r Resolver) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
 }
 
 func (r Resolver) fromEnv(name string) (Value, error) {
-	lookup := r.Lookup
-	if lookup == nil {
-		lookup = os.LookupEnv
-	}
-	s, ok := lookup(name)
+	s, ok := r.lookup(name)
 	shown := abbreviate(name)
 	switch {
 	case !ok:

@@ -39,6 +39,9 @@ func (v Value) Reveal() string {
 // Empty reports whether there is no credential.
 func (v Value) Empty() bool { return v.p == nil }
 
+// Equal reports whether both are the same credential.
+func (v Value) Equal(o Value) bool { return v.p == o.p || v.p != nil && o.p != nil && *v.p == *o.p }
+
 // String is [redacted].
 func (Value) String() string { return redacted }
 
