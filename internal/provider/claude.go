@@ -85,7 +85,7 @@ func (p *preparation) claudeFiles() {
 	if route, ok := p.held[RoleAnthropicKey]; ok {
 		// Claude Code asks about every key it meets, and knows an answered one by its last 20 characters.
 		key := p.Placeholders[route.Auth.TokenRef]
-		state["customApiKeyResponses"] = map[string]any{"approved": []string{key[len(key)-20:]}, "rejected": []string{}}
+		state["customApiKeyResponses"] = map[string]any{"approved": []string{key[len(key)-answered:]}, "rejected": []string{}}
 	}
 	p.place(plan.Home+"/.claude.json", encode(state))
 	p.place(plan.Home+"/.claude/settings.json", encode(map[string]any{

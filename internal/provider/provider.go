@@ -30,6 +30,8 @@ type Result struct {
 	Hosts        []string          // hosts that the CLI calls in ordinary work; for hints, nothing is opened
 	Placeholders map[string]string // token_ref -> what the agent holds instead of it
 	Problems     bottle.Problems
+
+	roles map[string]string // token_ref -> its role
 }
 
 // Prepare answers what the agent CLI of a bottle needs.

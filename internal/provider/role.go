@@ -112,7 +112,7 @@ func (s *stream) take(n int, alphabet string) string {
 
 // roles turns the roles on the bottle's routes into placeholders.
 func (p *preparation) roles() {
-	p.Placeholders = map[string]string{}
+	p.Placeholders, p.Result.roles = map[string]string{}, map[string]string{}
 	holder := map[string]bottle.Route{} // role -> the first route that has it
 	for _, route := range p.Spec.Routes {
 		if route.Role == "" {
@@ -131,7 +131,7 @@ func (p *preparation) roles() {
 	for _, role := range known {
 		route := holder[role]
 		value := Placeholder(role, route.Auth.TokenRef, p.Seed)
-		p.Placeholders[route.Auth.TokenRef] = value
+		p.Placeholders[route.Auth.TokenRef], p.Result.roles[route.Auth.TokenRef] = value, role
 		for _, name := range roleEnv(role) {
 			p.setEnv(name, value)
 		}
