@@ -217,7 +217,7 @@ var powers = []power{
 		},
 		where: []string{
 			"internal/egress", "internal/egress/dial",
-			"internal/egress/pools", // transports, which are given dial's connections
+			"internal/egress/pools",   // transports, which are given dial's connections
 			"internal/demo/client.go", // the demo's tiny client, which runs inside a bottle
 		},
 		hint: "only egress dials, after the policy decided and the address was classified; a unix socket is net.DialUnix"},

@@ -25,7 +25,7 @@ func NewCA(identity string) (*CA, error) { return authority.New(identity) }
 type Config struct {
 	Identity     string
 	Policy       *policy.Policy                             // what is allowed; SetPolicy replaces it
-	Inject       func(tokenRef string) (secret.Value, bool) // the credential behind a reference, the same for the Proxy's life; nil: there are none
+	Inject       func(tokenRef string) (secret.Value, bool) // the credential behind a reference, asked once for each request; before it gives another value, Relearn must have been told of that; nil: there are none
 	Placeholders map[string]string                          // token_ref -> what the agent holds instead; never sent where a credential is injected
 	ProxyAuth    secret.Value                               // what a caller of the explicit port must give as a password (Basic); empty: nothing, whoever reaches it is the bottle
 	Record       func(Record) error                         // called once per decision, for like refusals once with their count; has returned before the answer's last byte is relayed. After an error the answer breaks off

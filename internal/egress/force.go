@@ -23,7 +23,7 @@ func (p *Proxy) begin() error {
 	p.quota = quota.New(quota.Limits{
 		Tunnels: p.limits.Tunnels, Requests: p.limits.Requests, BytesOut: p.limits.BytesOut, HostBytesOut: p.limits.HostBytesOut,
 	})
-	p.learn(p.cfg.Policy)
+	p.guard.Learn(p.cfg.Policy.AuthRoutes())
 	p.policy.Begin(p.cfg.Policy, nothing)
 	return nil
 }
@@ -38,7 +38,7 @@ func (p *Proxy) SetPolicy(pol *policy.Policy) (cut int, err error) {
 	if pol == nil {
 		return 0, errors.New("set policy: none given")
 	}
-	p.learn(pol) // before any request can use it
+	p.guard.Learn(pol.AuthRoutes()) // before any request can use it
 	cut = p.policy.Set(pol)
 	p.upstreams.Forget()
 	p.measured.Reloads.Add(1)

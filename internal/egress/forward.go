@@ -16,6 +16,7 @@ import (
 	"bottle/internal/egress/conns"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/fields"
+	"bottle/internal/egress/mask"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/strict"
 	"bottle/internal/policy"
@@ -117,11 +118,11 @@ func (x *exchange) copyBody(w http.ResponseWriter, res *http.Response) error {
 
 // masked is the way to the agent for what an upstream says.
 func (x *exchange) masked() http.ResponseWriter {
-	return maskedWriter{x.w, x.p.guard.Load().set}
+	return mask.Writer{ResponseWriter: x.w, Set: x.p.guard.Masks}
 }
 
 // answer looks at the upstream's answer before it is relayed. Its header is
-// starred as it is written, by maskedWriter.
+// starred as it is written, by mask.Writer.
 func (x *exchange) answer(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return errUnasked // a switch nobody asked for would open a raw pipe
@@ -131,11 +132,10 @@ func (x *exchange) answer(res *http.Response) error {
 	if here, ok := res.Body.(interface{ Ready() bool }); ok {
 		x.ready = here.Ready
 	}
-	set := x.p.guard.Load().set
-	if !set.Empty() && res.Body != http.NoBody {
-		res.Body = maskedBody{res.Body, set.Reader(res.Body)}
+	if res.Body != http.NoBody {
+		res.Body = mask.Body(x.p.guard.Masks, res.Body)
 	}
-	set.Header(res.Trailer) // their names are announced
+	x.p.guard.Masks().Header(res.Trailer) // their names are announced
 	body := &answerBody{ReadCloser: res.Body, x: x, res: res, left: res.ContentLength}
 	if x.r.Method == http.MethodHead || res.ContentLength == 0 || res.Body == http.NoBody {
 		x.bodiless = true
@@ -253,7 +253,7 @@ func (b *answerBody) Close() error {
 
 // done makes the record. The trailers are there by now.
 func (b *answerBody) done() error {
-	b.x.p.guard.Load().set.Header(b.res.Trailer)
+	b.x.p.guard.Masks().Header(b.res.Trailer)
 	return b.x.record(b.x.verdict, b.res.StatusCode)
 }
 

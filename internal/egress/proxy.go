@@ -11,11 +11,11 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/conns"
+	"bottle/internal/egress/credential"
 	"bottle/internal/egress/crowd"
 	"bottle/internal/egress/decision"
 	"bottle/internal/egress/dial"
@@ -40,8 +40,7 @@ type Proxy struct {
 	dialer    *dial.Dialer
 	names     *responder.Names
 	gate      *decision.Gate
-	guard     atomic.Pointer[guard]
-	learning  sync.Mutex
+	guard     *credential.Guard
 	crowd     *crowd.Crowd // connections of the bottle
 	measured  *measure.Set
 	quota     *quota.Book
@@ -68,7 +67,7 @@ func New(cfg Config) (*Proxy, error) {
 	})
 	p.crowd = crowd.New(p.limits.Conns)
 	p.gate = decision.NewGate(p.now, p.record)
-	p.guard.Store(&guard{})
+	p.guard = credential.New(cfg.Inject, func(places int) { p.measured.Masked.Add(uint64(places)) })
 	if err := p.begin(); err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/credential"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/fields"
 	"bottle/internal/egress/measure"
@@ -213,7 +214,7 @@ func (x *exchange) lookUp() policy.Verdict {
 	if x.auth == nil {
 		return passed()
 	}
-	v, err := x.p.credential(x.auth)
+	v, err := x.p.guard.Value(x.auth)
 	if err != nil {
 		return x.about(policy.NoCredential)
 	}
@@ -267,12 +268,11 @@ func (x *exchange) dress(out *http.Request) error {
 	if _, ok := out.Header["User-Agent"]; !ok {
 		out.Header["User-Agent"] = []string{""} // none, or net/http would name itself
 	}
-	g := x.p.guard.Load()
 	if x.upgrade {
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 		delete(out.Header, websocket.Extensions) // compression would hide the messages
 	}
-	if g.near(x.host, x.verdict.Route) {
+	if x.p.guard.Near(x.host, x.verdict.Route) {
 		out.Header["Accept-Encoding"] = []string{"identity"} // for the same reason
 	}
 	if x.auth == nil {
@@ -281,8 +281,8 @@ func (x *exchange) dress(out *http.Request) error {
 	if x.upgrade {
 		websocket.StripIdentity(out.Header)
 	}
-	fields.StripCredentials(out.Header, injectedHeader(x.auth), x.p.cfg.Placeholders)
-	return inject(out.Header, x.auth, x.value)
+	fields.StripCredentials(out.Header, credential.Header(x.auth), x.p.cfg.Placeholders)
+	return credential.Inject(out.Header, x.auth, x.value)
 }
 
 func hostPort(h bottle.Host, port uint16) string {

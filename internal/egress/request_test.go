@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"bottle/internal/bottle"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
@@ -563,15 +562,6 @@ func TestPipelinedConnect(t *testing.T) {
 	c := w.raw(w.addr, "CONNECT plain.example.com:80 HTTP/1.1\r\nHost: plain.example.com:80\r\n\r\nGET /x HTTP/1.1\r\nHost: evil.example.net\r\nConnection: close\r\n\r\n")
 	got, _ := io.ReadAll(c)
 	mustContain(t, string(got), "200 Connection established", "421 Misdirected Request", "authority_mismatch")
-}
-
-func TestInjectRefuses(t *testing.T) {
-	for _, auth := range []bottle.Auth{{}, {Scheme: "digest"}, {Scheme: "header"}} {
-		h := http.Header{}
-		if err := inject(h, &auth, secret.New([]byte("x"))); err == nil || len(h) != 0 {
-			t.Errorf("%+v injected %v", auth, h)
-		}
-	}
 }
 
 // The weakness: a framework behind the upstream lets a header say that the

@@ -63,7 +63,7 @@ func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Respon
 	early := make([]byte, buf.Reader.Buffered())
 	_, _ = io.ReadFull(buf.Reader, early)
 	st := x.p.openStream(x.asked(), x.verdict, &tunnelConn{Conn: agent, head: early}, cut) // before the agent knows of it
-	x.p.guard.Load().set.Header(res.Header)
+	x.p.guard.Masks().Header(res.Header)
 	fields.StripHopByHop(res.Header)
 	res.Header.Del("Alt-Svc")
 	res.Header.Set("Connection", "Upgrade")
@@ -76,7 +76,7 @@ func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Respon
 		return
 	}
 	_ = agent.SetWriteDeadline(time.Time{})
-	stars := mask.NewPieces(func() *mask.Set { return x.p.guard.Load().set })
+	stars := mask.NewPieces(x.p.guard.Masks)
 	sum, err := websocket.Relay(ctx, st, up, websocket.Options{
 		FromUpstream: func(p websocket.Piece) (int, error) { return stars.Next(p.Data, p.Begin, p.Final), nil },
 	})

@@ -79,6 +79,9 @@ const few = 2
 
 // find appends where needles stand in b, overlapping ones too.
 func (s *Set) find(spans []span, b []byte) []span {
+	if s.Empty() {
+		return spans
+	}
 	if len(s.needles) > few {
 		return s.findAll(spans, b)
 	}
@@ -128,8 +131,19 @@ func (s *Set) Bytes(b []byte) bool {
 	return len(spans) > 0
 }
 
+// Contains reports whether a needle stands in b, which is not changed.
+func (s *Set) Contains(b []byte) bool { return !s.Empty() && len(s.find(nil, b)) > 0 }
+
+// Longest is the length of the longest needle, in bytes; 0: there are none.
+func (s *Set) Longest() int {
+	if s.Empty() {
+		return 0
+	}
+	return s.longest
+}
+
 func (s *Set) tell(places int) {
-	if places > 0 && s.Found != nil {
+	if places > 0 && s != nil && s.Found != nil {
 		s.Found(places)
 	}
 }
@@ -180,6 +194,9 @@ func (s *Set) inName(name string) bool {
 
 // held is the length of the longest tail of b that some needle goes on from.
 func (s *Set) held(b []byte) int {
+	if s.Empty() {
+		return 0
+	}
 	for size := min(s.longest-1, len(b)); size > 0; size-- {
 		tail := b[len(b)-size:]
 		for _, n := range s.needles {

@@ -53,11 +53,57 @@ func TestEveryNeedleIsStarredAcrossBorders(t *testing.T) {
 		}
 		size := rapid.IntRange(1, 16).Draw(t, "buffer")
 		var got bytes.Buffer
-		if _, err := io.CopyBuffer(&got, struct{ io.Reader }{s.Reader(src)}, make([]byte, size)); err != nil || !bytes.Equal(got.Bytes(), want) {
+		if _, err := io.CopyBuffer(&got, struct{ io.Reader }{Reader(always(s), src)}, make([]byte, size)); err != nil || !bytes.Equal(got.Bytes(), want) {
 			t.Fatalf("%q became %q, %v; want %q", text, got.String(), err, want)
 		}
 	})
 }
+
+func always(s *Set) func() *Set { return func() *Set { return s } }
+
+// The weakness: a stream that began before a credential was renewed. The attack: its
+// server learns the new value from another request and repeats it here. This proves
+// that both the old and the new are starred from then on, also where the new set
+// came while the beginning of an old needle was held back.
+func TestStreamLearnsNewNeedles(t *testing.T) {
+	const before, after = "old-secret-0123", "new-secret-4567"
+	sets := []*Set{nil, New([]byte(before)), New([]byte(before), []byte(after))}
+	parts := []string{after + ".", before + "." + before[:9], before[9:] + after[:5], after[5:] + "." + before}
+	stars := strings.Repeat("*", len(before))
+	want := after + "." + stars + "." + stars + stars + "." + stars
+	var now *Set
+	step := 0
+	next := func() string {
+		now = sets[min(step, len(sets)-1)]
+		step++
+		return parts[step-1]
+	}
+	src := readerFunc(func(p []byte) (int, error) {
+		if step == len(parts) {
+			return 0, io.EOF
+		}
+		return copy(p, next()), nil
+	})
+	got, err := io.ReadAll(Reader(func() *Set { return now }, src))
+	if err != nil || string(got) != want {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+	step = 0
+	pieces := NewPieces(func() *Set { return now })
+	var out, waits []byte
+	for i := range parts {
+		b := append(waits, next()...)
+		held := pieces.Next(b, i == 0, i == len(parts)-1)
+		out, waits = append(out, b[:len(b)-held]...), bytes.Clone(b[len(b)-held:])
+	}
+	if string(out) != want {
+		t.Errorf("in pieces: %q; want %q", out, want)
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestShortAndNoSpellingsFindNothing(t *testing.T) {
 	for _, s := range []*Set{nil, New(), New([]byte("short"), nil)} {
@@ -66,8 +112,11 @@ func TestShortAndNoSpellingsFindNothing(t *testing.T) {
 		if !s.Empty() || s.Bytes(b) || string(b) != "a short text of some length" || h.Get("X-Short") != "a short one" {
 			t.Errorf("%q %v", b, h)
 		}
-		if src := strings.NewReader(""); s.Reader(src) != io.Reader(src) || NewPieces(func() *Set { return s }).Next(b, true, false) != 0 {
-			t.Error("an empty set stands in the way")
+		if got, err := io.ReadAll(Reader(always(s), iotest.OneByteReader(strings.NewReader("a text")))); string(got) != "a text" || err != nil || NewPieces(always(s)).Next(b, true, false) != 0 {
+			t.Errorf("an empty set stands in the way: %q, %v", got, err)
+		}
+		if s.Contains(b) || s.Longest() != 0 {
+			t.Error("it finds something")
 		}
 	}
 }
@@ -167,7 +216,7 @@ func BenchmarkReader(b *testing.B) {
 				b.ReportAllocs()
 				buf := make([]byte, 32<<10)
 				for b.Loop() {
-					_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, s.Reader(struct{ io.Reader }{bytes.NewReader(data)}), buf)
+					_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, Reader(always(s), struct{ io.Reader }{bytes.NewReader(data)}), buf)
 				}
 			})
 		}
@@ -179,9 +228,11 @@ func TestFoundIsToldOnce(t *testing.T) {
 	text := "a secret-one, secret-onesecret-two and secret-on"
 	for size := 1; size <= len(text); size++ {
 		for name, read := range map[string]func(s *Set){
-			"reader": func(s *Set) { _, _ = io.Copy(io.Discard, s.Reader(iotest.OneByteReader(strings.NewReader(text)))) },
+			"reader": func(s *Set) {
+				_, _ = io.Copy(io.Discard, Reader(always(s), iotest.OneByteReader(strings.NewReader(text))))
+			},
 			"larger": func(s *Set) {
-				r := s.Reader(strings.NewReader(text))
+				r := Reader(always(s), strings.NewReader(text))
 				for b := make([]byte, size); ; {
 					if _, err := r.Read(b); err != nil {
 						return

@@ -7,22 +7,19 @@ import (
 
 // Reader gives src's bytes with every needle starred, also where a needle came in
 // pieces. It holds back only a tail that could be the beginning of a needle, so
-// an event of a stream goes on at once. An empty set gives src itself.
-func (s *Set) Reader(src io.Reader) io.Reader {
-	if s.Empty() {
-		return src
-	}
-	return &reader{src: src, set: s}
-}
+// an event of a stream goes on at once. The set is asked for anew at each read: a
+// stream may outlive the credentials that were there when it began.
+func Reader(latest func() *Set, src io.Reader) io.Reader { return &reader{src: src, latest: latest} }
 
 type reader struct {
-	src   io.Reader
-	set   *Set
-	raw   []byte // what is held back, as it came: where a needle may go on
-	out   []byte // the same, starred
-	spill []byte // what may be given on, but had no place
-	spans []span
-	err   error // of src, for when all is given on
+	src    io.Reader
+	latest func() *Set
+	set    *Set   // of the last read
+	raw    []byte // what is held back, as it came: where a needle may go on
+	out    []byte // the same, starred
+	spill  []byte // what may be given on, but had no place
+	spans  []span
+	err    error // of src, for when all is given on
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -37,6 +34,10 @@ func (r *reader) Read(p []byte) (int, error) {
 		}
 		n, err := r.src.Read(p)
 		r.err = err
+		// After the bytes have come: what is in them was sent before, and was known then.
+		if r.set = r.latest(); r.set.Empty() && len(r.raw) == 0 {
+			return n, err
+		}
 		if len(r.raw) > 0 {
 			r.goOn(p[:n])
 			continue
@@ -92,14 +93,14 @@ func (r *reader) hold(raw []byte) int {
 // itself. It is not for several goroutines.
 type Pieces struct {
 	latest func() *Set
-	set    *Set   // of the text that has begun
+	set    *Set   // of the last piece
 	raw    []byte // what waits, as it came: where a needle may go on
 	was    []byte // the same, as the caller has it
 	spans  []span
 }
 
-// NewPieces makes a Pieces that holds each text against the set which latest gives
-// at its beginning.
+// NewPieces makes a Pieces that holds each piece against the set which latest gives
+// when it comes.
 func NewPieces(latest func() *Set) *Pieces { return &Pieces{latest: latest} }
 
 // Next stars the next piece of a text in place, and gives how many bytes at its end
@@ -113,9 +114,9 @@ func (p *Pieces) Next(b []byte, begin, end bool) (held int) {
 		return 0
 	}
 	if begin {
-		p.set, p.raw = p.latest(), p.raw[:0]
+		p.raw = p.raw[:0]
 	}
-	if p.set.Empty() {
+	if p.set = p.latest(); p.set.Empty() && len(p.raw) == 0 {
 		return 0
 	}
 	p.was = append(p.was[:0], b[:len(p.raw)]...)
