@@ -72,6 +72,9 @@ type Bottle interface {
 	Place(ctx context.Context, files []plan.File) error
 	// Verify checks every wall from inside, as the agent would stand.
 	Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error)
+	// Tell says one more line to the gateway, without its end: a plan.Update, already
+	// encoded. Many may call it, at any time until Close.
+	Tell(line []byte) error
 	// Run starts the agent and waits for it. It returns the exit code (128+n for
 	// a signal). An error means that the bottle failed, not the agent.
 	Run(ctx context.Context, c plan.Command, s Stdio) (int, error)

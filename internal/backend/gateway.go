@@ -2,6 +2,7 @@ package backend
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,9 @@ import (
 // gatewayGrace is how long a gateway that was told to end gets.
 const gatewayGrace = 3 * time.Second
 
+// hearTime is how long a gateway may take to read what it is told.
+const hearTime = 5 * time.Second
+
 // Gateway is one bottle-gateway that runs as a process of this host, for the
 // backends that put it there and for `bottle proxy`. See plan.Gateway for what
 // is said on which pipe.
@@ -29,6 +33,8 @@ type Gateway struct {
 	out   *os.File
 	lines *bufio.Reader
 	once  sync.Once
+	tell  sync.Mutex // one line after the other
+	torn  bool       // a line was not written to its end: what followed would be read as its rest
 }
 
 // StartGateway starts the program at path and tells it gw, then secrets (one
@@ -99,6 +105,28 @@ func (g *Gateway) hear(v any) error {
 	}
 	if err != nil {
 		return g.blame(fmt.Errorf("listen to the gateway: %w", err))
+	}
+	return nil
+}
+
+// Tell says one more line, without its end, on the gateway's standard input. It
+// returns within five seconds, and an error if the gateway does not read, or has
+// ended; then nothing more can be said.
+func (g *Gateway) Tell(line []byte) error {
+	g.tell.Lock()
+	defer g.tell.Unlock()
+	if g.torn {
+		return errors.New("tell the gateway: it did not take the line before")
+	}
+	whole := append(bytes.Clone(line), '\n')
+	defer clear(whole)
+	err := g.in.SetWriteDeadline(time.Now().Add(hearTime))
+	if err == nil {
+		_, err = g.in.Write(whole)
+	}
+	if err != nil {
+		g.torn = true
+		return fmt.Errorf("tell the gateway: %w", err)
 	}
 	return nil
 }

@@ -20,7 +20,6 @@ import (
 	"bottle/internal/layer"
 	"bottle/internal/lifecycle"
 	"bottle/internal/plan"
-	"bottle/internal/secret"
 	"bottle/internal/store"
 )
 
@@ -177,6 +176,9 @@ func (d *deps) runPrepared(ctx context.Context, house *lifecycle.House, prep *li
 	if n := layer.Count(out.Changed, countLimit); n > 0 {
 		changes.Tell(d.Stderr, style, n, countLimit, prep.Plan.Identity)
 	}
+	for _, note := range out.Notes {
+		fmt.Fprintln(d.Stderr, style(plan.Warn, note))
+	}
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(d.Stderr, "Interrupted; what had been put up is down again.")
 		return ui.Exit(codeInterrupted)
@@ -218,7 +220,7 @@ func (d *deps) house(kind string) (*lifecycle.House, error) {
 		return nil, err
 	}
 	h := &lifecycle.House{
-		Backend: b, Store: st, Secrets: secret.Resolver{Lookup: d.Lookup}, Host: d.Lookup, Root: os.DirFS("/"),
+		Backend: b, Store: st, Secrets: lifecycle.Sources(d.Lookup, d.Environ), Host: d.Lookup, Root: os.DirFS("/"),
 	}
 	if d.Terminal(d.Stdin) {
 		h.Ask = d.ask().Secret

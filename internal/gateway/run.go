@@ -19,7 +19,6 @@ import (
 	"bottle/internal/egress"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
-	"bottle/internal/secret"
 )
 
 const (
@@ -42,6 +41,8 @@ type Start struct {
 type gateway struct {
 	Start
 	told    told
+	vault   *vault
+	updates chan update
 	began   time.Time
 	out     *json.Encoder
 	ca      *egress.CA
@@ -63,7 +64,7 @@ type gateway struct {
 func Run(ctx context.Context, s Start) error {
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryLimit)
-	g := &gateway{Start: s, began: time.Now(), out: json.NewEncoder(s.Stdout), sockets: &sockets{}}
+	g := &gateway{Start: s, began: time.Now(), out: json.NewEncoder(s.Stdout), sockets: &sockets{}, updates: make(chan update, 1)}
 	in := bufio.NewReader(s.Stdin)
 	if err := g.hello(in); err != nil {
 		_ = g.out.Encode(plan.Hello{Version: s.Version, Failed: err.Error()})
@@ -71,11 +72,8 @@ func Run(ctx context.Context, s Start) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	// Nothing more is said on stdin in this version; only its end counts.
-	go func() {
-		_, _ = io.Copy(io.Discard, in)
-		cancel()
-	}()
+	g.vault = newVault(g.told.secrets)
+	go g.listen(ctx, in, cancel) // ends with standard input, which is the caller's to end
 	if err := g.open(ctx); err != nil {
 		err = errors.Join(err, g.close())
 		_ = g.out.Encode(plan.Ready{Failed: err.Error()})
@@ -116,8 +114,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	}
 	g.proxy, err = egress.New(egress.Config{
 		Identity: g.Identity, Policy: g.first, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress, ProxyAuth: g.told.proxy,
-		Limits: bounds, Onward: g.told.Onward,
-		Inject: func(ref string) (secret.Value, bool) { v, ok := g.told.secrets[ref]; return v, ok && !v.Empty() },
+		Limits: bounds, Onward: g.told.Onward, Inject: g.vault.get,
 	})
 	if err != nil {
 		return err
@@ -176,6 +173,7 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 		})
 	}
 	s := g.sockets
+	wg.Go(func() { g.keepUp(ctx) })
 	run(func() error { return g.proxy.ServeProxy(ctx, s.egress) })
 	if s.transparent != nil {
 		run(func() error { return g.proxy.ServeTransparent(ctx, s.transparent) })

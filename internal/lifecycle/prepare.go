@@ -192,7 +192,7 @@ func names(env []string) []string {
 
 // values reads every secret and every environment value that the bottle needs,
 // before anything is created: what is missing is reported all at once.
-func (h *House) values(ctx context.Context, s bottle.Spec) (map[string]secret.Value, map[string]string, error) {
+func (h *House) values(ctx context.Context, s bottle.Spec) (map[string]secret.Lease, map[string]string, error) {
 	var problems bottle.Problems
 	note := func(err error) {
 		var ps bottle.Problems
@@ -202,7 +202,7 @@ func (h *House) values(ctx context.Context, s bottle.Spec) (map[string]secret.Va
 		}
 		problems = append(problems, bottle.Problem{Message: err.Error()})
 	}
-	tokens := map[string]secret.Value{}
+	tokens := map[string]secret.Lease{}
 	token := func(auth *bottle.Auth) {
 		if auth == nil {
 			return

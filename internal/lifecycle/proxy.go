@@ -32,6 +32,7 @@ type Solo struct {
 	Listen  string         // address and port
 	Open    bool           // whoever reaches the address may use it
 	Up      func(Proxying) // called once it serves
+	Warn    func(string)   // called, by any goroutine, with what the operator should know; nil: nobody listens
 }
 
 // Proxy runs the gateway of a bottle alone, as an explicit proxy on a host
@@ -64,14 +65,11 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	if err := res.Write(meta); err != nil {
 		return err
 	}
-	line, err := secret.Line(tokens, secret.New([]byte(password)))
+	line, err := secret.Line(plainly(tokens), secret.New([]byte(password)))
 	if err != nil {
 		return err
 	}
-	gw, err := backend.StartGateway(solo.Gateway, plan.Gateway{
-		Version: bottle.Version, Identity: id, Bottle: spec.Name, Routes: spec.Routes, Onward: spec.Onward, Audit: res.Layout.Audit, Control: res.Layout.Control, Listen: solo.Listen,
-		ProxyAuth: !solo.Open, Limits: spec.Egress,
-	}, line, nil)
+	gw, err := backend.StartGateway(solo.Gateway, solo.told(id, res.Layout), line, nil)
 	clear(line)
 	if err != nil {
 		return err
@@ -87,13 +85,31 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	if err := os.WriteFile(ca, []byte(gw.Hello.CA), 0o644); err != nil {
 		return fmt.Errorf("write the CA: %w", err)
 	}
+	stop := keeper{fetch: h.Secrets.Resolve, tell: gw.Tell, warn: solo.Warn}.keep(tokens)
+	defer stop() // before the gateway ends
 	solo.Up(Proxying{Identity: id, CAFile: ca, Audit: res.Layout.Audit, Password: password, Ready: gw.Ready})
+	if err := attend(ctx, gw); err != nil {
+		return err
+	}
+	meta.Status = store.Stopped
+	return res.Write(meta)
+}
+
+// told is what the gateway is told.
+func (solo Solo) told(id bottle.Identity, l store.Layout) plan.Gateway {
+	return plan.Gateway{
+		Version: bottle.Version, Identity: id, Bottle: solo.Spec.Name, Routes: solo.Spec.Routes, Onward: solo.Spec.Onward, Audit: l.Audit, Control: l.Control, Listen: solo.Listen,
+		ProxyAuth: !solo.Open, Limits: solo.Spec.Egress,
+	}
+}
+
+// attend waits for the end of ctx. A gateway that ends before is an error.
+func attend(ctx context.Context, gw *backend.Gateway) error {
 	ended := make(chan error, 1)
 	go func() { ended <- gw.Wait() }() // ends with the gateway, which the undo stack ends
 	select {
 	case <-ctx.Done():
-		meta.Status = store.Stopped
-		return res.Write(meta)
+		return nil
 	case err := <-ended:
 		return fmt.Errorf("the gateway ended by itself: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"bottle/internal/backend"
@@ -40,6 +41,7 @@ type Outcome struct {
 	Probes  []plan.ProbeResult
 	Up      time.Duration // from Start to the agent's start
 	Changed string        // folder that holds what the agent changed in its private view; empty: nothing
+	Notes   []string      // what the operator should know, and could not be told while the agent had his terminal
 }
 
 // starting is one start under way.
@@ -50,7 +52,8 @@ type starting struct {
 	undo    undoStack
 	begun   time.Time
 	res     *store.Reservation
-	tokens  map[string]secret.Value
+	tokens  map[string]secret.Lease
+	notes   sync.Mutex // for outcome.Notes
 	env     map[string]string
 	box     backend.Bottle
 	trust   string
@@ -72,7 +75,8 @@ func (h *House) Start(ctx context.Context, p *Prepared, t Terminal) (Outcome, er
 		}
 		err = errors.Join(err, s.res.Write(s.meta))
 	}
-	return s.outcome, errors.Join(err, s.undo.run())
+	err = errors.Join(err, s.undo.run())
+	return s.outcome, err
 }
 
 type step struct {
@@ -117,8 +121,13 @@ func (s *starting) steps(ctx context.Context) error {
 }
 
 func (s *starting) readSecrets(ctx context.Context) (err error) {
-	s.tokens, s.env, err = s.house.values(ctx, s.prep.req.Spec)
-	return err
+	if s.tokens, s.env, err = s.house.values(ctx, s.prep.req.Spec); err != nil {
+		return err
+	}
+	shaped := *s.prep
+	shaped.provider = s.prep.provider.Holding(lookalikes(s.tokens))
+	s.prep = &shaped
+	return nil
 }
 
 func (s *starting) reserve(context.Context) error {
@@ -153,7 +162,7 @@ func (s *starting) clearUpper() error {
 }
 
 func (s *starting) create(ctx context.Context) error {
-	line, err := secret.Line(s.tokens, secret.Value{})
+	line, err := secret.Line(plainly(s.tokens), secret.Value{})
 	if err != nil {
 		return err
 	}
@@ -164,7 +173,16 @@ func (s *starting) create(ctx context.Context) error {
 	}
 	s.box = box
 	s.undo.push("take the walls down", box.Close)
+	stop := keeper{fetch: s.house.Secrets.Resolve, tell: box.Tell, warn: s.note}.keep(s.tokens)
+	s.undo.push("stop renewing credentials", func() error { stop(); return nil })
 	return s.place(ctx)
+}
+
+// note keeps a message for the end of the run.
+func (s *starting) note(message string) {
+	s.notes.Lock()
+	defer s.notes.Unlock()
+	s.outcome.Notes = append(s.outcome.Notes, message)
 }
 
 // bottle is what the backend is told.

@@ -237,6 +237,34 @@ func TestInvariant2SecretReachesTheGatewayAlone(t *testing.T) {
 	}
 }
 
+// What the agent holds has the make of the credential that there is, and nothing of
+// it; each start draws another; and the gateway is told what it is.
+func TestInvariant2PlaceholderHasTheMakeOfTheValue(t *testing.T) {
+	real := "github_pat_" + strings.Repeat("s3cr", 5) + "et_" + strings.Repeat("ABcd12", 9) + "xyzzy"
+	var drawn []string
+	for range 2 {
+		f := newFixture(t)
+		f.req.Spec.Routes[0].Role = "github-token"
+		f.house.Secrets = secret.Resolver{Lookup: func(string) (string, bool) { return real, true }}
+		p := f.prepare()
+		if _, err := f.house.Start(context.Background(), p, pipes()); err != nil {
+			t.Fatal(err)
+		}
+		gw, line, cmd, _ := f.fake.Told()
+		held := gw.Placeholders["THE_TOKEN"]
+		if len(held) != len(real) || !strings.HasPrefix(held, "github_pat_") || strings.Contains(held, "s3cr") || strings.Contains(held, "xyzz") {
+			t.Errorf("the placeholder %q", held)
+		}
+		if !slices.Contains(cmd.Env, "GH_TOKEN="+held) || !slices.Contains(cmd.Env, "GITHUB_TOKEN="+held) || !bytes.Contains(line, []byte(real)) {
+			t.Errorf("the agent holds %q", cmd.Env)
+		}
+		drawn = append(drawn, held)
+	}
+	if drawn[0] == drawn[1] {
+		t.Error("two bottles hold the same placeholder")
+	}
+}
+
 // TestMissingSecretsAreToldAllAtOnce, before anything is made.
 func TestMissingSecretsAreToldAllAtOnce(t *testing.T) {
 	f := newFixture(t)

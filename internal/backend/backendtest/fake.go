@@ -33,6 +33,7 @@ type Fake struct {
 	files   []plan.File
 	gateway plan.Gateway
 	secrets []byte
+	updates [][]byte
 	command plan.Command
 }
 
@@ -62,6 +63,13 @@ func (f *Fake) Told() (plan.Gateway, []byte, plan.Command, []plan.File) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.gateway, slices.Clone(f.secrets), f.command, slices.Clone(f.files)
+}
+
+// Updates are the lines that the gateways were told later.
+func (f *Fake) Updates() [][]byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.updates)
 }
 
 // Kind implements backend.Backend.
@@ -168,6 +176,16 @@ func (b *fakeBottle) Verify(_ context.Context, p plan.Probes) ([]plan.ProbeResul
 		out = append(out, plan.ProbeResult{Name: w, Detail: "it was not there"})
 	}
 	return out, nil
+}
+
+func (b *fakeBottle) Tell(line []byte) error {
+	if err := b.fake.note("tell"); err != nil {
+		return err
+	}
+	b.fake.mu.Lock()
+	defer b.fake.mu.Unlock()
+	b.fake.updates = append(b.fake.updates, slices.Clone(line))
+	return nil
 }
 
 func (b *fakeBottle) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, error) {

@@ -266,6 +266,9 @@ func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, er
 	return proved(results), nil
 }
 
+// Tell implements backend.Bottle.
+func (x *Box) Tell(line []byte) error { return x.gateway.Tell(line) }
+
 // Close implements backend.Bottle. The jail goes first: no request of the agent
 // may find the gateway half gone.
 func (x *Box) Close() error {
