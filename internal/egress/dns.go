@@ -42,6 +42,9 @@ func (p *Proxy) resolveInside(name string) responder.Answer {
 	if err == nil {
 		v = pol.Name(host)
 	}
+	if p.wires.Host(name) {
+		v = policy.Refuse(policy.PlaceholderLeak, "")
+	}
 	if !v.Allowed() {
 		p.measured.Asked(measure.AnswerDenied)
 		p.deniedName(name, v, pol.Hash())

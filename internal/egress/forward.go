@@ -151,6 +151,8 @@ var errUnrecorded = errors.New("record decision: it could not be written")
 
 var errOverQuota = errors.New("read request: the bottle has sent as much as it may")
 
+var errLeak = errors.New("read request: there is a placeholder in it")
+
 var errUnasked = errors.New("upstream switched protocols unasked")
 
 // fail ends an exchange whose upstream could not be reached, or refused one that
@@ -159,6 +161,8 @@ func (x *exchange) fail(err error) {
 	v := upstreamFault(err)
 	sc, ok := conns.Find[*strict.Conn](connOf(x.r))
 	switch {
+	case x.leaked.Load():
+		v = policy.Refuse(policy.PlaceholderLeak, "")
 	case x.wait.Load() > 0:
 		v = policy.Refuse(policy.LimitBytesOut, "")
 	case ok && sc.Fault() != nil:

@@ -371,7 +371,7 @@ func TestRequestsAreMeasured(t *testing.T) {
 			t.Errorf("%s is %v, want %v", name, got[name], want)
 		}
 	}
-	for _, step := range []string{"handshake", "target", "form", "connect", "decide", "limit", "look_up", "choose", "dial", "first_byte", "relay"} {
+	for _, step := range []string{"handshake", "target", "form", "connect", "decide", "tripwire", "limit", "look_up", "choose", "dial", "first_byte", "relay"} {
 		if !slices.Contains(steps, step) {
 			t.Errorf("the step %s was not timed: %v", step, steps)
 		}

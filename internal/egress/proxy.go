@@ -27,6 +27,7 @@ import (
 	"bottle/internal/egress/redirect"
 	"bottle/internal/egress/responder"
 	"bottle/internal/egress/standing"
+	"bottle/internal/egress/tripwire"
 	"bottle/internal/plan"
 )
 
@@ -40,6 +41,7 @@ type Proxy struct {
 	dialer    *dial.Dialer
 	names     *responder.Names
 	gate      *decision.Gate
+	wires     *tripwire.Wires
 	guard     *credential.Guard
 	crowd     *crowd.Crowd // connections of the bottle
 	measured  *measure.Set
@@ -59,7 +61,7 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.clock == nil {
 		cfg.clock = time.Now
 	}
-	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: responder.NewNames()}
+	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: responder.NewNames(), wires: tripwire.New(cfg.Placeholders)}
 	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime, Proxy: cfg.Onward, Authorize: p.onwardAuth()})
 	p.upstreams = pools.New(pools.Config{
 		Dial: p.dialUpstream, Roots: p.dialer.Roots, HeaderSize: p.limits.AnswerHeader, Handshake: p.limits.DialTime,

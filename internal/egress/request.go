@@ -15,6 +15,7 @@ import (
 	"bottle/internal/egress/fields"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/pools"
+	"bottle/internal/egress/tripwire"
 	"bottle/internal/egress/websocket"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
@@ -47,6 +48,9 @@ type exchange struct {
 	in       atomic.Int64 // bytes of the answer's body
 	wait     atomic.Int64 // nanoseconds until the bottle may send again; 0: it may
 	recorded atomic.Bool
+
+	wire   *tripwire.Wire // the placeholders that must not be in it
+	leaked atomic.Bool    // one was, in the body
 }
 
 // serveRequest is the path of every request, plain or intercepted.
@@ -62,6 +66,7 @@ func (p *Proxy) serveRequest(w http.ResponseWriter, r *http.Request, t *tunnel) 
 		{measure.StepForm, x.readForm},     // what HTTP allows and nobody should forward
 		{measure.StepConnect, x.connect},   // may the host be talked to at all: before any DNS
 		{measure.StepDecide, x.decide},     // may this request go out
+		{measure.StepTripwire, x.tripwire}, // does it carry a placeholder to where that does not belong
 		{measure.StepLimit, x.spend},       // has the bottle had its share
 		{measure.StepLookUp, x.lookUp},     // the credential that the route wants
 		{measure.StepChoose, x.choose},     // the connection pool of the route
@@ -69,7 +74,7 @@ func (p *Proxy) serveRequest(w http.ResponseWriter, r *http.Request, t *tunnel) 
 		v := step.do()
 		x.span.Done(step.is)
 		if !v.Allowed() {
-			x.refuse(v)
+			x.refuse(x.alarmed(v))
 			return
 		}
 	}
@@ -247,7 +252,7 @@ func (x *exchange) outgoing(ctx context.Context) (*http.Request, error) {
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
 	out.URL, out.RequestURI, out.Close = &u, "", false
 	if x.r.Body != nil && x.r.Body != http.NoBody {
-		out.Body = &countedBody{ReadCloser: x.r.Body, x: x, out: out}
+		out.Body = &countedBody{ReadCloser: x.wire.Body(x.r.Body, &x.r.Trailer, x.caught), x: x, out: out}
 	}
 	return out, x.dress(out)
 }
@@ -339,13 +344,10 @@ func (x *exchange) record(v policy.Verdict, status int) error {
 	if x.wait.Load() > 0 && v.Allowed() {
 		v = x.about(policy.LimitBytesOut) // its body was cut while it was answered
 	}
-	rec := recordOf(KindHTTP, v, x.policy.Hash())
-	rec.Time, rec.Duration = x.start, x.p.now().Sub(x.start)
-	rec.Method, rec.Host, rec.Port, rec.Path = x.r.Method, string(x.host), x.port, x.r.URL.EscapedPath()
-	rec.Status, rec.BytesOut, rec.BytesIn = status, x.out.Load(), x.in.Load()
-	if x.auth != nil && !x.value.Empty() {
-		rec.Credential = x.auth.TokenRef
+	if x.leaked.Load() {
+		v = x.about(policy.PlaceholderLeak) // for the same reason
 	}
+	rec := x.recordOf(v, status)
 	if x.p.measured.Requests.Observe(rec.Duration); v.Allowed() {
 		x.p.measured.Allowed(string(x.host), rec.BytesOut, rec.BytesIn, rec.Credential != "")
 		x.span.Done(measure.StepRelay)
@@ -354,6 +356,17 @@ func (x *exchange) record(v policy.Verdict, status int) error {
 		x.unrecorded = errUnrecorded
 	}
 	return x.unrecorded
+}
+
+func (x *exchange) recordOf(v policy.Verdict, status int) Record {
+	rec := recordOf(KindHTTP, v, x.policy.Hash())
+	rec.Time, rec.Duration = x.start, x.p.now().Sub(x.start)
+	rec.Method, rec.Host, rec.Port, rec.Path = x.r.Method, string(x.host), x.port, x.r.URL.EscapedPath()
+	rec.Status, rec.BytesOut, rec.BytesIn = status, x.out.Load(), x.in.Load()
+	if x.auth != nil && !x.value.Empty() {
+		rec.Credential = x.auth.TokenRef
+	}
+	return rec
 }
 
 // recordFault is the last resort: whatever went wrong, it left a record.

@@ -28,6 +28,9 @@ func (s *session) greetSOCKS(c *tunnelConn) {
 	if v.Allowed() {
 		v = t.policy.Connect(t.host, t.port)
 	}
+	if p.wires.Host(req.Host) {
+		v = policy.Refuse(policy.PlaceholderLeak, "")
+	}
 	if v.Allowed() && !p.enterTunnel(c) {
 		v = policy.Refuse(policy.LimitTunnels, "")
 	}

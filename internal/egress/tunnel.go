@@ -105,6 +105,9 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 	if v.Allowed() {
 		v = t.policy.Connect(t.host, t.port)
 	}
+	if p.wires.Host(r.RequestURI) {
+		v = policy.Refuse(policy.PlaceholderLeak, "")
+	}
 	if v.Allowed() && !p.enterTunnel(connOf(r)) {
 		v = policy.Refuse(policy.LimitTunnels, "")
 	}
@@ -264,6 +267,9 @@ func (s *session) admitHello(t *tunnel, h hello.Said, connected policy.Verdict) 
 		if connected.Reason == "" {
 			v = t.policy.Connect(t.host, t.port)
 		}
+	}
+	if s.p.wires.Host(h.SNI) {
+		v = policy.Refuse(policy.PlaceholderLeak, "")
 	}
 	if !v.Allowed() {
 		t.refused = &v

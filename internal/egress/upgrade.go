@@ -78,10 +78,15 @@ func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Respon
 	_ = agent.SetWriteDeadline(time.Time{})
 	stars := mask.NewPieces(x.p.guard.Masks)
 	sum, err := websocket.Relay(ctx, st, up, websocket.Options{
+		FromAgent:    x.frames(),
 		FromUpstream: func(p websocket.Piece) (int, error) { return stars.Next(p.Data, p.Begin, p.Final), nil },
 	})
 	if errors.As(err, new(*websocket.Fault)) {
-		st.Broken(x.about(policy.WebSocketProtocol))
+		reason := policy.WebSocketProtocol
+		if x.leaked.Load() {
+			reason = policy.PlaceholderLeak
+		}
+		st.Broken(x.about(reason))
 	}
 	x.p.closeStream(st, x.policy, x.start, sum.Out, sum.In)
 }

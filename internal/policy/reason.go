@@ -50,6 +50,7 @@ const (
 	Revoked              Reason = "revoked"
 	TooSlow              Reason = "too_slow"
 	NoCredential         Reason = "no_credential"
+	PlaceholderLeak      Reason = "placeholder_leak"
 	SecretFound          Reason = "secret_found"
 	NotScannable         Reason = "not_scannable"
 	UpstreamResolve      Reason = "upstream_resolve"
@@ -76,7 +77,7 @@ func Reasons() []Reason {
 		CleartextAuth, PassthroughOnly, H2CNotListed, AddressLiteral, PrivateAddress, MetadataAddress, NameNotListed,
 		BadRequest, BadHeader, BadFraming, UpgradeRefused, ProxyAuth, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, Limit,
 		LimitConnections, LimitTunnels, LimitRate, LimitHeader, LimitURL, LimitBytesOut, Revoked, TooSlow,
-		NoCredential, SecretFound, NotScannable, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
+		NoCredential, PlaceholderLeak, SecretFound, NotScannable, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
 		UpstreamProtocol, WebSocketProtocol, UpstreamProxyRefused, OwnAddress, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
 		TagPush, Internal,
 	}
@@ -167,6 +168,8 @@ func (r Reason) met() string {
 		return "the request did not arrive in time"
 	case NoCredential:
 		return "the credential of this route has no value"
+	case PlaceholderLeak:
+		return "the request carries the placeholder of a credential to where that does not belong"
 	case SecretFound:
 		return "the request carries a secret"
 	case NotScannable:

@@ -23,6 +23,7 @@ const (
 	StepForm                  // what HTTP allows and nobody should forward
 	StepConnect               // may the host be talked to at all
 	StepDecide                // may this request go out
+	StepTripwire              // does it carry a placeholder to where that does not belong
 	StepLimit                 // has the bottle had its share
 	StepLookUp                // the credential that the route wants
 	StepChoose                // the connection pool of the route
@@ -35,7 +36,7 @@ const (
 // String is the step's word in the metrics.
 func (s Step) String() string {
 	if s < steps {
-		return [steps]string{"handshake", "target", "form", "connect", "decide", "limit", "look_up", "choose", "dial", "first_byte", "relay"}[s]
+		return [steps]string{"handshake", "target", "form", "connect", "decide", "tripwire", "limit", "look_up", "choose", "dial", "first_byte", "relay"}[s]
 	}
 	return "other"
 }

@@ -1,0 +1,59 @@
+package egress
+
+import (
+	"bottle/internal/egress/websocket"
+	"bottle/internal/policy"
+)
+
+// tripwire refuses a request that carries a placeholder to where its credential is
+// not injected. The body is looked at as it streams: a part of one that holds a
+// placeholder may have gone out, its end never does.
+func (x *exchange) tripwire() policy.Verdict {
+	own := ""
+	if auth := x.verdict.Route.Auth; auth != nil {
+		own = auth.TokenRef
+	}
+	x.wire = x.p.wires.For(own)
+	if x.wire.Request(x.r) || x.p.wires.Host(x.r.Host) {
+		return x.about(policy.PlaceholderLeak)
+	}
+	return passed()
+}
+
+// alarmed makes an alarm of a refusal that came before the tripwire did. It is none
+// where an agent asks the credential's own host for what no route lists.
+func (x *exchange) alarmed(v policy.Verdict) policy.Verdict {
+	if x.verdict.Route != nil || !x.p.wires.For("").Request(x.r) && !x.p.wires.Host(x.r.Host) {
+		return v
+	}
+	for _, r := range x.policy.AuthRoutes() {
+		if r.Host.Matches(x.host) && !x.p.wires.For(r.Auth.TokenRef).Request(x.r) && !x.p.wires.Host(x.r.Host) {
+			return v
+		}
+	}
+	return policy.Refuse(policy.PlaceholderLeak, "")
+}
+
+// caught makes the decision on the exchange a denial. If its record is written, as
+// where the upstream answered before it had the body, there is one more.
+func (x *exchange) caught() error {
+	if !x.leaked.Swap(true) && x.recorded.Load() {
+		_ = x.p.gate.Decided(x.recordOf(x.about(policy.PlaceholderLeak), 0)) // nothing more goes out either way
+	}
+	return errLeak
+}
+
+// frames looks at what the agent says on a WebSocket, as at a body; nil: nobody
+// needs to look. An error cuts the connection before the piece has gone on.
+func (x *exchange) frames() websocket.Scanner {
+	if x.wire.Idle() {
+		return nil
+	}
+	scan := x.wire.Scan()
+	return func(p websocket.Piece) (int, error) {
+		if scan.Found(p.Data) {
+			return 0, x.caught()
+		}
+		return 0, nil
+	}
+}
