@@ -48,7 +48,7 @@ func newProxy(d *deps) *cobra.Command {
 		}
 		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
-		if err := house.Proxy(ctx, lifecycle.Solo{Spec: spec, Gateway: gateway, Listen: listen, Open: open, Up: d.tellProxy, Warn: d.warn}); err != nil {
+		if err := house.Proxy(ctx, lifecycle.Solo{Spec: spec, Gateway: gateway, Listen: listen, Open: open, Up: d.tellProxy, Warn: ui.Warn(d.Stderr, d.style(d.Stderr))}); err != nil {
 			return ui.Fail(err, "try another --listen address, or: bottle doctor")
 		}
 		return nil
@@ -71,11 +71,6 @@ func (d *deps) bottle(word string) (bottle.Spec, error) {
 		return bottle.Spec{}, ui.Fail(problems, "bottle validate")
 	}
 	return spec, nil
-}
-
-// warn tells the operator something while a command goes on.
-func (d *deps) warn(message string) {
-	fmt.Fprintln(d.Stderr, d.style(d.Stderr)(plan.Warn, message))
 }
 
 func (d *deps) tellProxy(p lifecycle.Proxying) {

@@ -194,7 +194,7 @@ func TestOrderDecidesNothing(t *testing.T) {
 }
 
 func TestReasons(t *testing.T) {
-	snake := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
+	snake := regexp.MustCompile(`^[a-z]+(_[a-z0-9]+)*$`)
 	all := Reasons()
 	for i, r := range all {
 		if !snake.MatchString(string(r)) || slices.Contains(all[:i], r) {

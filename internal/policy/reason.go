@@ -22,7 +22,7 @@ const (
 	PathNotListed   Reason = "path_not_listed"
 	CleartextAuth   Reason = "cleartext_credential"
 	PassthroughOnly Reason = "passthrough_only"
-	H2CNotListed    Reason = "h2c_not_listed"
+	H2CNotListed    Reason = "cleartext_http2"
 	AddressLiteral  Reason = "address_literal"
 	PrivateAddress  Reason = "private_address"
 	MetadataAddress Reason = "metadata_address"
@@ -89,10 +89,13 @@ func (r Reason) Text() string {
 	if s := r.decided(); s != "" {
 		return s
 	}
+	if s := r.bounded(); s != "" {
+		return s
+	}
 	if s := r.met(); s != "" {
 		return s
 	}
-	if s := r.bounded(); s != "" {
+	if s := r.beyond(); s != "" {
 		return s
 	}
 	return "this could not be decided, so it is refused"
@@ -144,6 +147,30 @@ func (r Reason) decided() string {
 	return ""
 }
 
+func (r Reason) bounded() string {
+	switch r {
+	case TooSlow:
+		return "the request did not arrive in time"
+	case Limit:
+		return "a limit of the gateway is reached"
+	case LimitConnections:
+		return "the bottle has as many connections open as it may"
+	case LimitTunnels:
+		return "the bottle has as many tunnels open as it may"
+	case LimitRate:
+		return "the bottle sends more requests a second than it may"
+	case LimitHeader:
+		return "the header of the request is too large"
+	case LimitURL:
+		return "the URL is too long"
+	case LimitBytesOut:
+		return "the bottle has sent as much in an hour as it may"
+	case Revoked:
+		return "a new policy no longer allows this, so it was cut"
+	}
+	return ""
+}
+
 func (r Reason) met() string {
 	switch r {
 	case BadRequest:
@@ -164,8 +191,6 @@ func (r Reason) met() string {
 		return "the TLS handshake names no host"
 	case SNIMismatch:
 		return "the TLS handshake names another host than its connection"
-	case TooSlow:
-		return "the request did not arrive in time"
 	case NoCredential:
 		return "the credential of this route has no value"
 	case PlaceholderLeak:
@@ -174,20 +199,6 @@ func (r Reason) met() string {
 		return "the request carries a secret"
 	case NotScannable:
 		return "the request can't be scanned for secrets"
-	case UpstreamResolve:
-		return "the host's name does not resolve"
-	case UpstreamUnreachable:
-		return "the host can't be reached"
-	case UpstreamTLS:
-		return "the host's certificate or TLS can't be trusted"
-	case UpstreamProtocol:
-		return "the host's answer is malformed"
-	case WebSocketProtocol:
-		return "a frame breaks the WebSocket protocol (RFC 6455)"
-	case UpstreamProxyRefused:
-		return "the proxy that this bottle's traffic goes through refused it"
-	case OwnAddress:
-		return "this address is one of the machine's own"
 	case UnknownDestination:
 		return "the connection goes to an address that stands for no name"
 	case KernelRefused:
@@ -206,24 +217,22 @@ func (r Reason) met() string {
 	return ""
 }
 
-func (r Reason) bounded() string {
+func (r Reason) beyond() string {
 	switch r {
-	case Limit:
-		return "a limit of the gateway is reached"
-	case LimitConnections:
-		return "the bottle has as many connections open as it may"
-	case LimitTunnels:
-		return "the bottle has as many tunnels open as it may"
-	case LimitRate:
-		return "the bottle sends more requests a second than it may"
-	case LimitHeader:
-		return "the header of the request is too large"
-	case LimitURL:
-		return "the URL is too long"
-	case LimitBytesOut:
-		return "the bottle has sent as much in an hour as it may"
-	case Revoked:
-		return "a new policy no longer allows this, so it was cut"
+	case UpstreamResolve:
+		return "the host's name does not resolve"
+	case UpstreamUnreachable:
+		return "the host can't be reached"
+	case UpstreamTLS:
+		return "the host's certificate or TLS can't be trusted"
+	case UpstreamProtocol:
+		return "the host's answer is malformed"
+	case WebSocketProtocol:
+		return "a frame breaks the WebSocket protocol (RFC 6455)"
+	case UpstreamProxyRefused:
+		return "the proxy that this bottle's traffic goes through refused it"
+	case OwnAddress:
+		return "this address is one of the machine's own"
 	}
 	return ""
 }

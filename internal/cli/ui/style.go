@@ -165,3 +165,8 @@ func Plural(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
+
+// Warn gives what tells the operator something on w while a command goes on.
+func Warn(w io.Writer, style plan.Style) func(message string) {
+	return func(message string) { fmt.Fprintln(w, style(plan.Warn, message)) }
+}
