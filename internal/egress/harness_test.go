@@ -59,6 +59,12 @@ type world struct {
 // its address and a file with the CA that signed it.
 func upstream(t testing.TB, h http.Handler, names ...string) (addr, caFile string, srv *httptest.Server) {
 	t.Helper()
+	return upstreamOf(t, h, []string{"http/1.1"}, names...)
+}
+
+// upstreamOf is upstream for these protocols, as ALPN names them.
+func upstreamOf(t testing.TB, h http.Handler, protocols []string, names ...string) (addr, caFile string, srv *httptest.Server) {
+	t.Helper()
 	ca, err := NewCA("upstream")
 	if err != nil {
 		t.Fatal(err)
@@ -66,13 +72,16 @@ func upstream(t testing.TB, h http.Handler, names ...string) (addr, caFile strin
 	srv = httptest.NewUnstartedServer(h)
 	// Not GetCertificate: httptest adds a certificate of its own, which is taken
 	// for clients that send no name.
-	own := &tls.Config{NextProtos: []string{"http/1.1"}, GetCertificate: func(i *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	own := &tls.Config{NextProtos: protocols, GetCertificate: func(i *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if slices.Contains(names, i.ServerName) {
 			return ca.Leaf(i.ServerName)
 		}
 		return ca.Leaf(names[0])
 	}}
 	srv.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return own, nil }}
+	srv.Config.Protocols = new(http.Protocols)
+	srv.Config.Protocols.SetHTTP1(true)
+	srv.Config.Protocols.SetHTTP2(slices.Contains(protocols, "h2"))
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()
 	t.Cleanup(srv.Close)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,10 +53,10 @@ func startBus(t *testing.T) string {
 
 // fakeRing is a Secret Service with one item, which may be locked.
 type fakeRing struct {
-	conn   *dbus.Conn
-	locked bool
-	dismiss,
-	silent bool // the person at the prompt says no, or nothing
+	conn    *dbus.Conn
+	locked  bool
+	dismiss bool        // the person at the prompt says no
+	silent  atomic.Bool // or nothing
 }
 
 const (
@@ -83,7 +84,7 @@ func (f *fakeRing) Unlock([]dbus.ObjectPath) ([]dbus.ObjectPath, dbus.ObjectPath
 }
 
 func (f *fakeRing) Prompt(string) *dbus.Error {
-	if f.silent {
+	if f.silent.Load() {
 		return nil
 	}
 	f.locked = f.dismiss
@@ -168,7 +169,7 @@ func TestInvariant2KeyRingErrorsHoldNoValue(t *testing.T) {
 	want(t, err, "no such item")
 	_, err = Get(t.Context(), at(address), "gh:github.com", "me")
 	want(t, err, "is locked")
-	f.silent = true
+	f.silent.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_, err = Get(ctx, at(address), "gh:github.com", "me")
