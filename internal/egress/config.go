@@ -33,8 +33,10 @@ type Config struct {
 	Onward       *bottle.UpstreamProxy // what goes out goes through it, but for routes with an upstream.address; nil: nothing does
 	Limits       Limits
 
-	// Tests look names up and read the clock by their own rules.
+	// Tests look names up, connect, and read the clock by their own rules.
 	lookup      func(ctx context.Context, host string) ([]netip.Addr, error)
+	reach       func(context.Context, netip.AddrPort) (net.Conn, error)
+	interfaces  func() ([]net.Addr, error)
 	originalDst func(net.Conn) (netip.AddrPort, error)
 	clock       func() time.Time
 }

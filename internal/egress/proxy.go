@@ -62,7 +62,8 @@ func New(cfg Config) (*Proxy, error) {
 		cfg.clock = time.Now
 	}
 	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: responder.NewNames(), wires: tripwire.New(cfg.Placeholders)}
-	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime, Proxy: cfg.Onward, Authorize: p.onwardAuth()})
+	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime, Proxy: cfg.Onward, Authorize: p.onwardAuth(),
+		Reach: cfg.reach, Interfaces: cfg.interfaces})
 	p.upstreams = pools.New(pools.Config{
 		Dial: p.dialUpstream, Roots: p.dialer.Roots, HeaderSize: p.limits.AnswerHeader, Handshake: p.limits.DialTime,
 		Records: &p.records, Memory: &p.memory,

@@ -25,6 +25,8 @@ type Config struct {
 
 	// Interfaces gives this host's addresses; nil: net.InterfaceAddrs. For tests.
 	Interfaces func() ([]net.Addr, error)
+	// Reach connects to one address, which was judged; nil: by the kernel. For tests.
+	Reach func(context.Context, netip.AddrPort) (net.Conn, error)
 }
 
 // Dialer is the only thing in the house that opens connections on an agent's
@@ -35,7 +37,7 @@ type Dialer struct {
 	own       *own
 	proxy     *bottle.UpstreamProxy
 	authorize func(http.Header) error
-	reach     func(context.Context, netip.AddrPort) (net.Conn, error) // reach, but for tests
+	reach     func(context.Context, netip.AddrPort) (net.Conn, error)
 
 	mu      sync.Mutex
 	avoided []netip.AddrPort
@@ -53,7 +55,10 @@ func New(cfg Config) *Dialer {
 	if cfg.Interfaces == nil {
 		cfg.Interfaces = net.InterfaceAddrs
 	}
-	return &Dialer{limit: cfg.Limit, reach: reach, proxy: cfg.Proxy, authorize: cfg.Authorize, names: newNames(cfg.Lookup), own: &own{read: cfg.Interfaces}}
+	if cfg.Reach == nil {
+		cfg.Reach = reach
+	}
+	return &Dialer{limit: cfg.Limit, reach: cfg.Reach, proxy: cfg.Proxy, authorize: cfg.Authorize, names: newNames(cfg.Lookup), own: &own{read: cfg.Interfaces}}
 }
 
 // Avoid names a listener of the gateway itself, on this host's own network. It is
