@@ -71,7 +71,7 @@ func TestScriptAttacks(t *testing.T) {
 		t.Fatalf("found the scripts %q: %v", files, err)
 	}
 	testscript.Run(t, testscript.Params{
-		Files: files, RequireExplicitExec: true, RequireUniqueNames: true,
+		Files: files, RequireExplicitExec: true, RequireUniqueNames: true, ContinueOnError: true,
 		Setup: setupAttack,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"upstream": told((*stage).upstream), "resolver": told((*stage).resolver), "machine": told((*stage).machine),
@@ -405,9 +405,9 @@ func (s *stage) refused(ts *testscript.TestScript, args []string) {
 	}
 	if status != "-" {
 		var d denial
-		_, body, _ := strings.Cut(answer[strings.LastIndex(answer, "HTTP/1.1 "):], "\r\n\r\n")
+		_, body, _ := strings.Cut(answer[strings.LastIndex(answer, "HTTP/1.1 "+status+" "):], "\r\n\r\n")
 		if err := json.Unmarshal([]byte(body), &d); err != nil || string(d.Reason) != reason || d.Message == "" || d.Policy == "" {
-			ts.Fatalf("the agent was not told %s", reason)
+			ts.Fatalf("the agent was told %q, not %s", d.Reason, reason)
 		}
 	}
 	if r := s.decided(ts, before); r.Verdict != "deny" || r.Reason != reason || status != "-" && strconv.Itoa(r.Status) != status {
