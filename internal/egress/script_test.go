@@ -64,7 +64,10 @@ import (
 //	-redirected HOST:PORT     the same by a connection that the kernel redirected
 //
 // A file's lines are sent with CR LF. Where other bytes are meant they are spelt
-// \r \n \0 \t \xNN, and a \ at the end of a line stands for no line end.
+// \r \n \0 \t \xNN, and a \ at the end of a line stands for no line end. {host} is
+// that of HOW; {masked 81 text} is a WebSocket frame of the agent, with that first byte.
+// In a server's answer {frame 81 text} is one of its own, {request} is the header that
+// it got, and at {wait} it sends what it has and waits.
 func TestScriptAttacks(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/script/egress-*.txtar")
 	if err != nil || len(files) < 1 {
@@ -305,6 +308,8 @@ func (s *stage) attack(ts *testscript.TestScript, args []string) string {
 	if len(args) == 1 {
 		file = s.wire(ts.ReadFile(args[0]))
 	}
+	host, _, _ := net.SplitHostPort(target)
+	file = strings.ReplaceAll(file, "{host}", host)
 	c := s.enter(ts, way, target)
 	defer c.Close()
 	answer := s.talk(ts, c, way == "" || way == "-redirected", target, sni, file)
@@ -497,6 +502,7 @@ func (s *stage) printRecords(ts *testscript.TestScript, args []string) {
 }
 
 func (s *stage) printLookups(ts *testscript.TestScript, args []string) {
+	_ = ts.Stdout() // nothing is an answer, too
 	for _, name := range s.w.looked() {
 		fmt.Fprintln(ts.Stdout(), name)
 	}
@@ -505,10 +511,10 @@ func (s *stage) printLookups(ts *testscript.TestScript, args []string) {
 func (s *stage) printDials(ts *testscript.TestScript, args []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	_ = ts.Stdout() // nothing is an answer, too
 	for _, a := range s.dials {
 		fmt.Fprintln(ts.Stdout(), a)
 	}
-	_ = ts.Stdout()
 }
 
 func (s *stage) upstreamLog(ts *testscript.TestScript, args []string) {
