@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/httputil"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -70,7 +72,7 @@ import (
 // it got, and at {wait} it sends what it has and waits.
 func TestScriptAttacks(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/script/egress-*.txtar")
-	if err != nil || len(files) < 1 {
+	if err != nil || len(files) < 25 {
 		t.Fatalf("found the scripts %q: %v", files, err)
 	}
 	testscript.Run(t, testscript.Params{
@@ -313,7 +315,7 @@ func (s *stage) attack(ts *testscript.TestScript, args []string) string {
 	c := s.enter(ts, way, target)
 	defer c.Close()
 	answer := s.talk(ts, c, way == "" || way == "-redirected", target, sni, file)
-	_, _ = io.WriteString(ts.Stdout(), printable(answer))
+	_, _ = io.WriteString(ts.Stdout(), printable(unframed(answer)))
 	return answer
 }
 
@@ -570,6 +572,33 @@ func (s *stage) wire(text string) string {
 		}
 		return fromServer(byte(first), words[2])
 	})
+}
+
+// unframed takes the chunks out of answers, so that a script sees a body as a program
+// of the agent would: what is cut in two is found.
+func unframed(answer string) string {
+	var out strings.Builder
+	for answer != "" {
+		head, rest, ok := strings.Cut(answer, "\r\n\r\n")
+		if !ok {
+			break
+		}
+		out.WriteString(head + "\r\n\r\n")
+		answer = rest
+		if !strings.Contains(strings.ToLower(head)+"\r\n", "\r\ntransfer-encoding: chunked\r\n") {
+			continue // what a length frames needs no mending
+		}
+		br := bufio.NewReader(strings.NewReader(rest))
+		body, err := io.ReadAll(httputil.NewChunkedReader(br))
+		out.Write(body)
+		if err != nil {
+			return out.String() + "\n(the answer breaks off)\n"
+		}
+		left, _ := io.ReadAll(br)
+		out.WriteString("\r\n")
+		answer = string(left)
+	}
+	return out.String() + answer
 }
 
 // printable shows bytes so that a script can match them by line.
