@@ -37,9 +37,10 @@ import (
 // this process. Each tells a weakness, an attack, and what it proves. What the
 // scripts can say besides testscript's own words:
 //
-//	upstream NAME ADDRESS     a server at that address of the internet, on every
-//	                          port, with TLS if spoken to so. It answers GET /x with
-//	                          the file NAME/x, else with ok
+//	upstream NAME ADDRESS [H] a server at that address of the internet, on every
+//	                          port, with TLS if spoken to so, as whatever host it is
+//	                          asked for, or as H. It answers GET /x with the file
+//	                          NAME/x, else with ok
 //	resolver HOST ADDRESS…    what the gateway's resolver says; then another answer
 //	                          begins, for the next question; the last one stays
 //	machine ADDRESS…          addresses of the machine that the gateway runs on
@@ -134,14 +135,14 @@ func setupAttack(e *testscript.Env) error {
 }
 
 func (s *stage) upstream(ts *testscript.TestScript, args []string) {
-	if len(args) != 2 {
-		ts.Fatalf("usage: upstream name address")
+	if len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: upstream name address [host]")
 	}
 	addr, err := netip.ParseAddr(args[1])
 	ts.Check(err)
 	f := s.servers[args[0]]
 	if f == nil {
-		f = newFarServer(s.t, s.ca, filepath.Join(s.dir, args[0]))
+		f = newFarServer(s.t, s.ca, filepath.Join(s.dir, args[0]), args[2:]...)
 		s.servers[args[0]] = f
 		ts.Defer(f.stop)
 	}

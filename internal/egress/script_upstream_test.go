@@ -38,10 +38,10 @@ type farHeard struct {
 	busy bool // in the middle of a request
 }
 
-func newFarServer(t testing.TB, ca *CA, dir string) *farServer {
+func newFarServer(t testing.TB, ca *CA, dir string, as ...string) *farServer {
 	f := &farServer{t: t, l: listen(t), dir: dir, live: map[net.Conn]struct{}{}}
 	f.tls = &tls.Config{NextProtos: []string{"http/1.1"}, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		return ca.Leaf(h.ServerName)
+		return ca.Leaf(append(as, h.ServerName)[0])
 	}}
 	f.open.Go(f.accept)
 	return f
