@@ -488,13 +488,11 @@ func line(r Record) string {
 }
 
 func (s *stage) printRecords(ts *testscript.TestScript, args []string) {
-	n := -1
-	if len(args) == 1 {
-		n, _ = strconv.Atoi(args[0])
-	}
-	if n < 0 {
+	if len(args) != 1 {
 		ts.Fatalf("usage: records number")
 	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
 	rs := s.await(n)
 	for _, r := range rs {
 		fmt.Fprintln(ts.Stdout(), line(r))
