@@ -52,7 +52,7 @@ import (
 //	                          same, and no server hears of it, nor a resolver, but
 //	                          where its answer is the reason; STATUS - is no answer
 //	passes …                  send, and the answer is 200, and one record says so
-//	curl ARGS…                the real one, through the proxy
+//	curl ARGS…                the real one, through the proxy; needs curl
 //	ask HOST                  asks the DNS inside the bottle
 //	records N                 prints the decisions, of which there must be N
 //	upstream-log NAME         prints what the server was sent, to the byte
@@ -73,7 +73,7 @@ import (
 // it got, and at {wait} it sends what it has and waits.
 func TestScriptAttacks(t *testing.T) {
 	files, err := filepath.Glob("../../testdata/script/egress-*.txtar")
-	if err != nil || len(files) < 25 {
+	if err != nil || len(files) < 29 {
 		t.Fatalf("found the scripts %q: %v", files, err)
 	}
 	testscript.Run(t, testscript.Params{
@@ -103,11 +103,10 @@ type stageKey struct{}
 
 // stage is the world of one script.
 type stage struct {
-	t     testing.TB
-	w     *world // once there is a gateway
-	dir   string
-	ca    *CA // of every server of the internet
-	close []func()
+	t   testing.TB
+	w   *world // once there is a gateway
+	dir string
+	ca  *CA // of every server of the internet
 
 	mu      sync.Mutex
 	servers map[string]*farServer
@@ -315,6 +314,7 @@ func (s *stage) attack(ts *testscript.TestScript, args []string) string {
 	file = strings.ReplaceAll(file, "{host}", host)
 	c := s.enter(ts, way, target)
 	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(7 * time.Second))
 	answer := s.talk(ts, c, way == "" || way == "-redirected", target, sni, file)
 	_, _ = io.WriteString(ts.Stdout(), printable(unframed(answer)))
 	return answer
