@@ -1,7 +1,9 @@
 package records
 
 import (
+	"errors"
 	"net"
+	"os"
 	"sync"
 )
 
@@ -13,7 +15,8 @@ const (
 
 // Conn is a connection below TLS. Its Read gives the bytes of one record at most,
 // so that it knows whether the next one has come whole. One goroutine reads at a
-// time, and one writes.
+// time. Any may write: crypto/tls answers a KeyUpdate from the goroutine that reads,
+// and says goodbye from the one that closes, while another one writes or uncorks.
 type Conn struct {
 	net.Conn
 	mem  *Memory
@@ -23,9 +26,11 @@ type Conn struct {
 	left int    // bytes of the record that is being given, its head included; 0: a head comes next
 	only bool   // give what is here, and do not wait for more
 
+	mu     sync.Mutex // held while writing
 	corked bool
 	out    *[]byte // where it waits
 	held   int     // how much waits for Uncork
+	lost   error   // of a flush: what came before may be cut anywhere, so nothing may follow
 }
 
 // Memory lends buffers to the connections that move much. The zero Memory is ready.
@@ -110,10 +115,15 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// torn completes a head that came in pieces.
+// torn completes a head that came in pieces. The pieces wait when it is only a
+// deadline that has passed: given on, the next Read would begin inside of a head and
+// take other bytes for the record's length.
 func (c *Conn) torn(p []byte) (int, error) {
 	for len(c.buf) < head {
 		if err := c.more(); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return 0, err
+			}
 			n := copy(p, c.buf) // whoever reads on gets the error then
 			c.drop(n)
 			if n > 0 {
@@ -169,26 +179,48 @@ func (c *Conn) more() error {
 }
 
 // Cork holds back what is written, up to 64 KiB, until Uncork.
-func (c *Conn) Cork() { c.corked = true }
+func (c *Conn) Cork() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.corked = true
+}
 
-// Uncork writes what was held back.
+// cork is Cork; false: it was corked before.
+func (c *Conn) cork() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.corked
+	c.corked = true
+	return !was
+}
+
+// Uncork writes what was held back. After an error nothing more can be written.
 func (c *Conn) Uncork() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.corked = false
 	return c.flush()
 }
 
 func (c *Conn) flush() error {
 	if c.out == nil {
-		return nil
+		return c.lost
 	}
-	_, err := c.Conn.Write((*c.out)[:c.held])
+	if c.lost == nil {
+		_, c.lost = c.Conn.Write((*c.out)[:c.held])
+	}
 	c.mem.put(c.out)
 	c.out, c.held = nil, 0
-	return err
+	return c.lost
 }
 
 // Write is net.Conn's.
 func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.lost != nil {
+		return 0, c.lost
+	}
 	if !c.corked {
 		return c.Conn.Write(p)
 	}

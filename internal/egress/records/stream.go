@@ -37,10 +37,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 
 // Write is net.Conn's.
 func (s *Stream) Write(p []byte) (int, error) {
-	if len(p) <= plain || s.raw.corked {
+	if len(p) <= plain || !s.raw.cork() {
 		return s.Conn.Write(p)
 	}
-	s.raw.Cork()
 	n, err := s.Conn.Write(p)
 	if lost := s.raw.Uncork(); err == nil {
 		err = lost
