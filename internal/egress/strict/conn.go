@@ -55,6 +55,9 @@ type Conn struct {
 	fault atomic.Pointer[Fault]
 	ended error // what the network said last
 
+	hurried bool      // a head's own deadline is set; the reader's, like the next
+	before  time.Time // the caller's, meanwhile
+
 	mu       sync.Mutex
 	wake     chan struct{} // closed when something below changes and somebody waits for it
 	deadline time.Time
@@ -154,18 +157,18 @@ func (c *Conn) Close() error {
 // SetReadDeadline is net.Conn's. net/http ends a Read of its own by one that has passed.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.deadline = t
 	c.broadcast()
-	c.mu.Unlock()
-	return c.Conn.SetReadDeadline(t)
+	return c.Conn.SetReadDeadline(t) // under the lock, or that of a head could come later
 }
 
 // SetDeadline is net.Conn's.
 func (c *Conn) SetDeadline(t time.Time) error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.deadline = t
 	c.broadcast()
-	c.mu.Unlock()
 	return c.Conn.SetDeadline(t)
 }
 
@@ -228,7 +231,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return c.readRaw(p)
 		}
 		if f := c.fault.Load(); f != nil {
-			return 0, c.after(f)
+			return 0, c.after(f, p)
 		}
 		n, err := c.step(p)
 		if n > 0 || err != nil {
@@ -237,13 +240,23 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// after is what a reader gets behind a fault: the end behind a refused head, and
-// the fault itself inside a body.
-func (c *Conn) after(f *Fault) error {
-	if c.state == inHead {
-		return io.EOF
+// after is what a reader gets behind a fault: the fault itself inside a body, and the
+// end behind a refused head. What the client still sends is thrown away until its own
+// end, or the reader's deadline: left where it is, it would make of the close a reset,
+// and the client might lose the answer.
+func (c *Conn) after(f *Fault, scratch []byte) error {
+	if c.state != inHead {
+		return f
 	}
-	return f
+	for c.ended == nil {
+		if _, err := c.Conn.Read(scratch); err != nil {
+			if timedOut(err) {
+				return err
+			}
+			c.ended = io.EOF
+		}
+	}
+	return io.EOF
 }
 
 func (c *Conn) isRaw() bool {
@@ -387,6 +400,9 @@ func (c *Conn) line(from, limit int) (end int, err error) {
 		}
 		if seen = len(c.buf); seen > limit {
 			return 0, c.tooLong()
+		}
+		if c.state == inHead {
+			c.hurry()
 		}
 		if err := c.fill(); err != nil {
 			return 0, err

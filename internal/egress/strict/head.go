@@ -33,9 +33,9 @@ func (c *Conn) nextHead() error {
 			return err
 		}
 	}
-	defer c.hurry()()
 	h := head{length: -1}
 	end, err := c.readHead(&h)
+	c.relax()
 	if err == nil {
 		err = h.settle()
 	}
@@ -76,23 +76,28 @@ func (c *Conn) firstByte() error {
 	return err
 }
 
-// hurry gives the head its own deadline, and the result gives back the caller's.
+// hurry gives a head that has not come whole its own deadline, which relax takes back.
 // The server's own clock for heads does not help: it sees a head when it is whole.
-func (c *Conn) hurry() (relax func()) {
+func (c *Conn) hurry() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	own := time.Now().Add(c.limits.HeadTime)
-	if !c.deadline.IsZero() && c.deadline.Before(own) {
-		return func() {}
+	if c.hurried || !c.deadline.IsZero() && c.deadline.Before(own) {
+		return
 	}
-	before := c.deadline
+	c.hurried, c.before = true, c.deadline
 	_ = c.Conn.SetReadDeadline(own)
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.deadline.Equal(before) { // else somebody has set another meanwhile
-			_ = c.Conn.SetReadDeadline(before)
-		}
+}
+
+func (c *Conn) relax() {
+	if !c.hurried {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hurried = false
+	if c.deadline.Equal(c.before) { // else somebody has set another meanwhile
+		_ = c.Conn.SetReadDeadline(c.before)
 	}
 }
 

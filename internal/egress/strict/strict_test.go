@@ -92,10 +92,77 @@ func TestASlowHeadIsRefused(t *testing.T) {
 	defer c.Close()
 	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	go func() { _, _ = io.WriteString(a, "GET / HT") }()
-	got, err := io.ReadAll(c)
-	if string(got) != refused || err != nil || c.Fault() == nil || c.Fault().Reason != policy.TooSlow {
-		t.Errorf("%q, %v, %v", got, err, c.Fault())
+	got := make([]byte, 200)
+	n, err := c.Read(got)
+	if string(got[:n]) != refused || err != nil || c.Fault() == nil || c.Fault().Reason != policy.TooSlow {
+		t.Errorf("%q, %v, %v", got[:n], err, c.Fault())
 	}
+}
+
+// Behind a refused head the client may go on for a while. It is read and thrown away,
+// or the end of the connection would be a reset that overtakes the answer.
+func TestWhatFollowsARefusedHeadIsThrownAway(t *testing.T) {
+	a, b := net.Pipe()
+	c := New(b, Limits{})
+	defer c.Close()
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(a, "GET / HTTP/9\r\n"+strings.Repeat("GET /secret HTTP/1.1\r\nHost: x\r\n\r\n", 3000))
+		wrote <- err
+	}()
+	got := make([]byte, 200)
+	if n, err := c.Read(got); string(got[:n]) != refused || err != nil {
+		t.Fatal(string(got[:n]), err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	if n, err := c.Read(got); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%q %v", got[:n], err)
+	}
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+	_ = a.Close()
+	_ = c.SetReadDeadline(time.Time{})
+	if n, err := c.Read(got); n != 0 || err != io.EOF {
+		t.Errorf("%q %v", got[:n], err)
+	}
+}
+
+// A whole head needs no deadline of its own; one that comes in pieces has one, and
+// the caller's is back behind it.
+func TestADeadlineOfItsOwn(t *testing.T) {
+	for _, cut := range []int{0, 10} {
+		a, b := net.Pipe()
+		d := &deadlines{Conn: b}
+		c := New(d, Limits{HeadTime: time.Minute})
+		text := "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+		go func() {
+			_, _ = io.WriteString(a, text[:cut])
+			_, _ = io.WriteString(a, text[cut:])
+		}()
+		if n, err := c.Read(make([]byte, 100)); n != len(text) || err != nil {
+			t.Fatal(n, err)
+		}
+		want := 0
+		if cut > 0 {
+			want = 2
+		}
+		if len(d.set) != want || want > 0 && (time.Until(d.set[0]) < 50*time.Second || !d.set[1].IsZero()) {
+			t.Errorf("in two at %d: deadlines %v", cut, d.set)
+		}
+		_, _ = a.Close(), c.Close()
+	}
+}
+
+// deadlines notes those that are set.
+type deadlines struct {
+	net.Conn
+	set []time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.set = append(d.set, t)
+	return d.Conn.SetReadDeadline(t)
 }
 
 // net/http reads in the background while a handler runs, and ends that Read by a
