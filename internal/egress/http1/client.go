@@ -28,9 +28,12 @@ type conn struct {
 	out   *bufio.Writer
 	head  int64 // bytes that the answer's header may still have
 	heard bool  // some of an answer has come
+	probe [1]byte
 }
 
 var errHalf = errors.New("send request: its body broke off")
+
+var errStatus = errors.New("read answer: its status is no number of HTTP's")
 
 var errHeader = errors.New("read answer: its header is too large")
 
@@ -80,7 +83,7 @@ func (c *conn) exchange(req *http.Request, whole bool, informed func(int, http.H
 	}
 	if err != nil {
 		a.stop()
-		_ = c.Close()
+		c.abandon()
 		if lost := a.wait(); lost != nil {
 			err = lost // why it broke: the agent's body, perhaps
 		}
@@ -112,18 +115,35 @@ func (a *answer) send(req *http.Request) error {
 func (a *answer) stream(req *http.Request) {
 	w := &streamed{out: a.c.out, mem: a.c.pool.Memory}
 	body := &awaited{ReadCloser: req.Body, a: a, w: w, ask: expects(req)}
-	out := *req
-	out.Body = body
-	err := out.Write(w)
-	if err == nil {
-		err = w.out.Flush()
-	}
-	if err != nil && body.fault != nil {
+	err := w.send(req, body)
+	switch {
+	case errors.Is(err, errUnwanted): // the answer is on its way without it
+	case body.fault != nil:
 		err = body.fault
+		fallthrough
+	case errors.Is(err, errFault):
 		a.broken.Store(true)
 		a.c.abandon()
 	}
 	a.sending <- err
+}
+
+var errFault = errors.New("send request: a fault of the gateway's own")
+
+// send writes req with another body. A fault in one request must not end the
+// requests of others.
+func (s *streamed) send(req *http.Request, body io.ReadCloser) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errFault
+		}
+	}()
+	out := *req
+	out.Body = body
+	if err := out.Write(s); err != nil {
+		return err
+	}
+	return s.out.Flush()
 }
 
 // awaited is a body that is read when its turn has come.
@@ -144,12 +164,14 @@ func (b *awaited) Read(p []byte) (int, error) {
 			return 0, err
 		}
 		if b.ask && !b.a.wanted() {
-			b.fault = errUnwanted
 			return 0, errUnwanted
 		}
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
+		b.a.read.Store(true)
+	case err != nil:
 		b.fault = err
 	}
 	return n, err
@@ -220,6 +242,7 @@ type answer struct {
 	body    io.Closer  // of the request
 	sending chan error // the fate of the body; nil: all was sent before the answer
 	goOn    chan bool
+	read    atomic.Bool // the body has come to its end
 	broken  atomic.Bool // the body has failed: whatever the server makes of it is no answer
 	keep    bool        // the connection may serve again
 	over    bool
@@ -237,10 +260,13 @@ func (a *answer) header(req *http.Request, informed func(int, http.Header) error
 		if a.broken.Load() || req.Context().Err() != nil {
 			return nil, errHalf // what a server makes of half a request is no answer
 		}
+		if res.StatusCode < 100 {
+			return nil, errStatus
+		}
 		final := res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols
-		if a.goOn != nil {
+		if a.goOn != nil && (final || res.StatusCode == http.StatusContinue) {
 			select {
-			case a.goOn <- res.StatusCode == http.StatusContinue:
+			case a.goOn <- !final:
 			default:
 			}
 		}
@@ -263,7 +289,8 @@ func (a *answer) give(req *http.Request, res *http.Response) *http.Response {
 		res.Body = &switched{a: a}
 		return res
 	}
-	a.ReadCloser, a.keep = res.Body, !res.Close
+	// HTTP/1.0 is not kept: what frames its answers is not the same to all.
+	a.ReadCloser, a.keep = res.Body, !res.Close && res.ProtoAtLeast(1, 1)
 	if res.Body == http.NoBody || res.ContentLength == 0 || req.Method == http.MethodHead {
 		a.end(true)
 		res.Body = http.NoBody
@@ -299,25 +326,37 @@ func (a *answer) end(whole bool) {
 		return
 	}
 	a.over = true
-	sent := true
-	if a.sending != nil {
-		select {
-		case err := <-a.sending:
-			sent = err == nil
-		default:
-			// The server has answered early, and the body is still on its way.
-			a.c.abandon()
-			_ = a.body.Close()
-			<-a.sending
-			sent = false
-		}
-		a.sending = nil
-	}
+	sent := a.sent()
 	if !a.stop() || !whole || !sent || !a.keep || a.c.in.Buffered() > 0 {
 		_ = a.c.Close()
 		return
 	}
 	a.c.pool.put(a.c)
+}
+
+// sent ends the sending of the body, and reports whether all of it has gone. One
+// that has been read to its end is about to be; else the server has answered early.
+func (a *answer) sent() bool {
+	if a.sending == nil {
+		return true
+	}
+	grace := time.Duration(0)
+	if a.read.Load() {
+		grace = sendTime
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	var err error
+	select {
+	case err = <-a.sending:
+	case <-t.C:
+		a.c.abandon()
+		_ = a.body.Close()
+		<-a.sending
+		err = errHalf
+	}
+	a.sending = nil
+	return err == nil
 }
 
 // abandon ends a request that is not whole, by a reset: a server that is told of an
@@ -354,7 +393,9 @@ func (s *switched) Write(p []byte) (int, error) { return s.a.c.Conn.Write(p) }
 
 func (s *switched) Close() error {
 	s.a.stop()
-	return s.a.c.Close()
+	err := s.a.c.Close()
+	_ = s.a.wait() // a server may switch while a body is sent that it has not read
+	return err
 }
 
 // CloseWrite ends our half of the connection.

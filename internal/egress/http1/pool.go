@@ -1,11 +1,14 @@
 package http1
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -14,10 +17,11 @@ import (
 )
 
 const (
-	maxIdle      = 256              // connections that a pool keeps; as many as agents may have at once
-	idleTime     = 90 * time.Second // how long; most servers close at 60 s or more
-	continueTime = 5 * time.Second  // for a server that never says 100 Continue
-	maxInformed  = 16               // informational answers before the final one
+	maxIdle      = 256                   // connections that a pool keeps; as many as agents may have at once
+	idleTime     = 90 * time.Second      // how long; most servers close at 60 s or more
+	continueTime = 5 * time.Second       // for a server that never says 100 Continue
+	sendTime     = 50 * time.Millisecond // for the last bytes of a body, when the answer is here
+	maxInformed  = 16                    // informational answers before the final one
 )
 
 // Pool is the connections to one place. It is safe for use by many at once.
@@ -27,7 +31,8 @@ type Pool struct {
 	Memory    *Memory
 
 	mu     sync.Mutex
-	idle   []*conn
+	idle   []*conn     // the one that has been so for longest is first
+	sweep  *time.Timer // nil: none is idle
 	closed bool
 }
 
@@ -36,6 +41,9 @@ func (p *Pool) CloseIdleConnections() {
 	p.mu.Lock()
 	idle := p.idle
 	p.idle, p.closed = nil, true
+	if p.sweep != nil {
+		p.sweep.Stop()
+	}
 	p.mu.Unlock()
 	for _, c := range idle {
 		_ = c.Close()
@@ -85,9 +93,32 @@ func (p *Pool) put(c *conn) {
 	keep := !p.closed && len(p.idle) < maxIdle
 	if keep {
 		p.idle = append(p.idle, c)
+		if p.sweep == nil {
+			p.sweep = time.AfterFunc(idleTime, p.reap)
+		}
 	}
 	p.mu.Unlock()
 	if !keep {
+		_ = c.Close()
+	}
+}
+
+// reap closes what nobody has wanted for too long: the last one given back is the
+// first one taken, and what lies under it would stay.
+func (p *Pool) reap() {
+	p.mu.Lock()
+	n := 0
+	for n < len(p.idle) && time.Since(p.idle[n].since) >= idleTime {
+		n++
+	}
+	old := slices.Clone(p.idle[:n])
+	p.idle = slices.Delete(p.idle, 0, n)
+	p.sweep = nil
+	if len(p.idle) > 0 {
+		p.sweep = time.AfterFunc(idleTime-time.Since(p.idle[0].since), p.reap)
+	}
+	p.mu.Unlock()
+	for _, c := range old {
 		_ = c.Close()
 	}
 }
@@ -108,22 +139,37 @@ func below[T net.Conn](c net.Conn) (found T, ok bool) {
 }
 
 // quiet reports whether nothing has come on an idle connection: neither its end,
-// nor bytes that somebody would take for the answer to the next request.
+// nor bytes that somebody would take for the answer to the next request. Those may
+// be in the socket, and in any layer above it: the record that ended the last answer
+// may have brought more than that.
 func (c *conn) quiet() bool {
-	if c.below != nil && c.below.Buffered() || c.socket == nil {
-		return false
+	return c.socket != nil && c.drained() && empty(c.socket)
+}
+
+// drained reports whether no layer above the socket holds anything. A deadline that
+// has passed keeps the Read away from the socket; what is above it comes all the same.
+func (c *conn) drained() bool {
+	if c.Conn == net.Conn(c.socket) {
+		return true
 	}
-	raw, err := c.socket.SyscallConn()
+	_ = c.SetReadDeadline(time.Unix(1, 0))
+	n, err := c.Conn.Read(c.probe[:])
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.SetReadDeadline(time.Time{}) == nil &&
+		(c.below == nil || !c.below.Buffered())
+}
+
+func empty(socket *net.TCPConn) bool {
+	raw, err := socket.SyscallConn()
 	if err != nil {
 		return false
 	}
-	empty := false
+	is := false
 	err = raw.Control(func(fd uintptr) {
 		var b [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		empty = errors.Is(err, syscall.EAGAIN)
+		is = errors.Is(err, syscall.EAGAIN)
 	})
-	return err == nil && empty
+	return err == nil && is
 }
 
 // RoundTrip is Do for who does not care for informational answers.
@@ -161,23 +207,6 @@ func repeatable(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// small is a body that is sent in one piece with its head.
-type small struct {
-	data []byte
-	at   int
-}
-
-func (s *small) Read(p []byte) (int, error) {
-	n := copy(p, s.data[s.at:])
-	s.at += n
-	if s.at == len(s.data) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-func (s *small) Close() error { return nil }
-
 // readSmall puts a small body of known size into memory; false: there is none such.
 func (p *Pool) readSmall(req *http.Request) (bool, error) {
 	if req.Body == nil || req.Body == http.NoBody {
@@ -191,7 +220,7 @@ func (p *Pool) readSmall(req *http.Request) (bool, error) {
 		return false, err
 	}
 	_ = req.Body.Close()
-	req.Body = &small{data: b}
+	req.Body = io.NopCloser(bytes.NewReader(b)) // net/http knows it, and sends it in one piece with its head
 	return true, nil
 }
 

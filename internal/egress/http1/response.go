@@ -9,6 +9,7 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -21,6 +22,9 @@ type response struct {
 	header http.Header
 	out    *bufio.Writer
 
+	// Held while a header is written: whoever reads the body may be another goroutine,
+	// and says 100 Continue.
+	mu       sync.Mutex
 	status   int   // of the final answer; 0: not written yet
 	left     int64 // of the announced length; -1: none is announced
 	chunked  bool
@@ -50,8 +54,10 @@ func (w *response) writer() *bufio.Writer {
 	return w.out
 }
 
-// goOn sends 100 Continue before the body is first read.
+// goOn sends 100 Continue before the body is first read, if no answer has begun.
 func (w *response) goOn() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if !w.expects || w.status != 0 {
 		return nil
 	}
@@ -63,6 +69,8 @@ func (w *response) goOn() error {
 // WriteHeader is http.ResponseWriter's. An informational status goes out at once,
 // and the final one is still to come.
 func (w *response) WriteHeader(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	switch {
 	case w.status != 0:
 		return

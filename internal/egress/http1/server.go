@@ -40,12 +40,20 @@ func (s *Server) Serve(ctx context.Context, c net.Conn) (hijacked bool) {
 	l.watch.timer = time.AfterFunc(time.Hour, l.watched)
 	l.watch.timer.Stop()
 	defer func() {
+		// A fault in one connection must not end the others. What it used is not
+		// given back.
+		fault := recover() != nil
+		if fault {
+			l.watch.end(c)
+		}
 		if l.hijacked {
 			hijacked = true
 			return
 		}
 		_ = c.Close()
-		s.Memory.giveReader(l.in)
+		if !fault {
+			s.Memory.giveReader(l.in)
+		}
 	}()
 	for l.next() {
 		if s.Waiting != nil {
@@ -104,7 +112,7 @@ func (l *loop) next() bool {
 		again = body.drain()
 	}
 	_ = body.Close()
-	if !again && !body.done.Load() {
+	if !again && !(req.Close && body.done.Load()) {
 		l.linger()
 	}
 	return again
@@ -137,9 +145,9 @@ func (l *loop) unreadable(err error) {
 	l.linger()
 }
 
-// linger reads on for a moment when a body was not read to its end: closing at once
-// would reset the connection, and the client might lose the answer (RFC 9112
-// section 9.6).
+// linger reads on for a moment when the client may still be sending, a body or the
+// next requests: closing at once would reset the connection, and the client might lose
+// the answer (RFC 9112 section 9.6).
 func (l *loop) linger() {
 	if w, ok := l.c.(interface{ CloseWrite() error }); !ok || w.CloseWrite() != nil {
 		return
@@ -231,12 +239,17 @@ func (l *loop) watched() {
 	w.reading, w.finished = true, make(chan struct{})
 	finished, cancel := w.finished, l.cancel
 	w.mu.Unlock()
+	defer close(finished)
+	defer func() {
+		if recover() != nil { // else one connection would end all
+			cancel()
+		}
+	}()
 	_, err := l.in.Peek(1)
 	var ne net.Error
 	if err != nil && (!errors.As(err, &ne) || !ne.Timeout()) {
 		cancel()
 	}
-	close(finished)
 }
 
 // end takes the reader back.

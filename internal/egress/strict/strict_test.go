@@ -131,20 +131,22 @@ func TestWhatFollowsARefusedHeadIsThrownAway(t *testing.T) {
 // A whole head needs no deadline of its own; one that comes in pieces has one, and
 // the caller's is back behind it.
 func TestADeadlineOfItsOwn(t *testing.T) {
-	for _, cut := range []int{0, 10} {
+	text := "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	for _, cut := range []int{len(text), 10} {
 		a, b := net.Pipe()
 		d := &deadlines{Conn: b}
 		c := New(d, Limits{HeadTime: time.Minute})
-		text := "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 		go func() {
 			_, _ = io.WriteString(a, text[:cut])
-			_, _ = io.WriteString(a, text[cut:])
+			if cut < len(text) {
+				_, _ = io.WriteString(a, text[cut:])
+			}
 		}()
 		if n, err := c.Read(make([]byte, 100)); n != len(text) || err != nil {
 			t.Fatal(n, err)
 		}
 		want := 0
-		if cut > 0 {
+		if cut < len(text) {
 			want = 2
 		}
 		if len(d.set) != want || want > 0 && (time.Until(d.set[0]) < 50*time.Second || !d.set[1].IsZero()) {
