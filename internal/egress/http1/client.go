@@ -114,7 +114,7 @@ func (a *answer) send(req *http.Request) error {
 // stream writes a request while its body comes.
 func (a *answer) stream(req *http.Request) {
 	w := &streamed{out: a.c.out, mem: a.c.pool.Memory}
-	body := &awaited{ReadCloser: req.Body, a: a, w: w, ask: expects(req)}
+	body := &awaited{ReadCloser: req.Body, a: a, w: w, left: req.ContentLength, ask: expects(req)}
 	err := w.send(req, body)
 	switch {
 	case errors.Is(err, errUnwanted): // the answer is on its way without it
@@ -151,6 +151,7 @@ type awaited struct {
 	io.ReadCloser
 	a     *answer
 	w     *streamed
+	left  int64 // of a known length; negative: it is not known
 	ask   bool  // wait for the server to want it
 	fault error // of the agent's side
 }
@@ -168,8 +169,9 @@ func (b *awaited) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := b.ReadCloser.Read(p)
+	b.left -= int64(n)
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), b.left == 0 && err == nil:
 		b.a.read.Store(true)
 	case err != nil:
 		b.fault = err

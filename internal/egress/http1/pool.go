@@ -178,7 +178,8 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) { return p.D
 // Do sends req and gives the answer, whose body the caller closes. Each informational
 // answer before it is told to informed, whose error ends the exchange. A body of a
 // known, small size is read before anything is sent; a larger one streams while the
-// answer may already come. The end of req's context ends the exchange.
+// answer may already come; its Close must end a Read of it that waits. The end of
+// req's context ends the exchange.
 //
 // A request without a body that is safe to repeat (RFC 9110 section 9.2.2) is sent
 // once more if a kept connection turns out to be dead.
