@@ -83,6 +83,9 @@ func upstreamOf(t testing.TB, h http.Handler, protocols []string, names ...strin
 	srv.Config.Protocols.SetHTTP1(true)
 	srv.Config.Protocols.SetHTTP2(slices.Contains(protocols, "h2"))
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.Config.Protocols = new(http.Protocols) // the handshake chooses
+	srv.Config.Protocols.SetHTTP1(true)
+	srv.Config.Protocols.SetHTTP2(true)
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	caFile = filepath.Join(t.TempDir(), "ca.pem")

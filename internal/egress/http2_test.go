@@ -141,7 +141,7 @@ func TestHTTP2StreamsBothWaysWithTrailers(t *testing.T) {
 
 // raw2 is a client that writes frames as an attacker would.
 type raw2 struct {
-	t   *testing.T
+	t   testing.TB
 	c   net.Conn
 	fr  *http2.Framer
 	enc *hpack.Encoder
@@ -153,7 +153,7 @@ func (w *world) raw2() *raw2 {
 	if err := tc.Handshake(); err != nil || tc.ConnectionState().NegotiatedProtocol != "h2" {
 		w.t.Fatalf("%v, %q", err, tc.ConnectionState().NegotiatedProtocol)
 	}
-	r := &raw2{t: w.t.(*testing.T), c: tc, fr: http2.NewFramer(tc, tc)}
+	r := &raw2{t: w.t, c: tc, fr: http2.NewFramer(tc, tc)}
 	r.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	r.enc = hpack.NewEncoder(&r.buf)
 	_, _ = io.WriteString(tc, http2.ClientPreface)

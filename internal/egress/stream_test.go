@@ -156,7 +156,8 @@ func TestBothDirectionsAtOnce(t *testing.T) {
 	}
 }
 
-// 100 MB up and down in constant memory.
+// 100 MB up and down through interception, in no more than 32 MiB above what the idle
+// gateway has; the client's and the upstream's own buffers count with it.
 func TestLargeBodiesInConstantMemory(t *testing.T) {
 	const size = 100 << 20
 	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -168,11 +169,14 @@ func TestLargeBodiesInConstantMemory(t *testing.T) {
 	var peak atomic.Uint64
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	idle := m.HeapInuse + m.StackInuse
 	wg.Go(func() {
-		var m runtime.MemStats
 		for {
 			runtime.ReadMemStats(&m)
-			peak.Store(max(peak.Load(), m.HeapAlloc))
+			peak.Store(max(peak.Load(), m.HeapInuse+m.StackInuse))
 			select {
 			case <-stop:
 				return
@@ -196,9 +200,10 @@ func TestLargeBodiesInConstantMemory(t *testing.T) {
 	if r := w.one(1); r.BytesIn != size || r.BytesOut != size {
 		t.Errorf("record %+v", r)
 	}
-	if peak.Load() > 40<<20 {
-		t.Errorf("the heap grew to %d MB", peak.Load()>>20)
+	if peak.Load() > idle+32<<20 {
+		t.Errorf("memory grew from %d KiB to %d KiB", idle>>10, peak.Load()>>10)
 	}
+	t.Logf("%d KiB above idle at the most", (max(peak.Load(), idle)-idle)>>10)
 }
 
 type zeros struct{}
