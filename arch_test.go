@@ -80,11 +80,12 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/authority", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/mask", "internal/egress/measure", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
+		beside: []string{"internal/egress/authority", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/denial", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/mask", "internal/egress/measure", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/conns", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/pools", layer: wire, only: []string{"internal/bottle", "internal/egress/dial", "internal/egress/http1", "internal/egress/records"},
 		beside: []string{"internal/egress/dial", "internal/egress/http1", "internal/egress/records"}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/denial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/crowd", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/credential", layer: wire, only: []string{"internal/bottle", "internal/secret", "internal/egress/mask"}, beside: []string{"internal/egress/mask"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
@@ -282,8 +283,9 @@ var modules = []struct {
 
 	{"code.dny.dev/ssrf", nil},
 	{"github.com/elastic/go-seccomp-bpf", nil},
-	{"golang.org/x/net/bpf", nil},   // runs the seccomp program
-	{"golang.org/x/net/http2", nil}, // frames that no honest client sends
+	{"golang.org/x/net/bpf", nil},           // runs the seccomp program
+	{"golang.org/x/net/http2", nil},         // frames that no honest client sends
+	{"golang.org/x/text/unicode/norm", nil}, // what servers may make of a path
 	{"github.com/google/go-cmp", nil},
 	{"github.com/moby/profiles/seccomp", nil},
 	{"github.com/prometheus/client_model", nil},

@@ -5,7 +5,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
+	"golang.org/x/text/unicode/norm"
 	"pgregory.net/rapid"
 )
 
@@ -156,5 +158,22 @@ func checkNoClimb(t failer, s, text string) {
 			return
 		}
 		text = next
+	}
+}
+
+// Every character that NFKC turns into a separator or a dot is refused, whatever is
+// added to Unicode: a server that normalises would read another path.
+func TestFoldsIsWhole(t *testing.T) {
+	for r := rune(0xa0); r <= unicode.MaxRune; r++ {
+		if r >= 0xd800 && r < 0xe000 {
+			continue // surrogates
+		}
+		n := norm.NFKC.String(string(r))
+		if n != string(r) && strings.ContainsAny(n, `/\.%;?#`) && !folds(r) {
+			t.Errorf("%U becomes %q", r, n)
+		}
+	}
+	if got, err := ReadPath("/v1/%EF%B8%B0/admin"); err == nil {
+		t.Errorf("two dots, written vertically, pass: %+v", got)
 	}
 }

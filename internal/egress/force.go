@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"bottle/internal/bottle"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/quota"
@@ -24,6 +25,9 @@ func (p *Proxy) begin() error {
 		Tunnels: p.limits.Tunnels, Requests: p.limits.Requests, BytesOut: p.limits.BytesOut, HostBytesOut: p.limits.HostBytesOut,
 	})
 	p.guard.Learn(p.cfg.Policy.AuthRoutes())
+	if on := p.cfg.Onward; on != nil && on.Auth != nil { // the proxy may tell it to whom it answers
+		p.guard.Learn([]*bottle.Route{{Auth: &bottle.Auth{Scheme: "Basic", TokenRef: on.Auth.TokenRef}}})
+	}
 	p.policy.Begin(p.cfg.Policy, nothing)
 	return nil
 }

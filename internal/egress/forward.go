@@ -53,6 +53,11 @@ func (x *exchange) inform(status int, h http.Header) error {
 	h.Del("Alt-Svc")
 	copyHeader(to, h)
 	w.WriteHeader(status)
+	// The stream may have been reset meanwhile. Then net/http's writer may still read
+	// this map, and whoever changes it ends the process.
+	if err := x.r.Context().Err(); err != nil {
+		return err
+	}
 	clear(to)
 	return nil
 }
@@ -127,6 +132,9 @@ func (x *exchange) answer(res *http.Response) error {
 	if res.StatusCode == http.StatusSwitchingProtocols {
 		return errUnasked // a switch nobody asked for would open a raw pipe
 	}
+	if res.StatusCode < 200 || res.StatusCode > 599 {
+		return errStatus // it would be the agent's to say what that means (RFC 9110 section 15)
+	}
 	x.span.Done(measure.StepFirstByte)
 	res.Header.Del("Alt-Svc") // it would send the client to another host or to QUIC
 	if here, ok := res.Body.(interface{ Ready() bool }); ok {
@@ -153,28 +161,38 @@ var errOverQuota = errors.New("read request: the bottle has sent as much as it m
 
 var errLeak = errors.New("read request: there is a placeholder in it")
 
+var errStatus = errors.New("upstream answered with a status that is none")
+
 var errUnasked = errors.New("upstream switched protocols unasked")
 
 // fail ends an exchange whose upstream could not be reached, or refused one that
 // resolving found out about.
 func (x *exchange) fail(err error) {
-	v := upstreamFault(err)
+	v := x.fault(err)
+	v.Rule = x.verdict.Rule
+	if x.r.Context().Err() != nil && (v.Allowed() || x.r.ProtoMajor == 2) {
+		// The agent has gone: there is nobody to answer. See inform, too.
+		_ = x.record(v, 0)
+		panic(http.ErrAbortHandler)
+	}
+	x.refuse(v)
+}
+
+// fault is why an exchange ended; the verdict on the request, where nobody but the
+// agent ended it.
+func (x *exchange) fault(err error) policy.Verdict {
 	sc, ok := conns.Find[*strict.Conn](connOf(x.r))
 	switch {
 	case x.leaked.Load():
-		v = policy.Refuse(policy.PlaceholderLeak, "")
+		return policy.Refuse(policy.PlaceholderLeak, "")
 	case x.wait.Load() > 0:
-		v = policy.Refuse(policy.LimitBytesOut, "")
+		return policy.Refuse(policy.LimitBytesOut, "")
 	case ok && sc.Fault() != nil:
-		v = sc.Fault().Verdict() // the request's own body ended it
+		return sc.Fault().Verdict() // the request's own body ended it
 	case x.r.Context().Err() != nil:
-		// The agent has gone: there is nobody to answer.
-		allowed := x.verdict
-		_ = x.record(allowed, 0)
-		panic(http.ErrAbortHandler)
+		return x.verdict
 	}
-	v.Rule = x.verdict.Rule
-	x.refuse(v)
+	return upstreamFault(err)
 }
 
 // upstreamFault puts an error into words that hold nothing of the request.
@@ -213,16 +231,18 @@ type countedBody struct {
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if wait, ok := b.x.p.quota.Spend(b.x.p.now(), string(b.x.host), int64(n)); !ok {
-		b.x.wait.Store(int64(wait))
-		return 0, errOverQuota
-	}
-	b.x.out.Add(int64(n))
+	size := int64(n)
 	if errors.Is(err, io.EOF) {
 		for name := range b.out.Trailer {
 			b.out.Trailer[name] = b.x.r.Trailer[name]
 		}
+		size += fields.HeaderSize(b.out.Trailer)
 	}
+	if wait, ok := b.x.p.quota.Spend(b.x.p.now(), string(b.x.host), size); !ok {
+		b.x.wait.Store(int64(wait))
+		return 0, errOverQuota
+	}
+	b.x.out.Add(size)
 	return n, err
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/conns"
+	"bottle/internal/egress/denial"
 	"bottle/internal/egress/http1"
 	"bottle/internal/egress/records"
 	"bottle/internal/egress/strict"
@@ -181,7 +182,7 @@ func (s *session) refuseFault(w http.ResponseWriter, c net.Conn, f *strict.Fault
 		about.host, about.port, about.policy = t.host, t.port, t.policy
 	}
 	if t == nil || t.refused == nil { // else it is on record
-		_ = s.p.recordTunnel(about, v, status(v.Reason))
+		_ = s.p.recordTunnel(about, v, denial.Status(v.Reason))
 	}
 	writeDenial(w, v, about.host, about.policy.Hash())
 }

@@ -27,6 +27,7 @@ import (
 	"go.uber.org/goleak"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/denial"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
@@ -83,9 +84,6 @@ func upstreamOf(t testing.TB, h http.Handler, protocols []string, names ...strin
 	srv.Config.Protocols.SetHTTP1(true)
 	srv.Config.Protocols.SetHTTP2(slices.Contains(protocols, "h2"))
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
-	srv.Config.Protocols = new(http.Protocols) // the handshake chooses
-	srv.Config.Protocols.SetHTTP1(true)
-	srv.Config.Protocols.SetHTTP2(true)
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	caFile = filepath.Join(t.TempDir(), "ca.pem")
@@ -311,14 +309,14 @@ func answer(t testing.TB, c io.Reader) *http.Response {
 }
 
 // denied checks that an answer is the denial of MANIFEST's shape.
-func denied(t testing.TB, res *http.Response, status int, reason policy.Reason) denial {
+func denied(t testing.TB, res *http.Response, status int, reason policy.Reason) denial.Denial {
 	t.Helper()
 	body, _ := io.ReadAll(res.Body)
 	_ = res.Body.Close()
 	if res.StatusCode != status || res.Header.Get("Content-Type") != "application/json" {
 		t.Fatalf("status %d (%s), want %d as JSON: %s", res.StatusCode, res.Header.Get("Content-Type"), status, body)
 	}
-	var d denial
+	var d denial.Denial
 	if err := json.Unmarshal(body, &d); err != nil {
 		t.Fatalf("denial %s: %v", body, err)
 	}

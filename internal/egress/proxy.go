@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bottle/internal/bottle"
@@ -46,6 +47,7 @@ type Proxy struct {
 	crowd     *crowd.Crowd // connections of the bottle
 	measured  *measure.Set
 	quota     *quota.Book
+	running   atomic.Int64 // requests under way
 	records   records.Memory
 	memory    http1.Memory
 }

@@ -11,6 +11,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/credential"
+	"bottle/internal/egress/denial"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/fields"
 	"bottle/internal/egress/measure"
@@ -57,6 +58,12 @@ type exchange struct {
 func (p *Proxy) serveRequest(w http.ResponseWriter, r *http.Request, t *tunnel) {
 	x := &exchange{p: p, w: w, r: r, t: t, policy: p.policy.Load(), start: p.now(), ready: func() bool { return false }}
 	defer x.recordFault()
+	defer p.running.Add(-1)
+	if p.running.Add(1) > int64(p.limits.Conns) { // the streams of few connections are many requests
+		_ = x.readTarget() // for the record alone
+		x.refuse(policy.Refuse(policy.LimitConnections, "the bottle has as many requests under way as it may"))
+		return
+	}
 	x.span = p.measured.Begin()
 	for _, step := range []struct {
 		is measure.Step
@@ -169,6 +176,10 @@ func (x *exchange) readForm2() policy.Verdict {
 	switch hosts := r.Header["Host"]; {
 	case len(hosts) > 1 || len(hosts) == 1 && hosts[0] != r.Host:
 		return policy.Refuse(policy.AuthorityMismatch, "")
+	case fields.Frames(r.Header):
+		return policy.Refuse(policy.BadHeader, "a header's name is framing to servers that read _ as -")
+	case len(r.Header["Expect"]) > 0 && !strings.EqualFold(r.Header.Get("Expect"), "100-continue"):
+		return policy.Refuse(policy.BadRequest, "the request expects what nobody here can promise")
 	case strings.ContainsFunc(r.RequestURI, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
 		return policy.Refuse(policy.BadPath, "") // would end the target early in a request line
 	}
@@ -263,7 +274,11 @@ func (x *exchange) dress(out *http.Request) error {
 	out.URL.Scheme, out.URL.Host = x.scheme, hostPort(x.host, x.port)
 	out.Host = hostHeader(x.scheme, x.host, x.port)
 	trailers := strings.Contains(strings.ToLower(x.r.Header.Get("Te")), "trailers")
-	out.Trailer = fields.Trailers(x.r.Trailer)
+	injected := ""
+	if x.auth != nil {
+		injected = credential.Header(x.auth)
+	}
+	out.Trailer = fields.Trailers(x.r.Trailer, injected)
 	fields.StripHopByHop(out.Header)
 	fields.StripForwarding(out.Header)
 	fields.StripOverrides(out.Header, x.verdict.Route)
@@ -278,7 +293,7 @@ func (x *exchange) dress(out *http.Request) error {
 		delete(out.Header, websocket.Extensions) // compression would hide the messages
 	}
 	if x.p.guard.Near(x.host, x.verdict.Route) {
-		out.Header["Accept-Encoding"] = []string{"identity"} // for the same reason
+		fields.Uncoded(out.Header) // for the same reason
 	}
 	if x.auth == nil {
 		return nil
@@ -312,7 +327,7 @@ func hostHeader(scheme string, h bottle.Host, port uint16) string {
 // refuse records a denial and then answers with it. It answers also when there
 // can be no record: nothing happens by it.
 func (x *exchange) refuse(v policy.Verdict) {
-	_ = x.record(v, status(v.Reason))
+	_ = x.record(v, denial.Status(v.Reason))
 	if wait := time.Duration(x.wait.Load()); wait > 0 {
 		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
@@ -331,7 +346,7 @@ func (p *Proxy) refuseStranger(w http.ResponseWriter, r *http.Request) {
 	}
 	t := &tunnel{kind: KindConnect, policy: x.policy, opened: x.start}
 	_ = t.readTarget(r) // same
-	_ = p.recordTunnel(t, v, status(v.Reason))
+	_ = p.recordTunnel(t, v, denial.Status(v.Reason))
 	writeDenial(w, v, t.host, t.policy.Hash())
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"bottle/internal/egress/denial"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
@@ -376,7 +377,7 @@ func TestSmugglingSpellings(t *testing.T) {
 			if res := ask200(t, tc, "GET /good HTTP/1.1\r\n"+host+"\r\n"); res.StatusCode != 200 {
 				t.Fatalf("a good request: %s", res.Status)
 			}
-			denied(t, ask200(t, tc, c.req), status(c.reason), c.reason)
+			denied(t, ask200(t, tc, c.req), denial.Status(c.reason), c.reason)
 			if r := w.one(2); r.Verdict != "deny" || r.Reason != string(c.reason) || r.Host != apiHost || r.Kind != KindHTTP {
 				t.Errorf("record %+v", r)
 			}

@@ -26,6 +26,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/denial"
 	"bottle/internal/egress/responder"
 	"bottle/internal/manifest"
 	"bottle/internal/policy"
@@ -412,7 +413,7 @@ func (s *stage) refused(ts *testscript.TestScript, args []string) {
 		ts.Fatalf("the agent got status %s, not %s", got, status)
 	}
 	if status != "-" {
-		var d denial
+		var d denial.Denial
 		_, body, _ := strings.Cut(answer[strings.LastIndex(answer, "HTTP/1.1 "+status+" "):], "\r\n\r\n")
 		if err := json.Unmarshal([]byte(body), &d); err != nil || string(d.Reason) != reason || d.Message == "" || d.Policy == "" {
 			ts.Fatalf("the agent was told %q, not %s", d.Reason, reason)

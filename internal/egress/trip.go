@@ -3,6 +3,8 @@ package egress
 import (
 	"bottle/internal/egress/websocket"
 	"bottle/internal/policy"
+	"maps"
+	"slices"
 )
 
 // tripwire refuses a request that carries a placeholder to where its credential is
@@ -14,7 +16,8 @@ func (x *exchange) tripwire() policy.Verdict {
 		own = auth.TokenRef
 	}
 	x.wire = x.p.wires.For(own)
-	if x.wire.Request(x.r) || x.p.wires.Host(x.r.Host) {
+	names := slices.Sorted(maps.Keys(x.r.Trailer)) // announced in the head
+	if x.wire.Request(x.r) || slices.ContainsFunc(append(names, x.r.Host, x.r.Method), x.p.wires.Host) {
 		return x.about(policy.PlaceholderLeak)
 	}
 	return passed()
@@ -49,8 +52,12 @@ func (x *exchange) frames() websocket.Scanner {
 	if x.wire.Idle() {
 		return nil
 	}
-	scan := x.wire.Scan()
+	messages := x.wire.Scan()
 	return func(p websocket.Piece) (int, error) {
+		scan := messages
+		if p.Op >= websocket.Close { // a control frame may stand between the parts of a message
+			scan = x.wire.Scan()
+		}
 		if scan.Found(p.Data) {
 			return 0, x.caught()
 		}

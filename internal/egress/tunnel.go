@@ -13,6 +13,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/conns"
+	"bottle/internal/egress/denial"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/hello"
 	"bottle/internal/egress/measure"
@@ -112,7 +113,7 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 		v = policy.Refuse(policy.LimitTunnels, "")
 	}
 	if !v.Allowed() {
-		_ = p.recordTunnel(t, v, status(v.Reason))
+		_ = p.recordTunnel(t, v, denial.Status(v.Reason))
 		s.writeTunnelDenial(w, v, t.host, t.policy.Hash())
 		return
 	}
@@ -273,7 +274,7 @@ func (s *session) admitHello(t *tunnel, h hello.Said, connected policy.Verdict) 
 	}
 	if !v.Allowed() {
 		t.refused = &v
-		_ = s.p.recordTunnel(t, v, status(v.Reason))
+		_ = s.p.recordTunnel(t, v, denial.Status(v.Reason))
 	}
 	return v
 }

@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -142,7 +143,11 @@ func guarded(f *os.File, path string) error {
 
 // usable refuses what could not travel in a header: RFC 9110 section 5.5 allows
 // no control characters in a field value, and a line break is header injection.
+//
+// Spaces and tabs at either end are taken off: a header's value has none (RFC 9110
+// section 5.5), and what was sent without them comes back without them.
 func usable(b []byte, what, hint string) (Value, error) {
+	b = bytes.Trim(b, " \t")
 	if len(b) == 0 {
 		return Value{}, problem(what+" is empty", hint)
 	}

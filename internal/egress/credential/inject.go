@@ -29,7 +29,7 @@ func Header(auth *bottle.Auth) string {
 //	        GitLab and Gitea all accept in front of a token
 //	header  <Name>: <value>
 func Inject(h http.Header, auth *bottle.Auth, v secret.Value) error {
-	name, value := Header(auth), v.Reveal()
+	name, value := Header(auth), strings.Trim(v.Reveal(), " \t") // as it will be sent: the masks must know it so
 	if strings.ContainsAny(value, "\r\n\x00") {
 		return errors.New("the credential holds a line break") // header injection, by whoever wrote the secret
 	}
@@ -63,7 +63,11 @@ func spellings(auth *bottle.Auth, v secret.Value) [][]byte {
 	}
 	sent := h.Get(Header(auth))
 	if strings.EqualFold(auth.Scheme, "header") {
-		return [][]byte{[]byte(sent)}
+		out := [][]byte{[]byte(sent)}
+		if i := strings.LastIndexByte(sent, ' '); i >= 0 { // the value brings a scheme of its own
+			out = append(out, []byte(sent[i+1:]))
+		}
+		return out
 	}
 	_, param, _ := strings.Cut(sent, " ")
 	out := [][]byte{[]byte(param)}

@@ -22,6 +22,17 @@ func isCredentialHeader(name string) bool {
 		"X-Vault-Token", "X-Amz-Security-Token", "X-Forwarded-User", "X-Remote-User":
 		return true
 	}
+	return named(name)
+}
+
+// named knows a credential by how such headers are called everywhere. A token against
+// forged forms is none.
+func named(name string) bool {
+	for _, end := range []string{"-Token", "-Api-Key", "-Apikey", "-Assertion", "-Client-Secret", "-Subscription-Key", "-Functions-Key", "-Auth"} {
+		if strings.HasSuffix(name, end) {
+			return !strings.HasSuffix(name, "Csrf-Token") && !strings.HasSuffix(name, "Xsrf-Token")
+		}
+	}
 	return false
 }
 
@@ -40,7 +51,16 @@ func isHopByHop(name string) bool {
 // header as HTTP/1.1 writes it.
 func Size(r *http.Request) int64 {
 	n := len(r.Method) + len(r.RequestURI) + len(r.Host)
-	for name, values := range r.Header {
+	for name := range r.Trailer { // they are announced in the head
+		n += len(name) + len(", ")
+	}
+	return int64(n) + HeaderSize(r.Header)
+}
+
+// HeaderSize is how many bytes the fields of h are, as HTTP/1.1 writes them.
+func HeaderSize(h http.Header) int64 {
+	n := 0
+	for name, values := range h {
 		for _, v := range values {
 			n += len(name) + len(v) + len(": \r\n")
 		}
@@ -56,7 +76,7 @@ func StripHopByHop(h http.Header) {
 		}
 	}
 	for name := range h {
-		if isHopByHop(name) {
+		if isHopByHop(cgiAlike(name)) {
 			delete(h, name)
 		}
 	}
@@ -79,14 +99,47 @@ func StripCredentials(h http.Header, injected string, placeholders map[string]st
 // would be the agent's word about where it is, and whom it asked for.
 func StripForwarding(h http.Header) {
 	for name := range h {
-		switch cgiAlike(name) {
-		case "Forwarded", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Protocol",
-			"X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-By",
-			"X-Real-Ip", "X-Client-Ip", "True-Client-Ip", "Cluster-Client-Ip", "X-Cluster-Client-Ip",
-			"X-Host", "X-Original-Host", "X-Http-Host-Override":
+		if forwarding(cgiAlike(name)) {
 			delete(h, name)
 		}
 	}
+}
+
+func forwarding(name string) bool {
+	switch name {
+	case "Forwarded", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Protocol",
+		"X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-By",
+		"X-Real-Ip", "X-Client-Ip", "True-Client-Ip", "Cluster-Client-Ip", "X-Cluster-Client-Ip",
+		"X-Host", "X-Original-Host", "X-Http-Host-Override":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded-")
+}
+
+// Uncoded makes h ask for an answer that can be read as it is. Also the fields by
+// which gRPC and Connect ask for compressed messages go, and RFC 3229's for parts.
+func Uncoded(h http.Header) {
+	for name := range h {
+		if as := cgiAlike(name); strings.HasSuffix(as, "Accept-Encoding") || as == "A-Im" {
+			delete(h, name)
+		}
+	}
+	h["Accept-Encoding"] = []string{"identity"}
+}
+
+// Frames reports whether a field of h would frame or route the request for a server
+// that reads _ as -, and is a mere field to others.
+func Frames(h http.Header) bool {
+	for name := range h {
+		if !strings.Contains(name, "_") {
+			continue
+		}
+		switch cgiAlike(name) {
+		case "Content-Length", "Transfer-Encoding", "Host":
+			return true
+		}
+	}
+	return false
 }
 
 // StripOverrides removes the headers by which some servers and frameworks let a
@@ -166,12 +219,13 @@ func WantsUpgrade(h http.Header) string {
 
 // Trailers gives the announced trailers that may go on, without values: they come
 // when the body has ended. What frames, routes or authenticates a request has no
-// place there (RFC 9110 section 6.5.1).
-func Trailers(announced http.Header) http.Header {
+// place there (RFC 9110 section 6.5.1), and neither has the injected header's name.
+func Trailers(announced http.Header, injected string) http.Header {
 	var out http.Header
+	injected = cgiAlike(injected)
 	for name := range announced {
 		as := cgiAlike(name)
-		if isHopByHop(as) || isCredentialHeader(as) || claimsMethod(as) || claimsPath(as) || as == "Host" || as == "Content-Length" {
+		if as == injected || isHopByHop(as) || isCredentialHeader(as) || forwarding(as) || claimsMethod(as) || claimsPath(as) || as == "Host" || as == "Content-Length" {
 			continue
 		}
 		if out == nil {

@@ -179,6 +179,14 @@ func (b *awaited) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// unwanted ends the waiting for a server's word on the body.
+func (a *answer) unwanted() {
+	select {
+	case a.goOn <- false:
+	default:
+	}
+}
+
 // wanted waits for 100 Continue, or for so long that the server knows none.
 func (a *answer) wanted() bool {
 	t := time.NewTimer(continueTime)
@@ -353,6 +361,7 @@ func (a *answer) sent() bool {
 	case err = <-a.sending:
 	case <-t.C:
 		a.c.abandon()
+		a.unwanted()
 		_ = a.body.Close()
 		<-a.sending
 		err = errHalf
@@ -378,6 +387,7 @@ func (a *answer) wait() error {
 		return nil
 	}
 	broken := a.broken.Load()
+	a.unwanted()
 	_ = a.body.Close()
 	err := <-a.sending
 	a.sending = nil

@@ -176,14 +176,24 @@ func (p *Pools) transport(to dial.Target, trust *tls.Config, way Way) *http.Tran
 // http2 tells of informational answers by net/http's own means.
 type http2 struct{ *http.Transport }
 
+// Do makes sure that informed has returned, and is not called any more, when it
+// returns itself: net/http's readers call it, and whom it writes to may end.
 func (t *http2) Do(req *http.Request, informed func(int, http.Header) error) (*http.Response, error) {
+	var mu sync.Mutex
+	over := false
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
-		if code == http.StatusContinue {
-			return nil // the reading of the body says it
+		mu.Lock()
+		defer mu.Unlock()
+		if over || code == http.StatusContinue { // that one is said by the reading of the body
+			return nil
 		}
 		return informed(code, http.Header(h))
 	}}
-	return t.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	res, err := t.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
+	mu.Lock()
+	defer mu.Unlock()
+	over = true
+	return res, err
 }
 
 // Warm reads the system's certificates, which else the first request over TLS

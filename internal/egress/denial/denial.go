@@ -1,0 +1,90 @@
+// Package denial is the answer to a refused request: the same shape on every path,
+// made of a verdict and nothing else.
+package denial
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"bottle/internal/bottle"
+	"bottle/internal/policy"
+)
+
+// Denial is what a refused request gets, the same shape on every path.
+type Denial struct {
+	Error   string        `json:"error"`
+	Reason  policy.Reason `json:"reason"`
+	Message string        `json:"message"`
+	Host    string        `json:"host"`
+	Rule    string        `json:"rule"`
+	Policy  string        `json:"policy"`
+	Ask     *Ask          `json:"ask,omitempty"`
+}
+
+// Ask tells the agent which tool of the supervisor would put this to a person.
+type Ask struct {
+	Tool string `json:"tool"`
+	Host string `json:"host"`
+}
+
+// Status is the HTTP status of a refusal. 421 tells a client that shares
+// connections between hosts to open another one (RFC 9110 section 15.5.20).
+func Status(r policy.Reason) int {
+	switch r {
+	case policy.AuthorityMismatch, policy.SNIMismatch:
+		return http.StatusMisdirectedRequest
+	case policy.ProxyAuth:
+		return http.StatusProxyAuthRequired
+	case policy.TooSlow:
+		return http.StatusRequestTimeout
+	case policy.LimitRate, policy.LimitBytesOut:
+		return http.StatusTooManyRequests // a well-behaved client backs off (RFC 6585 section 4)
+	case policy.LimitHeader:
+		return http.StatusRequestHeaderFieldsTooLarge
+	case policy.LimitURL:
+		return http.StatusRequestURITooLong
+	case policy.UpstreamResolve, policy.UpstreamUnreachable, policy.UpstreamTLS, policy.UpstreamProtocol,
+		policy.UpstreamProxyRefused:
+		return http.StatusBadGateway
+	}
+	return http.StatusForbidden
+}
+
+// askable reports whether an operator could allow it by listing the host.
+func askable(r policy.Reason) bool {
+	switch r {
+	case policy.HostNotListed, policy.PortNotListed, policy.MethodNotListed, policy.PathNotListed, policy.AddressLiteral:
+		return true
+	}
+	return false
+}
+
+// Of is the answer that a refused request gets.
+func Of(v policy.Verdict, host bottle.Host, hash string) (code int, h http.Header, body []byte) {
+	d := Denial{Error: "denied", Reason: v.Reason, Message: "blocked: " + v.Message, Host: string(host), Rule: v.Rule, Policy: hash}
+	code = Status(v.Reason)
+	switch {
+	case code == http.StatusBadGateway:
+		d.Error, d.Message = "upstream", "not reached: "+v.Message
+	case askable(v.Reason):
+		d.Ask = &Ask{Tool: "egress-block", Host: string(host)}
+	}
+	if v.Reason == "" {
+		d.Reason = policy.Internal // a denial without a reason is a fault of ours
+	}
+	body, err := json.Marshal(d)
+	if err != nil {
+		body = []byte(`{"error":"denied","reason":"internal"}`)
+	}
+	body = append(body, '\n')
+	h = http.Header{}
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Cache-Control", "no-store")
+	h.Set("Connection", "close")
+	if code == http.StatusProxyAuthRequired {
+		h.Set("Proxy-Authenticate", `Basic realm="bottle"`)
+	}
+	return code, h, body
+}
