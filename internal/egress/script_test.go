@@ -42,8 +42,8 @@ import (
 //	                          port, with TLS if spoken to so, as whatever host it is
 //	                          asked for, or as H. It answers GET /x with the file
 //	                          NAME/x, else with ok
-//	resolver HOST ADDRESS…    what the gateway's resolver says; then another answer
-//	                          begins, for the next question; the last one stays
+//	resolver HOST ADDRESS…    what the gateway's resolver says; behind the word then
+//	                          stands the answer to the next question; the last stays
 //	machine ADDRESS…          addresses of the machine that the gateway runs on
 //	credential REF VALUE [P]  what a token_ref stands for; the agent holds P instead
 //	gateway NAME              starts the gateway of the bottle bottles/NAME.md
