@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -69,6 +70,42 @@ func TestNothingBehindAnAnswerIsTakenForTheNext(t *testing.T) {
 		}
 	})
 }
+
+// tailed is a connection that sends a piece of a record behind each write.
+type tailed struct{ net.Conn }
+
+func (c tailed) Write(b []byte) (int, error) {
+	if _, err := c.Conn.Write(append(bytes.Clone(b), 23, 3, 3, 0, 100, 1)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// The same for a record of which only a piece has come with the answer. A POST is not
+// sent again, so it would fail on that connection.
+func TestAPieceOfARecordBehindAnAnswer(t *testing.T) {
+	f := upstream(t, 0, func(c net.Conn, _ int) {
+		swap := &swapped{c}
+		tc := tls.Server(swap, trust(tls.VersionTLS12))
+		if tc.Handshake() != nil {
+			return
+		}
+		swap.Conn = tailed{c}
+		asked(tc, func(int, *http.Request) string { return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" })
+	})
+	f.secured(tls.VersionTLS12)
+	for range 2 {
+		if _, body, err := get(t, f.pool, "POST", "/", ""); err != nil || body != "ok" {
+			t.Fatal(body, err)
+		}
+	}
+	if n := f.conns(); n != 2 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// swapped is a connection that can be exchanged.
+type swapped struct{ net.Conn }
 
 // header4096 is a header with a body of 2 behind it that ends just where the reader does.
 var header4096 = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: " + strings.Repeat("x", 4096-46) + "\r\n\r\n"

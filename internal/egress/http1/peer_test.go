@@ -89,22 +89,33 @@ func upstream(t testing.TB, version uint16, serve func(c net.Conn, nth int)) *fa
 			})
 		}
 	})
-	var mem records.Memory
-	f.pool = &Pool{MaxHeader: 64 << 10, Memory: &Memory{}, Dial: func(ctx context.Context) (net.Conn, error) {
-		c, err := net.Dial("tcp", l.Addr().String())
-		if err != nil || version == 0 {
-			return c, err
-		}
-		raw := records.New(c, &mem)
-		tc := tls.Client(raw, trust(version))
-		return records.NewStream(tc, raw), tc.HandshakeContext(ctx)
+	f.pool = &Pool{MaxHeader: 64 << 10, Memory: &Memory{}, Dial: func(context.Context) (net.Conn, error) {
+		return net.Dial("tcp", l.Addr().String())
 	}}
+	if version != 0 {
+		f.secured(version)
+	}
 	t.Cleanup(func() {
 		f.pool.CloseIdleConnections()
 		_ = l.Close()
 		wg.Wait()
 	})
 	return f
+}
+
+// secured lets the pool shake hands.
+func (f *far) secured(version uint16) {
+	var mem records.Memory
+	plain := f.pool.Dial
+	f.pool.Dial = func(ctx context.Context) (net.Conn, error) {
+		c, err := plain(ctx)
+		if err != nil {
+			return nil, err
+		}
+		raw := records.New(c, &mem)
+		tc := tls.Client(raw, trust(version))
+		return records.NewStream(tc, raw), tc.HandshakeContext(ctx)
+	}
 }
 
 // each TLS there is, and none.

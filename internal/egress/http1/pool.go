@@ -149,13 +149,15 @@ func (c *conn) quiet() bool {
 // drained reports whether no layer above the socket holds anything. A deadline that
 // has passed keeps the Read away from the socket; what is above it comes all the same.
 func (c *conn) drained() bool {
-	if c.Conn == net.Conn(c.socket) {
+	switch {
+	case c.Conn == net.Conn(c.socket):
 		return true
+	case c.below != nil && c.below.Buffered():
+		return false // perhaps a piece of a record, which the Read would hide
 	}
 	_ = c.SetReadDeadline(time.Unix(1, 0))
 	n, err := c.Conn.Read(c.probe[:])
-	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.SetReadDeadline(time.Time{}) == nil &&
-		(c.below == nil || !c.below.Buffered())
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.SetReadDeadline(time.Time{}) == nil
 }
 
 func empty(socket *net.TCPConn) bool {
