@@ -19,7 +19,8 @@ import (
 type conn struct {
 	net.Conn
 	pool   *Pool
-	below  *records.Conn // under its TLS; nil: it has none
+	below  *records.Conn   // under its TLS; nil: it has none
+	stream *records.Stream // the TLS on it, with none below; nil: there is another, or none
 	socket *net.TCPConn
 	used   bool // for an exchange before this one
 	since  time.Time

@@ -3,6 +3,7 @@ package http1
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -68,6 +69,11 @@ func (p *Pool) get(ctx context.Context, fresh bool) (*conn, error) {
 	}
 	c := &conn{Conn: nc, pool: p}
 	c.below, _ = below[*records.Conn](nc)
+	if c.below != nil {
+		if _, nested := below[*tls.Conn](c.below.NetConn()); !nested {
+			c.stream, _ = nc.(*records.Stream)
+		}
+	}
 	c.socket, _ = below[*net.TCPConn](nc)
 	return c, nil
 }
@@ -154,6 +160,8 @@ func (c *conn) drained() bool {
 		return true
 	case c.below != nil && c.below.Buffered():
 		return false // perhaps a piece of a record, which the Read would hide
+	case c.stream != nil:
+		return c.stream.Empty()
 	}
 	_ = c.SetReadDeadline(time.Unix(1, 0))
 	n, err := c.Conn.Read(c.probe[:])

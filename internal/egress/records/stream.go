@@ -10,11 +10,12 @@ import (
 // there is room for, and writes many in one system call.
 type Stream struct {
 	*tls.Conn
-	raw *Conn
+	raw   *Conn
+	probe [1]byte
 }
 
 // NewStream joins a TLS connection with the Conn below it.
-func NewStream(tc *tls.Conn, raw *Conn) *Stream { return &Stream{tc, raw} }
+func NewStream(tc *tls.Conn, raw *Conn) *Stream { return &Stream{Conn: tc, raw: raw} }
 
 // NetConn is the TLS connection.
 func (s *Stream) NetConn() net.Conn { return s.Conn }
@@ -33,6 +34,18 @@ func (s *Stream) Read(p []byte) (int, error) {
 		err = nil
 	}
 	return n, err
+}
+
+// Empty reports whether nothing is left of what has been read from the connection
+// below. It is for who would read; what a record brought is lost if it is not empty.
+func (s *Stream) Empty() bool {
+	if s.raw.Buffered() {
+		return false
+	}
+	s.raw.only = true
+	n, err := s.Conn.Read(s.probe[:])
+	s.raw.only = false
+	return n == 0 && errors.As(err, &notYet{})
 }
 
 // Write is net.Conn's.
