@@ -380,6 +380,39 @@ func TestIdleConnectionsAreReaped(t *testing.T) {
 	}
 }
 
+// All pools together keep no more than they may, and count rightly whatever happens to
+// what they keep.
+func TestPoolsTogetherKeepSoMany(t *testing.T) {
+	f := upstream(t, 0, func(c net.Conn, _ int) {
+		asked(c, func(int, *http.Request) string { return "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" })
+	})
+	other := &Pool{Dial: f.pool.Dial, MaxHeader: f.pool.MaxHeader, Memory: f.pool.Memory}
+	defer other.CloseIdleConnections()
+	f.pool.Memory.kept.Store(maxKept - 1)
+	for _, p := range []*Pool{f.pool, other, f.pool, other} {
+		if _, _, err := get(t, p, "GET", "/", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := f.pool.Memory.kept.Load(); n != maxKept || len(f.pool.idle) != 1 || len(other.idle) != 0 {
+		t.Errorf("%d counted, %d and %d kept", n, len(f.pool.idle), len(other.idle))
+	}
+	f.pool.mu.Lock()
+	f.pool.idle[0].since = time.Now().Add(-idleTime)
+	f.pool.mu.Unlock()
+	f.pool.reap()
+	if n := f.pool.Memory.kept.Load(); n != maxKept-1 {
+		t.Errorf("%d counted behind a reaping", n)
+	}
+	if _, _, err := get(t, other, "GET", "/", ""); err != nil || len(other.idle) != 1 {
+		t.Error(err)
+	}
+	other.CloseIdleConnections()
+	if n := f.pool.Memory.kept.Load(); n != maxKept-1 {
+		t.Errorf("%d counted at the end", n)
+	}
+}
+
 // Many requests at once, each with an answer of its own: nobody gets another's bytes.
 func TestNobodyGetsAnothersBytes(t *testing.T) {
 	versions(t, func(t *testing.T, version uint16) {

@@ -4,16 +4,33 @@ import (
 	"bufio"
 	"io"
 	"sync"
+	"sync/atomic"
 )
 
 const (
 	readSize  = 4 << 10
 	writeSize = 16 << 10
 	copySize  = 64 << 10
+	// maxKept bounds the idle connections of all pools that share a Memory: each holds a
+	// descriptor, and a bottle with many hosts could else leave thousands behind.
+	maxKept = 512
 )
 
 // Memory lends what an exchange needs while it lasts. The zero Memory is ready.
-type Memory struct{ readers, writers, blocks sync.Pool }
+// It also counts what its pools keep.
+type Memory struct {
+	readers, writers, blocks sync.Pool
+	kept                     atomic.Int64
+}
+
+// keep makes room for one more idle connection; false: there is none.
+func (m *Memory) keep() bool {
+	if m.kept.Add(1) <= maxKept {
+		return true
+	}
+	m.kept.Add(-1)
+	return false
+}
 
 func (m *Memory) reader(src io.Reader) *bufio.Reader {
 	if r, ok := m.readers.Get().(*bufio.Reader); ok {

@@ -45,6 +45,7 @@ func (p *Pool) CloseIdleConnections() {
 	if p.sweep != nil {
 		p.sweep.Stop()
 	}
+	p.Memory.kept.Add(-int64(len(idle)))
 	p.mu.Unlock()
 	for _, c := range idle {
 		_ = c.Close()
@@ -88,6 +89,7 @@ func (p *Pool) pop() *conn {
 	c := p.idle[n-1]
 	p.idle[n-1] = nil
 	p.idle = p.idle[:n-1]
+	p.Memory.kept.Add(-1)
 	return c
 }
 
@@ -96,7 +98,7 @@ func (p *Pool) put(c *conn) {
 	c.release()
 	c.used, c.since = true, time.Now()
 	p.mu.Lock()
-	keep := !p.closed && len(p.idle) < maxIdle
+	keep := !p.closed && len(p.idle) < maxIdle && p.Memory.keep()
 	if keep {
 		p.idle = append(p.idle, c)
 		if p.sweep == nil {
@@ -118,6 +120,7 @@ func (p *Pool) reap() {
 		n++
 	}
 	old := slices.Clone(p.idle[:n])
+	p.Memory.kept.Add(-int64(n))
 	p.idle = slices.Delete(p.idle, 0, n)
 	p.sweep = nil
 	if len(p.idle) > 0 {
