@@ -254,13 +254,17 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // giveUp sends what is certain and no more: the client sees that the answer is not
-// whole.
-func (w *response) giveUp() error {
+// whole. Where only the end of the connection would tell it, that is a reset.
+func (w *response) giveUp() {
 	defer w.release()
 	if w.status == 0 {
-		return nil
+		return
 	}
-	return w.FlushError()
+	_ = w.FlushError()
+	if tcp, ok := below[*net.TCPConn](w.c); ok && w.left < 0 && !w.chunked && !w.bodiless {
+		_ = tcp.SetLinger(0)
+		_ = tcp.Close() // before TLS says an orderly goodbye
+	}
 }
 
 func (w *response) release() {

@@ -104,7 +104,7 @@ func (l *loop) next() bool {
 		return false
 	case !over:
 		_ = body.Close()
-		_ = w.giveUp()
+		w.giveUp()
 		return false
 	}
 	again := w.finish() == nil && !w.close

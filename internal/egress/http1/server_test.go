@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -376,6 +377,27 @@ func TestHTTP10(t *testing.T) {
 		if _, err := in.ReadByte(); err == nil {
 			t.Errorf("%s: more came", path)
 		}
+	}
+}
+
+// An answer whose end is that of the connection must not look whole when it is not.
+func TestABrokenAnswerWithoutFraming(t *testing.T) {
+	sent := make(chan struct{})
+	c, _ := near(t, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		<-sent
+		panic(http.ErrAbortHandler)
+	}, nil)
+	say(t, c, "GET / HTTP/1.0\r\n\r\n")
+	in := bufio.NewReader(c)
+	res, err := http.ReadResponse(in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(sent)
+	if b, err := io.ReadAll(res.Body); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%q, %v", b, err)
 	}
 }
 
