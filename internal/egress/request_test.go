@@ -318,8 +318,6 @@ func TestSecondRequestWithAnotherHost(t *testing.T) {
 // refused with its reason, the upstream sees none of it, also not in another shape,
 // and the tunnel is over.
 func TestSmugglingSpellings(t *testing.T) {
-	var hits atomic.Int64
-	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hits.Add(1); echo(w, r) }), apiHost)
 	const host = "Host: api.example.com\r\n"
 	for name, c := range map[string]struct {
 		req    string
@@ -371,9 +369,10 @@ func TestSmugglingSpellings(t *testing.T) {
 		"unknown upgrade":      {"GET / HTTP/1.1\r\n" + host + "Connection: upgrade\r\nUpgrade: tls/1.0\r\n\r\n", policy.UpgradeRefused},
 	} {
 		t.Run(name, func(t *testing.T) {
+			var hits atomic.Int64 // of this case: what is left of another may come late
+			addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { hits.Add(1); echo(w, r) }), apiHost)
 			w := newWorld(t, nil, route(apiHost, addr, ca))
 			tc := w.tunnel(apiHost+":443", apiHost)
-			before := hits.Load()
 			if res := ask200(t, tc, "GET /good HTTP/1.1\r\n"+host+"\r\n"); res.StatusCode != 200 {
 				t.Fatalf("a good request: %s", res.Status)
 			}
@@ -381,7 +380,7 @@ func TestSmugglingSpellings(t *testing.T) {
 			if r := w.one(2); r.Verdict != "deny" || r.Reason != string(c.reason) || r.Host != apiHost || r.Kind != KindHTTP {
 				t.Errorf("record %+v", r)
 			}
-			if n := hits.Load() - before; n > 2 { // a body that is wrong in its middle has begun by then
+			if n := hits.Load(); n > 2 { // a body that is wrong in its middle has begun by then
 				t.Errorf("the upstream saw %d requests", n)
 			}
 			if b, _ := io.ReadAll(tc); len(b) > 0 {
