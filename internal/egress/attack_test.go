@@ -63,8 +63,6 @@ func headOf(in *bufio.Reader) (head string) {
 	return head
 }
 
-const okAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-
 // The weakness: net/http's writer reads the map of an informational answer's fields,
 // also when a reset has let WriteHeader return; who changes the map meanwhile ends the
 // process, and no recover helps. The attack: an upstream that floods 103s with many

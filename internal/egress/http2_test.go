@@ -301,6 +301,7 @@ func TestHTTP2Floods(t *testing.T) {
 	addr, ca, _ := upstream(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/slow" {
 			busy <- struct{}{}
+			_, _ = io.Copy(io.Discard, r.Body) // before its end a server does not notice that the client has gone
 			<-r.Context().Done()
 			<-busy
 		}

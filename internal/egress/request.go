@@ -262,7 +262,9 @@ func (x *exchange) outgoing(ctx context.Context) (*http.Request, error) {
 	u := *x.r.URL
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
 	out.URL, out.RequestURI, out.Close = &u, "", false
-	if x.r.Body != nil && x.r.Body != http.NoBody {
+	if x.r.ContentLength == 0 { // over HTTP/2 there is a body all the same, and it would go on as an empty chunked one
+		out.Body = http.NoBody
+	} else if x.r.Body != nil && x.r.Body != http.NoBody {
 		out.Body = &countedBody{ReadCloser: x.wire.Body(x.r.Body, &x.r.Trailer, x.caught), x: x, out: out}
 	}
 	return out, x.dress(out)
