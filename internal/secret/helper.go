@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -38,18 +39,9 @@ type Hands struct {
 
 // fromHelper runs the command line and takes what it prints.
 func (r Resolver) fromHelper(ctx context.Context, line string) (Lease, error) {
-	const form = "write cmd:program word… as you would type it: cmd:pass show work/key"
-	argv, err := bottle.Words(line)
-	switch {
-	case err != nil:
-		return Lease{}, problem("the command of a cmd: secret can't be read: "+err.Error(), form)
-	case r.Run == nil:
-		return Lease{}, problem("secrets of the kind cmd: can't be fetched here", "name an environment variable, or file:/absolute/path")
-	}
-	for i, w := range argv {
-		if rest, ok := strings.CutPrefix(w, "~/"); ok {
-			argv[i] = filepath.Join(r.home(), rest)
-		}
+	argv, err := r.command(line)
+	if err != nil {
+		return Lease{}, err
 	}
 	who, limit := "the secret helper "+program(argv[0]), r.Patience
 	if limit <= 0 {
@@ -66,6 +58,8 @@ func (r Resolver) fromHelper(ctx context.Context, line string) (Lease, error) {
 		return Lease{}, fmt.Errorf("run %s: %w", who, ctx.Err())
 	case bounded.Err() != nil:
 		return Lease{}, problem(fmt.Sprintf("%s did not end within %v", who, limit), "it must print the secret without asking anything; unlock its store first, then try again")
+	case ran.Missing && runnable(argv[0]) != nil:
+		return Lease{}, runnable(argv[0])
 	case ran.Missing:
 		return Lease{}, problem(who+" is not there, or is no program", "install it, or write its absolute path: cmd:/path/to/program …")
 	case ran.TooMuch:
@@ -74,6 +68,44 @@ func (r Resolver) fromHelper(ctx context.Context, line string) (Lease, error) {
 		return Lease{}, problem(fmt.Sprintf("%s ended with %d; what it said is not repeated, since it may hold the secret", who, ran.Code), look)
 	}
 	return answer(ran.Out, who, begun)
+}
+
+// command reads the command line of a cmd: secret, with ~/ led home.
+func (r Resolver) command(line string) ([]string, error) {
+	argv, err := bottle.Words(line)
+	switch {
+	case err != nil:
+		return nil, problem("the command of a cmd: secret can't be read: "+err.Error(), "write cmd:program word… as you would type it: cmd:pass show work/key")
+	case r.Run == nil:
+		return nil, problem("secrets of the kind cmd: can't be fetched here", "name an environment variable, or file:/absolute/path")
+	}
+	for i, w := range argv {
+		if rest, ok := strings.CutPrefix(w, "~/"); ok {
+			argv[i] = filepath.Join(r.home(), rest)
+		}
+	}
+	return argv, nil
+}
+
+// runnable says why a program that is named by its absolute path cannot be run, as
+// far as its file shows. Of other names nothing is known here: nil.
+func runnable(path string) error {
+	if !filepath.IsAbs(path) {
+		return nil
+	}
+	info, err := os.Stat(path)
+	who := "the secret helper " + path
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return problem(who+" is not there", "install it, or write the path where it is: cmd:/path/to/program …")
+	case err != nil:
+		return nil // the run will tell
+	case info.IsDir():
+		return problem(who+" is a folder", "name the program in it: cmd:/path/to/program …")
+	case info.Mode().Perm()&0o111 == 0:
+		return problem(who+" is there, but it may not be run", "chmod +x "+path)
+	}
+	return nil
 }
 
 // home is the operator's home folder, or what can't be found.
@@ -99,7 +131,7 @@ func (r Resolver) fromKeyring(ctx context.Context, place string) (Lease, error) 
 	service, account, ok := bottle.Keyring(place)
 	switch {
 	case !ok:
-		return Lease{}, problem("a keyring: secret names no service and account", "write keyring:service/account")
+		return Lease{}, noItem()
 	case r.Keyring == nil:
 		return Lease{}, problem("there is no key ring that bottle can read here", "name an environment variable, file:/absolute/path, or cmd:program …")
 	}
@@ -113,4 +145,8 @@ func (r Resolver) fromKeyring(ctx context.Context, place string) (Lease, error) 
 		return Lease{}, fmt.Errorf("ask the key ring: %w", err)
 	}
 	return answer(out, "the key ring's item", r.now())
+}
+
+func noItem() error {
+	return problem("a keyring: secret names no service and account", "write keyring:service/account")
 }

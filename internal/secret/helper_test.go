@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -167,4 +169,42 @@ func TestUpdateLine(t *testing.T) {
 	if line, err := UpdateLine(nil, []string{"A"}); err != nil || string(line) != `{"lapsed":["A"]}` {
 		t.Errorf("%s, %v", line, err)
 	}
+}
+
+// TestCheckRunsNothing: what is known without a run is told, and nothing is run.
+func TestCheckRunsNothing(t *testing.T) {
+	dir := t.TempDir()
+	plain, good, open := filepath.Join(dir, "plain"), filepath.Join(dir, "good"), filepath.Join(dir, "open")
+	for path, mode := range map[string]os.FileMode{plain: 0o600, good: 0o700, open: 0o644} {
+		if err := os.WriteFile(path, []byte(canary), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := Resolver{Lookup: func(name string) (string, bool) { return canary, name == "SET" }, Hands: Hands{
+		Run: func(context.Context, []string) Ran { t.Error("a helper was run"); return Ran{} },
+		Keyring: func(context.Context, string, string) ([]byte, error) {
+			t.Error("the key ring was asked")
+			return nil, nil
+		},
+	}}
+	for ref, want := range map[string][2]string{
+		"UNSET":                  {"UNSET is not set", "export UNSET=…"},
+		"file:" + dir + "/none":  {"does not exist", ""},
+		"file:" + open:           {"open to others", "chmod 600 " + open},
+		"cmd:" + plain + " word": {"may not be run", "chmod +x " + plain},
+		"cmd:" + dir:             {"is a folder", ""},
+		"cmd:" + dir + "/none":   {"is not there", ""},
+		"cmd:a | b":              {"can't be read", ""},
+		"keyring:x":              {"no service and account", ""},
+	} {
+		wantProblem(t, r.Check(ref), want[0], want[1])
+	}
+	for _, ref := range []string{"SET", "file:" + plain, "cmd:" + good + " word", "cmd:pass show x", "keyring:service/account"} {
+		if err := r.Check(ref); err != nil {
+			t.Errorf("%s: %v", ref, err)
+		}
+	}
+	r.Run = func(context.Context, []string) Ran { return Ran{Code: -1, Missing: true} }
+	_, err := r.Resolve(t.Context(), "cmd:"+plain)
+	wantProblem(t, err, "may not be run", "chmod +x "+plain)
 }

@@ -59,6 +59,29 @@ func (r Resolver) Resolve(ctx context.Context, ref string) (Lease, error) {
 	return Lease{Value: v}, err
 }
 
+// Check reports what Resolve would find wrong with a reference, as far as that can
+// be known without running or asking anything: variables and files are read and
+// dropped again, of a helper only the command line and the program's file are looked
+// at, of a key ring's item only its name. No error holds any byte of a value.
+func (r Resolver) Check(ref string) error {
+	kind, rest, found := strings.Cut(ref, ":")
+	switch {
+	case found && kind == "cmd":
+		argv, err := r.command(rest)
+		if err != nil {
+			return err
+		}
+		return runnable(argv[0])
+	case found && kind == "keyring":
+		if _, _, ok := bottle.Keyring(rest); !ok {
+			return noItem()
+		}
+		return nil
+	}
+	_, err := r.Resolve(context.Background(), ref)
+	return err
+}
+
 func (r Resolver) lookup(name string) (string, bool) {
 	if r.Lookup != nil {
 		return r.Lookup(name)
