@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -88,6 +87,9 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	}
 	if err := look(&req, got.Mounts); err != nil {
 		return nil, err
+	}
+	if missing := h.ready(req.Spec); len(missing) > 0 {
+		return nil, missing
 	}
 	risks, err := h.doors(req)
 	if err != nil {
@@ -191,42 +193,26 @@ func names(env []string) []string {
 }
 
 // values reads every secret and every environment value that the bottle needs,
-// before anything is created: what is missing is reported all at once.
+// before anything is created: what is missing is reported all at once. What can be
+// known missing is reported before any helper runs and anybody is asked.
 func (h *House) values(ctx context.Context, s bottle.Spec) (map[string]secret.Lease, map[string]string, error) {
-	var problems bottle.Problems
-	note := func(err error) {
-		var ps bottle.Problems
-		if errors.As(err, &ps) {
-			problems = append(problems, ps...)
-			return
-		}
-		problems = append(problems, bottle.Problem{Message: err.Error()})
+	problems := h.ready(s)
+	if len(problems) > 0 {
+		return nil, nil, problems
 	}
 	tokens := map[string]secret.Lease{}
-	token := func(auth *bottle.Auth) {
-		if auth == nil {
-			return
-		}
-		if _, done := tokens[auth.TokenRef]; done {
-			return
-		}
-		v, err := h.Secrets.Resolve(ctx, auth.TokenRef)
+	credentials(s, func(ref string, at place) {
+		v, err := h.Secrets.Resolve(ctx, ref)
 		if err != nil {
-			note(err)
+			tell(&problems, at, err)
 		}
-		tokens[auth.TokenRef] = v
-	}
-	for _, r := range s.Routes {
-		token(r.Auth)
-	}
-	if s.Onward != nil {
-		token(s.Onward.Auth)
-	}
+		tokens[ref] = v
+	})
 	env := map[string]string{}
 	for _, e := range s.Env {
 		v, err := h.envValue(ctx, e)
 		if err != nil {
-			note(err)
+			tell(&problems, place{}, err)
 		}
 		env[e.Name] = v
 	}
@@ -236,25 +222,18 @@ func (h *House) values(ctx context.Context, s bottle.Spec) (map[string]secret.Le
 	return tokens, env, nil
 }
 
+// envValue is the value of one variable, which is findable.
 func (h *House) envValue(ctx context.Context, e bottle.EnvVar) (string, error) {
-	switch e.Kind {
-	case bottle.EnvLiteral:
-		return e.Value, nil
-	case bottle.EnvHost:
-		v, ok := h.Host(e.Value)
-		if !ok {
-			return "", bottle.Problems{{Message: fmt.Sprintf("env %s wants the host's variable %s, which is not set", e.Name, e.Value), Hint: "export " + e.Value + "=…"}}
-		}
-		return v, nil
-	case bottle.EnvAsk:
-		if h.Ask == nil {
-			return "", bottle.Problems{{Message: fmt.Sprintf("env %s must be asked (%s), and there is no terminal to ask on", e.Name, e.Value), Hint: "start it from a terminal, or take the value from the host: \"${" + e.Name + "}\""}}
-		}
-		v, err := h.Ask(ctx, e.Value)
-		if err != nil {
-			return "", fmt.Errorf("ask for env %s: %w", e.Name, err)
-		}
+	if err := h.findable(e); err != nil || e.Kind == bottle.EnvLiteral {
+		return e.Value, err
+	}
+	if e.Kind == bottle.EnvHost {
+		v, _ := h.Host(e.Value)
 		return v, nil
 	}
-	return "", bottle.Problems{{Message: fmt.Sprintf("env %s has no known kind", e.Name)}}
+	v, err := h.Ask(ctx, e.Value)
+	if err != nil {
+		return "", fmt.Errorf("ask for env %s: %w", e.Name, err)
+	}
+	return v, nil
 }

@@ -45,7 +45,7 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	if !solo.Open {
 		password = rand.Text()
 	}
-	tokens, _, err := h.values(ctx, bottle.Spec{Routes: spec.Routes, Onward: spec.Onward})
+	tokens, _, err := h.values(ctx, bottle.Spec{Routes: spec.Routes, Onward: spec.Onward, Files: spec.Files})
 	if err != nil {
 		return err
 	}

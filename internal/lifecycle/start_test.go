@@ -265,20 +265,57 @@ func TestInvariant2PlaceholderHasTheMakeOfTheValue(t *testing.T) {
 	}
 }
 
-// TestMissingSecretsAreToldAllAtOnce, before anything is made.
+// TestMissingSecretsAreToldAllAtOnce, with the place that wants each, before anybody
+// is asked, any helper is run and anything is made.
 func TestMissingSecretsAreToldAllAtOnce(t *testing.T) {
 	f := newFixture(t)
-	f.req.Spec.Routes[0].Auth.TokenRef = "NO_SUCH_TOKEN"
+	f.house.Secrets.Run = func(context.Context, []string) secret.Ran { t.Error("a helper was run"); return secret.Ran{} }
+	whole := f.prepare() // before they went missing
+	second := f.req.Spec.Routes[0]
+	second.Rule, second.Auth = "box.md:9", &bottle.Auth{Scheme: "Bearer", TokenRef: "cmd:pass show x"}
+	f.req.Spec.Routes = append(slices.Clone(f.req.Spec.Routes), second)
+	f.req.Spec.Routes[0].Auth = &bottle.Auth{Scheme: "Bearer", TokenRef: "NO_SUCH_TOKEN"}
+	f.req.Spec.Routes[1].Host, _ = bottle.ParsePattern("other.example.com")
 	f.req.Spec.Env = append(f.req.Spec.Env, bottle.EnvVar{Name: "A", Kind: bottle.EnvHost, Value: "NO_SUCH_VARIABLE"},
 		bottle.EnvVar{Name: "B", Kind: bottle.EnvAsk, Value: "Which?"}, bottle.EnvVar{Name: "C"})
-	_, err := f.start()
-	for _, word := range []string{"NO_SUCH_TOKEN", "NO_SUCH_VARIABLE", "Which?", "env C has no known kind"} {
+	_, err := f.house.Prepare(t.Context(), f.req)
+	for _, word := range []string{"box.md:3: route api.example.com: the secret NO_SUCH_TOKEN", "NO_SUCH_VARIABLE", "Which?", "env C has no known kind"} {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("not told: %s in %v", word, err)
 		}
 	}
+	// One that goes missing while a person thinks.
+	f.house.Secrets.Lookup = func(string) (string, bool) { return "", false }
+	if _, err := f.house.Start(t.Context(), whole, pipes()); err == nil || !strings.Contains(err.Error(), "box.md:3: route api.example.com: the secret THE_TOKEN") {
+		t.Errorf("started, or not told where: %v", err)
+	}
 	if slices.Contains(f.fake.Calls(), "create") || len(f.entries()) != 0 {
 		t.Errorf("something was made: %v %v", f.fake.Calls(), f.entries())
+	}
+}
+
+// TestBadCAFilesAreToldBeforeAStart, also that of the proxy behind the gateway, and
+// by a gateway alone. Without, every request would end in upstream_tls.
+func TestBadCAFilesAreToldBeforeAStart(t *testing.T) {
+	f := newFixture(t)
+	none, key := filepath.Join(t.TempDir(), "none.pem"), filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(key, []byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.req.Spec.Routes[0].Upstream = &bottle.Upstream{CAFile: none}
+	f.req.Spec.Onward = &bottle.UpstreamProxy{Host: "proxy.example.com", Port: 3128, CAFile: key}
+	f.req.Spec.Files = []string{"base.md", "box.md"}
+	_, prepared := f.house.Prepare(t.Context(), f.req)
+	alone := f.house.Proxy(t.Context(), lifecycle.Solo{Spec: f.req.Spec, Gateway: "/nonexistent", Listen: "127.0.0.1:0"})
+	for _, err := range []error{prepared, alone} {
+		for _, word := range []string{"box.md:3: route api.example.com: read ca_file: open " + none, "box.md: upstream_proxy: read ca_file " + key + ": it begins with a PRIVATE KEY", "name a PEM file"} {
+			if err == nil || !strings.Contains(err.Error(), word) {
+				t.Errorf("not told: %s in %v", word, err)
+			}
+		}
+	}
+	if len(f.entries()) != 0 {
+		t.Errorf("something was made: %v", f.entries())
 	}
 }
 
