@@ -1,8 +1,7 @@
 package cli
 
 import (
-	"fmt"
-	"net/url"
+	"errors"
 	"os/signal"
 	"syscall"
 
@@ -12,7 +11,6 @@ import (
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/lifecycle"
-	"bottle/internal/plan"
 )
 
 func newProxy(d *deps) *cobra.Command {
@@ -25,7 +23,9 @@ func newProxy(d *deps) *cobra.Command {
 		Long: "Serve the routes of a bottle as an HTTP proxy on an address of this machine, until Ctrl-C: the same\n" +
 			"decisions, credentials and log, without walls. A program that does not use the proxy is not held by\n" +
 			"it. Every user of this machine reaches its loopback, so the address that is printed holds a password,\n" +
-			"drawn anew each time; give it to the programs that may use the bottle's credentials.",
+			"drawn anew each time; give it to the programs that may use the bottle's credentials. The same port\n" +
+			"speaks HTTP, HTTPS (a client that trusts the CA that is printed may speak TLS to the proxy itself) and\n" +
+			"SOCKS5 with remote names (socks5h).",
 		Example: "  bottle proxy dev --listen 127.0.0.1:9099\n" +
 			"  export HTTPS_PROXY=http://bottle:PASSWORD@127.0.0.1:9099      as it was printed\n" +
 			"  curl --cacert ~/.bot-bottle/state/dev-m3hxd/ca.pem https://api.example.com/",
@@ -48,10 +48,12 @@ func newProxy(d *deps) *cobra.Command {
 		}
 		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
-		if err := house.Proxy(ctx, lifecycle.Solo{Spec: spec, Gateway: gateway, Listen: listen, Open: open, Up: d.tellProxy, Warn: ui.Warn(d.Stderr, d.style(d.Stderr))}); err != nil {
-			return ui.Fail(err, "try another --listen address, or: bottle doctor")
+		err = house.Proxy(ctx, lifecycle.Solo{Spec: spec, Gateway: gateway, Listen: listen, Open: open, Warn: ui.Warn(d.Stderr, d.style(d.Stderr)),
+			Up: func(p lifecycle.Proxying) { ui.Proxying(d.Stdout, d.style(d.Stdout), p) }})
+		if errors.Is(err, lifecycle.ErrListen) {
+			return ui.Fail(err, "try another address: bottle proxy "+args[0]+" --listen 127.0.0.1:0")
 		}
-		return nil
+		return err
 	}
 	return c
 }
@@ -71,22 +73,4 @@ func (d *deps) bottle(word string) (bottle.Spec, error) {
 		return bottle.Spec{}, ui.Fail(problems, "bottle validate")
 	}
 	return spec, nil
-}
-
-func (d *deps) tellProxy(p lifecycle.Proxying) {
-	style := d.style(d.Stdout)
-	address := url.URL{Scheme: "http", Host: p.Ready.Services[plan.SocketEgress]}
-	if p.Password != "" {
-		address.User = url.UserPassword("bottle", p.Password)
-	}
-	for _, l := range [][2]string{
-		{"proxy", address.String()}, {"CA", p.CAFile},
-		{"log", p.Audit}, {"identity", string(p.Identity)},
-	} {
-		fmt.Fprintln(d.Stdout, style(plan.Label, fmt.Sprintf("%-10s", l[0]))+l[1])
-	}
-	if p.Password == "" {
-		fmt.Fprintln(d.Stdout, style(plan.Warn, "Every user of this machine can use it, with the bottle's credentials."))
-	}
-	fmt.Fprintln(d.Stdout, style(plan.Faint, "Ctrl-C ends it."))
 }

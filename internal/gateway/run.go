@@ -152,7 +152,7 @@ func limits(q bottle.Quota) egress.Limits {
 func listen(ctx context.Context, address string) (*sockets, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listen as a proxy: %w", err)
+		return nil, fmt.Errorf("%s: %w", plan.FailedListen, err)
 	}
 	return &sockets{egress: l, served: map[string]string{plan.SocketEgress: l.Addr().String()}}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"bottle/internal/backend"
@@ -23,7 +24,11 @@ type Proxying struct {
 	Audit    string
 	Password string // what its users give, for any user name; empty: they need none
 	Ready    plan.Ready
+	Routes   []bottle.Route
 }
+
+// ErrListen is that a gateway on its own did not get its address.
+var ErrListen = errors.New("the gateway cannot listen there")
 
 // Solo is a gateway that somebody wants on its own.
 type Solo struct {
@@ -38,7 +43,8 @@ type Solo struct {
 // Proxy runs the gateway of a bottle alone, as an explicit proxy on a host
 // address, until ctx ends. It is for programs outside any bottle: what they do
 // not send through it, it does not see. Every user of a machine reaches its
-// loopback, so who uses it must know a password, unless it is open.
+// loopback, so who uses it must know a password, unless it is open. Of one that never
+// served, nothing stays; its address being taken is an ErrListen.
 func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	spec := solo.Spec
 	password := ""
@@ -58,8 +64,9 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 		return err
 	}
 	var undo undoStack
+	leave := res.Remove // until it serves, there is nothing to keep
 	defer func() { err = errors.Join(err, undo.run()) }()
-	undo.push("release the identity", res.Release)
+	undo.push("release the identity", func() error { return leave() })
 	undo.push("remove the layers", func() error { return os.RemoveAll(filepath.Dir(res.Layout.Upper)) })
 	meta := store.Metadata{Identity: id, Agent: spec.Name, Bottle: spec.Name, Backend: "proxy", Started: time.Now().UTC(), PID: os.Getpid(), Version: bottle.Version, Status: store.Running}
 	if err := res.Write(meta); err != nil {
@@ -79,6 +86,9 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 		return err
 	}
 	if err := gw.Await(); err != nil {
+		if strings.Contains(err.Error(), plan.FailedListen) {
+			err = fmt.Errorf("%w: %w", ErrListen, err)
+		}
 		return err
 	}
 	ca := filepath.Join(res.Layout.Dir, "ca.pem")
@@ -87,12 +97,13 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	}
 	stop := keeper{fetch: h.Secrets.Resolve, tell: gw.Tell, warn: solo.Warn}.keep(tokens)
 	defer stop() // before the gateway ends
-	solo.Up(Proxying{Identity: id, CAFile: ca, Audit: res.Layout.Audit, Password: password, Ready: gw.Ready})
-	if err := attend(ctx, gw); err != nil {
-		return err
+	leave = res.Release
+	solo.Up(Proxying{Identity: id, CAFile: ca, Audit: res.Layout.Audit, Password: password, Ready: gw.Ready, Routes: spec.Routes})
+	err, meta.Status = attend(ctx, gw), store.Stopped
+	if err != nil {
+		meta.Status = store.Failed
 	}
-	meta.Status = store.Stopped
-	return res.Write(meta)
+	return errors.Join(err, res.Write(meta))
 }
 
 // told is what the gateway is told.

@@ -90,6 +90,10 @@ type Hello struct {
 	Failed        string `json:"failed,omitempty"` // why there is no CA; it exits after this line
 }
 
+// FailedListen begins what Ready.Failed says of an explicit proxy whose address is
+// taken, or is none of this machine's.
+const FailedListen = "listen as a proxy"
+
 // Ready is the gateway's second line: it serves, under this policy.
 type Ready struct {
 	PolicyHash string            `json:"policy_hash"`
