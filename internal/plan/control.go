@@ -43,10 +43,13 @@ type Metrics struct {
 	Text     string          `json:"text,omitempty"`
 }
 
-// InForce is the policy by which requests are decided now.
+// InForce is the policy by which requests are decided now, and what else of the
+// manifest the gateway was told, which no reload changes.
 type InForce struct {
-	Hash   string         `json:"hash"`
-	Routes []bottle.Route `json:"routes"`
+	Hash   string                `json:"hash"`
+	Routes []bottle.Route        `json:"routes"`
+	Limits bottle.Quota          `json:"egress_limits"`
+	Onward *bottle.UpstreamProxy `json:"upstream_proxy,omitempty"` // without the credential's value
 }
 
 // Reloaded is the answer to a reload. Problems that are errors mean that the old

@@ -41,6 +41,12 @@ func TestReloadOfARunningBottle(t *testing.T) {
 		if out := h.tool("reload", h.agent, "--yes"); !strings.Contains(out, "nothing to change") {
 			t.Errorf("without a change: %s", out)
 		}
+		h.edit("egress:\n", "egress:\n  limits: {connections: 77}\n")
+		if s := finish(t, h.command("reload", h.agent, "--yes")); s.code != 0 || !strings.Contains(s.out, "nothing to change") ||
+			!strings.Contains(s.err, "egress.limits changed, and not in the running bottle") || !strings.Contains(s.err, "bottle stop "+id+" && bottle start "+h.agent) {
+			t.Errorf("a limit changed: %+v", s)
+		}
+		h.edit("  limits: {connections: 77}\n", "")
 		h.edit(`["/v1/"]`, `["/v2/"]`)
 		if s := finish(t, h.command("reload", id)); s.code != 2 || !strings.Contains(s.err, "--yes") {
 			t.Errorf("nobody could say yes: %+v", s)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +14,7 @@ import (
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
+	"bottle/internal/store"
 )
 
 // Reload is the command `bottle reload`.
@@ -49,6 +52,7 @@ type change struct {
 	Bottle   bottle.Name     `json:"bottle"`
 	Added    []bottle.Route  `json:"added"`
 	Removed  []bottle.Route  `json:"removed"`
+	Waiting  []string        `json:"needs_start"` // keys of the manifest that changed, and that only a new start puts in force
 	plan.Reloaded
 }
 
@@ -70,7 +74,7 @@ func (d Desk) reload(ctx context.Context, word string, yes, js bool) error {
 	if err := ask(ctx, socket, plan.Control{Op: plan.OpPolicy}, &now); err != nil {
 		return err
 	}
-	out := change{Identity: meta.Identity, Bottle: meta.Bottle, Added: []bottle.Route{}, Removed: []bottle.Route{}}
+	out := change{Identity: meta.Identity, Bottle: meta.Bottle, Added: []bottle.Route{}, Removed: []bottle.Route{}, Waiting: waiting(now, spec)}
 	if err := ask(ctx, socket, plan.Control{Op: plan.OpReload, Routes: spec.Routes, Check: true}, &out.Reloaded); err != nil {
 		return err
 	}
@@ -96,7 +100,39 @@ func (d Desk) reload(ctx context.Context, word string, yes, js bool) error {
 			return err
 		}
 	}
-	return d.done(out, now, js)
+	if err := d.done(out, now, js); err != nil || js {
+		return err
+	}
+	d.tellWaiting(out.Waiting, meta)
+	return nil
+}
+
+// waiting are the keys of the manifest whose value is another one than the gateway
+// was told. Of what it was not told (env, mounts, limits) it knows nothing.
+func waiting(now plan.InForce, spec bottle.Spec) []string {
+	out := []string{}
+	if now.Limits != spec.Egress {
+		out = append(out, "egress.limits")
+	}
+	if !reflect.DeepEqual(now.Onward, spec.Onward) {
+		out = append(out, "egress.upstream_proxy")
+	}
+	return out
+}
+
+// tellWaiting says what a reload does not put in force, and how to.
+func (d Desk) tellWaiting(keys []string, meta store.Metadata) {
+	style := d.Style(d.Err)
+	if len(keys) == 0 {
+		fmt.Fprintln(d.Err, style(plan.Faint, "Only routes are reloaded: env, mounts, workspace and limits are those of the bottle's start."))
+		return
+	}
+	again := "bottle start " + string(meta.Agent)
+	if meta.Backend == "proxy" {
+		again = "bottle proxy " + string(meta.Bottle)
+	}
+	fmt.Fprintln(d.Err, style(plan.Warn, strings.Join(keys, " and ")+" changed, and not in the running bottle: that needs a new start"))
+	fmt.Fprintf(d.Err, "  %s bottle stop %s && %s\n", style(plan.Faint, "→"), meta.Identity, again)
 }
 
 func (d Desk) unchanged(err error) error {

@@ -1,0 +1,54 @@
+package live
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
+	"bottle/internal/plan"
+	"bottle/internal/store"
+)
+
+// TestReloadTellsWhatWaitsForAStart: what a person changed and a reload does not put
+// in force is never answered by silence.
+func TestReloadTellsWhatWaitsForAStart(t *testing.T) {
+	proxy := bottle.UpstreamProxy{Host: "proxy.example.com", Port: 3128, Auth: &bottle.Auth{Scheme: "Basic", TokenRef: "LOGIN"}}
+	same, other := proxy, proxy
+	same.Auth = &bottle.Auth{Scheme: "Basic", TokenRef: "LOGIN"}
+	other.Auth = &bottle.Auth{Scheme: "Basic", TokenRef: "ANOTHER"}
+	now := plan.InForce{Limits: bottle.Quota{Connections: 5}, Onward: &proxy}
+	for name, c := range map[string]struct {
+		spec bottle.Spec
+		want []string
+	}{
+		"the same":     {bottle.Spec{Egress: bottle.Quota{Connections: 5}, Onward: &same}, nil},
+		"a limit":      {bottle.Spec{Egress: bottle.Quota{Connections: 6}, Onward: &same}, []string{"egress.limits"}},
+		"no proxy":     {bottle.Spec{Egress: bottle.Quota{Connections: 5}}, []string{"egress.upstream_proxy"}},
+		"another auth": {bottle.Spec{Egress: bottle.Quota{Connections: 5}, Onward: &other}, []string{"egress.upstream_proxy"}},
+		"both":         {bottle.Spec{}, []string{"egress.limits", "egress.upstream_proxy"}},
+	} {
+		if got := waiting(now, c.spec); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	say := func(keys []string, meta store.Metadata) string {
+		var errs bytes.Buffer
+		Desk{Err: &errs, Style: func(io.Writer) plan.Style { return ui.Plain }}.tellWaiting(keys, meta)
+		return errs.String()
+	}
+	meta := store.Metadata{Identity: "worker-abcde", Agent: "worker", Bottle: "dev", Backend: "native"}
+	if got := say([]string{"egress.limits"}, meta); !strings.Contains(got, "egress.limits changed, and not in the running bottle") || !strings.Contains(got, "bottle stop worker-abcde && bottle start worker\n") {
+		t.Errorf("a bottle: %s", got)
+	}
+	meta.Backend = "proxy"
+	if got := say([]string{"egress.limits"}, meta); !strings.Contains(got, "&& bottle proxy dev\n") {
+		t.Errorf("a proxy: %s", got)
+	}
+	if got := say(nil, meta); !strings.Contains(got, "Only routes are reloaded") || strings.Contains(got, "changed") {
+		t.Errorf("nothing known to wait: %s", got)
+	}
+}
