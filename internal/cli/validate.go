@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
+	"bottle/internal/policy"
 )
 
 func newValidate(d *deps) *cobra.Command {
@@ -78,12 +80,25 @@ func (d *deps) validate(files []string) (bottle.Problems, int, error) {
 	agents, more := tree.Agents()
 	add(more)
 	for _, e := range bottles {
-		add(tree.Validate(manifest.KindBottle, e.Name))
+		add(validateBottle(tree, e.Name))
 	}
 	for _, e := range agents {
 		add(tree.Validate(manifest.KindAgent, e.Name))
 	}
 	return problems, len(bottles) + len(agents), nil
+}
+
+// validateBottle checks a bottle of the home folder, and all its routes together as a
+// start does.
+func validateBottle(tree manifest.Tree, name bottle.Name) bottle.Problems {
+	problems := tree.Validate(manifest.KindBottle, name)
+	if spec, more := tree.Bottle(name); !problems.Fatal() && !more.Fatal() {
+		_, err := policy.Compile(spec.Routes)
+		if errors.As(err, &more) {
+			problems = append(problems, more...)
+		}
+	}
+	return problems
 }
 
 // validateFile checks one file. A file of the home folder is checked as a start
@@ -103,6 +118,9 @@ func (d *deps) validateFile(tree manifest.Tree, file string) bottle.Problems {
 	name, err := bottle.ParseName(strings.TrimSuffix(filepath.Base(path), ".md"))
 	for _, kind := range []string{manifest.KindBottle, manifest.KindAgent} {
 		if err == nil && path == filepath.Join(tree.HomeDir, kind+"s", string(name)+".md") {
+			if kind == manifest.KindBottle {
+				return validateBottle(tree, name)
+			}
 			return tree.Validate(kind, name)
 		}
 	}
@@ -116,15 +134,15 @@ func (d *deps) validateFile(tree manifest.Tree, file string) bottle.Problems {
 func (d *deps) summarise(problems bottle.Problems, count int) {
 	style := d.style(d.Stdout)
 	ui.Tell(d.Stdout, style, problems)
-	errors := 0
+	failed := 0
 	for _, p := range problems {
 		if p.Severity == bottle.Error {
-			errors++
+			failed++
 		}
 	}
 	switch {
-	case errors > 0:
-		fmt.Fprintln(d.Stdout, style(plan.Shout, ui.Plural(errors, "error"))+" in "+ui.Plural(count, "manifest"))
+	case failed > 0:
+		fmt.Fprintln(d.Stdout, style(plan.Shout, ui.Plural(failed, "error"))+" in "+ui.Plural(count, "manifest"))
 	case count == 0:
 		fmt.Fprintln(d.Stdout, "There are no manifests yet. bottle init writes a first bottle and agent.")
 	default:

@@ -153,25 +153,6 @@ func (l *loader) bottleOf(s *source, a agentSpec) bottle.Spec {
 	return spec
 }
 
-// bottleAlien knows keys that people put into a bottle and that are elsewhere.
-func bottleAlien(key string) string {
-	switch key {
-	case "ssh":
-		return "an old spelling: put each host with its key and host_key under `git`"
-	case "tokens":
-		return "an old spelling: give the route an `auth: {scheme: Bearer, token_ref: NAME}`"
-	case "cred_proxy":
-		return "an old spelling: every credential is now the `auth` of a route under `egress.routes`"
-	case "skills", "bottle", "command":
-		return "this belongs in the agent's file"
-	case "routes":
-		return "routes stand under `egress`"
-	case "image", "dockerfile":
-		return "write `agent_provider: {dockerfile: ./Dockerfile}`"
-	}
-	return ""
-}
-
 // agentAlien knows keys that an agent's file cannot have: the boundary is the
 // bottle's.
 func (t Tree) agentAlien() func(string) string {
@@ -187,15 +168,4 @@ func (t Tree) agentAlien() func(string) string {
 		}
 		return ""
 	}
-}
-
-// egressAlien knows the old keys below egress.
-func egressAlien(key string) string {
-	switch key {
-	case "allowlist":
-		return "an old spelling: write `routes:` with one `- host: NAME` for each host"
-	case "dlp_action":
-		return "an old spelling: write `dlp: block`, redact, ask or off in each route"
-	}
-	return ""
 }

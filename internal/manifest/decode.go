@@ -36,10 +36,14 @@ func (s *source) value(n *yaml.Node, v reflect.Value, key string, tag reflect.St
 		if n.Kind == yaml.MappingNode {
 			var alien func(string) string
 			if v.Type() == reflect.TypeFor[*egressFile]() {
-				alien = egressAlien
+				alien = rules.EgressAlien
 			}
 			v.Set(reflect.New(v.Type().Elem()))
 			s.fields(n, v.Elem(), alien)
+			return
+		}
+		if form := written(v.Type()); form != "" && stringNode(n) {
+			s.errorf(s.at(n), "write it as "+form, "%s wants a mapping, found %s", key, found(n))
 			return
 		}
 		s.wrong(n, key, "a mapping")
@@ -183,6 +187,20 @@ func (s *source) wrong(n *yaml.Node, key, want string) {
 	s.errorf(s.at(n), hint, "%s wants %s, found %s", key, want, found(n))
 }
 
+// written shows how a mapping is written that people write as one string. The
+// string itself may hold a secret and is never repeated.
+func written(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[*authFile]():
+		return "{scheme: Bearer, token_ref: NAME}, where NAME is the variable that holds the secret"
+	case reflect.TypeFor[*onwardAuthFile]():
+		return "{token_ref: NAME}, where NAME is the variable that holds user:password"
+	case reflect.TypeFor[*upstreamFile]():
+		return `{address: "host:port"}`
+	}
+	return ""
+}
+
 func found(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -223,22 +241,12 @@ func (f *flag) decode(s *source, n *yaml.Node, key string) {
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!bool" && (n.Value == "true" || n.Value == "false"):
 		*f = flag{s.at(n), n.Value == "true"}
-	case n.Kind == yaml.ScalarNode && boolish(n.Value) != "":
+	case n.Kind == yaml.ScalarNode && rules.Boolish(n.Value) != "":
 		// YAML 1.1 read these as booleans, YAML 1.2 does not.
-		s.errorf(s.at(n), fmt.Sprintf("write `%s`", boolish(n.Value)), "%s wants true or false, found %s", key, quote(n.Value))
+		s.errorf(s.at(n), fmt.Sprintf("write `%s`", rules.Boolish(n.Value)), "%s wants true or false, found %s", key, quote(n.Value))
 	default:
 		s.wrong(n, key, "true or false")
 	}
-}
-
-func boolish(v string) string {
-	switch strings.ToLower(v) {
-	case "yes", "y", "on", "true":
-		return "true"
-	case "no", "n", "off", "false":
-		return "false"
-	}
-	return ""
 }
 
 func (i *integer) decode(s *source, n *yaml.Node, key string) {

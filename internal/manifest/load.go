@@ -257,7 +257,7 @@ func (l *loader) bottleText(s *source, data []byte) *part {
 		return nil
 	}
 	var raw bottleFile
-	s.decode(root, &raw, bottleAlien)
+	s.decode(root, &raw, rules.BottleAlien)
 	p := l.t.part(s, &raw)
 	p.body = string(body)
 	return &p

@@ -27,6 +27,9 @@ func (s *source) quota(raw *quotaFile) bottle.Quota {
 			s.errorIf(f.raw.val < f.least || f.raw.val > f.most, f.raw.at, fmt.Sprintf("write a number from %d to %d", f.least, f.most), "`%s` is out of range", f.key)
 		}
 	}
+	if raw.Tunnels.set() && raw.Connections.set() && raw.Tunnels.val > raw.Connections.val {
+		s.warnf(raw.Tunnels.at, "raise `connections`, or lower `tunnels`", "`tunnels` is more than `connections`, and a tunnel is a connection: there will never be so many")
+	}
 	if r := raw.RequestsPerSecond; r.set() {
 		q.RequestsPerSecond = r.val
 		s.errorIf(!(r.val >= rules.MinRate && r.val <= rules.MaxRate), r.at, "write a number from 0.1 to 1000000", "`requests_per_second` is out of range")

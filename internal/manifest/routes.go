@@ -53,11 +53,7 @@ func (t Tree) route(s *source, raw *routeFile) (bottle.Route, bool) {
 	if raw.Auth != nil {
 		r.Auth = t.auth(s, raw.Auth.Scheme, raw.Auth.TokenRef)
 	}
-	if raw.Role.set() && !rules.Kebab(raw.Role.val) {
-		s.errorf(raw.Role.at, "write a word such as claude-code-oauth", "`role` cannot be %s", quote(raw.Role.val))
-	}
-	s.errorIf(raw.Role.set() && raw.Auth == nil, raw.Role.at, "add `auth`, or remove `role`",
-		"`role` says what a credential is for, and the route has none")
+	s.role(raw)
 	if raw.Upstream != nil {
 		r.Upstream = t.upstream(s, raw.Upstream)
 	}
@@ -75,6 +71,23 @@ func (t Tree) route(s *source, raw *routeFile) (bottle.Route, bool) {
 	}
 	r.Host = host
 	return r, true
+}
+
+// role refuses a role that no provider knows: its credential would have no
+// placeholder, and the agent would ask for a login without anybody saying why.
+func (s *source) role(raw *routeFile) {
+	if !raw.Role.set() {
+		return
+	}
+	if known := bottle.Roles(); !slices.Contains(known, raw.Role.val) {
+		hint := "known: " + strings.Join(known, ", ")
+		if near := rules.Nearest(raw.Role.val, known); near != "" {
+			hint = "did you mean " + near + "? " + hint
+		}
+		s.errorf(raw.Role.at, hint, "`role` cannot be %s", quote(raw.Role.val))
+	}
+	s.errorIf(raw.Auth == nil, raw.Role.at, "add `auth`, or remove `role`",
+		"`role` says what a credential is for, and the route has none")
 }
 
 // passthrough refuses what cannot be kept on a connection that stays encrypted:
@@ -136,7 +149,7 @@ func (s *source) methods(raw []text) []string {
 		case m.val != upper:
 			s.errorf(m.at, "write "+upper, "a method is written in upper case, found %s", quote(m.val))
 		case m.val == "CONNECT" || m.val == "TRACE":
-			s.errorf(m.at, "remove it", "the method %s cannot be allowed: %s", m.val, whyNot(m.val))
+			s.errorf(m.at, "remove it", "the method %s cannot be allowed: %s", m.val, rules.WhyNot(m.val))
 		case slices.Contains(out, m.val):
 			s.errorf(m.at, "keep one of them", "the method %s is listed twice", m.val)
 		default:
@@ -144,13 +157,6 @@ func (s *source) methods(raw []text) []string {
 		}
 	}
 	return out
-}
-
-func whyNot(method string) string {
-	if method == "CONNECT" {
-		return "it would open a tunnel through the upstream"
-	}
-	return "it sends the injected credential back" // RFC 9110 section 9.3.8
 }
 
 func (s *source) paths(raw []text) []string {
@@ -168,6 +174,10 @@ func (s *source) paths(raw []text) []string {
 		default:
 			out = append(out, clean)
 		}
+		if before, _, star := strings.Cut(clean, "*"); err == nil && star {
+			prefix := first(strings.TrimRight(before[:strings.LastIndexByte(before, '/')+1], "/"), "/")
+			s.warnf(p.at, "write "+quote(prefix)+", which allows everything below it", "`*` stands for nothing here: %s allows only paths that begin with just these characters", quote(clean))
+		}
 	}
 	return out
 }
@@ -176,7 +186,13 @@ func (t Tree) upstream(s *source, raw *upstreamFile) *bottle.Upstream {
 	u := &bottle.Upstream{}
 	if raw.Address.set() {
 		host, port, err := bottle.ParseHostPort(raw.Address.val, 0)
-		if err != nil {
+		if _, rest, isURL := strings.Cut(raw.Address.val, "://"); isURL {
+			rest, _, _ = strings.Cut(rest, "/")
+			if _, _, err := bottle.ParseHostPort(rest, 0); err != nil {
+				rest = "host:port, such as 10.0.0.7:8443"
+			}
+			s.errorf(raw.Address.at, "write "+rest, "`address` is a URL, and wants a host and a port only")
+		} else if err != nil {
 			s.errorf(raw.Address.at, "write host:port, such as 10.0.0.7:8443", "`address`: %v", err)
 		} else {
 			u.Address = rules.JoinHostPort(host, port)

@@ -11,19 +11,16 @@ import (
 	"bottle/internal/bottle"
 )
 
-// The roles that a route may have. A role says which credential of the agent
-// CLI the route's token_ref is.
+// The roles that a route may have.
 const (
-	RoleClaudeOAuth  = "claude-code-oauth" // a token of `claude setup-token`
-	RoleAnthropicKey = "anthropic-api-key"
-	RoleOpenAIKey    = "openai-api-key"
-	RoleGitHub       = "github-token"
+	RoleClaudeOAuth  = bottle.RoleClaudeOAuth
+	RoleAnthropicKey = bottle.RoleAnthropicKey
+	RoleOpenAIKey    = bottle.RoleOpenAIKey
+	RoleGitHub       = bottle.RoleGitHub
 )
 
 // Roles lists the known roles in the order in which they are shown.
-func Roles() []string {
-	return []string{RoleAnthropicKey, RoleClaudeOAuth, RoleGitHub, RoleOpenAIKey}
-}
+func Roles() []string { return bottle.Roles() }
 
 // roleEnv names the variables that carry a role's placeholder; nil means that
 // the role is unknown.
