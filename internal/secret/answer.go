@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -54,6 +55,9 @@ func answer(out []byte, who string, now time.Time) (Lease, error) {
 	if json.Unmarshal(text, &s) != nil { // the cause could quote the secret
 		return Lease{}, problem(who+" gave JSON that can't be read", form)
 	}
+	if key := s.unread(); key != "" {
+		return Lease{}, problem(fmt.Sprintf("%s gave %s a value that can't be read", who, key), "write a time as RFC 3339 (2030-01-02T15:04:05Z) or in seconds since 1970")
+	}
 	token := ""
 	for _, t := range []string{s.Token, s.AccessToken, s.Az, s.Status.Token, s.Credential.Token} {
 		if token == "" {
@@ -74,6 +78,22 @@ func answer(out []byte, who string, now time.Time) (Lease, error) {
 	return l, nil
 }
 
+// unread is the key of an expiry that is no time, "" if there is none. The value
+// could be anything, so only the key is told.
+func (s spoken) unread() string {
+	for _, m := range []struct {
+		key string
+		at  moment
+	}{
+		{"expires_at", s.ExpiresAt}, {"expires_on", s.ExpiresOn}, {"status.expirationTimestamp", s.Status.Until}, {"credential.token_expiry", s.Credential.Until},
+	} {
+		if m.at.bad {
+			return m.key
+		}
+	}
+	return ""
+}
+
 // until is the earliest of the expiries told.
 func (s spoken) until(now time.Time) time.Time {
 	var first time.Time
@@ -90,7 +110,10 @@ func (s spoken) until(now time.Time) time.Time {
 }
 
 // moment is a time as RFC 3339 or as seconds since 1970. null and "" are none.
-type moment struct{ time.Time }
+type moment struct {
+	time.Time
+	bad bool // it was something else
+}
 
 func (m *moment) UnmarshalJSON(b []byte) error {
 	s := string(bytes.Trim(b, `"`))
@@ -98,15 +121,14 @@ func (m *moment) UnmarshalJSON(b []byte) error {
 		return nil
 	}
 	if sec, err := strconv.ParseFloat(s, 64); err == nil {
-		if !(sec > 0 && sec < 1<<40) { // so written, it refuses NaN
-			return errors.New("no moment")
+		if m.bad = !(sec > 0 && sec < 1<<40); !m.bad { // so written, it refuses NaN
+			m.Time = time.Unix(int64(sec), 0)
 		}
-		m.Time = time.Unix(int64(sec), 0)
 		return nil
 	}
 	t, err := time.Parse(time.RFC3339, s)
-	m.Time = t
-	return err
+	m.Time, m.bad = t, err != nil
+	return nil
 }
 
 // life is a number of seconds, at most 100 years.

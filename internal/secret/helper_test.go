@@ -67,13 +67,15 @@ func TestInvariant2HelpersErrorsHoldNoValue(t *testing.T) {
 		`{"token":["` + canary + `"]}`:         "JSON that can't be read",
 		`{"password":"` + canary + `"}`:        "without a token",
 		`{"token":"` + canary + `\nX: 1"}`:     "line break",
-		`{"token":"` + canary + `","expires_in":0}`:                        "has expired",
-		`{"token":"` + canary + `","expires_in":-5}`:                       "JSON that can't be read",
-		`{"token":"` + canary + `","expires_in":"` + canary + `"}`:         "JSON that can't be read",
-		`{"token":"` + canary + `","expires_at":"2001-01-01T00:00:00Z"}`:   "has expired",
-		`{"token":"` + canary + `","expires_at":"` + canary + `"}`:         "JSON that can't be read",
-		`{"token":"` + canary + `","expires_at":1e300}`:                    "JSON that can't be read",
-		"-----BEGIN OPENSSH PRIVATE KEY-----\n" + canary + "\n-----END---": "several lines",
+		`{"token":"` + canary + `","expires_in":0}`:                                    "has expired",
+		`{"token":"` + canary + `","expires_in":-5}`:                                   "JSON that can't be read",
+		`{"token":"` + canary + `","expires_in":"` + canary + `"}`:                     "JSON that can't be read",
+		`{"token":"` + canary + `","expires_at":"2001-01-01T00:00:00Z"}`:               "has expired",
+		`{"token":"` + canary + `","expires_at":"` + canary + `"}`:                     "gave expires_at a value that can't be read",
+		`{"token":"` + canary + `","status":{"expirationTimestamp":"` + canary + `"}}`: "gave status.expirationTimestamp a value",
+		`{"token":"` + canary + `","expires_on":-1}`:                                   "gave expires_on a value",
+		`{"token":"` + canary + `","expires_at":1e300}`:                                "gave expires_at a value",
+		"-----BEGIN OPENSSH PRIVATE KEY-----\n" + canary + "\n-----END---":             "several lines",
 	} {
 		l, err := helper(Ran{Out: []byte(out)}, nil).Resolve(t.Context(), "cmd:tool "+canary)
 		wantProblem(t, err, want, "")
