@@ -102,6 +102,7 @@ func (d *deps) tellVerdict(v policy.Verdict) {
 	if v.Route != nil && v.Allowed() {
 		line("tls", v.Route.TLS)
 		line("dlp", v.Route.DLP)
+		line("h2c", map[bool]string{true: "HTTP/2 without TLS may be spoken"}[v.Route.H2C])
 	}
 }
 

@@ -299,3 +299,25 @@ func FuzzPreflightIsText(f *testing.F) {
 		}
 	})
 }
+
+// TestTextSaysH2CAndCounts: what leaves TLS out is seen before saying yes, and one of
+// a thing is not called several.
+func TestTextSaysH2CAndCounts(t *testing.T) {
+	text := func(h2c bool, n int) string {
+		var out strings.Builder
+		p := plan.Plan{Egress: plan.Egress{
+			Routes: []plan.Route{{Host: "api.example.com", Ports: []uint16{80}, TLS: "intercept", DLP: "block", H2C: h2c}},
+			Limits: plan.Quota{Connections: n, Tunnels: n, RequestsPerSecond: float64(n)},
+		}}
+		if err := p.Brief(&out, nil); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	if got := text(true, 1); !strings.Contains(got, "h2c: HTTP/2 without TLS") || !strings.Contains(got, "at most 1 connection, 1 tunnel, 1 request a second\n") {
+		t.Error(got)
+	}
+	if got := text(false, 2); strings.Contains(got, "h2c") || !strings.Contains(got, "at most 2 connections, 2 tunnels, 2 requests a second\n") {
+		t.Error(got)
+	}
+}

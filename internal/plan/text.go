@@ -208,6 +208,9 @@ func (p Plan) routes(t *text) {
 		if r.DLP == "off" {
 			row[5] = cell{Shout, "OFF"}
 		}
+		if r.H2C {
+			more = append(more, "h2c: HTTP/2 without TLS may be spoken, by the agent and to the upstream")
+		}
 		if r.Upstream != nil {
 			more = append(more, "dials "+clean(*r.Upstream))
 		}
@@ -314,9 +317,9 @@ func quotaWords(q Quota) (out []string) {
 			out = append(out, what)
 		}
 	}
-	add(q.Connections > 0, strconv.Itoa(q.Connections)+" connections")
-	add(q.Tunnels > 0, strconv.Itoa(q.Tunnels)+" tunnels")
-	add(q.RequestsPerSecond > 0, strconv.FormatFloat(q.RequestsPerSecond, 'g', -1, 64)+" requests a second")
+	add(q.Connections > 0, count(q.Connections, "connection"))
+	add(q.Tunnels > 0, count(q.Tunnels, "tunnel"))
+	add(q.RequestsPerSecond > 0, rate(q.RequestsPerSecond)+" a second")
 	add(q.HeaderSize > 0, size(q.HeaderSize)+" of header")
 	add(q.URLSize > 0, size(q.URLSize)+" of URL")
 	add(q.BytesOutPerHour > 0, size(q.BytesOutPerHour)+" sent an hour")
@@ -363,6 +366,15 @@ func count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// rate is a number of requests, which need not be whole.
+func rate(n float64) string {
+	s := strconv.FormatFloat(n, 'g', -1, 64) + " request"
+	if n != 1 {
+		s += "s"
+	}
+	return s
 }
 
 // first is the label of a list's first line, and no label for the others.
