@@ -16,7 +16,10 @@ func newCompletion(d *deps) *cobra.Command {
 		Use:     "completion bash|zsh|fish|powershell",
 		GroupID: groupMachine,
 		Short:   "Print a script that completes commands, agents, bottles and identities",
-		Example: "  bottle completion bash > ~/.local/share/bash-completion/completions/bottle\n" +
+		Long: "Print the script to standard output. In bash it needs the package bash-completion (on Debian:\n" +
+			"apt install bash-completion), loaded before it; without it, the script says so and does nothing.",
+		Example: "  source <(bottle completion bash)      for this shell only\n" +
+			"  bottle completion bash > ~/.local/share/bash-completion/completions/bottle\n" +
 			"  bottle completion zsh > \"${fpath[1]}/_bottle\"\n" +
 			"  bottle completion fish > ~/.config/fish/completions/bottle.fish",
 		Args: command.Words(1, 1), ValidArgsFunction: first("bash", "zsh", "fish", "powershell"),
@@ -24,6 +27,7 @@ func newCompletion(d *deps) *cobra.Command {
 			root := c.Root()
 			switch args[0] {
 			case "bash":
+				fmt.Fprint(d.Stdout, command.BashGuard)
 				return root.GenBashCompletionV2(d.Stdout, true)
 			case "zsh":
 				return root.GenZshCompletion(d.Stdout)

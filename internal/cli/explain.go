@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
@@ -53,9 +52,9 @@ func (d *deps) explain(agent, method, url string, js bool) error {
 			policy.Verdict
 			Credential string `json:"credential"`
 			Policy     string `json:"policy"`
-		}{v, injected(v), p.Hash()})
+		}{v, ui.Injected(v), p.Hash()})
 	} else {
-		d.tellVerdict(v)
+		ui.Verdict(d.Stdout, d.style(d.Stdout), v)
 		if !v.Allowed() && listable(v.Reason) {
 			fmt.Fprintf(d.Stdout, "  %s to allow it: bottle edit %s\n", d.style(d.Stdout)(plan.Faint, "→"), spec.Name)
 		}
@@ -66,14 +65,6 @@ func (d *deps) explain(agent, method, url string, js bool) error {
 	return err
 }
 
-// injected is the name of the credential that the gateway would add.
-func injected(v policy.Verdict) string {
-	if !v.Allowed() || v.Route == nil || v.Route.Auth == nil {
-		return ""
-	}
-	return v.Route.Auth.TokenRef
-}
-
 // listable reports whether a route could turn the answer round.
 func listable(r policy.Reason) bool {
 	switch r {
@@ -81,29 +72,6 @@ func listable(r policy.Reason) bool {
 		return true
 	}
 	return false
-}
-
-func (d *deps) tellVerdict(v policy.Verdict) {
-	style := d.style(d.Stdout)
-	role := plan.Strong
-	if !v.Allowed() {
-		role = plan.Shout
-	}
-	line := func(label, text string) {
-		if text != "" {
-			fmt.Fprintln(d.Stdout, style(plan.Label, fmt.Sprintf("%-11s", label))+bottle.Printable(text))
-		}
-	}
-	fmt.Fprintln(d.Stdout, style(plan.Label, fmt.Sprintf("%-11s", "verdict"))+style(role, v.Action.String()))
-	line("reason", string(v.Reason))
-	line("", v.Message)
-	line("rule", v.Rule)
-	line("credential", injected(v))
-	if v.Route != nil && v.Allowed() {
-		line("tls", v.Route.TLS)
-		line("dlp", v.Route.DLP)
-		line("h2c", map[bool]string{true: "HTTP/2 without TLS may be spoken"}[v.Route.H2C])
-	}
 }
 
 // explainWords completes an agent, then a method, then the start of a URL.

@@ -1,0 +1,41 @@
+package ui
+
+import (
+	"fmt"
+	"io"
+
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+	"bottle/internal/policy"
+)
+
+// Verdict prints what the gateway would answer.
+func Verdict(w io.Writer, style plan.Style, v policy.Verdict) {
+	role := plan.Strong
+	if !v.Allowed() {
+		role = plan.Shout
+	}
+	line := func(label, text string) {
+		if text != "" {
+			fmt.Fprintln(w, style(plan.Label, fmt.Sprintf("%-11s", label))+bottle.Printable(text))
+		}
+	}
+	fmt.Fprintln(w, style(plan.Label, fmt.Sprintf("%-11s", "verdict"))+style(role, v.Action.String()))
+	line("reason", string(v.Reason))
+	line("", v.Message)
+	line("rule", v.Rule)
+	line("credential", Injected(v))
+	if v.Route != nil && v.Allowed() {
+		line("tls", v.Route.TLS)
+		line("dlp", v.Route.DLP)
+		line("h2c", map[bool]string{true: "HTTP/2 without TLS may be spoken"}[v.Route.H2C])
+	}
+}
+
+// Injected is the name of the credential that the gateway would add.
+func Injected(v policy.Verdict) string {
+	if !v.Allowed() || v.Route == nil || v.Route.Auth == nil {
+		return ""
+	}
+	return v.Route.Auth.TokenRef
+}
