@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"bottle/internal/egress/conns"
+	"bottle/internal/egress/denial"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/fields"
 	"bottle/internal/egress/mask"
@@ -170,6 +171,9 @@ var errUnasked = errors.New("upstream switched protocols unasked")
 func (x *exchange) fail(err error) {
 	v := x.fault(err)
 	v.Rule = x.verdict.Rule
+	if denial.Status(v.Reason) == http.StatusBadGateway {
+		x.noted(dial.Cause(err))
+	}
 	if x.r.Context().Err() != nil && (v.Allowed() || x.r.ProtoMajor == 2) {
 		// The agent has gone: there is nobody to answer. See inform, too.
 		_ = x.record(v, 0)

@@ -49,6 +49,7 @@ type exchange struct {
 	in       atomic.Int64 // bytes of the answer's body
 	wait     atomic.Int64 // nanoseconds until the bottle may send again; 0: it may
 	recorded atomic.Bool
+	note     atomic.Pointer[string] // for the record
 
 	wire   *tripwire.Wire // the placeholders that must not be in it
 	leaked atomic.Bool    // one was, in the body
@@ -243,6 +244,7 @@ func (x *exchange) choose() policy.Verdict {
 	pool, err := x.p.upstreams.For(dial.Target{Host: x.host, Port: x.port, Route: x.verdict.Route},
 		pools.Way{Plain: x.scheme == "http", HTTP2: x.r.ProtoMajor == 2})
 	if err != nil {
+		x.noted(err.Error()) // about the operator's own ca_file
 		return x.about(policy.UpstreamTLS)
 	}
 	x.pool = pool
@@ -383,8 +385,14 @@ func (x *exchange) recordOf(v policy.Verdict, status int) Record {
 	if x.auth != nil && !x.value.Empty() {
 		rec.Credential = x.auth.TokenRef
 	}
+	if note := x.note.Load(); note != nil {
+		rec.Note = *note
+	}
 	return rec
 }
+
+// noted keeps what the record tells the operator alone.
+func (x *exchange) noted(cause string) { x.note.Store(&cause) }
 
 // recordFault is the last resort: whatever went wrong, it left a record.
 func (x *exchange) recordFault() {

@@ -245,13 +245,14 @@ func TestUpstreamFaults(t *testing.T) {
 	for name, c := range map[string]struct {
 		addr, ca string
 		reason   policy.Reason
+		note     string // tells the operator, and not the agent
 	}{
-		"does not resolve":   {"", "", policy.UpstreamResolve},
-		"refuses":            {gone, "", policy.UpstreamUnreachable},
-		"unknown CA":         {right, "", policy.UpstreamTLS},
-		"other name":         {wrongName, wrongCA, policy.UpstreamTLS},
-		"no TLS":             {garbage.Addr().String(), "", policy.UpstreamTLS},
-		"ca_file is missing": {right, "/nonexistent/ca.pem", policy.UpstreamTLS},
+		"does not resolve":   {"", "", policy.UpstreamResolve, ""},
+		"refuses":            {gone, "", policy.UpstreamUnreachable, "the connection was refused by " + gone},
+		"unknown CA":         {right, "", policy.UpstreamTLS, "unknown authority"},
+		"other name":         {wrongName, wrongCA, policy.UpstreamTLS, "certificate is for another name: other.example.com"},
+		"no TLS":             {garbage.Addr().String(), "", policy.UpstreamTLS, "does not speak TLS"},
+		"ca_file is missing": {right, "/nonexistent/ca.pem", policy.UpstreamTLS, "read ca_file: open /nonexistent/ca.pem"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, nil, route(apiHost, c.addr, c.ca))
@@ -263,7 +264,10 @@ func TestUpstreamFaults(t *testing.T) {
 			if d.Error != "upstream" {
 				t.Errorf("denial %+v", d)
 			}
-			if r := w.one(1); r.Reason != string(c.reason) || r.Status != 502 {
+			if c.note != "" && strings.Contains(d.Message, c.note) {
+				t.Errorf("the agent is told %q", d.Message)
+			}
+			if r := w.one(1); r.Reason != string(c.reason) || r.Status != 502 || !strings.Contains(r.Note, c.note) {
 				t.Errorf("record %+v", r)
 			}
 		})

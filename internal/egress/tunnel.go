@@ -33,6 +33,7 @@ type tunnel struct {
 	refused *policy.Verdict // decided and recorded already; every request gets this answer
 	opened  time.Time
 	used    atomic.Bool
+	note    string // for the record: why its TLS never came about
 }
 
 // tunnelOf finds the tunnel of a connection that the inner server works on.
@@ -94,7 +95,7 @@ func (p *Proxy) recordTunnel(t *tunnel, v policy.Verdict, answered int) error {
 	if t.kind == KindConnect {
 		rec.Method = http.MethodConnect
 	}
-	rec.Status = answered
+	rec.Status, rec.Note = answered, t.note
 	return p.gate.Decided(rec)
 }
 
@@ -245,6 +246,7 @@ func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
 		}
 		s.abandon(c, f)
 	case !errors.Is(err, hello.ErrUnopened):
+		c.t.note = hello.Cause(err)
 		s.recordUnread(c) // a client that does not trust the CA, for one
 		_ = c.Close()
 	case h.ECH:

@@ -129,7 +129,7 @@ func TestTunnelWithoutARequestLeavesARecord(t *testing.T) {
 		t.Fatal("the CA is trusted by this machine")
 	}
 	_ = c.Close()
-	if r := w.one(1); r.Reason != string(policy.BadRequest) || r.Host != apiHost {
+	if r := w.one(1); r.Reason != string(policy.BadRequest) || r.Host != apiHost || !strings.Contains(r.Note, "may not trust the bottle's CA") {
 		t.Errorf("record %+v", r)
 	}
 }

@@ -33,7 +33,7 @@ func (r *recorder) egress(e egress.Record) error {
 		Time: e.Time, Kind: e.Kind, Method: e.Method, Host: e.Host, Port: e.Port, Path: e.Path,
 		Verdict: e.Verdict, Rule: e.Rule, Reason: e.Reason, Policy: e.Policy, Status: e.Status,
 		BytesOut: e.BytesOut, BytesIn: e.BytesIn, Micros: e.Duration.Microseconds(),
-		Credential: e.Credential, Count: uint64(max(e.Count, 0)),
+		Credential: e.Credential, Count: uint64(max(e.Count, 0)), Note: e.Note,
 	})
 }
 

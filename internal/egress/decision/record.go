@@ -31,5 +31,6 @@ type Record struct {
 	BytesIn    int64  // of the body, upstream to bottle
 	Duration   time.Duration
 	Credential string // name of the injected secret
+	Note       string // for the operator alone: the cause, which may name addresses; nothing of the request
 	Count      int    // how many like events this stands for; 0 means 1
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"syscall"
 )
 
 const (
@@ -101,4 +102,20 @@ func (q *quiet) Close() error {
 		return q.Conn.Close()
 	}
 	return nil
+}
+
+// Cause says for the operator why a handshake that was answered did not come to its
+// end; "" where nothing is known.
+func Cause(err error) string {
+	var wait net.Error
+	var op *net.OpError
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &wait) && wait.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		return "the client did not finish the TLS handshake in time"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &op) && op.Op == "remote error":
+		return "the client ended the TLS handshake: it may not trust the bottle's CA"
+	}
+	return "" // the two found no common ground, or the client broke the protocol
 }
