@@ -103,8 +103,14 @@ func TestBytesOutAreBounded(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s, HTTP/2 %v: %v", name, h2, err)
 			}
-			backOff(t, res)
-			denied(t, res, http.StatusTooManyRequests, policy.LimitBytesOut)
+			if name != "known length" {
+				backOff(t, res)
+			} else if later := res.Header.Get("Retry-After"); later != "" {
+				t.Errorf("what can never be sent shall be tried again in %s s", later)
+			}
+			if d := denied(t, res, http.StatusTooManyRequests, policy.LimitBytesOut); !strings.Contains(d.Message, "bytes_out_per_hour") {
+				t.Errorf("%s: the key is not named: %s", name, d.Message)
+			}
 			if n := whole.Load(); n > 0 && name != "in headers" || res.ProtoMajor == 2 != h2 {
 				t.Errorf("%s: %d whole requests arrived by HTTP/%d", name, n, res.ProtoMajor)
 			}

@@ -164,7 +164,7 @@ func (r Reason) bounded() string {
 	case LimitURL:
 		return "the URL is too long"
 	case LimitBytesOut:
-		return "the bottle has sent as much in an hour as it may"
+		return "the bottle may not send so much in an hour (bytes_out_per_hour and host_bytes_out_per_hour of egress.limits in its manifest)"
 	case Revoked:
 		return "a new policy no longer allows this, so it was cut"
 	}

@@ -106,10 +106,18 @@ func (b *Book) Spend(now time.Time, host string, n int64) (wait time.Duration, o
 	return b.take(now, host, n, true)
 }
 
-// Fits is Spend that books nothing: whether a body of a known length can go.
+// Fits is Spend that books nothing: whether a body of a known length can go. What
+// is more than a whole hour's bytes never can, and its wait is 0: no waiting helps.
 func (b *Book) Fits(now time.Time, host string, n int64) (wait time.Duration, ok bool) {
-	return b.take(now, host, n, false)
+	wait, ok = b.take(now, host, n, false)
+	if !ok && (past(n, b.limits.BytesOut) || past(n, b.limits.HostBytesOut)) {
+		wait = 0
+	}
+	return wait, ok
 }
+
+// past reports whether n bytes are more than a bound; 0 is none.
+func past(n, limit int64) bool { return limit > 0 && (n < 0 || n > limit) }
 
 func (b *Book) take(now time.Time, host string, n int64, book bool) (time.Duration, bool) {
 	if !b.Bounded() {

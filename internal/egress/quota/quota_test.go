@@ -113,7 +113,10 @@ func TestBytesAnHour(t *testing.T) {
 			now = now.Add(time.Duration(rapid.IntRange(0, 1500).Draw(t, "seconds")) * time.Second)
 			host := rapid.SampledFrom([]string{"a", "b", "c", "d"}).Draw(t, "host")
 			n := int64(rapid.IntRange(0, 450).Draw(t, "bytes"))
-			_, fits := b.Fits(now, host, n)
+			later, fits := b.Fits(now, host, n)
+			if never := n > l.BytesOut || n > l.HostBytesOut; fits && later != 0 || !fits && (later > 0) == never {
+				t.Fatalf("%d to %s: fits %v, wait %v", n, host, fits, later)
+			}
 			wait, ok := b.Spend(now, host, n)
 			if ok != fits {
 				t.Fatalf("it fits: %v, it goes: %v", fits, ok)
