@@ -10,7 +10,7 @@ import (
 const (
 	readSize  = 4 << 10
 	writeSize = 16 << 10
-	copySize  = 64 << 10
+	copySize  = 128 << 10
 	// maxKept bounds the idle connections of all pools that share a Memory: each holds a
 	// descriptor, and a bottle with many hosts could else leave thousands behind.
 	maxKept = 512
@@ -58,7 +58,7 @@ func (m *Memory) giveWriter(w *bufio.Writer) {
 	m.writers.Put(w)
 }
 
-// Block is a buffer for copying bodies, 64 KiB.
+// Block is a buffer for copying bodies, 128 KiB.
 func (m *Memory) Block() *[]byte {
 	if b, ok := m.blocks.Get().(*[]byte); ok {
 		return b

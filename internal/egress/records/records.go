@@ -10,7 +10,7 @@ import (
 const (
 	head  = 5        // of a record: its type, version and length (RFC 8446 section 5.1)
 	small = 4 << 10  // what is read at once while little comes
-	large = 64 << 10 // while much comes, and the most that is held back to write
+	large = 128 << 10 // while much comes, and the most that is held back to write
 )
 
 // Conn is a connection below TLS. Its Read gives the bytes of one record at most,
@@ -178,7 +178,7 @@ func (c *Conn) more() error {
 	return err
 }
 
-// Cork holds back what is written, up to 64 KiB, until Uncork.
+// Cork holds back what is written, up to 128 KiB, until Uncork.
 func (c *Conn) Cork() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
