@@ -187,7 +187,7 @@ func folds(r rune) bool {
 		0x2100, 0x2101, 0x2105, 0x2106: // a/c, a/s, c/o, c/u
 		return true
 	}
-	return r >= 0x2488 && r <= 0x249b // digits with a full stop
+	return r >= 0x2488 && r <= 0x249b || r == 0x1f100 // digits with a full stop
 }
 
 func looseIn(seg string) Loose {
