@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	head  = 5        // of a record: its type, version and length (RFC 8446 section 5.1)
-	small = 4 << 10  // what is read at once while little comes
+	head  = 5         // of a record: its type, version and length (RFC 8446 section 5.1)
+	small = 4 << 10   // what is read at once while little comes
 	large = 128 << 10 // while much comes, and the most that is held back to write
 )
 
