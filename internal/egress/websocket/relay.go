@@ -219,10 +219,11 @@ func (r *relay) failed() bool {
 	return r.fault != nil
 }
 
-// lost ends both sides because one of them is gone.
+// lost ends both sides because one of them is gone. After both close frames that is
+// how it ends: everything was said.
 func (r *relay) lost(err error) {
 	r.mu.Lock()
-	if r.err == nil {
+	if r.err == nil && r.closes < 2 {
 		r.err = err
 	}
 	r.mu.Unlock()
