@@ -6,6 +6,7 @@ package fields
 import (
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"bottle/internal/bottle"
@@ -17,20 +18,19 @@ import (
 func isCredentialHeader(name string) bool {
 	switch name {
 	case "Authorization", "Proxy-Authorization", "Cookie", "Cookie2",
-		"X-Api-Key", "Api-Key", "Apikey", "X-Apikey", "X-Goog-Api-Key", "X-Auth-Token", "X-Auth-Key", "X-Auth-Email",
-		"X-Access-Token", "X-Token", "Private-Token", "Job-Token", "Deploy-Token", "X-Gitlab-Token",
-		"X-Vault-Token", "X-Amz-Security-Token", "X-Forwarded-User", "X-Remote-User":
+		"Api-Key", "Apikey", "X-Auth-Key", "X-Auth-Email", "X-Rapidapi-Key", "X-Jfrog-Art-Api", "X-Honeycomb-Team", "X-Apitoken",
+		"Remote-User", "X-Remote-User", "X-Webauth-User", "X-Auth-Request-User", "X-Client-Cert", "X-Ssl-Client-Cert":
 		return true
 	}
 	return named(name)
 }
 
 // named knows a credential by how such headers are called everywhere. A token against
-// forged forms is none.
+// forged forms, of a page or of a repeated request is none.
 func named(name string) bool {
 	for _, end := range []string{"-Token", "-Api-Key", "-Apikey", "-Assertion", "-Client-Secret", "-Subscription-Key", "-Functions-Key", "-Auth"} {
 		if strings.HasSuffix(name, end) {
-			return !strings.HasSuffix(name, "Csrf-Token") && !strings.HasSuffix(name, "Xsrf-Token")
+			return !slices.ContainsFunc([]string{"Csrf-Token", "Xsrf-Token", "Continuation-Token", "Idempotency-Token"}, func(not string) bool { return strings.HasSuffix(name, not) })
 		}
 	}
 	return false
@@ -107,9 +107,9 @@ func StripForwarding(h http.Header) {
 
 func forwarding(name string) bool {
 	switch name {
-	case "Forwarded", "X-Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Protocol",
-		"X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-By",
-		"X-Real-Ip", "X-Client-Ip", "True-Client-Ip", "Cluster-Client-Ip", "X-Cluster-Client-Ip",
+	case "Via", "Forwarded", "X-Forwarded", "X-Url-Scheme", "Front-End-Https",
+		"X-Real-Ip", "X-Client-Ip", "True-Client-Ip", "Cluster-Client-Ip", "X-Cluster-Client-Ip", "X-Remote-Ip", "X-Remote-Addr",
+		"X-Originating-Ip", "Cf-Connecting-Ip", "Fastly-Client-Ip", "X-Azure-Clientip", "X-Envoy-External-Address",
 		"X-Host", "X-Original-Host", "X-Http-Host-Override":
 		return true
 	}

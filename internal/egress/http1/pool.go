@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"bottle/internal/egress/conns"
 	"bottle/internal/egress/records"
 )
 
@@ -69,13 +70,13 @@ func (p *Pool) get(ctx context.Context, fresh bool) (*conn, error) {
 		return nil, err
 	}
 	c := &conn{Conn: nc, pool: p}
-	c.below, _ = below[*records.Conn](nc)
+	c.below, _ = conns.Find[*records.Conn](nc)
 	if c.below != nil {
-		if _, nested := below[*tls.Conn](c.below.NetConn()); !nested {
+		if _, nested := conns.Find[*tls.Conn](c.below.NetConn()); !nested {
 			c.stream, _ = nc.(*records.Stream)
 		}
 	}
-	c.socket, _ = below[*net.TCPConn](nc)
+	c.socket, _ = conns.Find[*net.TCPConn](nc)
 	return c, nil
 }
 
@@ -130,21 +131,6 @@ func (p *Pool) reap() {
 	for _, c := range old {
 		_ = c.Close()
 	}
-}
-
-// below finds a connection of type T among c and those under it.
-func below[T net.Conn](c net.Conn) (found T, ok bool) {
-	for c != nil {
-		if found, ok = c.(T); ok {
-			return found, true
-		}
-		under, has := c.(interface{ NetConn() net.Conn })
-		if !has {
-			break
-		}
-		c = under.NetConn()
-	}
-	return found, false
 }
 
 // quiet reports whether nothing has come on an idle connection: neither its end,

@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"bottle/internal/egress/conns"
 	"bufio"
 	"errors"
 	"io"
@@ -179,6 +180,7 @@ func (w *response) Write(p []byte) (int, error) {
 
 // corked is a connection that can hold back what is written.
 type corked interface {
+	net.Conn
 	Cork()
 	Uncork() error
 }
@@ -188,7 +190,7 @@ type corked interface {
 func (w *response) put(p []byte) (n int, err error) {
 	out := w.writer()
 	if len(p) > out.Available() {
-		if c, ok := find(w.c); ok {
+		if c, ok := conns.Find[corked](w.c); ok {
 			c.Cork()
 			defer func() {
 				if lost := c.Uncork(); err == nil {
@@ -207,20 +209,6 @@ func (w *response) put(p []byte) (n int, err error) {
 	}
 	_, err = out.WriteString("\r\n")
 	return n, err
-}
-
-// find looks for what can hold back below c.
-func find(c net.Conn) (corked, bool) {
-	for {
-		if found, ok := c.(corked); ok {
-			return found, true
-		}
-		below, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			return nil, false
-		}
-		c = below.NetConn()
-	}
 }
 
 // FlushError sends what was written.
@@ -261,7 +249,7 @@ func (w *response) giveUp() {
 		return
 	}
 	_ = w.FlushError()
-	if tcp, ok := below[*net.TCPConn](w.c); ok && w.left < 0 && !w.chunked && !w.bodiless {
+	if tcp, ok := conns.Find[*net.TCPConn](w.c); ok && w.left < 0 && !w.chunked && !w.bodiless {
 		_ = tcp.SetLinger(0)
 		_ = tcp.Close() // before TLS says an orderly goodbye
 	}

@@ -180,10 +180,3 @@ func (s *Span) Done(step Step) {
 	s.m.Observe(step, now-s.last)
 	s.last = now
 }
-
-// Skip begins the next step without counting what was since the last.
-func (s *Span) Skip() {
-	if s.m != nil {
-		s.last = time.Since(s.m.start)
-	}
-}
