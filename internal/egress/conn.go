@@ -143,8 +143,8 @@ func (c *tunnelConn) peek(limit time.Duration) (byte, error) {
 }
 
 // begins reports whether the first bytes are text, reading as many as tell.
-func (c *tunnelConn) begins(text string) bool {
-	_ = c.SetReadDeadline(time.Now().Add(beginTime))
+func (c *tunnelConn) begins(text string, limit time.Duration) bool {
+	_ = c.SetReadDeadline(time.Now().Add(limit))
 	defer c.SetReadDeadline(time.Time{})
 	for len(c.head) < len(text) && strings.HasPrefix(text, string(c.head)) {
 		b := make([]byte, len(text)-len(c.head))
@@ -156,9 +156,6 @@ func (c *tunnelConn) begins(text string) bool {
 	}
 	return strings.HasPrefix(string(c.head), text)
 }
-
-// beginTime is for a few bytes that a client sends at once.
-const beginTime = 10 * time.Second
 
 // gate is a listener that makes room for a new connection or, if it can't, resets
 // it at once.

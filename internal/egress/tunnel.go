@@ -197,7 +197,7 @@ func (s *session) enterPlain(c *tunnelConn, connected policy.Verdict) {
 		s.abandon(c, policy.Refuse(policy.PassthroughOnly, ""))
 		return
 	}
-	if !c.begins(preface) {
+	if !c.begins(preface, s.p.limits.HelloTime) {
 		s.converse(c, true, s.serveInner)
 		return
 	}
