@@ -64,7 +64,15 @@ var rooms = []room{
 	// Thought, the lowest first: each may lean on those above it in this list.
 	{dir: "internal/metric", layer: thought},
 	{dir: "internal/plan", layer: thought, beside: []string{"internal/metric"}},
-	{dir: "internal/dlp", layer: thought},
+	{dir: "internal/dlp/rule", layer: thought, only: []string{}},
+	{dir: "internal/dlp/own", layer: thought, only: []string{"internal/dlp/rule"}, beside: []string{"internal/dlp/rule"}},
+	{dir: "internal/dlp/decode", layer: thought, only: []string{}},
+	{dir: "internal/dlp/find", layer: thought, only: []string{}},
+	{dir: "internal/dlp/known", layer: thought, only: []string{}},
+	{dir: "internal/dlp/once", layer: thought, only: []string{}},
+	{dir: "internal/dlp/place", layer: thought, only: []string{}},
+	{dir: "internal/dlp", layer: thought,
+		beside: []string{"internal/dlp/rule", "internal/dlp/own", "internal/dlp/decode", "internal/dlp/find", "internal/dlp/known", "internal/dlp/once", "internal/dlp/place"}},
 	{dir: "internal/policy", layer: thought, beside: []string{"internal/plan", "internal/dlp"}},
 	{dir: "internal/provider", layer: thought, beside: []string{"internal/plan"}},
 	{dir: "internal/manifest/rules", layer: thought, onlyFrom: []string{"internal/manifest"}},
@@ -281,11 +289,16 @@ var modules = []struct {
 	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle"}},
 	{"software.sslmate.com/src/go-pkcs12", []string{"internal/lifecycle"}},
 
+	{"github.com/andybalholm/brotli", []string{"internal/dlp/decode"}},
+	{"github.com/klauspost/compress", []string{"internal/dlp/decode"}},
+	{"github.com/pelletier/go-toml/v2", []string{"internal/dlp/rule"}},
+	{"github.com/zricethezav/gitleaks/v8/config", []string{"internal/dlp/rule"}},
+	{"golang.org/x/text/unicode/norm", []string{"internal/dlp/decode"}},
+
 	{"code.dny.dev/ssrf", nil},
 	{"github.com/elastic/go-seccomp-bpf", nil},
 	{"golang.org/x/net/bpf", nil},           // runs the seccomp program
 	{"golang.org/x/net/http2", nil},         // frames that no honest client sends
-	{"golang.org/x/text/unicode/norm", nil}, // what servers may make of a path
 	{"github.com/google/go-cmp", nil},
 	{"github.com/moby/profiles/seccomp", nil},
 	{"github.com/prometheus/client_model", nil},
