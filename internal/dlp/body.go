@@ -1,0 +1,159 @@
+package dlp
+
+import "bottle/internal/dlp/once"
+
+// Window is how many bytes of a body are held back until they are looked at. A body
+// that fits is judged as a whole, before any of it goes on.
+const Window = 256 << 10
+
+// Body looks at one body, or at one direction of a stream, as it flows. It gives back
+// for sending what is clean, and no byte before the window that covers it was looked
+// at. It is not safe for many goroutines.
+//
+// Of what it has given out it keeps the last chunk as the context of what follows.
+type Body struct {
+	engine *Engine
+	base   int64 // offset in the whole body at which buf begins
+	buf    []byte
+	sent   int     // of buf: given out
+	clean  int     // of buf: may be given out
+	from   int     // of buf: the last chunk that was found clean begins here
+	cut    int     // of buf: it ends here
+	last   once.ID // it
+	run    []chunk // those behind cut that are to be looked at
+}
+
+type chunk struct {
+	end int // of buf
+	id  once.ID
+}
+
+// Body begins to look at a body.
+func (e *Engine) Body() *Body { return &Body{engine: e} }
+
+// Write takes the next bytes of the body. They are copied.
+func (b *Body) Write(p []byte) {
+	if drop := min(b.from, b.sent); drop > Window || drop > 0 && len(b.buf)+len(p) > cap(b.buf) {
+		b.buf = b.buf[:copy(b.buf, b.buf[drop:])]
+		b.base += int64(drop)
+		b.sent, b.clean, b.from, b.cut = b.sent-drop, b.clean-drop, b.from-drop, b.cut-drop
+	}
+	b.buf = append(b.buf, p...)
+}
+
+// Held is how many bytes have been taken and not given out. From Window on, Scan
+// should be called.
+func (b *Body) Held() int { return len(b.buf) - b.sent }
+
+// Offset is where in the whole body Text begins.
+func (b *Body) Offset() int64 { return b.base }
+
+// Text is what findings are places in: some of what was given out (Sent bytes), and
+// all that was not. It is valid until the next Write or Replace.
+func (b *Body) Text() (text []byte, sent int) { return b.buf, b.sent }
+
+// Ready gives out what is clean. It is valid until the next Write or Replace.
+func (b *Body) Ready() []byte {
+	out := b.buf[b.sent:b.clean]
+	b.sent = b.clean
+	return out
+}
+
+// Replace puts text in the place of all that was not given out, as where something
+// was taken out of it. Scan must be called again.
+func (b *Body) Replace(text []byte) {
+	keep := b.buf[:b.sent:b.sent]
+	if b.cut > b.sent { // chunks of the old text are none of the new one's
+		b.from, b.cut, b.last = min(b.from, b.sent), b.sent, once.ID{}
+	}
+	b.clean = b.sent
+	b.buf = append(keep, text...)
+}
+
+// Scan looks at what was written since the last time, together with what stands
+// before it. Its findings are places in Text; where there are none, more is Ready.
+// end says that the body ends here. Otherwise up to 16 KiB at its end are not ready
+// yet, for what follows may belong to them.
+func (b *Body) Scan(end bool) []Finding {
+	c := b.engine.scans.Get().(*scan)
+	defer b.engine.scans.Put(c)
+	clean := b.engine.clean
+	b.run = b.run[:0]
+	for at, prev := b.cut, b.last; at < len(b.buf); {
+		n, id := clean.Clean(prev, b.buf[at:])
+		known := n > 0
+		if !known {
+			if n, id = clean.Cut(b.buf[at:], end); n == 0 {
+				break // no whole chunk
+			}
+		} else if found := b.look(c, false); found != nil {
+			return found
+		}
+		if known && b.cut == at {
+			b.from, b.cut, b.last = at, at+n, id
+		} else {
+			b.run = append(b.run, chunk{at + n, id})
+		}
+		at, prev = at+n, id
+	}
+	if found := b.look(c, end); found != nil {
+		return found
+	}
+	b.clean = max(b.sent, b.from) // the last chunk waits for what follows it
+	if end {
+		b.clean = len(b.buf)
+	}
+	return nil
+}
+
+// Flush looks at all that was written and, where there is nothing, makes all of it
+// ready, although more may follow: the two sides of a stream wait for each other's
+// every byte. What follows is looked at together with it.
+func (b *Body) Flush() []Finding {
+	if found := b.Scan(false); found != nil || b.clean == len(b.buf) {
+		return found
+	}
+	c := b.engine.scans.Get().(*scan)
+	defer b.engine.scans.Put(c)
+	if found, _ := c.scan(b.buf[b.from:], true); found != nil {
+		return b.placed(found)
+	}
+	b.clean = len(b.buf)
+	return nil
+}
+
+// look scans the run together with the chunk before it, and remembers its chunks: all
+// of them, or those before something that is not whole.
+func (b *Body) look(c *scan, end bool) []Finding {
+	if len(b.run) == 0 {
+		return nil
+	}
+	found, open := c.scan(b.buf[b.from:b.run[len(b.run)-1].end], end)
+	if found != nil {
+		return b.placed(found)
+	}
+	open += b.from
+	n := 0
+	for n < len(b.run) && b.run[n].end <= open {
+		ch := b.run[n]
+		if ch.end-b.cut >= once.Shortest { // a shorter one is too little of a context for the next
+			b.engine.clean.Remember(b.last, ch.id)
+		}
+		b.from, b.cut, b.last = b.cut, ch.end, ch.id
+		n++
+	}
+	b.run = append(b.run[:0], b.run[n:]...)
+	if len(b.run) > 0 && len(b.buf)-b.from > 2*Window {
+		return []Finding{{Rule: Undecodable, Start: open, End: len(b.buf)}} // whole it would be larger than the window
+	}
+	return nil
+}
+
+// placed makes places in what was scanned places in Text.
+func (b *Body) placed(found []Finding) []Finding {
+	for i := range found {
+		found[i].Start += b.from
+		found[i].End += b.from
+	}
+	return found
+}

@@ -1,0 +1,103 @@
+package dlp
+
+import (
+	"sync"
+
+	"bottle/internal/dlp/find"
+	"bottle/internal/dlp/known"
+	"bottle/internal/dlp/once"
+	"bottle/internal/dlp/rule"
+)
+
+// Names of findings that are no rule's.
+const (
+	KnownSecret = "known-secret" // a value that the gateway knows, whole or in part
+	Undecodable = "undecodable"  // encoded deeper, more often or larger than is looked into
+)
+
+// Finding is one secret in a text. It holds no byte of it.
+type Finding struct {
+	Rule       string   // the rule's id, or KnownSecret, or Undecodable
+	Name       string   // of a known secret: its reference; else empty
+	Start, End int      // what to take out of the text: the secret, or what it is encoded in
+	Chain      []string // the encodings that it was in, the outermost first
+	Length     int      // of the secret itself, in bytes; 0: not known
+	Print      string   // keyed fingerprint of its exact value; empty: there is none
+	Place      string   // where it stands, as words such as `body.json:$.messages[3].content`
+}
+
+// Known reports whether the gateway knows the value: then it is certain.
+func (f Finding) Known() bool { return f.Rule == KnownSecret }
+
+// Limits bound what one text may cost. A zero field is its default.
+type Limits struct {
+	Depth  int // encodings within each other; 6
+	Views  int // decoded texts; 4,096
+	Bytes  int // of all decoded texts together; 16 times the text and 256 KiB
+	Report int // findings of one text; 64. More are not told apart: it is refused anyway
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(v *int, def int) {
+		if *v <= 0 {
+			*v = def
+		}
+	}
+	set(&l.Depth, 6)
+	set(&l.Views, 4096)
+	set(&l.Report, 64)
+	return l
+}
+
+// Config is what an engine is made of.
+type Config struct {
+	Rules  *rule.Set      // nil: known secrets alone are looked for
+	Known  []known.Secret // the values that must not leave
+	Key    [32]byte       // random: of fingerprints
+	Clean  *once.Memory   // what was found clean by an engine of the same rules and values; nil: nothing is remembered
+	Limits Limits
+}
+
+// Engine looks for secrets. It is immutable, and safe for many goroutines.
+type Engine struct {
+	rules  *rule.Set
+	known  *known.Set
+	finder *find.Set
+	ofRule int // literals below are the rules', the others the known secrets'
+	key    [32]byte
+	clean  *once.Memory
+	limits Limits
+	scans  sync.Pool
+}
+
+// New compiles an engine. Regular expressions are compiled when they are first needed.
+func New(c Config) (*Engine, error) {
+	e := &Engine{rules: c.Rules, known: known.New(c.Known), key: c.Key, clean: c.Clean, limits: c.Limits.withDefaults()}
+	var literals [][]byte
+	if c.Rules != nil {
+		for _, l := range c.Rules.Literals() {
+			literals = append(literals, []byte(l))
+		}
+	}
+	e.ofRule = len(literals)
+	literals = append(literals, e.known.Literals()...)
+	var err error
+	if e.finder, err = find.New(literals); err != nil {
+		return nil, err
+	}
+	e.scans.New = func() any { return &scan{engine: e} }
+	return e, nil
+}
+
+// Skipped names the known values that are not looked for, with why: they would be
+// found by chance.
+func (e *Engine) Skipped() []string { return e.known.Skipped() }
+
+// Scan looks at a whole text, such as a URL or a header's value. It gives nil where
+// there is nothing.
+func (e *Engine) Scan(text []byte) []Finding {
+	c := e.scans.Get().(*scan)
+	defer e.scans.Put(c)
+	found, _ := c.scan(text, true)
+	return found
+}
