@@ -72,7 +72,7 @@ func (b *Body) Replace(text []byte) {
 
 // Scan looks at what was written since the last time, together with what stands
 // before it. Its findings are places in Text; where there are none, more is Ready.
-// end says that the body ends here. Otherwise up to 16 KiB at its end are not ready
+// end says that the body ends here. Otherwise up to 8 KiB at its end are not ready
 // yet, for what follows may belong to them.
 func (b *Body) Scan(end bool) []Finding {
 	c := b.engine.scans.Get().(*scan)

@@ -1,8 +1,10 @@
 package dlp
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
+	"sort"
 
 	"bottle/internal/dlp/decode"
 	"bottle/internal/dlp/find"
@@ -19,8 +21,7 @@ type scan struct {
 	views  int // decoded so far
 	bytes  int // decoded so far
 	open   int // from here on the text holds something that is not whole
-	levels []level
-	chain  []decode.Kind
+	levels []*level
 	found  []Finding
 }
 
@@ -31,6 +32,14 @@ type level struct {
 	known   []known.Match
 	spans   []decode.Span
 	decoded []byte
+	origin  origin // of the views decoded here
+}
+
+// origin is what a view was decoded from. The text itself has none.
+type origin struct {
+	text []byte
+	span decode.Span
+	up   *origin
 }
 
 // scan looks at a text. If more follows it (end is not set), what touches its end is
@@ -38,19 +47,16 @@ type level struct {
 // follows. open is where the first such thing begins, or the text's length.
 func (c *scan) scan(text []byte, end bool) (found []Finding, open int) {
 	c.end, c.size, c.views, c.bytes, c.open, c.found = end, len(text), 0, 0, len(text), nil
-	c.chain = c.chain[:0]
-	c.view(text, nil)
+	c.view(text, nil, 0)
 	return c.finish(), c.open
 }
 
-// view looks at one text: the outermost, or one decoded from outer.
-func (c *scan) view(text []byte, outer *decode.Span) {
-	depth := len(c.chain)
+// view looks at one text, which was decoded depth times.
+func (c *scan) view(text []byte, from *origin, depth int) {
 	if depth == len(c.levels) {
-		c.levels = append(c.levels, level{})
+		c.levels = append(c.levels, &level{})
 	}
-	l := c.levels[depth]
-	e := c.engine
+	l, e := c.levels[depth], c.engine
 	l.hits = e.finder.Find(l.hits[:0], text)
 	l.rules, l.known = l.rules[:0], l.known[:0]
 	for _, h := range l.hits {
@@ -63,68 +69,52 @@ func (c *scan) view(text []byte, outer *decode.Span) {
 	if e.rules != nil {
 		l.rules = own.Scan(l.rules, text)
 	}
-	for i := range l.known {
-		m := &l.known[i]
-		c.add(Finding{Rule: KnownSecret, Name: m.Name}, text, m.Start, m.End, outer)
+	for _, m := range l.known {
+		c.add(Finding{Rule: KnownSecret, Name: m.Name}, text, m.Start, m.End, from)
 	}
-	for i := range l.rules {
-		m := &l.rules[i]
-		c.add(Finding{Rule: m.Rule.ID}, text, m.Start, m.End, outer)
+	for _, m := range l.rules {
+		c.add(Finding{Rule: m.Rule.ID}, text, m.Start, m.End, from)
 	}
-	l.spans, l.decoded = c.decode(text, l.spans[:0], l.decoded[:0], outer)
-	c.levels[depth] = l
+	c.decode(l, text, from, depth)
 }
 
 // decode looks at each decoded view of what in text may be encoded.
-func (c *scan) decode(text []byte, spans []decode.Span, to []byte, outer *decode.Span) ([]decode.Span, []byte) {
+func (c *scan) decode(l *level, text []byte, from *origin, depth int) {
 	e := c.engine
-	spans, more := decode.Find(spans, text, c.end)
-	if more {
-		c.undecodable(0, len(text), outer)
+	var more bool
+	if l.spans, more = decode.Find(l.spans[:0], text, c.end); more {
+		c.undecodable(from, 0, len(text))
 	}
-	for _, s := range spans {
-		within := s
-		if outer != nil {
-			within = *outer
-		}
+	for _, s := range l.spans {
 		left := c.budget() - c.bytes
 		if left <= 0 || c.views >= e.limits.Views {
-			c.undecodable(within.Start, within.End, nil)
-			break
+			c.undecodable(from, s.Start, s.End)
+			return
 		}
-		out, whole, err := s.Decode(to[:0], text, left)
+		out, whole, err := s.Decode(l.decoded[:0], text, left)
 		if err != nil {
 			continue
 		}
-		to = out
+		l.decoded = out
 		c.views++
 		c.bytes += len(out)
-		if !whole {
-			c.partial(s, within, len(out) >= left, len(text), outer != nil)
-		}
-		if len(out) == 0 {
+		if !whole && len(out) >= left {
+			c.undecodable(from, s.Start, s.End)
 			continue
 		}
-		c.chain = append(c.chain, s.Kind)
-		if len(c.chain) > e.limits.Depth {
-			c.undecodable(within.Start, within.End, nil)
-		} else {
-			c.view(out, &within)
+		if !whole && !c.end {
+			if start, end := from.place(s.Start, s.End); end == c.size {
+				c.open = min(c.open, start)
+			}
 		}
-		c.chain = c.chain[:len(c.chain)-1]
-	}
-	return spans, to
-}
-
-// partial is about an encoded thing of which only the beginning could be decoded: a
-// finding where a limit of ours was the reason, or else open, if it may go on behind
-// the text. What has ended too early has been looked at as far as it goes.
-func (c *scan) partial(s, within decode.Span, limit bool, size int, inner bool) {
-	switch {
-	case limit:
-		c.undecodable(within.Start, within.End, nil)
-	case !c.end && (inner && within.End == c.size || !inner && s.End == size):
-		c.open = min(c.open, within.Start)
+		switch {
+		case len(out) == 0:
+		case depth >= e.limits.Depth:
+			c.undecodable(from, s.Start, s.End)
+		default:
+			l.origin = origin{text, s, from}
+			c.view(out, &l.origin, depth+1)
+		}
 	}
 }
 
@@ -132,40 +122,81 @@ func (c *scan) budget() int {
 	if b := c.engine.limits.Bytes; b > 0 {
 		return b
 	}
-	return 16*c.size + 256<<10
+	return 16*c.size + Window
 }
 
-func (c *scan) undecodable(start, end int, outer *decode.Span) {
-	c.add(Finding{Rule: Undecodable}, nil, start, end, outer)
-}
-
-// add keeps a finding of text[start:end]; within a view its place is what the view was
-// decoded from.
-func (c *scan) add(f Finding, text []byte, start, end int, outer *decode.Span) {
-	f.Start, f.End = start, end
-	if outer != nil {
-		f.Start, f.End = outer.Start, outer.End
-	}
-	if text != nil {
-		if !c.end && (outer == nil && end == len(text) || outer != nil && outer.End == c.size && end == len(text)) {
-			c.open = min(c.open, f.Start)
-			return
-		}
-		f.Length = end - start
-		f.Print = known.Fingerprint(c.engine.key, text[start:end])
-	}
+func (c *scan) undecodable(from *origin, start, end int) {
 	if len(c.found) >= 4*c.engine.limits.Report {
 		return
 	}
-	for _, k := range c.chain {
-		f.Chain = append(f.Chain, k.String())
+	start, end = from.place(start, end)
+	c.keep(Finding{Rule: Undecodable, Start: start, End: end}, from)
+}
+
+// add keeps a finding of a view's text[start:end].
+func (c *scan) add(f Finding, text []byte, start, end int, from *origin) {
+	if len(c.found) >= 4*c.engine.limits.Report {
+		return
 	}
+	f.Start, f.End = from.place(start, end)
+	if !c.end && f.End == c.size && end == len(text) {
+		c.open = min(c.open, f.Start)
+		return
+	}
+	f.Length = end - start
+	f.Print = known.Fingerprint(c.engine.key, text[start:end])
+	c.keep(f, from)
+}
+
+func (c *scan) keep(f Finding, from *origin) {
+	for o := from; o != nil; o = o.up {
+		f.Chain = append(f.Chain, o.span.Kind.String())
+	}
+	slices.Reverse(f.Chain)
 	c.found = append(c.found, f)
 }
 
+// place gives where in the outermost text stands what is at [start:end] in the view.
+func (o *origin) place(start, end int) (int, int) {
+	for ; o != nil; o = o.up {
+		start, end = o.outer(start, end)
+	}
+	return start, end
+}
+
+// outer gives the bytes that were decoded to [start:end] of the view. Where an
+// encoding keeps a text's order and most of its bytes, those are found by decoding
+// more and more of its beginning; else it is all that was decoded.
+func (o *origin) outer(start, end int) (int, int) {
+	const most = 16 << 10 // so that many findings in one large view cost little
+	s := o.span
+	if !s.Kind.InPlace() || s.End-s.Start > most {
+		return s.Start, s.End
+	}
+	all, _, err := s.Decode(nil, o.text, 1<<30)
+	if err != nil || end > len(all) {
+		return s.Start, s.End
+	}
+	upTo := func(n int) int { // how much of the view the first n bytes give
+		out, _, err := decode.Span{Kind: s.Kind, Start: s.Start, End: s.Start + n}.Decode(nil, o.text, 1<<30)
+		if err != nil {
+			return 0
+		}
+		return len(out)
+	}
+	size := s.End - s.Start
+	last := sort.Search(size, func(n int) bool { return upTo(n) >= end })
+	first := max(sort.Search(size, func(n int) bool { return upTo(n) > start })-1, 0)
+	got, _, err := decode.Span{Kind: s.Kind, Start: s.Start + first, End: s.Start + last}.Decode(nil, o.text, 1<<30)
+	if err != nil || !bytes.Contains(got, all[start:end]) {
+		return s.Start, s.End
+	}
+	return s.Start + first, s.Start + last
+}
+
 // finish sorts the findings, and of those that are about the same bytes keeps the one
-// that says most: known before looked-alike, an own kind before the generic one, less
-// encoded before more.
+// that says most: known before looked-alike, a kind of its own before the generic one,
+// less encoded before more.
 func (c *scan) finish() []Finding {
 	if len(c.found) == 0 {
 		return nil
@@ -187,10 +218,10 @@ func weight(f Finding) int {
 	switch f.Rule {
 	case KnownSecret:
 		return 0
-	case Undecodable:
-		return 3
 	case generic:
 		return 2
+	case Undecodable:
+		return 3
 	}
 	return 1
 }
@@ -199,8 +230,10 @@ func weight(f Finding) int {
 const generic = "generic-api-key"
 
 // covers reports whether f says nothing that g does not: the same value again, a
-// generic finding in the bytes of another, or a part of a known secret's own bytes.
+// generic finding in the bytes of another, or more of the same known secret.
 func covers(g, f Finding) bool {
-	over := g.Start < f.End && f.Start < g.End
-	return over && (g.Print == f.Print && g.Print != "" && g.Rule == f.Rule || f.Rule == generic || g.Known() && f.Known() && g.Name == f.Name)
+	if g.End <= f.Start || f.End <= g.Start {
+		return false
+	}
+	return g.Print == f.Print && g.Rule == f.Rule || f.Rule == generic || g.Known() && f.Known() && g.Name == f.Name
 }

@@ -26,14 +26,14 @@ import (
 // Sizes of chunks in bytes. A chunk is shorter only at the end of a text.
 const (
 	Shortest = 2 << 10
-	Longest  = 8 << 10
+	Longest  = 4 << 10
 )
 
 // KeySize is the size of the random key in bytes.
 const KeySize = Longest
 
 const (
-	cutMask   = 1<<9 - 1 // a boundary in 512 places, on average
+	cutMask   = 1<<8 - 1 // a boundary in 256 places, on average
 	followers = 4        // chunks that are remembered behind one
 )
 
@@ -100,13 +100,14 @@ func (m *Memory) Clean(prev ID, text []byte) (int, ID) {
 // text where no boundary is in it; if more may follow (end is not set), that is no
 // chunk yet, and the length is 0.
 func (m *Memory) Cut(text []byte, end bool) (int, ID) {
-	if m == nil {
-		return len(text), ID{}
-	}
-	for i := Shortest - 8; i+8 <= min(len(text), Longest); i++ {
-		if binary.LittleEndian.Uint64(text[i:])*0x9e3779b97f4a7c15>>40&cutMask == 0 {
-			return i + 8, m.id(text[:i+8])
+	if m == nil { // nothing to be compared with: any size will do
+		if len(text) < Longest && !end {
+			return 0, ID{}
 		}
+		return min(len(text), Longest), ID{}
+	}
+	if n := boundary(text[:min(len(text), Longest)]); n > 0 {
+		return n, m.id(text[:n])
 	}
 	switch {
 	case len(text) >= Longest:
@@ -115,6 +116,16 @@ func (m *Memory) Cut(text []byte, end bool) (int, ID) {
 		return len(text), m.id(text)
 	}
 	return 0, ID{}
+}
+
+// boundary gives where the first chunk of text ends by its content; 0: nowhere.
+func boundary(text []byte) int {
+	for i := Shortest - 8; i+8 <= len(text); i++ {
+		if binary.LittleEndian.Uint64(text[i:])*0x9e3779b97f4a7c15>>40&cutMask == 0 {
+			return i + 8
+		}
+	}
+	return 0
 }
 
 // Remember says that id, behind prev, is clean.
