@@ -1,0 +1,190 @@
+package rule
+
+import "bytes"
+
+const (
+	around  = 1 << 10 // bytes between a keyword and a match that does not hold it
+	retries = 8       // matches to look at before the one with the hit in it
+	others  = 64      // matches near one keyword
+)
+
+// near is a rule to look for round a keyword.
+type near struct {
+	judge   *judge
+	keyword string
+	longest int // bytes of a match
+}
+
+// At judges one hit of a literal: text[start:end] is it, in any ASCII case. It
+// appends the secrets in whose matches the hit lies, or that stand within 1 KiB of it if
+// the rule says no more. Clean text costs no allocation. A number or place that
+// cannot be gives nothing.
+func (s *Set) At(dst []Match, text []byte, lit int, start, end int) []Match {
+	if lit < 0 || lit >= len(s.entries) || start < 0 || end < start || end > len(text) {
+		return dst
+	}
+	e := &s.entries[lit]
+	if len(e.start.kids)+len(e.start.plans) > 0 {
+		w := rightward(text, s.classes, start)
+		dst = s.descend(dst, &e.start, &w, start, end)
+	}
+	if len(e.end.kids)+len(e.end.plans) > 0 {
+		w := rightward(text, s.classes, end)
+		dst = s.descend(dst, &e.end, &w, start, end)
+	}
+	for i := range e.near {
+		dst = e.near[i].search(dst, text, start, end)
+	}
+	return dst
+}
+
+func (s *Set) descend(dst []Match, n *node, w *walk, start, end int) []Match {
+	for _, p := range n.plans {
+		dst = p.settle(dst, w, start, end)
+	}
+	for i := range n.kids {
+		lo, hi, from, to := w.lo, w.hi, w.from, w.to
+		if w.take(&n.kids[i].step) {
+			dst = s.descend(dst, &n.kids[i], w, start, end)
+		}
+		w.lo, w.hi, w.from, w.to = lo, hi, from, to
+	}
+	return dst
+}
+
+// settle is what follows when the text to the right fits.
+func (p *plan) settle(dst []Match, right *walk, start, end int) []Match {
+	text := right.text
+	if p.must != nil && !holds(text[right.base+right.from:right.base+right.to], p.must) {
+		return dst
+	}
+	left := leftward(text, right.classes, start)
+	for i := range p.left.steps {
+		if !left.take(&p.left.steps[i]) {
+			return dst
+		}
+	}
+	from := start - left.hi
+	to := min(right.base+right.hi+p.rest+2, len(text))
+	if p.left.exact {
+		return p.anchored(dst, text, from, to)
+	}
+	return p.search(dst, text, max(from-p.left.rest-1, 0), to, start, end)
+}
+
+func holds(text []byte, c *class) bool {
+	for _, b := range text {
+		if c.has(b) {
+			return true
+		}
+	}
+	return false
+}
+
+// anchored judges the match that starts at from. What stands before it was judged.
+func (p *plan) anchored(dst []Match, text []byte, from, to int) []Match {
+	loc := p.judge.anchored.get().FindSubmatchIndex(text[from:to])
+	return p.found(dst, text, loc, from)
+}
+
+// search judges the first match in text[from:to] that holds the hit.
+func (p *plan) search(dst []Match, text []byte, from, to, start, end int) []Match {
+	for range retries {
+		loc := p.judge.plain.get().FindSubmatchIndex(text[from:to])
+		if loc == nil || from+loc[0] > start {
+			return dst
+		}
+		// The window's start is no start of a word or a text.
+		if (loc[0] > 0 || from == 0) && from+loc[1] >= end {
+			return p.found(dst, text, loc, from)
+		}
+		from += loc[0] + 1
+	}
+	return dst
+}
+
+func (p *plan) found(dst []Match, text []byte, loc []int, from int) []Match {
+	if loc == nil {
+		return dst
+	}
+	if p.far != nil && !anyNear(text, from+loc[0], from+loc[1], p.far) {
+		return dst
+	}
+	return p.judge.verdict(dst, text, loc, from)
+}
+
+func anyNear(text []byte, from, to int, keywords []string) bool {
+	part := text[max(from-around, 0):min(to+around, len(text))]
+	for _, k := range keywords {
+		if lastFold(part, k) >= 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// lastFold is where a keyword stands last, without ASCII case; -1: nowhere.
+func lastFold(text []byte, keyword string) int {
+	for i := len(text) - len(keyword); i >= 0; i-- {
+		if lower(text[i]) == keyword[0] && hasFold(text[i:], keyword) {
+			return i
+		}
+	}
+	return -1
+}
+
+func hasFold(text []byte, keyword string) bool {
+	for i := range len(keyword) {
+		if lower(text[i]) != keyword[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// search judges all matches round a keyword. What the same keyword before it already
+// saw is not looked at again, or a text made of keywords would be searched for ever.
+func (n *near) search(dst []Match, text []byte, start, end int) []Match {
+	from, to := max(start-around, 0), min(end+around, len(text))
+	if i := lastFold(text[from:end-1], n.keyword); i >= 0 {
+		from = max(from, from+i+len(n.keyword)+around-n.longest)
+	}
+	from = max(from-1, 0)
+	for range others {
+		if from >= to {
+			return dst
+		}
+		loc := n.judge.plain.get().FindSubmatchIndex(text[from:to])
+		if loc == nil {
+			return dst
+		}
+		switch {
+		case loc[0] == 0 && from > 0 || to < len(text) && from+loc[1] == to: // cut
+			from += loc[0] + 1
+		default:
+			dst = n.judge.verdict(dst, text, loc, from)
+			from += max(loc[1]-1, loc[0]+1) // the byte before the next match
+		}
+	}
+	return dst
+}
+
+// scan is what the engine does, slowly.
+func (s *Set) scan(text []byte) []Match {
+	folded := bytes.Map(func(r rune) rune { return r }, text)
+	for i, b := range folded {
+		folded[i] = lower(b)
+	}
+	var out []Match
+	for n, l := range s.literals {
+		for at := 0; at+len(l) <= len(text); at++ {
+			i := bytes.Index(folded[at:], []byte(l))
+			if i < 0 {
+				break
+			}
+			at += i
+			out = s.At(out, text, n, at, at+len(l))
+		}
+	}
+	return out
+}
