@@ -1,0 +1,201 @@
+package own
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/binary"
+	"math/bits"
+	"strings"
+
+	"bottle/internal/dlp/rule"
+)
+
+// wordList is the English list of BIP-39, 2,048 words, in its order. It is data of the
+// standard; a test holds it to the published hash.
+//
+//go:embed english.txt
+var wordList string
+
+// dictionary finds the number of a word in a few steps. A word has at most eight
+// letters, so it is one uint64. The filter has no false negatives, and of other words
+// it lets one of 32 pass: it fits into the nearest cache, the table does not.
+type dictionary struct {
+	filter [1 << 10]uint64
+	key    [1 << 13]uint64
+	number [1 << 13]uint16
+}
+
+func newDictionary(list string) *dictionary {
+	d := &dictionary{}
+	for i, w := range strings.Fields(list) {
+		var b [8]byte
+		copy(b[:], w)
+		key := binary.LittleEndian.Uint64(b[:])
+		h := spread(key)
+		d.filter[h>>54] |= 1 << (h >> 48 & 63)
+		slot := h >> 51
+		for d.key[slot] != 0 {
+			slot = (slot + 1) % uint64(len(d.key))
+		}
+		d.key[slot], d.number[slot] = key, uint16(i)
+	}
+	return d
+}
+
+// spread is Fibonacci hashing: the high bits depend on all of the key.
+func spread(key uint64) uint64 { return key * 0x9e3779b97f4a7c15 }
+
+// at gives the number of the word that begins at start and ends before something that
+// is no letter, in any case; or -1.
+func (d *dictionary) at(text []byte, start int) int {
+	key, n := wordAt(text, start)
+	if n < 3 || n == 8 && start+8 < len(text) && letter(text[start+8]) {
+		return -1
+	}
+	h := spread(key)
+	if d.filter[h>>54]>>(h>>48&63)&1 == 0 {
+		return -1
+	}
+	for slot := h >> 51; d.key[slot] != 0; slot = (slot + 1) % uint64(len(d.key)) {
+		if d.key[slot] == key {
+			return int(d.number[slot])
+		}
+	}
+	return -1
+}
+
+// wordAt gives the letters from start on, at most eight, in lower case.
+func wordAt(text []byte, start int) (key uint64, n int) {
+	var w uint64
+	if start+8 <= len(text) {
+		w = binary.LittleEndian.Uint64(text[start:])
+	} else {
+		var b [8]byte
+		copy(b[:], text[start:])
+		w = binary.LittleEndian.Uint64(b[:])
+	}
+	n = bits.TrailingZeros64(letters(w)^highs) / 8
+	if n == 8 {
+		return w | 0x20*ones, 8
+	}
+	return (w | 0x20*ones) & (1<<(8*n) - 1), n
+}
+
+// maxGap is how many bytes may stand between two words: `","12":"`, ".\r\n    10. ".
+const maxGap = 10
+
+// gapByte tells whether a byte may stand between two words of a phrase: white space,
+// numbers, and what lists are written with.
+func gapByte(c byte) bool {
+	switch c {
+	case ' ', '\t', '\r', '\n', ',', ';', '.', ':', '"', '\'', '(', ')', '[', ']', '{', '}', '-', '_', '|', '/', '+', '%', '#', '*':
+		return true
+	}
+	return '0' <= c && c <= '9'
+}
+
+// judgePhrase looks at the whole run of words of the list around the one that begins
+// at start. The run is the secret if any part of it has a valid checksum: more of it
+// than the phrase does no harm, less would.
+func (s *scanner) judgePhrase(dst []rule.Match, text []byte, start, least int) ([]rule.Match, int) {
+	begin := start
+	for {
+		before := s.wordBefore(text, begin, least)
+		if before < 0 {
+			break
+		}
+		begin = before
+	}
+	var last [24]uint16 // the last words, a ring
+	valid, end := false, begin
+	for count, at := 0, begin; ; {
+		number := s.words.at(text, at)
+		if number < 0 {
+			break
+		}
+		last[count%24] = uint16(number)
+		count++
+		valid = valid || phraseEnds(&last, count)
+		_, n := wordAt(text, at)
+		end = at + n
+		for at = end; at < len(text) && at-end < maxGap && gapByte(text[at]); {
+			at++
+		}
+		if at == end || at >= len(text) {
+			break
+		}
+	}
+	if valid {
+		dst = found(dst, &s.seed, begin, end)
+	}
+	return dst, end
+}
+
+// wordBefore gives where the word of the list begins that stands before the one at
+// begin; or -1.
+func (s *scanner) wordBefore(text []byte, begin, least int) int {
+	end := begin
+	for end > least && begin-end < maxGap && gapByte(text[end-1]) {
+		end--
+	}
+	at := end
+	for at > least && end-at < 9 && letter(text[at-1]) {
+		at--
+	}
+	if end == begin || end-at < 3 || end-at > 8 || s.words.at(text, at) < 0 {
+		return -1
+	}
+	return at
+}
+
+// phraseEnds tells whether a phrase of a valid length and checksum ends with the last
+// of count words.
+func phraseEnds(last *[24]uint16, count int) bool {
+	var phrase [24]uint16
+	for n := 12; n <= min(count, 24); n += 3 {
+		for i := range n {
+			phrase[i] = last[(count-n+i)%24]
+		}
+		if checksum(phrase[:n]) && drawn(phrase[:n]) {
+			return true
+		}
+	}
+	return false
+}
+
+// checksum tells whether the last bits of a phrase are the first of the SHA-256 of the
+// others (BIP-39): one bit for every three words.
+func checksum(phrase []uint16) bool {
+	var packed [34]byte
+	for i, number := range phrase {
+		bit := i * 11
+		wide := uint32(number) << (13 - bit%8)
+		packed[bit/8] |= byte(wide >> 16)
+		packed[bit/8+1] |= byte(wide >> 8)
+		if byte(wide) != 0 {
+			packed[bit/8+2] |= byte(wide)
+		}
+	}
+	size := len(phrase) / 3
+	sum := sha256.Sum256(packed[:size*4])
+	return (packed[size*4]^sum[0])>>(8-size) == 0
+}
+
+// drawn tells whether words were drawn by chance: not in the order of the alphabet, as
+// in a dictionary, and not a few of them again and again, as in examples.
+func drawn(phrase []uint16) bool {
+	rising, distinct := 0, 0
+	for i, w := range phrase {
+		if i > 0 && w >= phrase[i-1] {
+			rising++
+		}
+		again := 0
+		for _, v := range phrase[:i] {
+			if v == w {
+				again = 1
+			}
+		}
+		distinct += 1 - again
+	}
+	return rising > 0 && rising < len(phrase)-1 && distinct >= len(phrase)*3/4
+}
