@@ -3,9 +3,11 @@ package dlp
 import (
 	"sync"
 
+	"bottle/internal/dlp/decode"
 	"bottle/internal/dlp/find"
 	"bottle/internal/dlp/known"
 	"bottle/internal/dlp/once"
+	"bottle/internal/dlp/own"
 	"bottle/internal/dlp/rule"
 )
 
@@ -60,19 +62,20 @@ type Config struct {
 
 // Engine looks for secrets. It is immutable, and safe for many goroutines.
 type Engine struct {
-	rules  *rule.Set
-	known  *known.Set
-	finder *find.Set
-	ofRule int // literals below are the rules', the others the known secrets'
-	key    [32]byte
-	clean  *once.Memory
-	limits Limits
-	scans  sync.Pool
+	rules   *rule.Set
+	known   *known.Set
+	finder  *find.Set
+	decoder *decode.Decoder
+	ofRule  int // literals below are the rules', the others the known secrets'
+	key     [32]byte
+	clean   *once.Memory
+	limits  Limits
+	scans   sync.Pool
 }
 
 // New compiles an engine. Regular expressions are compiled when they are first needed.
 func New(c Config) (*Engine, error) {
-	e := &Engine{rules: c.Rules, known: known.New(c.Known), key: c.Key, clean: c.Clean, limits: c.Limits.withDefaults()}
+	e := &Engine{rules: c.Rules, known: known.New(c.Known), decoder: decode.New(), key: c.Key, clean: c.Clean, limits: c.Limits.withDefaults()}
 	var literals [][]byte
 	if c.Rules != nil {
 		for _, l := range c.Rules.Literals() {
@@ -100,4 +103,13 @@ func (e *Engine) Scan(text []byte) []Finding {
 	defer e.scans.Put(c)
 	found, _ := c.scan(text, true)
 	return found
+}
+
+// DefaultRules compiles the rules of gitleaks and our own.
+func DefaultRules() (*rule.Set, error) {
+	rules, err := rule.Gitleaks()
+	if err != nil {
+		return nil, err
+	}
+	return rule.Compile(append(rules, own.Rules()...))
 }

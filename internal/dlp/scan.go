@@ -16,7 +16,6 @@ import (
 // scan is the work on one text, with memory that is used again.
 type scan struct {
 	engine *Engine
-	end    bool // nothing follows the text
 	size   int
 	views  int // decoded so far
 	bytes  int // decoded so far
@@ -37,22 +36,23 @@ type level struct {
 
 // origin is what a view was decoded from. The text itself has none.
 type origin struct {
-	text []byte
-	span decode.Span
-	up   *origin
+	decoder *decode.Decoder
+	text    []byte
+	span    decode.Span
+	up      *origin
 }
 
 // scan looks at a text. If more follows it (end is not set), what touches its end is
 // not told: it may go on, and whoever calls looks at it again together with what
 // follows. open is where the first such thing begins, or the text's length.
 func (c *scan) scan(text []byte, end bool) (found []Finding, open int) {
-	c.end, c.size, c.views, c.bytes, c.open, c.found = end, len(text), 0, 0, len(text), nil
-	c.view(text, nil, 0)
+	c.size, c.views, c.bytes, c.open, c.found = len(text), 0, 0, len(text), nil
+	c.view(text, nil, 0, end)
 	return c.finish(), c.open
 }
 
-// view looks at one text, which was decoded depth times.
-func (c *scan) view(text []byte, from *origin, depth int) {
+// view looks at one text, which was decoded depth times. end says that it is whole.
+func (c *scan) view(text []byte, from *origin, depth int, end bool) {
 	if depth == len(c.levels) {
 		c.levels = append(c.levels, &level{})
 	}
@@ -70,19 +70,19 @@ func (c *scan) view(text []byte, from *origin, depth int) {
 		l.rules = own.Scan(l.rules, text)
 	}
 	for _, m := range l.known {
-		c.add(Finding{Rule: KnownSecret, Name: m.Name}, text, m.Start, m.End, from)
+		c.add(Finding{Rule: KnownSecret, Name: m.Name}, text, m.Start, m.End, from, true)
 	}
 	for _, m := range l.rules {
-		c.add(Finding{Rule: m.Rule.ID}, text, m.Start, m.End, from)
+		c.add(Finding{Rule: m.Rule.ID}, text, m.Start, m.End, from, end)
 	}
-	c.decode(l, text, from, depth)
+	c.decode(l, text, from, depth, end)
 }
 
 // decode looks at each decoded view of what in text may be encoded.
-func (c *scan) decode(l *level, text []byte, from *origin, depth int) {
+func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) {
 	e := c.engine
 	var more bool
-	if l.spans, more = decode.Find(l.spans[:0], text, c.end); more {
+	if l.spans, more = e.decoder.Find(l.spans[:0], text, end); more {
 		c.undecodable(from, 0, len(text))
 	}
 	for _, s := range l.spans {
@@ -91,30 +91,23 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int) {
 			c.undecodable(from, s.Start, s.End)
 			return
 		}
-		out, whole, err := s.Decode(l.decoded[:0], text, left)
+		out, whole, err := e.decoder.Decode(l.decoded[:0], text, s, left)
 		if err != nil {
 			continue
 		}
 		l.decoded = out
 		c.views++
 		c.bytes += len(out)
-		if !whole && len(out) >= left {
+		switch {
+		case !whole && s.Cut && packed(s.Kind) && len(out) < left: // all of it is needed to read more of it
+			start, _ := from.place(s.Start, s.End)
+			c.open = min(c.open, start)
+		case !whole && !s.Cut, depth >= e.limits.Depth:
 			c.undecodable(from, s.Start, s.End)
 			continue
 		}
-		if !whole && !c.end {
-			if start, end := from.place(s.Start, s.End); end == c.size {
-				c.open = min(c.open, start)
-			}
-		}
-		switch {
-		case len(out) == 0:
-		case depth >= e.limits.Depth:
-			c.undecodable(from, s.Start, s.End)
-		default:
-			l.origin = origin{text, s, from}
-			c.view(out, &l.origin, depth+1)
-		}
+		l.origin = origin{e.decoder, text, s, from}
+		c.view(out, &l.origin, depth+1, whole)
 	}
 }
 
@@ -133,13 +126,14 @@ func (c *scan) undecodable(from *origin, start, end int) {
 	c.keep(Finding{Rule: Undecodable, Start: start, End: end}, from)
 }
 
-// add keeps a finding of a view's text[start:end].
-func (c *scan) add(f Finding, text []byte, start, end int, from *origin) {
+// add keeps a finding of a view's text[start:end], unless it touches the end of a text
+// that goes on (last is not set): then it may be part of something that is no secret.
+func (c *scan) add(f Finding, text []byte, start, end int, from *origin, last bool) {
 	if len(c.found) >= 4*c.engine.limits.Report {
 		return
 	}
 	f.Start, f.End = from.place(start, end)
-	if !c.end && f.End == c.size && end == len(text) {
+	if !last && end == len(text) {
 		c.open = min(c.open, f.Start)
 		return
 	}
@@ -170,15 +164,15 @@ func (o *origin) place(start, end int) (int, int) {
 func (o *origin) outer(start, end int) (int, int) {
 	const most = 16 << 10 // so that many findings in one large view cost little
 	s := o.span
-	if !s.Kind.InPlace() || s.End-s.Start > most {
+	if !inPlace(s.Kind) || s.End-s.Start > most {
 		return s.Start, s.End
 	}
-	all, _, err := s.Decode(nil, o.text, 1<<30)
+	all, _, err := o.decoder.Decode(nil, o.text, s, 1<<30)
 	if err != nil || end > len(all) {
 		return s.Start, s.End
 	}
 	upTo := func(n int) int { // how much of the view the first n bytes give
-		out, _, err := decode.Span{Kind: s.Kind, Start: s.Start, End: s.Start + n}.Decode(nil, o.text, 1<<30)
+		out, _, err := o.decoder.Decode(nil, o.text, decode.Span{Kind: s.Kind, Start: s.Start, End: s.Start + n}, 1<<30)
 		if err != nil {
 			return 0
 		}
@@ -187,7 +181,7 @@ func (o *origin) outer(start, end int) (int, int) {
 	size := s.End - s.Start
 	last := sort.Search(size, func(n int) bool { return upTo(n) >= end })
 	first := max(sort.Search(size, func(n int) bool { return upTo(n) > start })-1, 0)
-	got, _, err := decode.Span{Kind: s.Kind, Start: s.Start + first, End: s.Start + last}.Decode(nil, o.text, 1<<30)
+	got, _, err := o.decoder.Decode(nil, o.text, decode.Span{Kind: s.Kind, Start: s.Start + first, End: s.Start + last}, 1<<30)
 	if err != nil || !bytes.Contains(got, all[start:end]) {
 		return s.Start, s.End
 	}
@@ -237,3 +231,12 @@ func covers(g, f Finding) bool {
 	}
 	return g.Print == f.Print && g.Rule == f.Rule || f.Rule == generic || g.Known() && f.Known() && g.Name == f.Name
 }
+
+// inPlace reports whether an encoding leaves most of a text as it is, in its order:
+// then a span is the neighbourhood of what is encoded.
+func inPlace(k decode.Kind) bool {
+	return k >= decode.Percent && k <= decode.Quoted || k == decode.Invisible || k == decode.Confusable
+}
+
+// packed reports whether all that comes before is needed to decode what follows.
+func packed(k decode.Kind) bool { return k >= decode.Gzip }

@@ -36,9 +36,9 @@ type Hit struct {
 // A nil Set finds nothing.
 type Set struct {
 	literals [][]byte        // in lower case
-	seen     [1 << 16]byte   // by hash: of the fourth byte's lowest three bits, which literals have any; 0: none has the hash
-	rank     [1 << 10]uint16 // set bits of present before each word
-	present  [1 << 10]uint64
+	seen     [1 << 18]byte   // by hash: of the fourth byte's lowest three bits, which literals have any; 0: none has the hash
+	rank     [1 << 12]uint16 // set bits of present before each word
+	present  [1 << 12]uint64
 	buckets  []uint32 // by rank: where its entries begin
 	entries  []entry
 }
@@ -56,7 +56,7 @@ func New(literals [][]byte) (*Set, error) {
 		return nil, ErrLiteral
 	}
 	s := &Set{}
-	byHash := map[uint16][]entry{}
+	byHash := map[uint32][]entry{}
 	for i, l := range literals {
 		if len(l) < Shortest || len(l) > 255 {
 			return nil, ErrLiteral
@@ -67,7 +67,7 @@ func New(literals [][]byte) (*Set, error) {
 			byHash[g.hash] = append(byHash[g.hash], entry{uint16(i), g.at})
 		}
 	}
-	hashes := make([]uint16, 0, len(byHash))
+	hashes := make([]uint32, 0, len(byHash))
 	for h := range byHash {
 		hashes = append(hashes, h)
 	}
@@ -95,7 +95,7 @@ func New(literals [][]byte) (*Set, error) {
 
 // gram is three bytes of a literal.
 type gram struct {
-	hash uint16
+	hash uint32
 	at   uint8
 }
 
@@ -105,7 +105,7 @@ type gram struct {
 func grams(low []byte) []gram {
 	if len(low) == 3 {
 		out := []gram{{hash3(low[0], low[1], low[2]), 0}}
-		have := map[uint16]bool{}
+		have := map[uint32]bool{}
 		for c := range 256 {
 			if h := hash3(low[1], low[2], byte(c)); !have[h] {
 				have[h] = true
@@ -143,13 +143,13 @@ func commonness(b []byte) int {
 // compared afterwards is exact.
 const fold = 0x2020202020202020
 
-func hash3(a, b, c byte) uint16 {
+func hash3(a, b, c byte) uint32 {
 	return hash(uint32(a)|uint32(b)<<8|uint32(c)<<16|fold&0xffffff, 0)
 }
 
 // hash of the three bytes that begin at bit shift of a folded word.
-func hash(word uint32, shift int) uint16 {
-	return uint16((word >> shift & 0xffffff) * 0x9e3779b1 >> 15)
+func hash(word uint32, shift int) uint32 {
+	return (word >> shift & 0xffffff) * 0x9e3779b1 >> 14
 }
 
 // Find appends every occurrence in text to dst, also overlapping ones, in the order
@@ -163,20 +163,20 @@ func (s *Set) Find(dst []Hit, text []byte) []Hit {
 		w := binary.LittleEndian.Uint64(text[i:]) | fold
 		x := uint32(binary.LittleEndian.Uint64(text[i+6:])) | fold&0xffffffff
 		h0, h1, h2, h3 := hash(uint32(w), 0), hash(uint32(w>>16), 0), hash(uint32(w>>32), 0), hash(x, 0)
-		m0, m1, m2, m3 := s.seen[h0], s.seen[h1], s.seen[h2], s.seen[h3]
-		if m0|m1|m2|m3 == 0 {
+		m0, m1, m2, m3 := s.seen[h0]>>(w>>24&7), s.seen[h1]>>(w>>40&7), s.seen[h2]>>(w>>56&7), s.seen[h3]>>(x>>24&7)
+		if (m0|m1|m2|m3)&1 == 0 {
 			continue
 		}
-		if m0>>(w>>24&7)&1 != 0 {
+		if m0&1 != 0 {
 			dst = s.look(dst, text, i, h0)
 		}
-		if m1>>(w>>40&7)&1 != 0 {
+		if m1&1 != 0 {
 			dst = s.look(dst, text, i+2, h1)
 		}
-		if m2>>(w>>56&7)&1 != 0 {
+		if m2&1 != 0 {
 			dst = s.look(dst, text, i+4, h2)
 		}
-		if m3>>(x>>24&7)&1 != 0 {
+		if m3&1 != 0 {
 			dst = s.look(dst, text, i+6, h3)
 		}
 	}
@@ -194,7 +194,7 @@ func (s *Set) Find(dst []Hit, text []byte) []Hit {
 
 // look compares the literals that have this hash, which some have, where position i
 // would put them.
-func (s *Set) look(dst []Hit, text []byte, i int, h uint16) []Hit {
+func (s *Set) look(dst []Hit, text []byte, i int, h uint32) []Hit {
 	r := int(s.rank[h>>6]) + bits.OnesCount64(s.present[h>>6]&(1<<(h&63)-1))
 	for _, e := range s.entries[s.buckets[r]:s.buckets[r+1]] {
 		l, start := s.literals[e.literal], i-int(e.at)

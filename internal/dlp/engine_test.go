@@ -1,0 +1,200 @@
+package dlp
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"bottle/internal/dlp/known"
+	"bottle/internal/dlp/once"
+	"bottle/internal/dlp/own"
+	"bottle/internal/dlp/rule"
+
+	"pgregory.net/rapid"
+)
+
+// allRules are compiled once for all tests: they are immutable.
+var allRules = sync.OnceValues(DefaultRules)
+
+const secretValue = "vt-9fK2mXq7Lw0Zr4Tb8YcN5sHd1GjPu6Ea"
+
+// tester is testing.TB and rapid.T.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func engine(tb tester) *Engine {
+	tb.Helper()
+	rules, err := allRules()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	e, err := New(Config{Rules: rules, Known: []known.Secret{{Name: "VENDOR_TOKEN", Value: []byte(secretValue), Certain: true}}, Clean: memory()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return e
+}
+
+func memory() *once.Memory {
+	r := rand.New(rand.NewPCG(7, 7))
+	key := make([]byte, once.KeySize)
+	for i := range key {
+		key[i] = byte(r.Uint32())
+	}
+	return once.New(key, 4096)
+}
+
+// samples are texts that hold a secret, with the rule that finds it, shortened to what
+// the rule needs.
+func samples(tb testing.TB) map[string]string {
+	tb.Helper()
+	rules, err := rule.Gitleaks()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	e := engine(tb)
+	out := map[string]string{KnownSecret: secretValue}
+	for _, r := range append(rules, own.Rules()...) {
+		for _, hit := range r.Hits {
+			if len(hit) < 600 && slices.ContainsFunc(e.Scan([]byte(hit)), func(f Finding) bool { return f.Rule == r.ID }) {
+				out[r.ID] = hit
+				break
+			}
+		}
+	}
+	return out
+}
+
+func has(found []Finding, id string) bool {
+	return slices.ContainsFunc(found, func(f Finding) bool { return f.Rule == id })
+}
+
+// surfaces are places that a text can be put into.
+func surfaces() map[string]func(s []byte) []byte {
+	return map[string]func(s []byte) []byte{
+		"text":   func(s []byte) []byte { return slices.Concat([]byte("note: "), s, []byte("\nend")) },
+		"json":   func(s []byte) []byte { b, _ := json.Marshal(map[string]any{"model": "m", "content": string(s), "n": 1}); return b },
+		"header": func(s []byte) []byte { return slices.Concat([]byte("X-Data: "), s, []byte("\r\n")) },
+		"alone":  func(s []byte) []byte { return s },
+	}
+}
+
+// Any secret of any rule, in any surface, wrapped in any chain of up to three
+// encodings, is found.
+func TestAnySecretInAnyChainOfEncodings(t *testing.T) {
+	e, all := engine(t), samples(t)
+	var ids []string
+	for id := range all {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	if len(ids) < 40 {
+		t.Fatalf("only %d rules have a sample: %v", len(ids), ids)
+	}
+	codes, places := wraps(), surfaces()
+	rapid.Check(t, func(t *rapid.T) {
+		id := rapid.SampledFrom(ids).Draw(t, "rule")
+		text, chain, binary := []byte(all[id]), []string{}, false
+		for range rapid.IntRange(0, 3).Draw(t, "deep") {
+			w := rapid.SampledFrom(codes).Draw(t, "wrap")
+			if len(text) > 64<<10 || binary && (w.name == "zero-width" || w.name == "fullwidth" || w.name == "utf-16") {
+				continue // these are ways to write text
+			}
+			text, binary = w.do(t, text), w.binary
+			chain = append(chain, w.name)
+		}
+		names := []string{"text", "json", "header", "alone"}
+		if binary {
+			names = []string{"alone"}
+		}
+		name := rapid.SampledFrom(names).Draw(t, "surface")
+		body := places[name](text)
+		if found := e.Scan(body); !has(found, id) {
+			t.Fatalf("%s wrapped in %v in %s is not found (%v) in %.300q", id, chain, name, found, body)
+		}
+	})
+}
+
+// filler is text without secrets, about n bytes long.
+func filler(n int, seed uint64) []byte {
+	r := rand.New(rand.NewPCG(seed, 1))
+	words := strings.Fields("the agent reads a file and tells what it found there, then it writes some lines of code; func main() { return x + 1 } and goes on to the next part of its work")
+	var b bytes.Buffer
+	for b.Len() < n {
+		fmt.Fprintf(&b, "%s %s ", words[r.IntN(len(words))], words[r.IntN(len(words))])
+	}
+	return b.Bytes()[:n]
+}
+
+// send passes a body through in the given pieces and gives what went out, and the
+// findings that stopped it.
+func send(e *Engine, body []byte, cuts []int, flush bool) (out []byte, found []Finding) {
+	b := e.Body()
+	for at := 0; at < len(body); {
+		n := len(body) - at
+		if len(cuts) > 0 {
+			n, cuts = min(max(cuts[0], 1), n), cuts[1:]
+		}
+		b.Write(body[at : at+n])
+		at += n
+		if flush {
+			found = b.Flush()
+		} else if b.Held() >= Window {
+			found = b.Scan(false)
+		}
+		if found != nil {
+			return out, found
+		}
+		out = append(out, b.Ready()...)
+	}
+	if found = b.Scan(true); found != nil {
+		return out, found
+	}
+	return append(out, b.Ready()...), nil
+}
+
+// A secret across any border of chunks and windows is found, and its last byte has not
+// gone out; a clean body goes out as it was, in any cut.
+func TestAcrossAnyBorder(t *testing.T) {
+	all := samples(t)
+	ids := []string{KnownSecret, "github-pat", "private-key", "jwt", "aws-access-token"}
+	clean := filler(3*Window, 9)
+	rapid.Check(t, func(t *rapid.T) {
+		e := engine(t)
+		cuts := rapid.SliceOfN(rapid.IntRange(1, 200<<10), 0, 12).Draw(t, "cuts")
+		flush := rapid.Bool().Draw(t, "flush")
+		out, found := send(e, clean, cuts, flush)
+		if found != nil || !bytes.Equal(out, clean) {
+			t.Fatalf("clean: %v, %d of %d bytes", found, len(out), len(clean))
+		}
+		id := rapid.SampledFrom(ids).Draw(t, "rule")
+		sample := []byte(" " + all[id] + " ")
+		if all[id] == "" {
+			t.Fatalf("no sample of %s", id)
+		}
+		w := rapid.SampledFrom(wraps()[:6]).Draw(t, "wrap")
+		if rapid.Bool().Draw(t, "wrapped") {
+			sample = slices.Concat([]byte(" "), w.do(t, sample), []byte(" "))
+		}
+		at := rapid.SampledFrom([]int{0, Window, 2 * Window, 1 << 12, len(clean)}).Draw(t, "near") - rapid.IntRange(0, len(sample)).Draw(t, "before")
+		at = min(max(at, 0), len(clean))
+		body := slices.Concat(clean[:at], sample, clean[at:])
+		out, found = send(e, body, cuts, flush) // most of it is remembered as clean
+		if !has(found, id) {
+			t.Fatalf("%s at %d is not found: %v", id, at, found)
+		}
+		if len(out) >= at+len(sample)-1 {
+			t.Fatalf("%s at %d has gone out: %d bytes", id, at, len(out))
+		}
+		if !flush && len(out) > at+1 {
+			t.Fatalf("a part of %s at %d has gone out: %d bytes", id, at, len(out))
+		}
+	})
+}
