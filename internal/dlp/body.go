@@ -12,6 +12,7 @@ const Window = 256 << 10
 //
 // Of what it has given out it keeps the last chunk as the context of what follows.
 type Body struct {
+	JSON   bool // it is JSON: a known secret is found even where it is cut into many strings
 	engine *Engine
 	base   int64 // offset in the whole body at which buf begins
 	buf    []byte
@@ -75,7 +76,7 @@ func (b *Body) Replace(text []byte) {
 // end says that the body ends here. Otherwise up to 8 KiB at its end are not ready
 // yet, for what follows may belong to them.
 func (b *Body) Scan(end bool) []Finding {
-	c := b.engine.scans.Get().(*scan)
+	c := b.engine.scanner(b.JSON)
 	defer b.engine.scans.Put(c)
 	clean := b.engine.clean
 	b.run = b.run[:0]
@@ -113,7 +114,7 @@ func (b *Body) Flush() []Finding {
 	if found := b.Scan(false); found != nil || b.clean == len(b.buf) {
 		return found
 	}
-	c := b.engine.scans.Get().(*scan)
+	c := b.engine.scanner(b.JSON)
 	defer b.engine.scans.Put(c)
 	if found, _ := c.scan(b.buf[b.from:], true); found != nil {
 		return b.placed(found)

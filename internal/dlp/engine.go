@@ -1,6 +1,7 @@
 package dlp
 
 import (
+	"strings"
 	"sync"
 
 	"bottle/internal/dlp/decode"
@@ -62,15 +63,17 @@ type Config struct {
 
 // Engine looks for secrets. It is immutable, and safe for many goroutines.
 type Engine struct {
-	rules   *rule.Set
-	known   *known.Set
-	finder  *find.Set
-	decoder *decode.Decoder
-	ofRule  int // literals below are the rules', the others the known secrets'
-	key     [32]byte
-	clean   *once.Memory
-	limits  Limits
-	scans   sync.Pool
+	rules    *rule.Set
+	known    *known.Set
+	finder   *find.Set
+	decoder  *decode.Decoder
+	ofRule   int   // literals below are the rules', the others the known secrets'
+	literals []int // of each of the rules' literals, its number there
+	cuts     bool  // there are known secrets, which may come in pieces
+	key      [32]byte
+	clean    *once.Memory
+	limits   Limits
+	scans    sync.Pool
 }
 
 // New compiles an engine. Regular expressions are compiled when they are first needed.
@@ -78,11 +81,19 @@ func New(c Config) (*Engine, error) {
 	e := &Engine{rules: c.Rules, known: known.New(c.Known), decoder: decode.New(), key: c.Key, clean: c.Clean, limits: c.Limits.withDefaults()}
 	var literals [][]byte
 	if c.Rules != nil {
-		for _, l := range c.Rules.Literals() {
+		for i, l := range c.Rules.Literals() {
 			literals = append(literals, []byte(l))
+			e.literals = append(e.literals, i)
+		}
+		for i, l := range c.Rules.Literals() {
+			if strings.Contains(l, `"`) { // see escaped
+				literals = append(literals, []byte(strings.ReplaceAll(l, `"`, `\"`)))
+				e.literals = append(e.literals, i)
+			}
 		}
 	}
 	e.ofRule = len(literals)
+	e.cuts = len(e.known.Literals()) > 0
 	literals = append(literals, e.known.Literals()...)
 	var err error
 	if e.finder, err = find.New(literals); err != nil {
@@ -92,6 +103,9 @@ func New(c Config) (*Engine, error) {
 	return e, nil
 }
 
+// literal is the number in the rules of one that was found.
+func (e *Engine) literal(i int) int { return e.literals[i] }
+
 // Skipped names the known values that are not looked for, with why: they would be
 // found by chance.
 func (e *Engine) Skipped() []string { return e.known.Skipped() }
@@ -99,10 +113,16 @@ func (e *Engine) Skipped() []string { return e.known.Skipped() }
 // Scan looks at a whole text, such as a URL or a header's value. It gives nil where
 // there is nothing.
 func (e *Engine) Scan(text []byte) []Finding {
-	c := e.scans.Get().(*scan)
+	c := e.scanner(false)
 	defer e.scans.Put(c)
 	found, _ := c.scan(text, true)
 	return found
+}
+
+func (e *Engine) scanner(json bool) *scan {
+	c := e.scans.Get().(*scan)
+	c.json = json
+	return c
 }
 
 // DefaultRules compiles the rules of gitleaks and our own.

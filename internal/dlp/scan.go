@@ -22,6 +22,9 @@ type scan struct {
 	open   int // from here on the text holds something that is not whole
 	levels []*level
 	found  []Finding
+	near   escaped
+	cut    joined
+	json   bool // the text is JSON, or a part of it
 }
 
 // level is the memory of one depth.
@@ -48,6 +51,9 @@ type origin struct {
 func (c *scan) scan(text []byte, end bool) (found []Finding, open int) {
 	c.size, c.views, c.bytes, c.open, c.found = len(text), 0, 0, len(text), nil
 	c.view(text, nil, 0, end)
+	if c.json {
+		c.strings(text)
+	}
 	return c.finish(), c.open
 }
 
@@ -61,7 +67,11 @@ func (c *scan) view(text []byte, from *origin, depth int, end bool) {
 	l.rules, l.known = l.rules[:0], l.known[:0]
 	for _, h := range l.hits {
 		if h.Literal < e.ofRule {
-			l.rules = e.rules.At(l.rules, text, h.Literal, h.Start, h.End)
+			before := len(l.rules)
+			l.rules = e.rules.At(l.rules, text, e.literal(h.Literal), h.Start, h.End)
+			if len(l.rules) == before {
+				c.escaped(text, h, from, end)
+			}
 		} else {
 			l.known = e.known.At(l.known, text, h.Literal-e.ofRule, h.Start, h.End)
 		}
@@ -138,9 +148,11 @@ func (c *scan) add(f Finding, text []byte, start, end int, from *origin, last bo
 		return
 	}
 	f.Length = end - start
-	f.Print = known.Fingerprint(c.engine.key, text[start:end])
+	f.Print = c.print(text[start:end])
 	c.keep(f, from)
 }
+
+func (c *scan) print(value []byte) string { return known.Fingerprint(c.engine.key, value) }
 
 func (c *scan) keep(f Finding, from *origin) {
 	for o := from; o != nil; o = o.up {

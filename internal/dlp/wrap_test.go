@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
 	"pgregory.net/rapid"
@@ -40,7 +41,10 @@ func wraps() []wrap {
 		Close() error
 	}
 	shift := func(t *rapid.T, s []byte) []byte { // each of the positions in a group of bytes
-		return append([]byte(rapid.StringMatching(`[a-z]{0,4}`).Draw(t, "before")), s...)
+		if !utf8.Valid(s) {
+			return s // what is packed is known by its first bytes
+		}
+		return append([]byte(rapid.StringMatching(`([a-z]{0,3} )?`).Draw(t, "before")), s...)
 	}
 	return []wrap{
 		{"base64", false, func(t *rapid.T, s []byte) []byte {
@@ -77,14 +81,20 @@ func wraps() []wrap {
 		}},
 		{"escapes", false, func(_ *rapid.T, s []byte) []byte {
 			var b bytes.Buffer
-			for _, c := range s {
+			if !utf8.Valid(s) {
+				for _, c := range s {
+					fmt.Fprintf(&b, `\x%02x`, c)
+				}
+				return b.Bytes()
+			}
+			for _, c := range utf16.Encode([]rune(string(s))) {
 				fmt.Fprintf(&b, `\u%04x`, c)
 			}
 			return b.Bytes()
 		}},
 		{"entities", false, func(_ *rapid.T, s []byte) []byte {
 			var b bytes.Buffer
-			for i, c := range s {
+			for i, c := range string(s) {
 				if i%2 == 0 {
 					fmt.Fprintf(&b, "&#%d;", c)
 				} else {
@@ -105,20 +115,19 @@ func wraps() []wrap {
 		}},
 		{"zero-width", false, func(_ *rapid.T, s []byte) []byte {
 			var b bytes.Buffer
-			for _, c := range s {
-				b.WriteByte(c)
-				b.WriteString("\u200b")
+			for _, c := range string(s) {
+				b.WriteRune(c)
+				b.WriteRune(0x200b)
 			}
 			return b.Bytes()
 		}},
 		{"fullwidth", false, func(_ *rapid.T, s []byte) []byte {
 			var b bytes.Buffer
-			for _, c := range s {
+			for _, c := range string(s) {
 				if c > ' ' && c < 0x7f {
-					b.WriteRune(rune(c) - '!' + '！')
-				} else {
-					b.WriteByte(c)
+					c += '！' - '!'
 				}
+				b.WriteRune(c)
 			}
 			return b.Bytes()
 		}},
