@@ -43,11 +43,11 @@ func (s *Set) descend(dst []Match, n *node, w *walk, start, end int) []Match {
 		dst = p.settle(dst, w, start, end)
 	}
 	for i := range n.kids {
-		lo, hi, from, to := w.lo, w.hi, w.from, w.to
+		before := w.state
 		if w.take(&n.kids[i].step) {
 			dst = s.descend(dst, &n.kids[i], w, start, end)
 		}
-		w.lo, w.hi, w.from, w.to = lo, hi, from, to
+		w.state = before
 	}
 	return dst
 }
@@ -65,11 +65,33 @@ func (p *plan) settle(dst []Match, right *walk, start, end int) []Match {
 		}
 	}
 	from := start - left.hi
+	if p.headed && right.sure {
+		if m, ok := p.measured(right, from); ok {
+			return p.found(dst, text, m[:], from)
+		}
+	}
 	to := min(right.base+right.hi+p.rest+2, len(text))
 	if p.left.exact {
 		return p.anchored(dst, text, from, to)
 	}
 	return p.search(dst, text, max(from-p.left.rest-1, 0), to, start, end)
+}
+
+// measured gives the match whose secret the walk has measured: only what stands before
+// the secret is left to the expression, which is slow on long secrets.
+func (p *plan) measured(right *walk, from int) (loc [4]int, ok bool) {
+	start, end := right.base+right.from, right.base+right.to
+	to := end
+	if end < len(right.text) {
+		if right.text[end] == '\\' {
+			return loc, false // a terminator of two bytes, perhaps
+		}
+		to++
+	}
+	if !p.judge.head().Match(right.text[from:start]) {
+		return loc, true
+	}
+	return [4]int{0, to - from, start - from, end - from}, true
 }
 
 func holds(text []byte, c *class) bool {
@@ -104,7 +126,7 @@ func (p *plan) search(dst []Match, text []byte, from, to, start, end int) []Matc
 }
 
 func (p *plan) found(dst []Match, text []byte, loc []int, from int) []Match {
-	if loc == nil {
+	if loc == nil || loc[1] == 0 {
 		return dst
 	}
 	if p.far != nil && !anyNear(text, from+loc[0], from+loc[1], p.far) {

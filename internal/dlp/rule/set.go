@@ -29,12 +29,12 @@ type node struct {
 
 // plan is one way to match one rule, seen from one literal.
 type plan struct {
-	judge *judge
-	left  path
-	rest  int      // to the right of the steps
-	done  bool     // the steps to the right say all of where a match ends
-	must  *class   // the secret holds a byte of it, or is allowed anyway
-	far   []string // keywords, of which one must stand near
+	judge  *judge
+	left   path
+	rest   int      // to the right of the steps
+	headed bool     // a walk to the right that is sure of the secret's start has measured it
+	must   *class   // the secret holds a byte of it, or is allowed anyway
+	far    []string // keywords, of which one must stand near
 }
 
 // Compile prepares rules. It fails if an expression does not parse, or if nothing
@@ -77,35 +77,27 @@ func (b *builder) add(r *Rule) error {
 		return b.addNear(j, tree, r)
 	}
 	must := mustHold(r, tree)
+	_, whole = head(tree)
 	for _, sp := range spots {
-		b.addSpot(j, sp, must, r.Keywords)
+		b.addSpot(j, sp, must, whole)
 	}
 	return nil
 }
 
-// spotsOf gives a spot for each way, or false if a way has none. Members of small
-// classes are listed only if that finds more keywords.
+// spotsOf gives a spot for each way, or false if a way has none. Ways are told apart
+// more finely only if that finds more keywords.
 func spotsOf(tree *syntax.Regexp, r *Rule) ([]spot, bool) {
-	s := shaper{group: r.Group}
+	plain := shaper{group: r.Group, keywords: r.Keywords}
 	if tree.MaxCap() == 1 {
-		s.group = 1
+		plain.group = 1
 	}
+	fine, words := plain, plain
+	fine.small, words.words = true, true
 	var best []spot
 	least := -1
-	for _, s.small = range []bool{false, true} {
-		var spots []spot
-		bad := 0
-		for _, way := range s.ways(tree) {
-			sp := spotIn(way, r.Keywords)
-			if sp.literals == nil {
-				bad += maxWays
-			}
-			if sp.far {
-				bad++
-			}
-			spots = append(spots, sp)
-		}
-		if least < 0 || bad < least {
+	for _, s := range []shaper{plain, fine, words} {
+		spots, bad := s.spots(tree)
+		if least < 0 || bad < least || bad == least && !s.small && len(spots[0].literals) > 0 && len(spots[0].literals[0]) > len(best[0].literals[0]) {
 			best, least = spots, bad
 		}
 		if least == 0 {
@@ -113,6 +105,21 @@ func spotsOf(tree *syntax.Regexp, r *Rule) ([]spot, bool) {
 		}
 	}
 	return best, least < maxWays
+}
+
+// spots also says how bad they are: 0 if keywords lead to all of them.
+func (s shaper) spots(tree *syntax.Regexp) (out []spot, bad int) {
+	for _, way := range s.ways(tree) {
+		sp := spotIn(way, s.keywords)
+		if sp.literals == nil {
+			bad += maxWays
+		}
+		if sp.far {
+			bad++
+		}
+		out = append(out, sp)
+	}
+	return out, bad
 }
 
 func (b *builder) entry(literal string) *entry {
@@ -142,7 +149,7 @@ func (b *builder) addNear(j *judge, tree *syntax.Regexp, r *Rule) error {
 	return nil
 }
 
-func (b *builder) addSpot(j *judge, sp spot, must *class, keywords []string) {
+func (b *builder) addSpot(j *judge, sp spot, must *class, headed bool) {
 	left := make([]piece, 0, sp.from)
 	for i := sp.from - 1; i >= 0; i-- {
 		left = append(left, sp.way[i])
@@ -152,12 +159,13 @@ func (b *builder) addSpot(j *judge, sp spot, must *class, keywords []string) {
 		from = sp.to
 	}
 	right := b.classes.path(sp.way[from:], false)
-	p := &plan{judge: j, left: b.classes.path(left, true), rest: right.rest, done: right.exact}
+	p := &plan{judge: j, left: b.classes.path(left, true), rest: right.rest}
+	p.headed = headed && right.tail && p.left.exact
 	if must != nil && wholeSecret(right.steps) {
 		p.must = must
 	}
 	if sp.far {
-		p.far = keywords
+		p.far = j.rule.Keywords
 	}
 	for _, l := range sp.literals {
 		e := b.entry(l)

@@ -33,7 +33,7 @@ func TestDump(t *testing.T) {
 
 func dump(t *testing.T, s *Set, n *node, in string) {
 	for _, p := range n.plans {
-		t.Logf("%s=> %s rest %d done %v far %v left(exact %v rest %d) %s", in, p.judge.rule.ID, p.rest, p.done, p.far != nil, p.left.exact, p.left.rest, show(s, p.left.steps))
+		t.Logf("%s=> %s rest %d headed %v far %v left(exact %v rest %d) %s", in, p.judge.rule.ID, p.rest, p.headed, p.far != nil, p.left.exact, p.left.rest, show(s, p.left.steps))
 	}
 	for i := range n.kids {
 		k := &n.kids[i]

@@ -1,6 +1,10 @@
 package rule
 
-import "regexp/syntax"
+import (
+	"regexp/syntax"
+	"slices"
+	"strings"
+)
 
 // An expression's shape is a list of ways to match it, and a way is a list of
 // pieces from left to right. Shapes are generous: each text that the expression
@@ -19,6 +23,7 @@ const (
 type piece struct {
 	kind          kind
 	opens, closes bool // the secret starts, or ends, with this piece
+	loose         bool // it fits texts that the expression does not take here
 	set           class
 	min, max      int // bytes
 }
@@ -34,16 +39,19 @@ const (
 
 // shaper lists the ways of one expression.
 type shaper struct {
-	group int  // the secret's group, if there is one alone
-	small bool // list the members of small classes, too: xox[bp]-
+	group    int      // the secret's group, if there is one alone
+	keywords []string // alternatives that spell parts of them are ways of their own
+	small    bool     // list the members of small classes, too: xox[bp]-
+	words    bool     // alternatives that spell anything are ways of their own
 }
 
 func (s shaper) ways(re *syntax.Regexp) [][]piece {
 	switch re.Op {
 	case syntax.OpLiteral:
-		var w []piece
-		for _, c := range ofLiteral(re) {
-			w = append(w, piece{set: c, min: 1, max: 1})
+		classes := ofLiteral(re)
+		w := make([]piece, len(classes))
+		for i, c := range classes {
+			w[i] = piece{set: c, min: 1, max: 1}
 		}
 		return [][]piece{w}
 	case syntax.OpCharClass:
@@ -61,14 +69,22 @@ func (s shaper) ways(re *syntax.Regexp) [][]piece {
 	case syntax.OpBeginText:
 		return [][]piece{{{kind: begin}}}
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
-		return [][]piece{{flat(re)}}
+		return loose(re)
 	}
 	return [][]piece{nil} // other assertions promise nothing
+}
+
+// loose is one way, and a generous one.
+func loose(re *syntax.Regexp) [][]piece {
+	p := flat(re)
+	p.loose = true
+	return [][]piece{{p}}
 }
 
 // members gives one way for each member of a small class, or one for all.
 func (s shaper) members(re *syntax.Regexp, orNone bool) [][]piece {
 	p := flat(re)
+	p.loose = p.max > 1
 	if !s.small || p.set.size() > 4 || p.max > 1 {
 		if orNone {
 			p.min = 0
@@ -107,12 +123,18 @@ func (s shaper) concat(subs []*syntax.Regexp) [][]piece {
 	for _, sub := range subs {
 		next := s.ways(sub)
 		if len(out)*len(next) > maxWays {
-			next = [][]piece{{flat(sub)}}
+			next = loose(sub)
 		}
-		var joined [][]piece
+		if len(next) == 1 {
+			for i := range out {
+				out[i] = append(out[i], next[0]...)
+			}
+			continue
+		}
+		joined := make([][]piece, 0, len(out)*len(next))
 		for _, a := range out {
 			for _, b := range next {
-				joined = append(joined, append(a[:len(a):len(a)], b...))
+				joined = append(joined, slices.Concat(a, b))
 			}
 		}
 		out = joined
@@ -125,21 +147,21 @@ func (s shaper) alternate(re *syntax.Regexp) [][]piece {
 		return [][]piece{{p}}
 	}
 	if !s.worthSplitting(re) {
-		return [][]piece{{flat(re)}}
+		return loose(re)
 	}
 	var out [][]piece
 	for _, sub := range re.Sub {
 		out = append(out, s.ways(sub)...)
 	}
 	if len(out) > maxWays {
-		return [][]piece{{flat(re)}}
+		return loose(re)
 	}
 	return out
 }
 
 // worthSplitting: alternatives that spell something, or have another length.
 func (s shaper) worthSplitting(re *syntax.Regexp) bool {
-	if spells(re) {
+	if s.spells(re) {
 		return true
 	}
 	first := flat(re.Sub[0])
@@ -151,20 +173,17 @@ func (s shaper) worthSplitting(re *syntax.Regexp) bool {
 	return false
 }
 
-func spells(re *syntax.Regexp) bool {
+// spells says whether a text in the expression is, or holds, a part of a keyword.
+func (s shaper) spells(re *syntax.Regexp) bool {
 	if re.Op == syntax.OpLiteral {
-		for _, r := range re.Rune {
-			if r < 128 && isWord(byte(r)) {
-				return true
-			}
-		}
-	}
-	for _, sub := range re.Sub {
-		if spells(sub) {
+		text := strings.ToLower(string(re.Rune))
+		if len(text) > 0 && isWord(text[0]) && (s.words || slices.ContainsFunc(s.keywords, func(k string) bool {
+			return strings.Contains(k, text) || strings.Contains(text, k)
+		})) {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(re.Sub, s.spells)
 }
 
 // edge knows (?:[...]|\\[nr]|$) and (?:^|[...]): a terminator, or the text's edge.
@@ -211,10 +230,12 @@ func (s shaper) repeat(re *syntax.Regexp) [][]piece {
 		if lo == 1 && hi == 1 {
 			return s.members(sub, false)
 		}
-		return [][]piece{{flat(re)}}
+		p := flat(re)
+		p.loose = flat(sub).max > 1
+		return [][]piece{{p}}
 	}
 	if lo == 0 || lo > maxCopies {
-		return [][]piece{{flat(re)}}
+		return loose(re)
 	}
 	var subs []*syntax.Regexp
 	for range lo {
@@ -223,7 +244,7 @@ func (s shaper) repeat(re *syntax.Regexp) [][]piece {
 	out := s.concat(subs)
 	if hi > lo {
 		rest := flat(sub)
-		rest.min, rest.max = 0, times(rest.max, hi-lo)
+		rest.min, rest.max, rest.loose = 0, times(rest.max, hi-lo), true
 		for i := range out {
 			out[i] = append(out[i], rest)
 		}

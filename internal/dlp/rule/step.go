@@ -16,6 +16,7 @@ type step struct {
 // path is the steps to one side of a literal.
 type path struct {
 	steps []step
+	tail  bool // from the secret's start, the steps take what the expression takes, and no more
 	exact bool // the steps say all that the expression says of where it ends
 	rest  int  // bytes that the expression may take beyond the steps, at the most
 }
@@ -68,6 +69,7 @@ func (c *classes) path(pieces []piece, back bool) path {
 	if l.lines {
 		out.rest = min(l.rest, longestRun)
 	}
+	out.tail = tail(l.pieces, l.rest)
 	for i, p := range l.pieces {
 		s := step{kind: p.kind, forced: l.flags[i].forced, soft: l.flags[i].soft, opens: p.opens, closes: p.closes,
 			set: c.number(p.set), min: int32(p.min), max: int32(min(p.max, longestRun))}
@@ -81,6 +83,17 @@ func (c *classes) path(pieces []piece, back bool) path {
 		out.steps = append(out.steps, s)
 	}
 	return out
+}
+
+// tail says whether the pieces measure the secret: it is all between its start and a
+// terminator.
+func tail(pieces []piece, rest int) bool {
+	from := slices.IndexFunc(pieces, func(p piece) bool { return p.opens })
+	n := len(pieces)
+	if from < 0 || rest > 0 || n < 2 || pieces[n-1].kind != finish || !pieces[n-2].closes {
+		return false
+	}
+	return !slices.ContainsFunc(pieces[from:], func(p piece) bool { return p.loose })
 }
 
 // joined makes one run of neighbours with the same set.
@@ -160,6 +173,7 @@ func (l *laying) variable(i int) bool {
 		l.pieces[i] = piece{kind: run, set: p.set.or(q.set), min: plus(p.min, q.min), max: plus(p.max, q.max),
 			opens: p.opens || q.opens, closes: p.closes || q.closes}
 		l.pieces = slices.Delete(l.pieces, i+1, next+1)
+		l.pieces[i].loose = true
 		l.exact = false
 		return false
 	}

@@ -3,13 +3,19 @@ package rule
 // walk is the state of one walk. Places are distances from where it began, to the
 // right or to the left.
 type walk struct {
-	text     []byte
-	classes  []class
-	base     int // index of the byte at distance 0
-	sign     int // +1 to the right, -1 to the left
-	room     int // bytes until the text's edge
-	lo, hi   int // where the next step may start
-	from, to int // of the secret, as far as it is known
+	text    []byte
+	classes []class
+	base    int // index of the byte at distance 0
+	sign    int // +1 to the right, -1 to the left
+	room    int // bytes until the text's edge
+	state
+}
+
+// state is what a step changes.
+type state struct {
+	lo, hi   int  // where the next step may start
+	from, to int  // of the secret, as far as it is known
+	sure     bool // the secret starts at from, and nowhere else
 }
 
 func rightward(text []byte, classes []class, at int) walk {
@@ -26,7 +32,7 @@ func (w *walk) take(s *step) bool {
 		return w.edge(s)
 	}
 	if s.opens {
-		w.from = w.lo
+		w.from, w.sure = w.lo, w.lo == w.hi
 	}
 	set := &w.classes[s.set]
 	if s.min == s.max && w.lo == w.hi {
