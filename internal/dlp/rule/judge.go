@@ -1,12 +1,10 @@
 package rule
 
 import (
-	"bytes"
 	"math"
 	"regexp"
 	"regexp/syntax"
 	"slices"
-	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -68,16 +66,16 @@ func asserts(re *syntax.Regexp) bool {
 	return slices.ContainsFunc(re.Sub, asserts)
 }
 
-func (b *builder) judge(r *Rule) *judge {
+func (b *builder) judge(r *Rule) (*judge, error) {
 	j := &judge{rule: r, plain: lazy{expr: r.Regexp}, anchored: lazy{expr: `\A(?:` + r.Regexp + `)`}}
 	for _, a := range r.Allow {
-		key := a.key()
-		if b.allows[key] == nil {
-			b.allows[key] = newAllow(a)
+		got, err := b.allow(a)
+		if err != nil {
+			return nil, err
 		}
-		j.allow = append(j.allow, b.allows[key])
+		j.allow = append(j.allow, got)
 	}
-	return j
+	return j, nil
 }
 
 // verdict appends a match if its secret is one. loc is of text[from:].
@@ -158,83 +156,4 @@ func entropy(secret []byte) float64 {
 		sum -= f * math.Log2(f)
 	}
 	return sum
-}
-
-// allow is a set of exceptions, ready to use.
-type allow struct {
-	Allow
-	exprs lazy
-	once  sync.Once
-	stops map[[2]byte][]string // by their first two bytes
-}
-
-func (a Allow) key() string {
-	sep := "\x00"
-	key := a.Target + sep + strings.Join(a.Regexps, sep) + sep + sep + strings.Join(a.Stopwords, sep)
-	if a.All {
-		key += sep + "all"
-	}
-	return key
-}
-
-func newAllow(a Allow) *allow {
-	out := &allow{Allow: a}
-	if len(a.Regexps) > 0 {
-		out.exprs.expr = "(?:" + strings.Join(a.Regexps, ")|(?:") + ")"
-	}
-	return out
-}
-
-func (a *allow) allows(text []byte, m Match) bool {
-	secret := text[m.Start:m.End]
-	if len(a.Stopwords) > 0 {
-		if ok := a.stopped(secret); ok != a.All {
-			return ok
-		}
-	}
-	if len(a.Regexps) == 0 {
-		return a.All
-	}
-	target := secret
-	switch a.Target {
-	case "match":
-		target = text[m.From:m.To]
-	case "line":
-		target = line(text, m)
-	}
-	return len(target) <= longestException && a.exprs.get().Match(target)
-}
-
-// longestException: these expressions cost 0.3 µs a byte, and a secret so long is no
-// placeholder.
-const longestException = 2 << 10
-
-// line is the match with its lines, up to 1 KiB to each side.
-func line(text []byte, m Match) []byte {
-	from, to := max(m.From-around, 0), min(m.To+around, len(text))
-	if i := bytes.LastIndexByte(text[from:m.From], '\n'); i >= 0 {
-		from += i + 1
-	}
-	if i := bytes.IndexByte(text[m.To:to], '\n'); i >= 0 {
-		to = m.To + i
-	}
-	return text[from:to]
-}
-
-func (a *allow) stopped(secret []byte) bool {
-	a.once.Do(func() {
-		a.stops = map[[2]byte][]string{}
-		for _, s := range a.Stopwords {
-			k := [2]byte{s[0], s[1]}
-			a.stops[k] = append(a.stops[k], s)
-		}
-	})
-	for i := 0; i+1 < len(secret); i++ {
-		for _, s := range a.stops[[2]byte{lower(secret[i]), lower(secret[i+1])}] {
-			if len(s) <= len(secret)-i && hasFold(secret[i:], s) {
-				return true
-			}
-		}
-	}
-	return false
 }

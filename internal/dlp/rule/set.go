@@ -71,7 +71,10 @@ func (b *builder) add(r *Rule) error {
 	if r.Group > tree.MaxCap() {
 		return fmt.Errorf("there is no group %d", r.Group)
 	}
-	j := b.judge(r)
+	j, err := b.judge(r)
+	if err != nil {
+		return err
+	}
 	spots, whole := spotsOf(tree, r)
 	if !whole {
 		return b.addNear(j, tree, r)
@@ -87,7 +90,7 @@ func (b *builder) add(r *Rule) error {
 // spotsOf gives a spot for each way, or false if a way has none. Ways are told apart
 // more finely only if that finds more keywords.
 func spotsOf(tree *syntax.Regexp, r *Rule) ([]spot, bool) {
-	plain := shaper{group: r.Group, keywords: r.Keywords}
+	plain := shaper{group: r.Group, keywords: r.Keywords, most: maxWays}
 	if tree.MaxCap() == 1 {
 		plain.group = 1
 	}

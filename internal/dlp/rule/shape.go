@@ -42,6 +42,7 @@ type shaper struct {
 	group    int      // the secret's group, if there is one alone
 	keywords []string // alternatives that spell parts of them are ways of their own
 	small    bool     // list the members of small classes, too: xox[bp]-
+	most     int      // ways
 	words    bool     // alternatives that spell anything are ways of their own
 }
 
@@ -122,7 +123,7 @@ func (s shaper) concat(subs []*syntax.Regexp) [][]piece {
 	out := [][]piece{nil}
 	for _, sub := range subs {
 		next := s.ways(sub)
-		if len(out)*len(next) > maxWays {
+		if len(out)*len(next) > s.most {
 			next = loose(sub)
 		}
 		if len(next) == 1 {
@@ -153,7 +154,7 @@ func (s shaper) alternate(re *syntax.Regexp) [][]piece {
 	for _, sub := range re.Sub {
 		out = append(out, s.ways(sub)...)
 	}
-	if len(out) > maxWays {
+	if len(out) > s.most {
 		return loose(re)
 	}
 	return out
