@@ -178,7 +178,7 @@ func (s shaper) worthSplitting(re *syntax.Regexp) bool {
 func (s shaper) spells(re *syntax.Regexp) bool {
 	if re.Op == syntax.OpLiteral {
 		text := strings.ToLower(string(re.Rune))
-		if len(text) > 0 && isWord(text[0]) && (s.words || slices.ContainsFunc(s.keywords, func(k string) bool {
+		if s.words && len(text) > 1 || len(text) > 0 && isWord(text[0]) && (s.words || slices.ContainsFunc(s.keywords, func(k string) bool {
 			return strings.Contains(k, text) || strings.Contains(text, k)
 		})) {
 			return true
