@@ -109,20 +109,36 @@ func (p *plan) anchored(dst []Match, text []byte, from, to int) []Match {
 	return p.found(dst, text, loc, from)
 }
 
-// search judges the first match in text[from:to] that holds the hit.
+// search judges the first match in text[from:to] that holds the hit. Matches before it
+// may overlap it, where the window cuts another one, so they are passed over in two ways.
 func (p *plan) search(dst []Match, text []byte, from, to, start, end int) []Match {
+	for _, whole := range []bool{true, false} {
+		if loc, at := p.holding(text, from, to, start, end, whole); loc != nil {
+			return p.found(dst, text, loc, at)
+		}
+	}
+	return dst
+}
+
+// holding finds a match with the hit in it; whole says that no match begins within one
+// that ended before the hit.
+func (p *plan) holding(text []byte, from, to, start, end int, whole bool) (loc []int, at int) {
 	for range retries {
 		loc := p.judge.plain.get().FindSubmatchIndex(text[from:to])
 		if loc == nil || from+loc[0] > start {
-			return dst
+			return nil, 0
 		}
 		// The window's start is no start of a word or a text.
 		if (loc[0] > 0 || from == 0) && from+loc[1] >= end {
-			return p.found(dst, text, loc, from)
+			return loc, from
 		}
-		from += loc[0] + 1
+		step := loc[0] + 1
+		if whole && from+loc[1] <= start {
+			step = max(loc[1]-1, step)
+		}
+		from += step
 	}
-	return dst
+	return nil, 0
 }
 
 func (p *plan) found(dst []Match, text []byte, loc []int, from int) []Match {
@@ -193,7 +209,7 @@ func (n *near) search(dst []Match, text []byte, start, end int) []Match {
 
 // scan is what the engine does, slowly.
 func (s *Set) scan(text []byte) []Match {
-	folded := bytes.Map(func(r rune) rune { return r }, text)
+	folded := bytes.Clone(text)
 	for i, b := range folded {
 		folded[i] = lower(b)
 	}

@@ -8,7 +8,7 @@ import (
 
 // fromExpr makes a text that an expression takes, of ASCII. Repeats go a little over
 // their minimum.
-func fromExpr(r *rand.Rand, expr string, trim bool) string {
+func fromExpr(r *rand.Rand, expr string) string {
 	tree, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return ""

@@ -225,7 +225,7 @@ func (r *reader) call(e *ast.CallExpr, vars map[string]any) any {
 		}
 		return out
 	case "NewSecret", "newPlausibleSecret":
-		return fromExpr(r.random, str(0), true)
+		return fromExpr(r.random, str(0))
 	case "GenerateSampleSecret":
 		return utils.GenerateSampleSecret(str(0), str(1))
 	case "GenerateSampleSecrets":

@@ -71,6 +71,7 @@ func (c *classes) path(pieces []piece, back bool) path {
 	}
 	out.tail = tail(l.pieces, l.rest)
 	for i, p := range l.pieces {
+		out.exact = out.exact && !p.loose
 		s := step{kind: p.kind, forced: l.flags[i].forced, soft: l.flags[i].soft, opens: p.opens, closes: p.closes,
 			set: c.number(p.set), min: int32(p.min), max: int32(min(p.max, longestRun))}
 		if s.soft {
