@@ -296,6 +296,8 @@ var modules = []struct {
 	{"golang.org/x/text/unicode/norm", []string{"internal/dlp/decode"}},
 
 	{"code.dny.dev/ssrf", nil},
+	{"github.com/zricethezav/gitleaks/v8/cmd/generate/config/utils", nil}, // the samples of its rules
+	{"github.com/zricethezav/gitleaks/v8/detect", nil},                    // the oracle of the rules
 	{"github.com/elastic/go-seccomp-bpf", nil},
 	{"golang.org/x/net/bpf", nil},           // runs the seccomp program
 	{"golang.org/x/net/http2", nil},         // frames that no honest client sends
