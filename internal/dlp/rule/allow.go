@@ -147,11 +147,22 @@ func (n needles) add(s string) {
 
 // in says whether one of them is in a text, without ASCII case.
 func (n needles) in(text []byte) bool {
-	for i := 0; i+1 < len(text); i++ {
-		for _, s := range n[[2]byte{lower(text[i]), lower(text[i+1])}] {
-			if len(s) <= len(text)-i && hasFold(text[i:], s) {
-				return true
-			}
+	for i := range text {
+		if n.at(text[i:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// at says whether a text begins with one of them.
+func (n needles) at(text []byte) bool {
+	if len(text) < 2 {
+		return false
+	}
+	for _, s := range n[[2]byte{lower(text[0]), lower(text[1])}] {
+		if len(s) <= len(text) && hasFold(text, s) {
+			return true
 		}
 	}
 	return false

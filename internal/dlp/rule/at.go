@@ -4,6 +4,7 @@ import "bytes"
 
 const (
 	around  = 1 << 10 // bytes between a keyword and a match that does not hold it
+	slow    = 8       // times an anchored search
 	retries = 8       // matches to look at before the one with the hit in it
 	others  = 64      // matches near one keyword
 )
@@ -15,25 +16,39 @@ type near struct {
 	longest int // bytes of a match
 }
 
-// At judges one hit of a literal: text[start:end] is it, in any ASCII case. It
-// appends the secrets in whose matches the hit lies, or that stand within 1 KiB of it if
-// the rule says no more. Clean text costs no allocation. A number or place that
-// cannot be gives nothing.
+// Effort is enough for any honest text of a window's size: what all expressions may look
+// at, in bytes, those that are slow counted several times.
+const Effort = 64 << 20
+
+// At is AtMost with an effort of its own for the one hit.
 func (s *Set) At(dst []Match, text []byte, lit int, start, end int) []Match {
+	effort := Effort
+	return s.AtMost(dst, &effort, text, lit, start, end)
+}
+
+// AtMost judges one hit of a literal: text[start:end] is it, in any ASCII case. It
+// appends the secrets in whose matches the hit lies, or that stand within 1 KiB of it if
+// the rule says no more; none that dst has already. Clean text costs no allocation. A
+// number or place that cannot be gives nothing.
+//
+// What expressions look at is taken from effort. A text can be made to cost much, so a
+// caller gives all hits of one text the same effort, and when it is below zero, not
+// everything was looked at: such a text is no clean one.
+func (s *Set) AtMost(dst []Match, effort *int, text []byte, lit int, start, end int) []Match {
 	if lit < 0 || lit >= len(s.entries) || start < 0 || end < start || end > len(text) {
 		return dst
 	}
 	e := &s.entries[lit]
 	if len(e.start.kids)+len(e.start.plans) > 0 {
-		w := rightward(text, s.classes, start)
+		w := rightward(text, s.classes, start, effort)
 		dst = s.descend(dst, &e.start, &w, start, end)
 	}
 	if len(e.end.kids)+len(e.end.plans) > 0 {
-		w := rightward(text, s.classes, end)
+		w := rightward(text, s.classes, end, effort)
 		dst = s.descend(dst, &e.end, &w, start, end)
 	}
 	for i := range e.near {
-		dst = e.near[i].search(dst, text, start, end)
+		dst = e.near[i].search(dst, effort, text, start, end)
 	}
 	return dst
 }
@@ -70,11 +85,21 @@ func (p *plan) settle(dst []Match, right *walk, start, end int) []Match {
 			return p.found(dst, text, m[:], from)
 		}
 	}
+	if p.gapped {
+		return p.across(dst, right, from, right.base+right.hi)
+	}
 	to := min(right.base+right.hi+p.rest+2, len(text))
 	if p.left.exact {
+		if !right.spend(to - from) {
+			return dst
+		}
 		return p.anchored(dst, text, from, to)
 	}
-	return p.search(dst, text, max(from-p.left.rest-1, 0), to, start, end)
+	from = max(from-p.left.rest-1, 0)
+	if !right.spend(slow * (to - from)) {
+		return dst
+	}
+	return p.search(dst, text, from, to, start, end)
 }
 
 // measured gives the match whose secret the walk has measured: only what stands before
@@ -182,16 +207,17 @@ func hasFold(text []byte, keyword string) bool {
 
 // search judges all matches round a keyword. What the same keyword before it already
 // saw is not looked at again, or a text made of keywords would be searched for ever.
-func (n *near) search(dst []Match, text []byte, start, end int) []Match {
+func (n *near) search(dst []Match, effort *int, text []byte, start, end int) []Match {
 	from, to := max(start-around, 0), min(end+around, len(text))
 	if i := lastFold(text[from:end-1], n.keyword); i >= 0 {
 		from = max(from, from+i+len(n.keyword)+around-n.longest)
 	}
 	from = max(from-1, 0)
 	for range others {
-		if from >= to {
+		if from >= to || *effort < 0 {
 			return dst
 		}
+		*effort -= to - from
 		loc := n.judge.plain.get().FindSubmatchIndex(text[from:to])
 		if loc == nil {
 			return dst

@@ -27,6 +27,7 @@ type judge struct {
 	rule            *Rule
 	plain, anchored lazy
 	beforeSecret    lazy
+	gap             *gap
 	allow           []*allow
 }
 

@@ -32,6 +32,7 @@ type plan struct {
 	judge  *judge
 	left   path
 	rest   int      // to the right of the steps
+	gapped bool     // only gap says what follows
 	headed bool     // a walk to the right that is sure of the secret's start has measured it
 	must   *class   // the secret holds a byte of it, or is allowed anyway
 	far    []string // keywords, of which one must stand near
@@ -81,6 +82,7 @@ func (b *builder) add(r *Rule) error {
 	}
 	must := mustHold(r, tree)
 	_, whole = head(tree)
+	j.gap = gapOf(tree)
 	for _, sp := range spots {
 		b.addSpot(j, sp, must, whole)
 	}
@@ -164,6 +166,7 @@ func (b *builder) addSpot(j *judge, sp spot, must *class, headed bool) {
 	right := b.classes.path(sp.way[from:], false)
 	p := &plan{judge: j, left: b.classes.path(left, true), rest: right.rest}
 	p.headed = headed && right.tail && p.left.exact
+	p.gapped = j.gap != nil && right.fixed && p.left.exact && len(p.left.steps) <= 1
 	if must != nil && wholeSecret(right.steps) {
 		p.must = must
 	}

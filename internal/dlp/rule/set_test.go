@@ -75,3 +75,22 @@ func itoa(n int32) string {
 	}
 	return s
 }
+
+func TestGaps(t *testing.T) {
+	s := gitleaksSet(t)
+	for _, e := range s.entries {
+		for _, p := range append(e.start.all(nil), e.end.all(nil)...) {
+			if p.gapped {
+				t.Log(p.judge.rule.ID, p.judge.gap.starts, p.judge.gap.between.expr, p.judge.gap.tail.expr[:60])
+			}
+		}
+	}
+}
+
+func (n *node) all(out []*plan) []*plan {
+	out = append(out, n.plans...)
+	for i := range n.kids {
+		out = n.kids[i].all(out)
+	}
+	return out
+}

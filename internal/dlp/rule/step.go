@@ -18,6 +18,7 @@ type path struct {
 	steps []step
 	tail  bool // from the secret's start, the steps take what the expression takes, and no more
 	exact bool // the steps say all that the expression says of where it ends
+	fixed bool // the steps have one length, and are exact as far as they go
 	rest  int  // bytes that the expression may take beyond the steps, at the most
 }
 
@@ -70,6 +71,7 @@ func (c *classes) path(pieces []piece, back bool) path {
 		out.rest = min(l.rest, longestRun)
 	}
 	out.tail = tail(l.pieces, l.rest)
+	out.fixed = !slices.ContainsFunc(l.pieces, func(p piece) bool { return p.min != p.max || p.loose })
 	for i, p := range l.pieces {
 		out.exact = out.exact && !p.loose
 		s := step{kind: p.kind, forced: l.flags[i].forced, soft: l.flags[i].soft, opens: p.opens, closes: p.closes,
