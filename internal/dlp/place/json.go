@@ -105,20 +105,17 @@ func (t *Tracker) Feed(b []byte) {
 
 // value goes from b[i], inside a string that is no key, to behind the string.
 func (t *Tracker) value(b []byte, i int) int {
-	for {
-		i += special(b[i:])
-		switch {
-		case i >= len(b):
-			return i
-		case b[i] == '"':
-			t.mode = outside
-			return i + 1
-		case i+1 == len(b):
-			t.mode = inValueEscape
-			return i + 1
-		}
-		i += 2
+	end := stringEnd(b, i)
+	switch {
+	case end < len(b):
+		t.mode = outside
+		return end + 1
+	case end == len(b):
+		t.mode = inValue
+	default:
+		t.mode = inValueEscape
 	}
+	return len(b)
 }
 
 // key is value for a key, whose text it keeps.
@@ -161,36 +158,44 @@ func (t *Tracker) drop(f *frame, s keyState) {
 	t.keys = t.keys[:f.off]
 }
 
-// between goes from b[i], outside of strings, to behind the first key's quote or to
-// the end of b. Values that are strings it steps over, for speed.
+// between goes from b[i], outside of strings, to the end of b or into a key that b
+// cuts off. Whole strings it steps over. A key's text is kept only when it is needed:
+// most keys have no container below them.
 func (t *Tracker) between(b []byte, i int) int {
 	k := t.kind()
+	var key []byte // of the innermost container, if it is new and not yet kept
 	for i < len(b) {
 		c := b[i]
 		i++
 		switch c {
 		case '"':
 			if t.mode == keyWanted {
-				f := &t.stack[len(t.stack)-1]
-				t.drop(f, keyText)
-				f.fresh = true
-				t.mode = inKey
-				return i
+				end := t.begunKey(b, i)
+				if t.mode == inKey {
+					return i
+				}
+				key = b[i:end]
+				i = end + 1
+				continue
 			}
 			if k == top {
 				t.docs++
 			}
-			t.mode = inValue
-			if i = t.value(b, i); t.mode != outside {
-				return i
-			}
+			i = t.value(b, i)
 		case ',':
 			k = t.comma(k)
+			key = nil
 		case '{', '[':
+			t.keep(key)
+			key = nil
 			k = t.open(k, c == '{')
 		case '}', ']':
+			key = nil
 			k = t.close(k)
 		case ' ', '\t', '\n', '\r', ':':
+			for c == '\n' && i < len(b) && b[i] == ' ' { // the indent, without a switch for each
+				i++
+			}
 			if k == top {
 				t.mode = outside
 			}
@@ -201,7 +206,27 @@ func (t *Tracker) between(b []byte, i int) int {
 			}
 		}
 	}
+	t.keep(key)
 	return i
+}
+
+// begunKey begins a key whose content begins at b[i], and gives its end if it ends in b.
+func (t *Tracker) begunKey(b []byte, i int) int {
+	f := &t.stack[len(t.stack)-1]
+	t.drop(f, keyText)
+	f.fresh = true
+	end := stringEnd(b, i)
+	t.mode = outside
+	if end >= len(b) {
+		t.mode = inKey
+	}
+	return end
+}
+
+func (t *Tracker) keep(key []byte) {
+	if key != nil {
+		t.addKey(key)
+	}
 }
 
 func (t *Tracker) comma(k kind) kind {

@@ -156,7 +156,7 @@ func fitJSON(text []byte, cuts []Cut) error {
 			cuts[j].Word = `"` + cuts[j].Word + `"`
 		}
 		cuts = cuts[n:]
-		end := stringEnd(text, min(quote+1, len(text)))
+		end := min(stringEnd(text, min(quote+1, len(text))), len(text))
 		if n, err = within(cuts, quote+1, end); err != nil {
 			return err
 		}

@@ -28,17 +28,31 @@ func special(b []byte) int {
 	return i
 }
 
-// stringEnd gives the index of the quote that ends a JSON string whose content
-// begins at b[i]; len(b) if none does.
+// stringEnd gives the index of the quote that ends a JSON string whose content goes on
+// at b[i]. It gives len(b) if none does, and len(b)+1 if moreover the last byte is a
+// backslash that escapes what comes next. Short strings, as most are, it ends by
+// special; in a long one it looks for quotes only, as most escapes in it are others.
 func stringEnd(b []byte, i int) int {
-	for i < len(b) {
-		i += special(b[i:])
-		if i >= len(b) || b[i] == '"' {
-			break
-		}
-		i += 2
+	const short = 32
+	i += special(b[i:min(i+short, len(b))])
+	if i < len(b) && b[i] == '"' {
+		return i
 	}
-	return min(i, len(b))
+	for from := i; ; from = i { // what stands at from is not escaped
+		i += until(b[i:], '"')
+		n := i
+		for n > from && b[n-1] == '\\' {
+			n--
+		}
+		odd := (i - n) & 1
+		if i == len(b) {
+			return i + odd
+		}
+		if odd == 0 {
+			return i
+		}
+		i++
+	}
 }
 
 // Strings calls each with every string of a JSON text, in order, until each gives
@@ -51,7 +65,7 @@ func Strings(b []byte, each func(raw []byte, key bool) bool) {
 		if start > len(b) {
 			return
 		}
-		end := stringEnd(b, start)
+		end := min(stringEnd(b, start), len(b))
 		i = min(end+1, len(b))
 		for i < len(b) && space(b[i]) {
 			i++
