@@ -44,7 +44,7 @@ func (f *Fields) Feed(b []byte) {
 
 func (f *Fields) addName(b []byte) {
 	if f.key == keyNone && f.size+len(b) > MaxName {
-		f.key = keyLong
+		*f = Fields{key: keyLong}
 	}
 	if f.key == keyNone {
 		f.size += copy(f.name[f.size:], b)

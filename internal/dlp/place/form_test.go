@@ -120,6 +120,7 @@ func TestNames(t *testing.T) {
 
 func FuzzFields(f *testing.F) {
 	f.Add([]byte("a=b&c%20d=e"), uint8(2))
+	f.Add([]byte(strings.Repeat("0", 65)), uint8(12))
 	f.Fuzz(func(t *testing.T, text []byte, n uint8) {
 		size := int(n) + 1
 		var whole, parts Fields

@@ -95,12 +95,9 @@ func space(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r'
 func Unescape(dst, raw []byte) []byte {
 	for i := 0; i < len(raw); {
 		if raw[i] != '\\' {
-			j := i
-			for j < len(raw) && raw[j] != '\\' {
-				j++
-			}
-			dst = append(dst, raw[i:j]...)
-			i = j
+			n := until(raw[i:], '\\')
+			dst = append(dst, raw[i:i+n]...)
+			i += n
 			continue
 		}
 		r, n := escape(raw[i:])
