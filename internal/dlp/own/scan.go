@@ -126,8 +126,9 @@ func joins(c byte) bool {
 }
 
 // runStride: a seed phrase has at least 12 words of 3 letters, which are 47 bytes, and
-// a wallet's key 51; of every 40 bytes, 8 in a row lie within.
-const runStride = 40
+// a wallet's key 51. Of every 36 bytes, 8 in a row lie within, and those of a phrase lie
+// before its last word: each of them ends before a gap that another word follows.
+const runStride = 36
 
 const (
 	ones  = 0x0101010101010101
@@ -158,10 +159,8 @@ func (s *scanner) runs(dst []rule.Match, text []byte) []rule.Match {
 		if l == 0 || i < seen {
 			continue
 		}
-		if start := wordAfter(text, i, l); start >= 0 {
-			if at := s.words.at(text, start); at >= 0 {
-				dst, seen = s.judgePhrase(dst, text, start, seen)
-			}
+		if start := wordAfter(text, i, l); start >= 0 && s.words.two(text, start) {
+			dst, seen = s.judgePhrase(dst, text, start, seen)
 		}
 	}
 	return dst

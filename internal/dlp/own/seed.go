@@ -53,7 +53,7 @@ func (d *dictionary) at(text []byte, start int) int {
 		return -1
 	}
 	h := spread(key)
-	if d.filter[h>>54]>>(h>>48&63)&1 == 0 {
+	if !d.passes(h) {
 		return -1
 	}
 	for slot := h >> 51; d.key[slot] != 0; slot = (slot + 1) % uint64(len(d.key)) {
@@ -63,6 +63,26 @@ func (d *dictionary) at(text []byte, start int) int {
 	}
 	return -1
 }
+
+// two tells whether a word of the list may begin at start, and another after a gap. It
+// is the cheap test for what Scan meets on every page: single words of the list.
+func (d *dictionary) two(text []byte, start int) bool {
+	key, n := wordAt(text, start)
+	if n < 3 || !d.passes(spread(key)) {
+		return false
+	}
+	at := start + n
+	for at < len(text) && at-start-n < maxGap && gapByte(text[at]) {
+		at++
+	}
+	if at == start+n || at >= len(text) {
+		return false
+	}
+	key, n = wordAt(text, at)
+	return n >= 3 && d.passes(spread(key))
+}
+
+func (d *dictionary) passes(h uint64) bool { return d.filter[h>>54]>>(h>>48&63)&1 != 0 }
 
 // wordAt gives the letters from start on, at most eight, in lower case.
 func wordAt(text []byte, start int) (key uint64, n int) {
@@ -88,7 +108,7 @@ const maxGap = 10
 // numbers, and what lists are written with.
 func gapByte(c byte) bool {
 	switch c {
-	case ' ', '\t', '\r', '\n', ',', ';', '.', ':', '"', '\'', '(', ')', '[', ']', '{', '}', '-', '_', '|', '/', '+', '%', '#', '*':
+	case ' ', '\t', '\r', '\n', ',', ';', '.', ':', '"', '\'', ')', '-', '_', '|':
 		return true
 	}
 	return '0' <= c && c <= '9'
