@@ -50,7 +50,7 @@ func logins() []rule.Rule {
 // written judges what a person may have chosen as a password, in a place where only
 // one can stand.
 func written(secret []byte) bool {
-	return password(secret) || len(secret) >= 6 && classes(secret) >= 3 && !placeholder(secret) && secret[0] != '$' && secret[0] != '<' && secret[0] != '{'
+	return password(secret) && (!lettersOnly(secret) || classes(secret) >= 3) && secret[0] != '"' && secret[0] != '\''
 }
 
 // bearer wants more of a short token than of a long one.

@@ -63,7 +63,10 @@ func (t token) rule() rule.Rule {
 func tokenCheck(prefix, min int, least float64) func([]byte) bool {
 	drawn := random(min, least)
 	return func(secret []byte) bool {
-		return len(secret) >= prefix+min && drawn(secret[prefix:]) && classes(secret[prefix:]) >= 2
+		if len(secret) < prefix+min || !drawn(secret[prefix:]) || classes(secret[prefix:]) < 2 {
+			return false
+		}
+		return min < 30 || !lettersOnly(secret[prefix:prefix+min]) // a name in a program
 	}
 }
 

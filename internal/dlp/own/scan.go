@@ -75,6 +75,14 @@ func (s *scanner) groups(dst []rule.Match, text []byte) []rule.Match {
 		if (s.group[text[i]]|s.group[text[i+1]])-1 >= 0x7f || i < seen {
 			continue
 		}
+		if i+7 < len(text) {
+			// Of 14 bytes around i, the six before it or the seven after it lie within.
+			before := s.group[text[i-6]] | s.group[text[i-5]] | s.group[text[i-3]]
+			after := s.group[text[i+3]] | s.group[text[i+5]] | s.group[text[i+7]]
+			if before&after >= 0x80 {
+				continue
+			}
+		}
 		lo, hi := s.region(text, seen, i)
 		dst = s.judgeRegion(dst, text, lo, hi)
 		seen = hi
@@ -249,7 +257,27 @@ func userinfo(text []byte, least, at int) int {
 
 func hostByte(c byte) bool { return alphanumeric(c) || c == '[' || c == '-' || c == '_' }
 
-// urlPassword wants a digit, or a length that no example has.
+// urlPassword judges a password as it is when it is no longer percent-encoded. It
+// wants a digit, or a length that no example has.
 func urlPassword(secret []byte) bool {
-	return password(secret) && (!lettersOnly(secret) || len(secret) >= 16 || classes(secret) >= 3)
+	var room [256]byte
+	n := 0
+	for i := 0; i < len(secret); i++ {
+		c := secret[i]
+		if c == '%' && i+2 < len(secret) && onlyHex(secret[i+1:i+3]) {
+			c = unhex(secret[i+1])<<4 | unhex(secret[i+2])
+			i += 2
+		}
+		room[n] = c
+		n++
+	}
+	plain := room[:n]
+	return password(plain) && (!lettersOnly(plain) || n >= 16 || classes(plain) >= 3)
+}
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return (c | 0x20) - 'a' + 10
 }

@@ -115,29 +115,32 @@ func gapByte(c byte) bool {
 }
 
 // judgePhrase looks at the whole run of words of the list around the one that begins
-// at start. The run is the secret if any part of it has a valid checksum: more of it
-// than the phrase does no harm, less would.
+// at start. The secret goes from the first word of the first valid phrase to the last
+// word of the last one: parts of a phrase may be valid by chance.
 func (s *scanner) judgePhrase(dst []rule.Match, text []byte, start, least int) ([]rule.Match, int) {
 	begin := start
-	for {
-		before := s.wordBefore(text, begin, least)
-		if before < 0 {
-			break
-		}
+	for before := begin; before >= 0; before = s.wordBefore(text, begin, least) {
 		begin = before
 	}
 	var last [24]uint16 // the last words, a ring
-	valid, end := false, begin
+	var starts [24]int
+	from, to, end := -1, -1, begin
 	for count, at := 0, begin; ; {
 		number := s.words.at(text, at)
 		if number < 0 {
 			break
 		}
-		last[count%24] = uint16(number)
+		last[count%24], starts[count%24] = uint16(number), at
 		count++
-		valid = valid || phraseEnds(&last, count)
 		_, n := wordAt(text, at)
 		end = at + n
+		if n := phraseEnds(&last, count); n > 0 {
+			first := starts[(count-n)%24]
+			if from < 0 || first < from {
+				from = first
+			}
+			to = end
+		}
 		for at = end; at < len(text) && at-end < maxGap && gapByte(text[at]); {
 			at++
 		}
@@ -145,10 +148,10 @@ func (s *scanner) judgePhrase(dst []rule.Match, text []byte, start, least int) (
 			break
 		}
 	}
-	if valid {
-		dst = found(dst, &s.seed, begin, end)
+	if to > 0 {
+		dst = found(dst, &s.seed, from, to)
 	}
-	return dst, end
+	return dst, max(end, start+1)
 }
 
 // wordBefore gives where the word of the list begins that stands before the one at
@@ -168,19 +171,19 @@ func (s *scanner) wordBefore(text []byte, begin, least int) int {
 	return at
 }
 
-// phraseEnds tells whether a phrase of a valid length and checksum ends with the last
-// of count words.
-func phraseEnds(last *[24]uint16, count int) bool {
+// phraseEnds gives the length, in words, of the longest valid phrase that ends with the
+// last of count words; or 0.
+func phraseEnds(last *[24]uint16, count int) (longest int) {
 	var phrase [24]uint16
 	for n := 12; n <= min(count, 24); n += 3 {
 		for i := range n {
 			phrase[i] = last[(count-n+i)%24]
 		}
 		if checksum(phrase[:n]) && drawn(phrase[:n]) {
-			return true
+			longest = n
 		}
 	}
-	return false
+	return longest
 }
 
 // checksum tells whether the last bits of a phrase are the first of the SHA-256 of the

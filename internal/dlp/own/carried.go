@@ -1,0 +1,211 @@
+package own
+
+import "bytes"
+
+// The limits of what a part of a URL may carry in encoded form, in characters. Real
+// names end below: the longest of cloud and content networks' labels is a hash of 40, an
+// identifier of a document has 44, a digest 64, one of SHA-512 128 in hex. Above, there
+// is room for a key: 48 bytes are 64 characters of base64, 77 of base32, 96 of hex.
+const (
+	labelLimit   = 47  // in one label of a host name
+	hostLimit    = 63  // in all labels of a host name together
+	segmentLimit = 100 // in one segment of a path, or in one value of a query
+	pathLimit    = 200 // in all segments of a path together
+)
+
+// HostLabel tells whether one label of a host name carries data: 48 or more characters
+// of base32, base64 or hex. Words and slugs of any length, hashes of up to 40 digits,
+// UUIDs and punycode carry none.
+func HostLabel(label []byte) bool {
+	var t tally
+	t.label(label, 12)
+	return t.n > labelLimit && t.encoded()
+}
+
+// Host tells whether a host name carries data, in one label or spread over many: those
+// of 12 and more characters are judged together, as they would be decoded.
+func Host(name []byte) bool {
+	var all tally
+	for len(name) > 0 {
+		var label []byte
+		label, name, _ = bytes.Cut(name, []byte("."))
+		if HostLabel(label) {
+			return true
+		}
+		if len(label) >= 12 {
+			all.label(label, 6)
+		}
+	}
+	return all.n > hostLimit && all.encoded()
+}
+
+// label adds the pieces of a label of a host name, but for words and numbers between
+// hyphens, of which slugs are made.
+func (t *tally) label(label []byte, least int) {
+	if international(label) {
+		return
+	}
+	for len(label) > 0 {
+		var piece []byte
+		if i := bytes.IndexAny(label, "-_"); i >= 0 {
+			piece, label = label[:i], label[i+1:]
+		} else {
+			piece, label = label, nil
+		}
+		if len(piece) >= least && (len(piece) > 16 || !plain(piece)) {
+			t.add(piece)
+		}
+	}
+}
+
+// plain tells whether a piece is letters alone or digits alone.
+func plain(piece []byte) bool {
+	digits := 0
+	for _, c := range piece {
+		if c <= '9' {
+			digits++
+		}
+	}
+	return digits == 0 || digits == len(piece)
+}
+
+// international tells whether a label is punycode (RFC 5891) of a usual length: its
+// letters and digits are mixed, too. A longer one is judged like all.
+func international(label []byte) bool {
+	return len(label) > 4 && bytes.EqualFold(label[:4], []byte("xn--")) && len(label) <= 40
+}
+
+// PathSegment tells whether one segment of a path, as it is sent, carries data: more
+// than 100 characters in encoded form. A digest of SHA-512 in hex is let pass, and so is
+// text that is percent-encoded, whose bytes the scanner sees decoded.
+func PathSegment(seg []byte) bool {
+	return carried(seg, 12) > segmentLimit && !digest(seg)
+}
+
+// Path tells whether a path, as it is sent, carries data, in one segment or in many.
+func Path(path []byte) bool {
+	sum := 0
+	for len(path) > 0 {
+		var seg []byte
+		seg, path, _ = bytes.Cut(path, []byte("/"))
+		if digest(seg) {
+			continue
+		}
+		n := carried(seg, 12)
+		if n > segmentLimit {
+			return true
+		}
+		sum += n
+	}
+	return sum > pathLimit
+}
+
+// QueryValue tells whether a value in a query carries data. What signs a URL is long by
+// nature: the shapes of S3's, Google's and CloudFront's signatures are let pass under
+// their own names, up to the length that they have. A sender can hide some hundred
+// bytes there, so ask only for hosts that sign URLs where that is not wanted.
+func QueryValue(name, value []byte) bool {
+	return carried(value, 12) > segmentLimit && !digest(value) && !signs(name, value)
+}
+
+// digest tells whether a text is 128 digits of hex, perhaps with the name of its hash.
+func digest(b []byte) bool {
+	if i := bytes.LastIndexByte(b, ':'); i > 0 && i < 8 {
+		b = b[i+1:]
+	}
+	return len(b) == 128 && onlyHex(b)
+}
+
+func onlyHex(b []byte) bool {
+	for _, c := range b {
+		if !('0' <= c && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// signs tells whether a parameter is part of how a URL is signed, and looks so.
+func signs(name, value []byte) bool {
+	switch string(bytes.ToLower(name)) {
+	case "x-amz-security-token":
+		return len(value) <= 2048 && (bytes.HasPrefix(value, []byte("IQoJb3JpZ2lu")) || bytes.HasPrefix(value, []byte("FwoGZXIvYXdz")))
+	case "x-goog-signature":
+		return len(value) == 512 && onlyHex(value)
+	case "signature":
+		return len(value) <= 360
+	}
+	return false
+}
+
+// carried counts the characters of a text that stand in pieces of at least least
+// letters and digits which look encoded. Everything else, also a byte that is
+// percent-encoded, parts pieces.
+func carried(b []byte, least int) (sum int) {
+	for i := 0; i < len(b); {
+		start := i
+		for i < len(b) && alphanumeric(b[i]) {
+			i++
+		}
+		if i-start >= least && encoded(b[start:i]) {
+			sum += i - start
+		}
+		if i < len(b) && b[i] == '%' {
+			i += 2
+		}
+		i++
+	}
+	return sum
+}
+
+// encoded tells whether letters and digits look like an encoding, not like words.
+func encoded(piece []byte) bool {
+	var t tally
+	t.add(piece)
+	return t.encoded()
+}
+
+// tally counts letters and digits, and how often the kind of character changes. A
+// capital that begins a word is one change, so that names writtenLikeThis have few.
+type tally struct{ n, digits, lowers, uppers, changes int }
+
+func (t *tally) add(piece []byte) {
+	t.n += len(piece)
+	for i, c := range piece {
+		k := kind(c)
+		switch k {
+		case '0':
+			t.digits++
+		case 'a':
+			t.lowers++
+		default:
+			t.uppers++
+		}
+		if i == 0 || k == kind(piece[i-1]) {
+			continue
+		}
+		if kind(piece[i-1]) == 'A' && k == 'a' && (i < 2 || kind(piece[i-2]) != 'A') {
+			continue
+		}
+		t.changes++
+	}
+}
+
+// encoded: random base64 changes at every second character, hex and base32 at every
+// third or fourth; words hardly ever. Digits alone are a number.
+func (t *tally) encoded() bool {
+	if t.lowers > 0 && t.uppers > 0 {
+		return t.changes*10 >= t.n*3
+	}
+	return t.digits*14 >= t.n && t.digits < t.n && t.changes*8 >= t.n
+}
+
+func kind(c byte) byte {
+	switch {
+	case c <= '9':
+		return '0'
+	case c >= 'a':
+		return 'a'
+	}
+	return 'A'
+}
