@@ -33,7 +33,7 @@ func Host(name []byte) bool {
 			return true
 		}
 		if len(label) >= 12 {
-			all.label(label, 6)
+			all.label(label, 2)
 		}
 	}
 	return all.n > hostLimit && all.encoded()
@@ -58,15 +58,11 @@ func (t *tally) label(label []byte, least int) {
 	}
 }
 
-// plain tells whether a piece is letters alone or digits alone.
+// plain tells whether a piece is a word or a number: its kind of character never changes.
 func plain(piece []byte) bool {
-	digits := 0
-	for _, c := range piece {
-		if c <= '9' {
-			digits++
-		}
-	}
-	return digits == 0 || digits == len(piece)
+	var t tally
+	t.add(piece)
+	return t.changes == 0
 }
 
 // international tells whether a label is punycode (RFC 5891) of a usual length: its

@@ -91,7 +91,7 @@ func TestCorpusURLs(t *testing.T) {
 	if folders == "" {
 		t.Skip("set BOTTLE_CORPUS to folders, with a colon between them")
 	}
-	expr := regexp.MustCompile(`https?://[0-9A-Za-z][^\s"'<>\\^\x60{}|)\]]{3,2000}`)
+	expr := regexp.MustCompile(`https?://[0-9A-Za-z][^\s"'<>\\^\x60{}|)\]]{3,1000}`)
 	seen, bad := map[string]bool{}, 0
 	for _, folder := range filepath.SplitList(folders) {
 		_ = filepath.WalkDir(folder, func(p string, d fs.DirEntry, err error) error {

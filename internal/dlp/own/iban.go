@@ -2,11 +2,14 @@ package own
 
 import "strings"
 
-// iban gives the length of the IBAN (ISO 13616) that begins at p and ends before hi,
+// ibanAt gives the length of the IBAN (ISO 13616) that begins at p and ends before hi,
 // with single spaces after every four characters, or none; or 0. Upper case only, as
 // IBANs are written.
-func iban(text []byte, p, hi int) int {
-	format := ibanFormat(text[p:hi])
+func (s *scanner) ibanAt(text []byte, p, hi int) int {
+	if hi-p < 15 || text[p+1] < 'A' || text[p+2] > '9' || text[p+3] > '9' {
+		return 0
+	}
+	format := s.ibans[int(text[p]-'A')*26+int(text[p+1]-'A')]
 	if format == "" {
 		return 0
 	}
@@ -17,7 +20,7 @@ func iban(text []byte, p, hi int) int {
 		if n > 0 && n%4 == 0 && at < hi && text[at] == ' ' {
 			at++
 		}
-		if at >= hi || text[at] == ' ' || text[at] == '-' {
+		if at >= hi || text[at] < '0' { // a separator
 			return 0
 		}
 		account[n] = text[at]
@@ -29,18 +32,13 @@ func iban(text []byte, p, hi int) int {
 	return at - p
 }
 
-// ibanFormat gives the length and the structure of a country's IBANs: n for digits, a
-// for letters, c for both, each with a count.
-func ibanFormat(text []byte) string {
-	if len(text) < 15 || text[1] < 'A' || text[2] > '9' || text[3] > '9' || text[2] < '0' || text[3] < '0' {
-		return ""
+// ibanFormats gives, by country, the length and the structure of its IBANs: n for
+// digits, a for letters, c for both, each with a count.
+func ibanFormats() (formats [26 * 26]string) {
+	for _, f := range strings.Fields(ibanCountries) {
+		formats[int(f[0]-'A')*26+int(f[1]-'A')] = f[2:]
 	}
-	_, after, ok := strings.Cut(ibanCountries, " "+string(text[:2]))
-	if !ok {
-		return ""
-	}
-	format, _, _ := strings.Cut(after, " ")
-	return format
+	return formats
 }
 
 // shaped tells whether an account has the structure.

@@ -14,6 +14,7 @@ type scanner struct {
 	card, iban, seed, wif, stellar, url rule.Rule
 
 	group [256]uint8 // of a byte: 1 if cards and IBANs are made of it, 0 if it may stand between their groups, else 0x80
+	ibans [26 * 26]string
 	words *dictionary
 }
 
@@ -44,7 +45,7 @@ func Scan(dst []rule.Match, text []byte) []rule.Match {
 }
 
 func newScanner() *scanner {
-	s := &scanner{words: newDictionary(wordList)}
+	s := &scanner{words: newDictionary(wordList), ibans: ibanFormats()}
 	for c := range s.group {
 		switch {
 		case '0' <= c && c <= '9' || 'A' <= c && c <= 'Z':
@@ -113,7 +114,7 @@ func (s *scanner) judgeRegion(dst []rule.Match, text []byte, lo, hi int) []rule.
 				dst = found(dst, &s.card, p, p+n)
 			}
 		} else if begins {
-			if n = iban(text, p, hi); n > 0 {
+			if n = s.ibanAt(text, p, hi); n > 0 {
 				dst = found(dst, &s.iban, p, p+n)
 			}
 		}

@@ -175,11 +175,15 @@ func (s *scanner) wordBefore(text []byte, begin, least int) int {
 // last of count words; or 0.
 func phraseEnds(last *[24]uint16, count int) (longest int) {
 	var phrase [24]uint16
-	for n := 12; n <= min(count, 24); n += 3 {
-		for i := range n {
-			phrase[i] = last[(count-n+i)%24]
-		}
-		if checksum(phrase[:n]) && drawn(phrase[:n]) {
+	size := min(count, 24)
+	for i := range size {
+		phrase[i] = last[(count-size+i)%24]
+	}
+	if size < 12 || !drawn(phrase[size-12:size]) {
+		return 0
+	}
+	for n := 12; n <= size; n += 3 {
+		if checksum(phrase[size-n : size]) {
 			longest = n
 		}
 	}
