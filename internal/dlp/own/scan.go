@@ -156,44 +156,63 @@ func digits(w uint64) uint64 {
 	return (low + (0x80-'0')*ones) &^ (low + (0x80-'9'-1)*ones) &^ w & highs
 }
 
-// runs finds seed phrases and keys of wallets.
+// runs finds seed phrases and keys of wallets. The tests are in the order of what they
+// cost: a branch that the processor cannot foresee costs more than a few steps without.
 func (s *scanner) runs(dst []rule.Match, text []byte) []rule.Match {
 	seen, run := 0, 0
 	for i := 0; i+8 <= len(text); i += runStride {
 		w := binary.LittleEndian.Uint64(text[i:])
 		l := letters(w)
-		if l|digits(w) == highs && i >= run {
+		if l|digits(w) == highs && i >= run && longRun(text, i) {
 			dst, run = s.judgeRun(dst, text, i)
 		}
-		if l == 0 || i < seen {
-			continue
-		}
-		if start := wordAfter(text, i, l); start >= 0 && s.words.two(text, start) {
+		start := wordAfter(text, i, l)
+		if s.words.begins(text, start) && i >= seen && s.words.two(text, start) {
 			dst, seen = s.judgePhrase(dst, text, start, seen)
 		}
 	}
 	return dst
 }
 
+// longRun tells whether the eight letters and digits at i may belong to a run of 51:
+// then the eight before them or the eight after them do.
+func longRun(text []byte, i int) bool {
+	if i+16 <= len(text) {
+		if w := binary.LittleEndian.Uint64(text[i+8:]); letters(w)|digits(w) == highs {
+			return true
+		}
+	}
+	if i < 8 {
+		return false
+	}
+	w := binary.LittleEndian.Uint64(text[i-8:])
+	return letters(w)|digits(w) == highs
+}
+
 // wordAfter gives where the first word begins that begins at i or later, if i and the
-// seven bytes after it lie in a seed phrase, whose letters are l; or -1 if they do not.
+// seven bytes after it lie in a seed phrase, whose letters are l. Where they do not, it
+// gives any place, or len(text).
 func wordAfter(text []byte, i int, l uint64) int {
-	if l == highs { // a word of eight letters, or a longer one, which is none of the list
+	gap := bits.TrailingZeros64(l^highs) / 8
+	after := bits.TrailingZeros64(l>>(8*gap)) / 8
+	if after < 8 {
+		return i + gap + after
+	}
+	if l == highs { // a word of eight letters, or a part of a longer one
 		if i > 0 && letter(text[i-1]) {
-			return -1
+			return len(text)
 		}
 		return i
 	}
-	gap := bits.TrailingZeros64(l^highs) / 8
-	if after := l >> (8 * gap); after != 0 {
-		return i + gap + bits.TrailingZeros64(after)/8
+	if l == 0 { // indentation, mostly; gaps so long make phrases so long that others see them
+		return len(text)
 	}
 	for j := i + 8; j < min(i+8+maxGap, len(text)); j++ {
 		if letter(text[j]) {
 			return j
 		}
 	}
-	return -1
+	return len(text)
 }
 
 func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }

@@ -64,22 +64,28 @@ func (d *dictionary) at(text []byte, start int) int {
 	return -1
 }
 
-// two tells whether a word of the list may begin at start, and another after a gap. It
-// is the cheap test for what Scan meets on every page: single words of the list.
+// begins tells whether a word of the list may begin at start. It is the cheap test for
+// what Scan meets all the time, and has false positives.
+func (d *dictionary) begins(text []byte, start int) bool {
+	if start+8 > len(text) {
+		return start < len(text)
+	}
+	w := binary.LittleEndian.Uint64(text[start:])
+	n := bits.TrailingZeros64(letters(w)^highs) &^ 7
+	return d.passes(spread((w | 0x20*ones) & (1<<n - 1)))
+}
+
+// two tells whether a word of the list begins at start, and perhaps another after a gap.
 func (d *dictionary) two(text []byte, start int) bool {
-	key, n := wordAt(text, start)
-	if n < 3 || !d.passes(spread(key)) {
+	if d.at(text, start) < 0 {
 		return false
 	}
+	_, n := wordAt(text, start)
 	at := start + n
 	for at < len(text) && at-start-n < maxGap && gapByte(text[at]) {
 		at++
 	}
-	if at == start+n || at >= len(text) {
-		return false
-	}
-	key, n = wordAt(text, at)
-	return n >= 3 && d.passes(spread(key))
+	return at > start+n && d.begins(text, at)
 }
 
 func (d *dictionary) passes(h uint64) bool { return d.filter[h>>54]>>(h>>48&63)&1 != 0 }
@@ -101,8 +107,9 @@ func wordAt(text []byte, start int) (key uint64, n int) {
 	return (w | 0x20*ones) & (1<<(8*n) - 1), n
 }
 
-// maxGap is how many bytes may stand between two words: `","12":"`, ".\r\n    10. ".
-const maxGap = 10
+// maxGap is how many bytes may stand between two words: `","12":"`, ".\r\n    10. ", or
+// `",` and the next line's indentation.
+const maxGap = 16
 
 // gapByte tells whether a byte may stand between two words of a phrase: white space,
 // numbers, and what lists are written with.
