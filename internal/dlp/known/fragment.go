@@ -22,9 +22,8 @@ const (
 
 // grams finds the 4-grams of all segments of which fragments count.
 type grams struct {
-	bits  []uint64 // a filter: the grams' hashes
-	shift uint     // 32 - log2 of the filter's bits
-	table []int32  // open addressing, by hash: index of a node, plus 1
+	bits  *[1 << 12]uint64 // a filter of 32 KiB: the grams' hashes; nil: there are none
+	table []int32          // open addressing, by hash: index of a node, plus 1
 	nodes []gramNode
 }
 
@@ -36,6 +35,12 @@ type gramNode struct {
 
 func hash(g uint32) uint32 { return g * 0x9e3779b1 }
 
+// may returns 1 if a gram may be there. The high bits of the hash choose.
+func (g *grams) may(v uint32) uint64 {
+	h := hash(v)
+	return g.bits[h>>20] >> (h >> 14 & 63) & 1
+}
+
 func newGrams(segs []segment) grams {
 	total := 0
 	for i := range segs {
@@ -46,8 +51,7 @@ func newGrams(segs []segment) grams {
 	if total == 0 {
 		return grams{}
 	}
-	width := min(max(bits.Len(uint(total*16)), 13), 20)
-	g := grams{bits: make([]uint64, 1<<width/64), shift: uint(32 - width), table: make([]int32, 1<<bits.Len(uint(total*2)))}
+	g := grams{bits: new([1 << 12]uint64), table: make([]int32, 1<<bits.Len(uint(total*2)))}
 	g.nodes = make([]gramNode, 0, total)
 	for i := range segs {
 		if !segs[i].pieces {
@@ -65,7 +69,7 @@ func newGrams(segs []segment) grams {
 
 func (g *grams) put(v uint32, seg, pos int32) {
 	h := hash(v)
-	g.bits[h>>g.shift>>6] |= 1 << (h >> g.shift & 63)
+	g.bits[h>>20] |= 1 << (h >> 14 & 63)
 	mask := uint32(len(g.table) - 1)
 	slot := h & mask
 	for g.table[slot] != 0 && g.nodes[g.table[slot]-1].gram != v {
@@ -109,17 +113,17 @@ func (g *grams) first(v uint32) int32 {
 // becomes of them.
 func (s *Set) Pieces(dst []Piece, text []byte) []Piece {
 	g := &s.grams
-	if len(g.bits) == 0 {
+	if g.bits == nil {
 		return dst
 	}
-	i, set, shift := 0, g.bits, g.shift
+	i := 0
 	for ; i+8 <= len(text); i += 5 {
+		// Five grams at once: one branch for all of them, which is seldom taken.
 		x := fold8(binary.LittleEndian.Uint64(text[i:]))
-		for k := range 5 {
-			h := hash(uint32(x>>(8*k))) >> shift
-			if set[h>>6]>>(h&63)&1 != 0 {
-				dst = s.piecesAt(dst, text, i+k, uint32(x>>(8*k)))
-			}
+		hits := g.may(uint32(x)) | g.may(uint32(x>>8))<<1 | g.may(uint32(x>>16))<<2 | g.may(uint32(x>>24))<<3 | g.may(uint32(x>>32))<<4
+		for ; hits != 0; hits &= hits - 1 {
+			k := bits.TrailingZeros64(hits)
+			dst = s.piecesAt(dst, text, i+k, uint32(x>>(8*k)))
 		}
 	}
 	for ; i+gram <= len(text); i++ {

@@ -2,6 +2,7 @@ package known
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -108,15 +109,21 @@ func count(v []byte) (letters, numbers, other int) {
 }
 
 func fewerThan4(v []byte) bool {
-	var seen [256]bool
+	var seen [3]byte
 	n := 0
+next:
 	for _, c := range v {
-		if c = lower(c); !seen[c] {
-			seen[c] = true
-			if n++; n == 4 {
-				return false
+		c = lower(c)
+		for _, s := range seen[:n] {
+			if s == c {
+				continue next
 			}
 		}
+		if n == len(seen) {
+			return false
+		}
+		seen[n] = c
+		n++
 	}
 	return true
 }
@@ -236,10 +243,13 @@ func bland(w []byte) bool {
 // taken for one if nearly all pairs of letters are usual in English: random letters
 // of one case pass once in 1,500 times for 16 of them.
 func readsAsWords(v []byte) (words int, prose bool) {
+	if slices.ContainsFunc(v, isDigit) {
+		return 0, false // most values: before any letter is weighed
+	}
 	letters, pairs, odd, vowels := 0, 0, 0, 0
 	for i, c := range v {
 		switch {
-		case isDigit(c) || c >= 0x80:
+		case c >= 0x80:
 			return 0, false
 		case !isLetter(c):
 			continue
@@ -318,6 +328,6 @@ func usualAfter(c byte) string {
 	return "aeiouz"
 }
 
-func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
-func isUpper(c byte) bool  { return 'A' <= c && c <= 'Z' }
-func isLetter(c byte) bool { return 'a' <= lower(c) && lower(c) <= 'z' }
+func isDigit(c byte) bool  { return c-'0' < 10 }
+func isUpper(c byte) bool  { return c-'A' < 26 }
+func isLetter(c byte) bool { return (c|0x20)-'a' < 26 }

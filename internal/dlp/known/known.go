@@ -22,6 +22,8 @@
 //   - Any other part must hold something that looks random: eight or more letters and
 //     digits that change often, twelve letters that read as no word, a UUID, or 16
 //     digits. So NODE_ENV=production, a model's name and a region are no secrets.
+//   - Of base64 that holds JSON the fields count, and the base64 as a whole: it begins
+//     alike in every file of its kind.
 //   - Public parts of key files never count: the lines around, the constant head, the
 //     modulus of an RSA key, the public key inside an OpenSSH key, certificates. Of a
 //     JWT the signature counts: header and claims are the same in the next token.
@@ -96,7 +98,7 @@ type site struct {
 func New(secrets []Secret) *Set {
 	s := &Set{}
 	total := 0
-	b := builder{set: s, index: map[string]int{}, seen: map[string]bool{}}
+	b := builder{set: s, index: make(map[string]int, 16*len(secrets)), seen: map[string]bool{}}
 	for i, sec := range secrets {
 		s.names = append(s.names, sec.Name)
 		total += len(sec.Value)
@@ -139,6 +141,8 @@ type builder struct {
 	set    *Set
 	index  map[string]int  // literal -> number
 	seen   map[string]bool // segments of the present secret, to take none twice
+	back   []byte          // the present segment's text, reversed
+	first  []site          // the first site of each literal
 	secret int
 	found  int
 	why    string // the first reason to leave something out
@@ -154,6 +158,8 @@ func (b *builder) add(c chunk, wholeOnly, pieces bool) {
 	b.found++
 	seg := segment{secret: b.secret, raw: c.b, at: c.at, breaks: c.breaks, pieces: pieces}
 	seg.text = foldAll(c.b)
+	b.back = slices.Clone(seg.text)
+	slices.Reverse(b.back)
 	if len(c.b) >= partial && !wholeOnly {
 		seg.good = goodWindows(c.b)
 	}
@@ -205,11 +211,11 @@ func (s *segment) windows(a, b int) bool {
 	return s.good != nil && b-a >= partial && s.good[b-partial+1] > s.good[a]
 }
 
+// literal adds what stands at pos of the present segment, in both directions.
 func (b *builder) literal(seg int32, pos int, lit []byte) {
 	b.site(lit, site{seg: seg, pos: int32(pos)})
-	back := slices.Clone(lit)
-	slices.Reverse(back)
-	b.site(back, site{seg: seg, pos: int32(pos), reversed: true})
+	end := len(b.back) - pos
+	b.site(b.back[end-len(lit):end:end], site{seg: seg, pos: int32(pos), reversed: true})
 }
 
 // maxSites bounds the places that one literal is tried at: a value that says the same
@@ -222,7 +228,9 @@ func (b *builder) site(lit []byte, at site) {
 		i = len(b.set.lits)
 		b.index[string(lit)] = i
 		b.set.lits = append(b.set.lits, lit)
-		b.set.sites = append(b.set.sites, nil)
+		b.first = append(b.first, at)
+		b.set.sites = append(b.set.sites, b.first[len(b.first)-1:len(b.first):len(b.first)])
+		return
 	}
 	if len(b.set.sites[i]) < maxSites && !slices.Contains(b.set.sites[i], at) {
 		b.set.sites[i] = append(b.set.sites[i], at)

@@ -226,6 +226,7 @@ func TestWhatIsASecret(t *testing.T) {
 		{"hosts.yml", "github.com:\n    user: anna\n    oauth_token: gho_a8Fk39slQp20dkfj38Zq\n", "gho_a8Fk39slQp20dkfj38Zq"},
 		{"JSON", `{"auths":{"x.io":{"auth":"YW5uYTpodW50ZXIyenp6"}},"user":"anna"}`, "YW5uYTpodW50ZXIyenp6"},
 		{"HEXKEY", "3f786850e387550fdab836ed7e6dc881de23001b", "\x50\xe3\x87\x55\x0f\xda\xb8\x36\xed\x7e\x6d\xc8\x81\xde\x23\x00"},
+		{"blob", base64.StdEncoding.EncodeToString([]byte(`{"auths":{"x.io":{"auth":"YW5uYTpodW50ZXIyenp6"}}}`)), "YW5uYTpodW50ZXIyenp6"},
 		{"JWT", "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIiwiaWF0IjoxNTE2MjM5MDIyfQ.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c", "KKF2QT4fwpMeJf36"},
 		{"mac.key", "wrapped\n", ""},
 	} {
@@ -246,6 +247,9 @@ func TestPublicPartsAreNoLeak(t *testing.T) {
 		{"AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFP", "AGE-SECRET-KEY-1"},
 		{`{"type":"service_account","private_key_id":"0a1b2c3d4e5f60718293a4b5c6d7e8f901234567","client_email":"builder@project-name.iam.gserviceaccount.com","token_uri":"https://oauth2.googleapis.com/token"}`,
 			`"client_email":"builder@project-name.iam.gserviceaccount.com","token_uri":"https://oauth2.googleapis.com/token"`},
+		{base64.StdEncoding.EncodeToString([]byte(`{"auths":{"https://index.docker.io/v1/":{"auth":"YW5uYTpodW50ZXIyenp6"}}}`)),
+			base64.StdEncoding.EncodeToString([]byte(`{"auths":{"https://index.docker.io/v1/":{"auth":"`))[:60]},
+		{"IQoJb3JpZ2luX2VjEJv//////////wEaCXVzLWVhc3QtMSJHMEUCIQDx" + random(rand.New(rand.NewPCG(1, 9)), alnum, 300), "IQoJb3JpZ2luX2VjEJv//////////wEaCXVzLWVhc3QtMSJHMEUCIQ"},
 		{"my-company-prod-8f3a9c27d1e64b05", "the my-company-production service; 0123456789abcdef0123456789abcdef"},
 		{"sk-test-0123456789abcdef", "0123456789abcdef"},
 	} {

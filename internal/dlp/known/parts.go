@@ -253,6 +253,11 @@ func (b *builder) single(c chunk, name string, certain bool) {
 		b.token(c.cut(sig, len(c.b)), name, true)
 		return
 	}
+	if raw, ok := decodeBase64(c); ok && raw.b[0] == '{' && json.Valid(raw.b) {
+		b.strings(raw, certain, maxNested-2)
+		b.add(c, true, false)
+		return
+	}
 	if i := bytes.IndexByte(c.b, ':'); i > 0 && bytes.Count(c.b, []byte(":")) == 1 && bytes.IndexByte(c.b, '/') < 0 {
 		b.token(c.cut(i+1, len(c.b)), name, certain)
 	}
