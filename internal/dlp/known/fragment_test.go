@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
@@ -92,6 +93,63 @@ func TestJoinerJoinsNothingElse(t *testing.T) {
 	}
 }
 
+func TestJoinerLosesNothingWhereItScans(t *testing.T) {
+	v := []byte("a8Fk39slQp20dkfj")
+	s := New([]Secret{{Name: "x", Value: v, Certain: true}})
+	for fill := joinMost - 40; fill <= joinMost; fill++ {
+		found, texts := 0, 0
+		j := NewJoiner(func(text []byte) { found, texts = found+len(scan(s, text)), texts+1 })
+		for n := 0; n < fill; n += 64 {
+			j.Add(bytes.Repeat([]byte("~"), min(64, fill-n)))
+		}
+		for i := range v {
+			j.Add(v[i : i+1])
+		}
+		j.Add([]byte("~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~~"))
+		j.Flush()
+		if found == 0 || texts != 2 {
+			t.Fatalf("after %d bytes: found %d times in %d texts", fill, found, texts)
+		}
+	}
+}
+
+func TestPiecesStandAlone(t *testing.T) {
+	v := "ghp_a8Fk39slQp20dkfj38ZqWm47TyRn55BvCx61"
+	s := New([]Secret{{Name: "x", Value: []byte(v), Certain: true}})
+	for _, c := range []struct {
+		text         string
+		strong, weak int
+	}{
+		{v[4:8], 0, 1},
+		{"xx" + v[4:8] + "yy", 0, 1},
+		{"xx" + v[4:8] + "yyy", 0, 0}, // as a run of base64 would have it by chance
+		{"xxx-" + v[4:8] + "-yyy", 0, 1},
+		{strings.ToLower(v[4:8]), 0, 0},
+		{v[4:10], 1, 0},
+		{"xxxx" + v[4:10] + "yyy", 0, 0},
+		{"xxxxxxxxx" + v[4:12] + "yyyyyyyyy", 1, 0},
+		{"xxxxxxxxx" + strings.ToLower(v[4:12]) + "yyyyyyyyy", 1, 0},
+		{"xxxxxxxxx" + strings.ToLower(v[4:11]) + "yyyyyyyyy", 0, 0},
+		{v[4:8] + "," + v[8:12] + "," + v[4:7], 0, 2},
+	} {
+		strong, weak := 0, 0
+		for _, p := range s.Pieces(nil, []byte(c.text)) {
+			if p.Strong {
+				strong++
+			} else {
+				weak++
+			}
+		}
+		if strong != c.strong || weak != c.weak {
+			t.Errorf("%s: %d strong, %d weak; want %d, %d", c.text, strong, weak, c.strong, c.weak)
+		}
+	}
+	words := New([]Secret{{Name: "TOKEN", Value: []byte("correct horse battery staple")}})
+	if p := words.Pieces(nil, []byte("correct horse battery")); len(p) != 0 {
+		t.Errorf("words: %+v", p)
+	}
+}
+
 func TestPiecesAreExact(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := newRand(t)
@@ -100,8 +158,8 @@ func TestPiecesAreExact(t *testing.T) {
 		size := rapid.IntRange(4, 15).Draw(t, "size")
 		from := rapid.IntRange(0, len(v)-size).Draw(t, "from")
 		part := v[from : from+size]
-		if _, prose := readsAsWords(part); prose {
-			t.Skip("a word")
+		if _, prose := readsAsWords(part); prose || classOf(part) != mixed {
+			t.Skip("a word, or digits that tell less")
 		}
 		text := []byte(random(r, ".~ ", r.IntN(40)) + "=")
 		start := len(text)
@@ -124,8 +182,8 @@ func TestMemoryFindsPiecesOverRequests(t *testing.T) {
 		m := NewMemory(s, 4, 0)
 		parts := cutUp(r, v, 6, 11)
 		for _, p := range parts {
-			if _, prose := readsAsWords(p); prose {
-				t.Skip("a word")
+			if _, prose := readsAsWords(p); prose || classOf(p) != mixed {
+				t.Skip("a word, or digits that tell less")
 			}
 		}
 		r.Shuffle(len(parts), func(i, k int) { parts[i], parts[k] = parts[k], parts[i] })
@@ -230,16 +288,26 @@ func TestMemoryIsBounded(t *testing.T) {
 	if len(d.stretches) > maxStretches || len(d.chains) > maxStretches || cap(d.stretches) > 2*maxStretches {
 		t.Errorf("%d stretches, %d chains", len(d.stretches), len(d.chains))
 	}
+	var many []Secret
+	for i := range 300 {
+		many = append(many, Secret{Name: "s", Value: []byte(random(rand.New(rand.NewPCG(uint64(i), 1)), alnum, 20)), Certain: true})
+	}
+	s = New(many)
+	m = NewMemory(s, 1, 0)
+	for i := range s.segs {
+		m.Saw("one", []Piece{{seg: int32(i), From: 0, To: 6, Strong: true}}, now)
+	}
+	d = m.dests["one"].Value.(*destination)
+	if len(d.stretches) != maxStretches || len(d.chains) != maxStretches {
+		t.Errorf("%d stretches, %d chains", len(d.stretches), len(d.chains))
+	}
 	m.Saw("one", []Piece{{seg: 1 << 20}, {seg: -1}, {From: 5, To: 4}, {From: -1, To: 4}, {From: 0, To: 1 << 20}}, now)
 }
 
 // The figures at Pieces and Saw: bodies of 16 KiB, all in one hour to one destination.
 func TestRandomTrafficIsNoFinding(t *testing.T) {
 	_, s := fifty(t)
-	size := 256 << 20
-	if testing.Short() {
-		size = 16 << 20
-	}
+	size := 64 << 20
 	for name, alphabet := range map[string]string{"base64": alnum + "+/", "hex": "0123456789abcdef"} {
 		r := rand.New(rand.NewPCG(9, 10))
 		m := NewMemory(s, 4, 0)
@@ -266,7 +334,7 @@ func TestRandomTrafficIsNoFinding(t *testing.T) {
 			}
 		}
 		t.Logf("%s: %d strong and %d weak pieces in %d MiB", name, strong, weak, size>>20)
-		if strong > 8 {
+		if strong > 4 {
 			t.Errorf("%s: %d strong pieces", name, strong)
 		}
 	}

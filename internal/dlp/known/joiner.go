@@ -13,7 +13,6 @@ const (
 type Joiner struct {
 	scan func(text []byte)
 	text []byte
-	kept int // bytes at the front that were scanned before
 }
 
 // NewJoiner gives each joined text to scan, which must not keep it. Texts overlap by
@@ -39,16 +38,15 @@ func (j *Joiner) Split() { j.put([]byte{0, '|', 0, '|', 0}) }
 func (j *Joiner) put(b []byte) {
 	if len(j.text)+len(b) > joinMost {
 		j.scan(j.text)
-		j.kept = copy(j.text, j.text[len(j.text)-joinEdge:])
-		j.text = j.text[:j.kept]
+		j.text = j.text[:copy(j.text, j.text[len(j.text)-joinEdge:])]
 	}
 	j.text = append(j.text, b...)
 }
 
 // Flush scans what is left. The joiner can be used again.
 func (j *Joiner) Flush() {
-	if len(j.text) > j.kept {
+	if len(j.text) > 0 {
 		j.scan(j.text)
 	}
-	j.text, j.kept = j.text[:0], 0
+	j.text = j.text[:0]
 }

@@ -219,11 +219,13 @@ func dull(w []byte) bool {
 	if fewerThan4(w) {
 		return true
 	}
-	steps := 0
-	for i := 1; i < len(w); i++ {
-		if d := int(lower(w[i])) - int(lower(w[i-1])); -1 <= d && d <= 1 {
+	steps, last := 0, lower(w[0])
+	for _, c := range w[1:] {
+		c = lower(c)
+		if c-last+1 <= 2 { // one up, one down or the same; bytes wrap around
 			steps++
 		}
+		last = c
 	}
 	if steps >= len(w)-3 {
 		return true

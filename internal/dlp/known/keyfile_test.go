@@ -174,6 +174,28 @@ func TestKeysAreFoundHoweverWrapped(t *testing.T) {
 	})
 }
 
+// Sixteen bytes are found where the value's own line breaks stand, wherever they begin.
+func TestEveryStretchAcrossLinesIsFound(t *testing.T) {
+	for _, k := range keyFiles(t) {
+		s := New([]Secret{{Name: k.name, Value: k.file}})
+		seg := s.segs[0]
+		for _, at := range seg.breaks {
+			for from := max(0, int(at)-partial+1); from < int(at) && from+partial <= len(seg.raw); from++ {
+				for _, br := range []string{"\n", `\r\n`, "\n    ", " \\n\t"} {
+					text := wrap(seg.raw[from:from+partial], int(at)-from, 64, br)
+					if m := scan(s, text); len(m) != 1 || m[0].Start != 0 || m[0].End != len(text) {
+						t.Fatalf("%s: %q: %+v", k.name, text, m)
+					}
+					slices.Reverse(text)
+					if m := scan(s, text); len(m) != 1 || m[0].Start != 0 || m[0].End != len(text) || !m[0].Reversed {
+						t.Fatalf("%s: %q: %+v", k.name, text, m)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestRewrappedKeysAreFound(t *testing.T) {
 	for _, k := range keyFiles(t) {
 		s := New([]Secret{{Name: k.name, Value: k.file}})

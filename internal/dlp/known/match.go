@@ -63,17 +63,26 @@ func (s *segment) grow(text []byte, start, end, pos int, reversed bool) (Match, 
 // of dk, and returns the first places that do not agree.
 func (s *segment) walk(text []byte, i, di, k, dk int) (int, int) {
 	for k >= 0 && k < len(s.text) {
-		if i >= 0 && i < len(text) && lower(text[i]) == s.text[k] {
+		here := i >= 0 && i < len(text) && lower(text[i]) == s.text[k]
+		if here && !escaped(text, i, di) {
 			i, k = i+di, k+dk
 			continue
 		}
 		next := i + di*gap(text, i, di)
-		if next == i || next < 0 || next >= len(text) || lower(text[next]) != s.text[k] {
+		if next != i && next >= 0 && next < len(text) && lower(text[next]) == s.text[k] {
+			i = next // behind a line break
+		} else if !here {
 			break
 		}
-		i, k = next+di, k+dk
+		i, k = i+di, k+dk
 	}
 	return i, k
+}
+
+// escaped reports whether text[i] may be the n of \n, met from behind, and no byte of
+// the secret.
+func escaped(text []byte, i, di int) bool {
+	return (text[i] == 'n' || text[i] == 'r') && i+di >= 0 && i+di < len(text) && text[i+di] == '\\'
 }
 
 const (
