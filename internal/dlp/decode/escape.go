@@ -1,0 +1,228 @@
+package decode
+
+import (
+	"bytes"
+	"unicode/utf8"
+)
+
+// escapes looks for escapes with a backslash that may hide something. Those that
+// fill any text in JSON (\n \t \r \" \\) do not count: they stand where a secret ends.
+// Backslashes that are escaped themselves are passed over, so that what was escaped
+// twice is found as well.
+func (f *finder) escapes() {
+	text := f.text
+	for i := 0; i < len(text); {
+		j := bytes.IndexByte(text[i:], '\\')
+		if j < 0 {
+			return
+		}
+		i += j
+		at := i
+		for i < len(text) && text[i] == '\\' {
+			i++
+		}
+		if i == len(text) {
+			return
+		}
+		switch text[i] {
+		case 'n', '"', 't', 'r':
+			continue
+		}
+		if n := f.escape(i - 1); n > 0 {
+			f.near(Escape, at, i-1+n)
+			i += n - 1
+		}
+	}
+}
+
+// escape gives the length of the escape at i if it may hide something, else 0.
+func (f *finder) escape(i int) int {
+	text := f.text
+	v, n := readEscape(text[i:])
+	if n == 0 || !v.hides() {
+		return 0
+	}
+	switch c := text[i+1]; {
+	case c == 'u' || c == 'x' || c == 'U':
+		return n
+	case c-'0' < 8:
+		if n > 2 { // \1 alone refers to a group
+			return n
+		}
+	case c == '_' || c == '-' || c == '/' || c == '=' || c == '+':
+		return n
+	case c == '\n' || c == '\r':
+		if i > 0 && isWord(text[i-1]) && i+n < len(text) && isWord(text[i+n]) {
+			return n
+		}
+	}
+	return 0
+}
+
+// readEscape reads one escape of JSON, JavaScript, C or Markdown.
+func readEscape(s []byte) (value, int) {
+	if len(s) < 2 {
+		return value{}, 0
+	}
+	switch c := s[1]; c {
+	case 'u':
+		return readUnicode(s)
+	case 'U':
+		if v, ok := hexValue(s[2:], 8); ok && v >= 0 && v <= utf8.MaxRune {
+			return value{r: v}, 10
+		}
+	case 'x':
+		if v, ok := hexValue(s[2:], 2); ok {
+			return value{r: v, byte: true}, 4
+		}
+	case 'n':
+		return value{r: '\n', byte: true}, 2
+	case 'r':
+		return value{r: '\r', byte: true}, 2
+	case 't':
+		return value{r: '\t', byte: true}, 2
+	case '\n':
+		return value{r: -1}, 2
+	case '\r':
+		if len(s) > 2 && s[2] == '\n' {
+			return value{r: -1}, 3
+		}
+	default:
+		if c-'0' < 8 {
+			return readOctal(s)
+		}
+		if c > ' ' && c < 0x7f && (c|0x20)-'a' >= 26 && c-'0' >= 10 { // punctuation
+			return value{r: rune(c), byte: true}, 2
+		}
+	}
+	return value{}, 0
+}
+
+// readUnicode reads \u0041, a pair of surrogates, or \u{41}.
+func readUnicode(s []byte) (value, int) {
+	if v, ok := hexValue(s[2:], 4); ok {
+		return wideValue(s, v, 6, '\\')
+	}
+	if len(s) < 5 || s[2] != '{' {
+		return value{}, 0
+	}
+	var v rune
+	for i := 3; i < len(s) && i < 16; i++ {
+		if s[i] == '}' && i > 3 {
+			return value{r: v}, i + 1
+		}
+		d := hexDigit[s[i]]
+		if d > 15 {
+			break
+		}
+		if v = v<<4 | rune(d); v > utf8.MaxRune {
+			break
+		}
+	}
+	return value{}, 0
+}
+
+// readOctal reads up to three digits, the value of one byte.
+func readOctal(s []byte) (value, int) {
+	v, i := rune(0), 1
+	for ; i < len(s) && i < 4 && s[i]-'0' < 8 && v < 32; i++ {
+		v = v<<3 | rune(s[i]-'0')
+	}
+	return value{r: v, byte: true}, i
+}
+
+// entity gives what a name of HTML stands for, if that is ASCII or invisible, and
+// whether readers take it without a semicolon.
+func entity(name []byte) (v value, bare bool) {
+	switch string(name) {
+	case "amp", "AMP":
+		return value{r: '&'}, true
+	case "lt", "LT":
+		return value{r: '<'}, true
+	case "gt", "GT":
+		return value{r: '>'}, true
+	case "quot", "QUOT":
+		return value{r: '"'}, true
+	case "nbsp":
+		return value{r: ' '}, true
+	case "shy":
+		return value{r: -1}, true
+	case "zwj", "zwnj", "lrm", "rlm", "ZeroWidthSpace", "NoBreak", "NegativeThinSpace", "NegativeMediumSpace",
+		"NegativeThickSpace", "NegativeVeryThinSpace", "InvisibleTimes", "InvisibleComma", "ApplyFunction", "it", "ic", "af":
+		return value{r: -1}, false
+	case "fjlig":
+		return value{r: 'f', s: "fj"}, false
+	}
+	return value{r: punctuation(name)}, false
+}
+
+// punctuation gives the character of ASCII that a name stands for, or 0.
+func punctuation(name []byte) rune {
+	switch string(name) {
+	case "Tab":
+		return '\t'
+	case "NewLine":
+		return '\n'
+	case "excl":
+		return '!'
+	case "num":
+		return '#'
+	case "dollar":
+		return '$'
+	case "percnt":
+		return '%'
+	case "apos":
+		return '\''
+	case "lpar":
+		return '('
+	case "rpar":
+		return ')'
+	case "ast", "midast":
+		return '*'
+	case "plus":
+		return '+'
+	case "comma":
+		return ','
+	case "hyphen", "dash":
+		return '-'
+	case "period":
+		return '.'
+	case "sol":
+		return '/'
+	case "colon":
+		return ':'
+	case "semi":
+		return ';'
+	case "equals":
+		return '='
+	case "quest":
+		return '?'
+	case "commat":
+		return '@'
+	}
+	return bracket(name)
+}
+
+func bracket(name []byte) rune {
+	switch string(name) {
+	case "lsqb", "lbrack":
+		return '['
+	case "bsol":
+		return '\\'
+	case "rsqb", "rbrack":
+		return ']'
+	case "Hat":
+		return '^'
+	case "lowbar", "UnderBar":
+		return '_'
+	case "grave", "DiacriticalGrave":
+		return '`'
+	case "lcub", "lbrace":
+		return '{'
+	case "verbar", "vert", "VerticalLine":
+		return '|'
+	case "rcub", "rbrace":
+		return '}'
+	}
+	return 0
+}

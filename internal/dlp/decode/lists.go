@@ -1,0 +1,157 @@
+package decode
+
+import "encoding/binary"
+
+// lists looks for bytes that are written as numbers: "41 42 43", "41:42", "0x41, 0x42",
+// "[65, 66, 67]". Twelve of them take 35 characters or more, and in every eight
+// of these there is a digit and nothing that stands in no list.
+func (f *finder) lists() {
+	const stride = 24
+	text := f.text
+	for i := 0; i+8 <= len(text); i += stride {
+		w := binary.LittleEndian.Uint64(text[i:]) ^ ones*'0'
+		if (w-ones*10)&^w&tops == 0 { // no digit
+			continue
+		}
+		if notInList[text[i]]|notInList[text[i+1]]|notInList[text[i+2]]|notInList[text[i+3]]|
+			notInList[text[i+4]]|notInList[text[i+5]]|notInList[text[i+6]]|notInList[text[i+7]] != 0 {
+			continue
+		}
+		i = max(i, f.list(i)-stride)
+	}
+}
+
+// numbers is a row of numbers of one form.
+type numbers struct {
+	start, end int // in the text
+	row        int // how many bytes of text are the last ones
+	telling    bool
+}
+
+// add takes the bytes of one number, the last ones of value.
+func (n *numbers) add(start, end int, value uint64, bytes int) {
+	if n.end == 0 {
+		n.start = start
+	}
+	n.end = end
+	for ; bytes > 0; bytes-- {
+		if isText(byte(value >> (8 * (bytes - 1)))) {
+			n.row++
+		} else {
+			n.row = 0
+		}
+		n.telling = n.telling || n.row >= minText
+	}
+}
+
+// list reads the numbers around an offset and returns the end of the list.
+func (f *finder) list(i int) (end int) {
+	const before = 40 // the list begins no earlier: a sample would have met it
+	for n := 0; n < before && i > 0 && notInList[f.text[i-1]] == 0; n++ {
+		i--
+	}
+	var hex, decimal numbers
+	for i < len(f.text) && notInList[f.text[i]] == 0 {
+		if hexDigit[f.text[i]] > 15 {
+			next := f.gap(i)
+			if next-i > 8 { // a list has short gaps
+				break
+			}
+			i = next
+			continue
+		}
+		t := f.number(i)
+		if t.hex {
+			hex.add(i, t.end, t.value, t.bytes)
+		} else {
+			hex = f.flush(Hex, hex)
+		}
+		if t.decimal < 256 {
+			decimal.add(i, t.end, uint64(t.decimal), 1)
+		} else {
+			decimal = f.flush(Bytes, decimal)
+		}
+		i = t.end
+	}
+	f.flush(Hex, hex)
+	f.flush(Bytes, decimal)
+	return i
+}
+
+func (f *finder) flush(kind Kind, n numbers) numbers {
+	if n.telling {
+		f.add(kind, n.start, n.end)
+	}
+	return numbers{}
+}
+
+// gap passes over what stands between two numbers.
+func (f *finder) gap(i int) int {
+	for i < len(f.text) && notInList[f.text[i]] == 0 && hexDigit[f.text[i]] > 15 {
+		i++
+	}
+	return i
+}
+
+// token is one number of a list, read in both ways.
+type token struct {
+	end     int
+	hex     bool   // pairs of digits, or one byte after 0x
+	value   uint64 // of hex
+	bytes   int    // of value
+	decimal int    // more than 255 if it is no decimal number of one byte
+}
+
+// number reads the number at i, which begins with a digit of hex.
+func (f *finder) number(i int) token {
+	const longest = 16
+	text := f.text
+	if text[i] == '0' && i+1 < len(text) && text[i+1]|0x20 == 'x' {
+		t := f.digits(i+2, 2)
+		t.hex, t.bytes, t.decimal = t.end > i+2, 1, 256
+		return t
+	}
+	t := f.digits(i, longest)
+	n := t.end - i
+	t.hex, t.bytes = n%2 == 0, n/2
+	if n > 3 {
+		t.decimal = 256
+	}
+	return t
+}
+
+// digits reads up to most digits of hex at i.
+func (f *finder) digits(i, most int) token {
+	t := token{end: i}
+	for ; most > 0 && t.end < len(f.text) && hexDigit[f.text[t.end]] < 16; most-- {
+		v := hexDigit[f.text[t.end]]
+		t.value = t.value<<4 | uint64(v)
+		if v > 9 || t.decimal > 255 {
+			t.decimal = 256
+		} else {
+			t.decimal = t.decimal*10 + int(v)
+		}
+		t.end++
+	}
+	return t
+}
+
+// appendDecimals appends the numbers of a list.
+func appendDecimals(dst, src []byte, limit int) (out []byte, full bool) {
+	f := finder{text: src}
+	for i := 0; i < len(src); {
+		if hexDigit[src[i]] > 9 {
+			i++
+			continue
+		}
+		t := f.digits(i, 3)
+		if t.decimal < 256 {
+			if limit == 0 {
+				return dst, false
+			}
+			dst, limit = append(dst, byte(t.decimal)), limit-1
+		}
+		i = t.end
+	}
+	return dst, true
+}

@@ -1,0 +1,304 @@
+package decode
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Eight bytes at a time.
+const (
+	ones = 0x0101010101010101
+	tops = 0x8080808080808080
+)
+
+// runs looks for runs of digits of base64, and in them for those of base32 and hex,
+// which use a part of the same characters. A run of minLine characters covers eight
+// bytes that begin at a multiple of nine, so that most text is passed over there: it
+// has a space, a quote or the like in nearly every eight bytes.
+func (f *finder) runs() {
+	const stride = minLine - 7
+	text := f.text
+	for i := 0; i+8 <= len(text); i += stride {
+		w := binary.LittleEndian.Uint64(text[i:])
+		if ((w|tops)-ones*'+')&tops != tops { // a byte below '+'
+			continue
+		}
+		if base64Digit[text[i]]|base64Digit[text[i+1]]|base64Digit[text[i+2]]|base64Digit[text[i+3]] > 63 ||
+			base64Digit[text[i+4]]|base64Digit[text[i+5]]|base64Digit[text[i+6]]|base64Digit[text[i+7]] > 63 {
+			continue
+		}
+		start, end := f.bounds(i)
+		if end-start >= minLine {
+			end = f.run(start)
+		}
+		i = max(i, end+1-stride) // what stands at end is no digit
+	}
+}
+
+// bounds widens a place in a run, to the right only until it is long enough.
+func (f *finder) bounds(i int) (start, end int) {
+	start, end = i, i+8
+	for start > 0 && base64Digit[f.text[start-1]] < 64 {
+		start--
+	}
+	for end < len(f.text) && end-start < minLine && base64Digit[f.text[end]] < 64 {
+		end++
+	}
+	return start, end
+}
+
+// Places in a run, in digits.
+const (
+	block  = 64        // how often a place is noted, from which a group can be counted; a multiple of 8
+	around = 2 * block // how far a span reaches beyond the last sign of text
+)
+
+// phase is what is known about the digits of a run if its groups begin at one of the
+// places modulo the group's length.
+type phase struct {
+	open   bool
+	deep   bool
+	start  int // in the text
+	sign   int // the last digit by which text was seen
+	silent int // digits before this one are known to hold nothing
+}
+
+// run is a row of digits, perhaps in lines.
+type run struct {
+	*finder
+	noted    [2]int // offsets of the digits number n and n+block, n the last but one multiple of block
+	count    int    // digits so far
+	from     int    // where the line begins
+	state    step   // of all lanes
+	last     step   // the lanes that are asked for
+	hexUntil int    // up to here hex was looked at
+	phases   [12]phase
+	opened   int
+}
+
+// run goes through the run that begins at an offset, with all lines that belong to
+// it, and returns its end.
+func (f *finder) run(start int) (end int) {
+	r := run{finder: f, from: start, last: f.d.lanes.last, noted: [2]int{start, start}}
+	r.zlib(start)
+	p := start
+	for {
+		p = r.line(p)
+		if p-r.from < minLine {
+			break
+		}
+		next := skipBreak(f.text, p)
+		if next == p || next >= len(f.text) || base64Digit[f.text[next]] > 63 {
+			break
+		}
+		p, r.from = next, next
+	}
+	if r.opened > 0 {
+		for i := range r.phases {
+			r.close(i, p)
+		}
+	}
+	return p
+}
+
+// line goes through one line, block by block, and returns its end.
+func (r *run) line(p int) int {
+	for {
+		stop := min(len(r.text), p+block-r.count%block)
+		if p < r.hexUntil {
+			stop = min(stop, r.hexUntil)
+		} else {
+			r.last.b |= r.d.lanes.hex
+		}
+		q := r.scan(p, stop)
+		r.count += q - p
+		if r.count%block == 0 && q > p {
+			r.tick(q)
+		}
+		p = q
+		if p == len(r.text) || base64Digit[r.text[p]] > 63 {
+			return p
+		}
+	}
+}
+
+// scan is the inner loop: one character, one step of all lanes. It ends at stop, at
+// what is no digit, or at the end of digits of hex.
+func (r *run) scan(p, stop int) int {
+	l := &r.d.lanes
+	s, text := r.state, r.text[:stop]
+	for i := p; i < len(text); i++ {
+		t := &l.steps[text[i]]
+		if t.a == 0 {
+			stop = i
+			break
+		}
+		s.a = (s.a<<1 | l.first.a) & t.a
+		s.b = (s.b<<1 | l.first.b) & t.b
+		if s.a&r.last.a|s.b&r.last.b != 0 {
+			r.signs(s, r.count+i-p, i)
+			if i < r.hexUntil && r.hexUntil < stop {
+				stop = r.hexUntil
+				text = text[:stop]
+			}
+		}
+	}
+	r.state = s
+	return stop
+}
+
+// signs acts on the lanes that came to their end at a digit.
+func (r *run) signs(s step, count, offset int) {
+	l := &r.d.lanes
+	for m := s.a & r.last.a; m != 0; m &= m - 1 {
+		r.sign(&l.at[bits.TrailingZeros64(m)], count, offset)
+	}
+	for m := s.b & r.last.b; m != 0; m &= m - 1 {
+		r.sign(&l.at[64+bits.TrailingZeros64(m)], count, offset)
+	}
+}
+
+func (r *run) sign(n *lane, count, offset int) {
+	if n.kind == Hex {
+		r.last.b &^= r.d.lanes.hex
+		r.hexUntil = r.hexRun(max(r.from, offset-n.length+1))
+		return
+	}
+	group, base := 4, 0
+	if n.kind == Base32 {
+		group, base = 8, 4
+	}
+	at := (count - n.length + 1 - n.skip + group) % group
+	ph := &r.phases[base+at]
+	if ph.open {
+		ph.sign = count
+		ph.deep = ph.deep || n.deep
+		return
+	}
+	if count < ph.silent && !n.deep {
+		return
+	}
+	r.try(n.kind, ph, at, count, n.deep)
+}
+
+// try decodes the neighbourhood of a sign, and opens a span if it holds text, or
+// compressed data, indeed.
+func (r *run) try(kind Kind, ph *phase, at, count int, deep bool) {
+	var room [256]byte
+	noted := max(count/block-1, 0) * block // the number of the digit at r.noted[0]
+	start, ok := advance(r.text, r.noted[0], at)
+	if !ok {
+		return
+	}
+	src := r.text[start:min(len(r.text), start+2*len(room))]
+	var out []byte
+	digits := 0
+	if kind == Base64 {
+		out, _ = appendBase64(room[:0], src, 240)
+		digits = len(out) / 3 * 4
+	} else {
+		out, _ = appendBase32(room[:0], src, 160)
+		digits = len(out) / 5 * 8
+	}
+	if !telling(out) {
+		ph.silent = noted + at + digits - 24
+		return
+	}
+	*ph = phase{open: true, deep: deep || marked(out), start: start, sign: count}
+	r.opened++
+}
+
+// tick notes a place, and closes the spans whose text has ended.
+func (r *run) tick(p int) {
+	r.noted[0], r.noted[1] = r.noted[1], p
+	if r.opened == 0 {
+		return
+	}
+	for i := range r.phases {
+		if ph := &r.phases[i]; !ph.deep && r.count-ph.sign > around {
+			r.close(i, p)
+		}
+	}
+}
+
+func (r *run) close(i, end int) {
+	ph := &r.phases[i]
+	if !ph.open {
+		return
+	}
+	kind := Base64
+	if i >= 4 {
+		kind = Base32
+	}
+	r.add(kind, ph.start, end)
+	r.opened--
+	*ph = phase{silent: ph.silent}
+}
+
+// zlib opens a span where the run begins with the mark of zlib, which is too short to
+// be looked for anywhere else.
+func (r *run) zlib(start int) {
+	for at := range 4 {
+		if start+at+4 > len(r.text) || r.text[start+at] != 'e' { // 0x78 is 'e' and two bits
+			continue
+		}
+		var room [4]byte
+		if out, _ := appendBase64(room[:0], r.text[start+at:start+at+4], 3); len(out) == 3 && isZlib(out) {
+			r.phases[at] = phase{open: true, deep: true, start: start + at}
+			r.opened++
+		}
+	}
+}
+
+// advance moves over n digits, and over line breaks between them.
+func advance(text []byte, i, n int) (int, bool) {
+	for ; n > 0 || i < len(text) && base64Digit[text[i]] > 63; n-- {
+		if i < len(text) && base64Digit[text[i]] > 63 {
+			next := skipBreak(text, i)
+			if next == i {
+				return i, false
+			}
+			i, n = next, n+1
+			continue
+		}
+		if i >= len(text) {
+			return i, false
+		}
+		i++
+	}
+	return i, true
+}
+
+// skipBreak returns what follows a line break at i: a real one, or one that is escaped
+// once or more often, as in JSON, with the next line's indentation. It returns i where
+// there is none.
+func skipBreak(text []byte, i int) int {
+	const most = 64 // characters of one break: more is something else
+	j, broken := i, false
+	for limit := min(len(text), i+most); j < limit; {
+		c := text[j]
+		if c == '\n' || c == '\r' {
+			j, broken = j+1, true
+			continue
+		}
+		if (c == ' ' || c == '\t') && broken {
+			j++
+			continue
+		}
+		if c != '\\' {
+			break
+		}
+		k := j
+		for k < limit && text[k] == '\\' {
+			k++
+		}
+		if k == limit || text[k] != 'n' && text[k] != 'r' && (text[k] != 't' || !broken) {
+			break
+		}
+		j, broken = k+1, true
+	}
+	if !broken {
+		return i
+	}
+	return j
+}
