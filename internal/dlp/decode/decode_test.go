@@ -80,7 +80,7 @@ func encodings(s string) map[string]struct {
 		"percent":           {Percent, each(s, func(_ int, r rune) string { return fmt.Sprintf("%%%02X", r) })},
 		"percent partly":    {Percent, strings.Replace(s, "_", "%5f", 1)},
 		"percent u":         {Percent, each(s, func(_ int, r rune) string { return fmt.Sprintf("%%u%04x", r) })},
-		"form":              {Percent, url.QueryEscape(s + "/+") + "%2f"},
+		"form":              {Percent, url.QueryEscape(s+"/+") + "%2f"},
 		"escape u":          {Escape, each(s, func(_ int, r rune) string { return fmt.Sprintf(`\u%04X`, r) })},
 		"escape braces":     {Escape, each(s, func(_ int, r rune) string { return fmt.Sprintf(`\u{%x}`, r) })},
 		"escape x":          {Escape, each(s, func(_ int, r rune) string { return fmt.Sprintf(`\x%02x`, r) })},

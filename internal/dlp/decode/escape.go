@@ -2,12 +2,14 @@ package decode
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 )
 
 // escapes looks for escapes with a backslash that may hide something. Those that
 // fill any text in JSON (\n \t \r \" \\) do not count: they stand where a secret ends.
-// Backslashes that are escaped themselves are passed over, so that what was escaped
+// Each backslash counts, also one that is escaped itself, so that what was escaped
 // twice is found as well.
 func (f *finder) escapes() {
 	text := f.text
@@ -16,23 +18,56 @@ func (f *finder) escapes() {
 		if j < 0 {
 			return
 		}
-		i += j
-		at := i
-		for i < len(text) && text[i] == '\\' {
-			i++
-		}
-		if i == len(text) {
-			return
-		}
-		switch text[i] {
-		case 'n', '"', 't', 'r':
+		i = f.backslashes(i + j)
+	}
+}
+
+// backslashes looks at the backslash at i and at those behind it, word by word, until
+// a few words have none, and returns the place.
+func (f *finder) backslashes(i int) int {
+	const patience = 8
+	text, done := f.text, i
+	for quiet := 0; i+8 < len(text) && quiet < patience; i += 8 {
+		w := binary.LittleEndian.Uint64(text[i:]) ^ ones*'\\'
+		m := tops &^ (w&(ones*0x7f) + ones*0x7f | w)
+		if m == 0 {
+			quiet++
 			continue
 		}
-		if n := f.escape(i - 1); n > 0 {
-			f.near(Escape, at, i-1+n)
-			i += n - 1
+		quiet = 0
+		for ; m != 0; m &= m - 1 {
+			if p := i + bits.TrailingZeros64(m)/8; mayHide(text[p+1]) && p >= done {
+				done = f.escapeAt(p)
+			}
 		}
 	}
+	if i+8 >= len(text) {
+		for ; i+1 < len(text); i++ {
+			if text[i] == '\\' && mayHide(text[i+1]) && i >= done {
+				done = f.escapeAt(i)
+			}
+		}
+		return len(text)
+	}
+	return i
+}
+
+// mayHide tells by the character behind a backslash whether the escape is to be read.
+func mayHide(c byte) bool {
+	const (
+		low  = 0xff<<'0' | 1<<'-' | 1<<'/' | 1<<'+' | 1<<'=' | 1<<'\n' | 1<<'\r'
+		high = 1<<('u'-64) | 1<<('x'-64) | 1<<('U'-64) | 1<<('_'-64)
+	)
+	return c < 64 && low>>c&1 != 0 || c >= 64 && c < 128 && high>>(c-64)&1 != 0
+}
+
+// escapeAt adds a span if the escape at i may hide something, and returns its end.
+func (f *finder) escapeAt(i int) int {
+	n := f.escape(i)
+	if n > 0 {
+		f.near(Escape, i, i+n)
+	}
+	return i + n
 }
 
 // escape gives the length of the escape at i if it may hide something, else 0.
@@ -49,9 +84,9 @@ func (f *finder) escape(i int) int {
 		if n > 2 { // \1 alone refers to a group
 			return n
 		}
-	case c == '_' || c == '-' || c == '/' || c == '=' || c == '+':
+	case c != '\n' && c != '\r':
 		return n
-	case c == '\n' || c == '\r':
+	default:
 		if i > 0 && isWord(text[i-1]) && i+n < len(text) && isWord(text[i+n]) {
 			return n
 		}

@@ -13,8 +13,9 @@ func (f *finder) lists() {
 		if (w-ones*10)&^w&tops == 0 { // no digit
 			continue
 		}
-		if notInList[text[i]]|notInList[text[i+1]]|notInList[text[i+2]]|notInList[text[i+3]]|
-			notInList[text[i+4]]|notInList[text[i+5]]|notInList[text[i+6]]|notInList[text[i+7]] != 0 {
+		digits := inList[text[i]] + inList[text[i+1]] + inList[text[i+2]] + inList[text[i+3]] +
+			inList[text[i+4]] + inList[text[i+5]] + inList[text[i+6]] + inList[text[i+7]]
+		if digits >= notInList || digits < 3 {
 			continue
 		}
 		i = max(i, f.list(i)-stride)
@@ -47,11 +48,11 @@ func (n *numbers) add(start, end int, value uint64, bytes int) {
 // list reads the numbers around an offset and returns the end of the list.
 func (f *finder) list(i int) (end int) {
 	const before = 40 // the list begins no earlier: a sample would have met it
-	for n := 0; n < before && i > 0 && notInList[f.text[i-1]] == 0; n++ {
+	for n := 0; n < before && i > 0 && inList[f.text[i-1]] < notInList; n++ {
 		i--
 	}
 	var hex, decimal numbers
-	for i < len(f.text) && notInList[f.text[i]] == 0 {
+	for i < len(f.text) && inList[f.text[i]] < notInList {
 		if hexDigit[f.text[i]] > 15 {
 			next := f.gap(i)
 			if next-i > 8 { // a list has short gaps
@@ -87,7 +88,7 @@ func (f *finder) flush(kind Kind, n numbers) numbers {
 
 // gap passes over what stands between two numbers.
 func (f *finder) gap(i int) int {
-	for i < len(f.text) && notInList[f.text[i]] == 0 && hexDigit[f.text[i]] > 15 {
+	for i < len(f.text) && inList[f.text[i]] < notInList && hexDigit[f.text[i]] > 15 {
 		i++
 	}
 	return i

@@ -19,29 +19,38 @@ import (
 const maxWindow = 8 << 20
 
 // packed looks for compressed data by its mark. It is called where a byte is not ASCII.
+// Of each mark the byte is looked for that is rarest in text.
 func (f *finder) packed() {
-	f.marks(Gzip, gzipMark, 0)
-	f.marks(Zstd, zstdMark, 0)
-	f.marks(Zip, zipMark, 0)
-	f.marks(Bzip2, bzip2Mark, 4)
-	f.marks(Zlib, "x\x9c", 0)
-	f.marks(Zlib, "x\xda", 0)
-	f.marks(Zlib, "x\x01", 0)
-	f.marks(Zlib, "x^", 0)
+	f.marks(Gzip, gzipMark, 0x1f)
+	f.marks(Zstd, zstdMark, 0xfd)
+	f.marks(Zip, zipMark, 0x03)
+	f.marks(Bzip2, bzip2Mark, '&')
+	f.marks(Zlib, "x\x9c", 0x9c)
+	f.marks(Zlib, "x\xda", 0xda)
+	f.marks(Zlib, "x\x01", 0x01)
+	f.marks(Zlib, "x^", '^')
 }
 
-// marks adds a span from each mark to the end: only the decompressor knows where the data ends.
-func (f *finder) marks(kind Kind, mark string, before int) {
-	for i := 0; ; i++ {
-		j := bytes.Index(f.text[i:], []byte(mark))
+// marks adds a span from each mark to the end: only the decompressor knows where the data
+// ends. It looks for one byte of the mark.
+func (f *finder) marks(kind Kind, mark string, rare byte) {
+	before := bytes.IndexByte([]byte(mark), rare)
+	for i := before; i < len(f.text); i++ {
+		j := bytes.IndexByte(f.text[i:], rare)
 		if j < 0 {
 			return
 		}
 		i += j
-		if i < before || kind == Zlib && !f.isZlib(i) {
+		start := i - before
+		if string(f.text[start:min(len(f.text), start+len(mark))]) != mark || kind == Zlib && !f.isZlib(start) {
 			continue
 		}
-		if !f.add(kind, i-before, len(f.text)) {
+		if kind == Bzip2 {
+			if start -= 4; start < 0 {
+				continue
+			}
+		}
+		if !f.add(kind, start, len(f.text)) {
 			return
 		}
 	}

@@ -12,27 +12,80 @@ const (
 )
 
 // runs looks for runs of digits of base64, and in them for those of base32 and hex,
-// which use a part of the same characters. A run of minLine characters covers eight
-// bytes that begin at a multiple of nine, so that most text is passed over there: it
+// which use a part of the same characters. A run of minBase64 characters covers eight
+// bytes that begin at a multiple of thirteen, so that most text is passed over there: it
 // has a space, a quote or the like in nearly every eight bytes.
 func (f *finder) runs() {
-	const stride = minLine - 7
-	text := f.text
+	const stride = minBase64 - 7
+	text, done := f.text, 0
 	for i := 0; i+8 <= len(text); i += stride {
-		w := binary.LittleEndian.Uint64(text[i:])
-		if ((w|tops)-ones*'+')&tops != tops { // a byte below '+'
-			continue
-		}
-		if base64Digit[text[i]]|base64Digit[text[i+1]]|base64Digit[text[i+2]]|base64Digit[text[i+3]] > 63 ||
-			base64Digit[text[i+4]]|base64Digit[text[i+5]]|base64Digit[text[i+6]]|base64Digit[text[i+7]] > 63 {
+		if w := binary.LittleEndian.Uint64(text[i:]); digitTops(w) != tops {
 			continue
 		}
 		start, end := f.bounds(i)
 		if end-start >= minLine {
+			start = max(done, f.lineBefore(start))
 			end = f.run(start)
+			done = end
 		}
 		i = max(i, end+1-stride) // what stands at end is no digit
 	}
+}
+
+// digitTops sets the top bit of each of eight bytes that is a digit of base64. Each
+// comparison is a subtraction that leaves the top bit or takes it; none borrows from
+// the next byte.
+func digitTops(w uint64) uint64 {
+	const low = ones * 0x7f
+	c := w & low
+	l := c | ones*0x20 // small letters of capitals; '_' becomes 0x7f
+	letters := (l | tops) - ones*'a'&(ones*('z'|0x80)-l)
+	digits := (c | tops) - ones*'+'&(ones*('9'|0x80)-c)
+	dots := ^c << 7 & (ones*('/'|0x80) - c) // ',' and '.', which are even, and stand between '+' and '/'
+	return (letters | digits&^dots | (l + ones)) & tops &^ w
+}
+
+// lineBefore goes back over lines of digits that were missed: those of less than
+// minBase64 digits are met in two of three.
+func (f *finder) lineBefore(start int) int {
+	const lines = 3
+	for range lines {
+		p := f.breakBefore(start)
+		if p == start {
+			return start
+		}
+		q := p
+		for q > 0 && p-q < 2*minBase64 && base64Digit[f.text[q-1]] < 64 {
+			q--
+		}
+		if p-q < minLine {
+			return start
+		}
+		start = q
+	}
+	return start
+}
+
+// breakBefore gives the place of the line break, real or escaped, that ends before the
+// digits at i, or i. The n of an escaped one looks like a digit.
+func (f *finder) breakBefore(i int) int {
+	const most = 64
+	text, p := f.text, i
+	if p > 0 && text[p-1] == '\\' && (text[p] == 'n' || text[p] == 'r') {
+		p--
+	} else {
+		for p > 0 && i-p < most && (text[p-1] == ' ' || text[p-1] == '\t') {
+			p--
+		}
+		if p == 0 || text[p-1] != '\n' {
+			return i
+		}
+		p--
+	}
+	for p > 0 && i-p < most && (text[p-1] == '\\' || text[p-1] == '\r' || text[p-1] == 'r' && p > 1 && text[p-2] == '\\') {
+		p--
+	}
+	return p
 }
 
 // bounds widens a place in a run, to the right only until it is long enough.
@@ -126,7 +179,7 @@ func (r *run) line(p int) int {
 // what is no digit, or at the end of digits of hex.
 func (r *run) scan(p, stop int) int {
 	l := &r.d.lanes
-	s, text := r.state, r.text[:stop]
+	s, last, text := r.state, r.last, r.text[:stop]
 	for i := p; i < len(text); i++ {
 		t := &l.steps[text[i]]
 		if t.a == 0 {
@@ -135,8 +188,9 @@ func (r *run) scan(p, stop int) int {
 		}
 		s.a = (s.a<<1 | l.first.a) & t.a
 		s.b = (s.b<<1 | l.first.b) & t.b
-		if s.a&r.last.a|s.b&r.last.b != 0 {
+		if s.a&last.a|s.b&last.b != 0 {
 			r.signs(s, r.count+i-p, i)
+			last = r.last
 			if i < r.hexUntil && r.hexUntil < stop {
 				stop = r.hexUntil
 				text = text[:stop]

@@ -12,6 +12,12 @@ import (
 // firstHigh gives the place of the first byte that is not ASCII, or len(b).
 func firstHigh(b []byte) int {
 	i := 0
+	for ; i+32 <= len(b); i += 32 {
+		q := b[i : i+32 : i+32]
+		if (binary.LittleEndian.Uint64(q)|binary.LittleEndian.Uint64(q[8:])|binary.LittleEndian.Uint64(q[16:])|binary.LittleEndian.Uint64(q[24:]))&tops != 0 {
+			break
+		}
+	}
 	for ; i+8 <= len(b); i += 8 {
 		if w := binary.LittleEndian.Uint64(b[i:]) & tops; w != 0 {
 			return i + bits.TrailingZeros64(w)/8
