@@ -15,7 +15,7 @@ func (f *finder) lists() {
 		}
 		digits := inList[text[i]] + inList[text[i+1]] + inList[text[i+2]] + inList[text[i+3]] +
 			inList[text[i+4]] + inList[text[i+5]] + inList[text[i+6]] + inList[text[i+7]]
-		if digits >= notInList || digits < 3 {
+		if digits < 3 || digits > 7 { // one that is in no list counts for more
 			continue
 		}
 		i = max(i, f.list(i)-stride)
@@ -105,7 +105,7 @@ type token struct {
 
 // number reads the number at i, which begins with a digit of hex.
 func (f *finder) number(i int) token {
-	const longest = 16
+	const longest = 6
 	text := f.text
 	if text[i] == '0' && i+1 < len(text) && text[i+1]|0x20 == 'x' {
 		t := f.digits(i+2, 2)

@@ -18,18 +18,43 @@ const (
 func (f *finder) runs() {
 	const stride = minBase64 - 7
 	text, done := f.text, 0
+	r := run{finder: f}
 	for i := 0; i+8 <= len(text); i += stride {
-		if w := binary.LittleEndian.Uint64(text[i:]); digitTops(w) != tops {
+		w := binary.LittleEndian.Uint64(text[i:])
+		if ((w|tops)-ones*'+')&tops != tops || digitTops(w) != tops { // most have a byte below '+'
 			continue
 		}
-		start, end := f.bounds(i)
-		if end-start >= minLine {
-			start = max(done, f.lineBefore(start))
-			end = f.run(start)
-			done = end
+		left, right := f.beside(i)
+		if left+8+right >= minLine {
+			start := i - left
+			for start > 0 && base64Digit[text[start-1]] < 64 {
+				start--
+			}
+			done = r.all(max(done, f.lineBefore(start)))
+			right = done - i - 8
 		}
-		i = max(i, end+1-stride) // what stands at end is no digit
+		i = max(i, i+8+right+1-stride) // what stands behind is no digit, or was looked at
 	}
+}
+
+// beside counts the digits on both sides of the eight at i, up to eight each.
+func (f *finder) beside(i int) (left, right int) {
+	text := f.text
+	if i >= 8 {
+		left = bits.LeadingZeros64(tops&^digitTops(binary.LittleEndian.Uint64(text[i-8:]))) / 8
+	} else {
+		for left < i && base64Digit[text[i-left-1]] < 64 {
+			left++
+		}
+	}
+	if i += 8; i+8 <= len(text) {
+		right = bits.TrailingZeros64(tops&^digitTops(binary.LittleEndian.Uint64(text[i:]))) / 8
+	} else {
+		for i+right < len(text) && base64Digit[text[i+right]] < 64 {
+			right++
+		}
+	}
+	return left, right
 }
 
 // digitTops sets the top bit of each of eight bytes that is a digit of base64. Each
@@ -88,18 +113,6 @@ func (f *finder) breakBefore(i int) int {
 	return p
 }
 
-// bounds widens a place in a run, to the right only until it is long enough.
-func (f *finder) bounds(i int) (start, end int) {
-	start, end = i, i+8
-	for start > 0 && base64Digit[f.text[start-1]] < 64 {
-		start--
-	}
-	for end < len(f.text) && end-start < minLine && base64Digit[f.text[end]] < 64 {
-		end++
-	}
-	return start, end
-}
-
 // Places in a run, in digits.
 const (
 	block  = 64        // how often a place is noted, from which a group can be counted; a multiple of 8
@@ -127,12 +140,17 @@ type run struct {
 	hexUntil int    // up to here hex was looked at
 	phases   [12]phase
 	opened   int
+	tried    bool // phases holds something
 }
 
-// run goes through the run that begins at an offset, with all lines that belong to
+// all goes through the run that begins at an offset, with all lines that belong to
 // it, and returns its end.
-func (f *finder) run(start int) (end int) {
-	r := run{finder: f, from: start, last: f.d.lanes.last, noted: [2]int{start, start}}
+func (r *run) all(start int) (end int) {
+	r.noted, r.count, r.from = [2]int{start, start}, 0, start
+	r.state, r.last = step{}, r.d.lanes.last
+	if r.tried { // most runs leave no trace
+		r.phases, r.tried = [12]phase{}, false
+	}
 	r.zlib(start)
 	p := start
 	for {
@@ -140,8 +158,8 @@ func (f *finder) run(start int) (end int) {
 		if p-r.from < minLine {
 			break
 		}
-		next := skipBreak(f.text, p)
-		if next == p || next >= len(f.text) || base64Digit[f.text[next]] > 63 {
+		next := skipBreak(r.text, p)
+		if next == p || next >= len(r.text) || base64Digit[r.text[next]] > 63 {
 			break
 		}
 		p, r.from = next, next
@@ -238,6 +256,7 @@ func (r *run) sign(n *lane, count, offset int) {
 // try decodes the neighbourhood of a sign, and opens a span if it holds text, or
 // compressed data, indeed.
 func (r *run) try(kind Kind, ph *phase, at, count int, deep bool) {
+	r.tried = true
 	var room [256]byte
 	noted := max(count/block-1, 0) * block // the number of the digit at r.noted[0]
 	start, ok := advance(r.text, r.noted[0], at)
@@ -298,6 +317,7 @@ func (r *run) zlib(start int) {
 		}
 		var room [4]byte
 		if out, _ := appendBase64(room[:0], r.text[start+at:start+at+4], 3); len(out) == 3 && isZlib(out) {
+			r.tried = true
 			r.phases[at] = phase{open: true, deep: true, start: start + at}
 			r.opened++
 		}
