@@ -80,10 +80,12 @@ type Engine struct {
 func New(c Config) (*Engine, error) {
 	e := &Engine{rules: c.Rules, known: known.New(c.Known), decoder: decode.New(), key: c.Key, clean: c.Clean, limits: c.Limits.withDefaults()}
 	var literals [][]byte
+	var behind []int
 	if c.Rules != nil {
 		for i, l := range c.Rules.Literals() {
 			literals = append(literals, []byte(l))
 			e.literals = append(e.literals, i)
+			behind = append(behind, c.Rules.Behind(i))
 		}
 		for i, l := range c.Rules.Literals() {
 			if strings.Contains(l, `"`) { // see escaped
@@ -96,7 +98,7 @@ func New(c Config) (*Engine, error) {
 	e.cuts = len(e.known.Literals()) > 0
 	literals = append(literals, e.known.Literals()...)
 	var err error
-	if e.finder, err = find.New(literals); err != nil {
+	if e.finder, err = find.New(literals, behind); err != nil {
 		return nil, err
 	}
 	e.scans.New = func() any { return &scan{engine: e} }

@@ -49,7 +49,7 @@ sendinblue sentry shippo shpat_ sidekiq slack xoxb xoxp hooks.slack.com snyk son
 
 func BenchmarkSource(b *testing.B) {
 	text := source(b)
-	s, err := New(keywords())
+	s, err := New(keywords(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func BenchmarkSource(b *testing.B) {
 
 func BenchmarkProse(b *testing.B) {
 	text := bytes.Repeat([]byte("The quick brown fox jumps over the lazy dog, and it sings of ships and shoes. "), 10000)
-	s, err := New(keywords())
+	s, err := New(keywords(), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func BenchmarkNew(b *testing.B) {
 	words := keywords()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := New(words); err != nil {
+		if _, err := New(words, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -41,6 +41,7 @@ type Set struct {
 	present  [1 << 12]uint64
 	buckets  []uint32 // by rank: where its entries begin
 	entries  []entry
+	short    shorts
 }
 
 // entry is one way to look a literal up: its bytes from at on have the hash.
@@ -50,8 +51,10 @@ type entry struct {
 }
 
 // New compiles literals. Each is compared without ASCII case. The same literal may be
-// given twice; both are reported.
-func New(literals [][]byte) (*Set, error) {
+// given twice; both are reported. behind gives for each how many word bytes (letters,
+// digits, _ and -) stand behind it at least, wherever it matters: where fewer do, it
+// may be passed over. It may be shorter than literals, or nil: then that is 0.
+func New(literals [][]byte, behind []int) (*Set, error) {
 	if len(literals) > MostLiterals {
 		return nil, ErrLiteral
 	}
@@ -63,6 +66,10 @@ func New(literals [][]byte) (*Set, error) {
 		}
 		low := lower(l)
 		s.literals = append(s.literals, low)
+		if len(low) <= 4 && i < len(behind) && behind[i] >= longRun {
+			s.short.add(i, low)
+			continue
+		}
 		for _, g := range grams(low) {
 			byHash[g.hash] = append(byHash[g.hash], entry{uint16(i), g.at})
 		}
@@ -152,8 +159,7 @@ func hash(word uint32, shift int) uint32 {
 	return (word >> shift & 0xffffff) * 0x9e3779b1 >> 14
 }
 
-// Find appends every occurrence in text to dst, also overlapping ones, in the order
-// of their grams' positions. It allocates only when dst has to grow.
+// Find appends every occurrence in text to dst, also overlapping ones, in no order. It allocates only when dst has to grow.
 func (s *Set) Find(dst []Hit, text []byte) []Hit {
 	if s == nil || len(s.literals) == 0 {
 		return dst
@@ -189,7 +195,7 @@ func (s *Set) Find(dst []Hit, text []byte) []Hit {
 			dst = s.look(dst, text, i+j, h)
 		}
 	}
-	return dst
+	return s.short.find(dst, text)
 }
 
 // look compares the literals that have this hash, which some have, where position i

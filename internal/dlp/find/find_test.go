@@ -32,7 +32,7 @@ func same(t interface {
 	Fatalf(string, ...any)
 }, literals [][]byte, text []byte) {
 	t.Helper()
-	s, err := New(literals)
+	s, err := New(literals, nil)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
@@ -73,7 +73,7 @@ func TestFindAtEachPosition(t *testing.T) {
 
 func TestLiteralsThatCannotBeFound(t *testing.T) {
 	for _, bad := range [][][]byte{{[]byte("ab")}, {nil}, {bytes.Repeat([]byte("a"), 256)}, make([][]byte, MostLiterals+1)} {
-		if _, err := New(bad); err == nil {
+		if _, err := New(bad, nil); err == nil {
 			t.Errorf("%d literals were taken", len(bad))
 		}
 	}
@@ -90,5 +90,34 @@ func FuzzFind(f *testing.F) {
 			t.Skip()
 		}
 		same(t, [][]byte{one, two}, text)
+	})
+}
+
+// A short literal that counts only with a long run behind it is found wherever it has
+// one: in the run, at its start, and across it; and nowhere else.
+func TestShortLiteralsBeforeRuns(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var literals [][]byte
+		for range rapid.IntRange(1, 6).Draw(t, "literals") {
+			literals = append(literals, []byte(rapid.StringMatching(`[ab.:-]{3,4}`).Draw(t, "literal")))
+		}
+		behind := make([]int, len(literals))
+		for i := range behind {
+			behind[i] = longRun
+		}
+		s, err := New(literals, behind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := []byte(rapid.StringMatching(`([ab.:-]{0,9}[ab-]{0,40}[. ]{0,3}){1,5}`).Draw(t, "text"))
+		var want []Hit
+		for _, h := range slow(literals, text) {
+			if h.End+longRun <= len(text) && !slices.ContainsFunc(text[h.End:h.End+longRun], func(b byte) bool { return !isWord(b) }) {
+				want = append(want, h)
+			}
+		}
+		if got := sorted(s.Find(nil, text)); !slices.Equal(got, want) {
+			t.Fatalf("%q in %q: %v, want %v", literals, text, got, want)
+		}
 	})
 }
