@@ -36,17 +36,14 @@ func pass(e *Engine, text []byte) (findings int) {
 		n := min(len(text), Window)
 		b.Write(text[:n])
 		text = text[n:]
-		for {
-			found := b.Scan(len(text) == 0)
-			if found == nil {
-				break
-			}
+		if found := b.Scan(len(text) == 0); found != nil {
 			findings += len(found)
+			b.Release()
 			b = e.Body()
-			break
 		}
 		b.Ready()
 	}
+	b.Release()
 	return findings
 }
 

@@ -29,8 +29,20 @@ type chunk struct {
 	id  once.ID
 }
 
-// Body begins to look at a body.
-func (e *Engine) Body() *Body { return &Body{engine: e} }
+// Body begins to look at a body. Release gives its memory back.
+func (e *Engine) Body() *Body {
+	b := e.bodies.Get().(*Body)
+	*b = Body{engine: e, buf: b.buf[:0], run: b.run[:0]}
+	return b
+}
+
+// Release ends the work on a body. Nothing of it may be used afterwards.
+func (b *Body) Release() {
+	if cap(b.buf) <= 4*Window {
+		clear(b.buf[:cap(b.buf)]) // whatever it was, it need not stay in memory
+		b.engine.bodies.Put(b)
+	}
+}
 
 // Write takes the next bytes of the body. They are copied.
 func (b *Body) Write(p []byte) {

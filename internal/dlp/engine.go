@@ -74,6 +74,7 @@ type Engine struct {
 	clean    *once.Memory
 	limits   Limits
 	scans    sync.Pool
+	bodies   sync.Pool
 }
 
 // New compiles an engine. Regular expressions are compiled when they are first needed.
@@ -101,6 +102,7 @@ func New(c Config) (*Engine, error) {
 	if e.finder, err = find.New(literals, behind); err != nil {
 		return nil, err
 	}
+	e.bodies.New = func() any { return &Body{} }
 	e.scans.New = func() any { return &scan{engine: e} }
 	return e, nil
 }
