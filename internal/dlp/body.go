@@ -21,6 +21,7 @@ type Body struct {
 	from   int     // of buf: the last chunk that was found clean begins here
 	cut    int     // of buf: it ends here
 	last   once.ID // it
+	high   int     // most bytes that buf has held
 	run    []chunk // those behind cut that are to be looked at
 }
 
@@ -39,7 +40,7 @@ func (e *Engine) Body() *Body {
 // Release ends the work on a body. Nothing of it may be used afterwards.
 func (b *Body) Release() {
 	if cap(b.buf) <= 4*Window {
-		clear(b.buf[:cap(b.buf)]) // whatever it was, it need not stay in memory
+		clear(b.buf[:b.high]) // whatever it was, it need not stay in memory
 		b.engine.bodies.Put(b)
 	}
 }
@@ -52,6 +53,7 @@ func (b *Body) Write(p []byte) {
 		b.sent, b.clean, b.from, b.cut = b.sent-drop, b.clean-drop, b.from-drop, b.cut-drop
 	}
 	b.buf = append(b.buf, p...)
+	b.high = max(b.high, len(b.buf))
 }
 
 // Held is how many bytes have been taken and not given out. From Window on, Scan

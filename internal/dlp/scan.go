@@ -236,12 +236,14 @@ func weight(f Finding) int {
 const generic = "generic-api-key"
 
 // covers reports whether f says nothing that g does not: the same value again, a
-// generic finding in the bytes of another, or more of the same known secret.
+// generic finding in the bytes of another, something within the bytes of another, or
+// more of the same known secret.
 func covers(g, f Finding) bool {
 	if g.End <= f.Start || f.End <= g.Start {
 		return false
 	}
-	return g.Print == f.Print && g.Rule == f.Rule || f.Rule == generic || g.Known() && f.Known() && g.Name == f.Name
+	within := g.Start <= f.Start && f.End <= g.End && len(g.Chain) == len(f.Chain) && !f.Known()
+	return within || g.Print == f.Print && g.Rule == f.Rule || f.Rule == generic || g.Known() && f.Known() && g.Name == f.Name
 }
 
 // inPlace reports whether an encoding leaves most of a text as it is, in its order:
