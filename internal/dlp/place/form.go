@@ -134,9 +134,6 @@ func formAtom(b []byte) int {
 	n, end := 0, 0
 	for n < len(r) && end < len(b) {
 		c, size := percent(b[end:])
-		if n > 0 && c&0xC0 != 0x80 {
-			break
-		}
 		end += size
 		r[n], ends[n] = c, end
 		n++

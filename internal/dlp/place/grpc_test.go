@@ -118,14 +118,15 @@ func TestProtoStringsOfWhatMayBeEither(t *testing.T) {
 
 func TestProtoStringsOfBrokenMessages(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
-		"cut off":            {string(field(nil, 1, "secret")[:5]), "1=sec"},
-		"field 0":            {"\x02\x03abc", "=\x02\x03abc"},
-		"wire type 7":        {"\x0fabc", "=\x0fabc"},
-		"cut fixed64":        {"\x09abc", "=\x09abc"},
-		"end without start":  {"\x0cabc", "=\x0cabc"},
-		"length of 2^64":     {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01abc", "1=abc"},
-		"endless varint":     {strings.Repeat("\xff", 20), "=" + strings.Repeat("\xff", 20)},
-		"rest behind a good": {string(field(nil, 1, "a.b.c")) + "\x07rest", "1=a.b.c|=\x07rest"},
+		"cut off":                  {string(field(nil, 1, "secret")[:5]), "1=sec"},
+		"field 0":                  {"\x02\x03abc", "=\x02\x03abc"},
+		"wire type 7":              {"\x0fabc", "=\x0fabc"},
+		"cut fixed64":              {"\x09abc", "=\x09abc"},
+		"end without start":        {"\x0cabc", "=\x0cabc"},
+		"length of 2^64":           {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01abc", "1=abc"},
+		"groups that do not match": {string(field(nil, 1, "\x0b\x12\x01\xff\x14")), "1=\x0b\x12\x01\xff\x14"},
+		"endless varint":           {strings.Repeat("\xff", 20), "=" + strings.Repeat("\xff", 20)},
+		"rest behind a good":       {string(field(nil, 1, "a.b.c")) + "\x07rest", "1=a.b.c|=\x07rest"},
 	} {
 		if got := strings.Join(protoStrings([]byte(c.in)), "|"); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
@@ -145,6 +146,16 @@ func TestProtoStringsIsBounded(t *testing.T) {
 	groups := bytes.Repeat([]byte{1<<3 | 3}, 100)
 	if all := protoStrings(append(groups, "secret"...)); !strings.Contains(all[len(all)-1], "secret") {
 		t.Errorf("%q", all)
+	}
+	both := string(bytes.Repeat([]byte{1<<3 | 3}, 10)) + string(field(nil, 1, "secret"))
+	both += strings.Repeat("\x0c", 10)
+	for range 10 {
+		both = string(field(nil, 1, both))
+	}
+	for _, s := range protoStrings([]byte(both)) {
+		if strings.Count(s, ".") >= maxProtoDepth {
+			t.Errorf("%q", s)
+		}
 	}
 	n := 0
 	ProtoStrings(field(field(nil, 1, "a.b"), 2, "c.d"), func(_, _ []byte) bool { n++; return false })

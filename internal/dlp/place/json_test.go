@@ -381,6 +381,33 @@ func TestEffectRefusesTheLargeAndTheDeep(t *testing.T) {
 	}
 }
 
+// A piece that is too deep only in its middle, and a key that ends in it too long.
+func TestEffectOfWhatIsNoLongerThere(t *testing.T) {
+	if _, ok := EffectOf(State{}, []byte(strings.Repeat("[", 257)+strings.Repeat("]", 257))); ok {
+		t.Error("257 levels, closed again")
+	}
+	text := `{"ab` + strings.Repeat("k", 70) + `":"x`
+	checkEffects(t, []byte(text), [][]byte{[]byte(text[:4]), []byte(text[4:])}, "")
+}
+
+func TestEscapesInKeysCutAnywhere(t *testing.T) {
+	text := []byte(`{"a\"\\\u00e9\uD83D\uDE00b":{"":["x"]},"` + strings.Repeat("é", 20) + `":"y"}`)
+	for size := 1; size < 12; size++ {
+		var got []string
+		var tr Tracker
+		for _, p := range chop(string(text), size) {
+			if bytes.IndexByte(p, 'x') >= 0 || bytes.IndexByte(p, 'y') >= 0 {
+				tr.FeedPlaces(p, []int{bytes.IndexAny(p, "xy")}, func(_ int, p string) { got = append(got, p) })
+				continue
+			}
+			tr.Feed(p)
+		}
+		if want := []string{`$["a\"\\\u00e9\U0001f600b"][""][0]`, `$.<long key>`}; !reflect.DeepEqual(got, want) {
+			t.Errorf("in pieces of %d: %q, want %q", size, got, want)
+		}
+	}
+}
+
 func FuzzTracker(f *testing.F) {
 	f.Add([]byte(`{"a":[1,{"b\"\u0041":"c"}]} [2]`), uint8(3))
 	f.Add([]byte(`]]}}{{,,"",:"\`), uint8(1))

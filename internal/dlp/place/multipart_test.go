@@ -2,6 +2,7 @@ package place
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"mime"
@@ -24,13 +25,16 @@ func parts(boundary string, split [][]byte) (all []got, m *Multipart, err error)
 		return nil, nil, err
 	}
 	for _, p := range split {
-		err = m.Feed(p, func(p *Part, data []byte) {
+		fed := m.Feed(p, func(p *Part, data []byte) {
 			if data == nil {
 				all = append(all, got{Part: *p})
 			}
+			if data != nil && len(data) == 0 {
+				err = errors.New("called for no data")
+			}
 			all[len(all)-1].data += string(data)
 		})
-		if err != nil {
+		if err = cmp.Or(err, fed); err != nil {
 			return all, m, err
 		}
 	}
@@ -114,6 +118,7 @@ func TestMultipartIsStrict(t *testing.T) {
 	const ok = "--b\r\nA: b\r\n\r\ndata\r\n--b--"
 	for name, body := range map[string]string{
 		"text before the first boundary": "preamble\r\n" + ok,
+		"dashes before the first":        "--\r\n" + ok,
 		"no boundary":                    "xx",
 		"bare LF behind the boundary":    "--b\nA: b\r\n\r\ndata\r\n--b--",
 		"boundary goes on":               "--b\r\n\r\ndata\r\n--bX\r\n\r\n",

@@ -45,6 +45,8 @@ func TestRedact(t *testing.T) {
 		{"json high surrogate", JSON, `["a«\uD83D»\uDE00b"]`, `["a` + w + `b"]`},
 		{"json low surrogate", JSON, `["a\uD83D\uD«E»00b"]`, `["a` + w + `b"]`},
 		{"json two cuts in one escape", JSON, `["a\u«0»0«4»1b"]`, `["a` + w + `b"]`},
+		{"json a cut into the grown one before", JSON, `["a\u«00»4«1b»c"]`, `["a` + w + `c"]`},
+		{"form a cut into the grown one before", URLEncoded, `a=%«4»«1b»c`, `a=%5Bredacted%3Ar%5Dc`},
 		{"json lines", JSON, "{\"a\":\"«b»\"}\n{\"c\":\"«d»\"}\n", "{\"a\":\"" + w + "\"}\n{\"c\":\"" + w + "\"}\n"},
 		{"json cut off", JSON, `["a«b»`, `["a` + w},
 		{"form value", URLEncoded, `a=«b»&c=d`, `a=%5Bredacted%3Ar%5D&c=d`},
@@ -87,6 +89,9 @@ func marked(s string) (text string, cuts []Cut) {
 func TestRedactMergesWhatOverlaps(t *testing.T) {
 	got, err := Redact([]byte("> "), []byte("0123456789"), Text, []Cut{{5, 7, "[c]"}, {1, 4, "[a]"}, {3, 6, "[b]"}, {7, 8, "[d]"}})
 	if string(got) != "> 0[a][d]89" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := Redact(nil, []byte("0123456789"), Text, []Cut{{2, 4, "[in]"}, {1, 8, "[out]"}}); string(got) != "0[out]89" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 }

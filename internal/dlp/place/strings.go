@@ -38,7 +38,7 @@ func stringEnd(b []byte, i int) int {
 	if i < len(b) && b[i] == '"' {
 		return i
 	}
-	for from := i; ; from = i { // what stands at from is not escaped
+	for from := i; ; { // what stands at from is not escaped
 		i += until(b[i:], '"')
 		n := i
 		for n > from && b[n-1] == '\\' {
