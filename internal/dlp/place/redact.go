@@ -41,8 +41,8 @@ var (
 // to whole characters: UTF-8, in JSON also escapes and surrogate pairs, in a form
 // also %XX. In JSON a cut lies within one string, a key too, or is one whole number,
 // which a string replaces; all other strings stay as they are, byte by byte. Two keys
-// of one object may come to be the same. On an error dst is returned as it was. Time is linear in text, and n log n in cuts. dst
-// must not share memory with text.
+// of one object may come to be the same. On an error dst is returned as it was. Time
+// is linear in text, and n log n in cuts. dst must not share memory with text.
 func Redact(dst, text []byte, form Form, cuts []Cut) ([]byte, error) {
 	todo, err := merged(text, cuts)
 	if err != nil {
