@@ -59,9 +59,7 @@ func newGrams(segs []segment) grams {
 		}
 		text := segs[i].text
 		for p := range len(text) - gram + 1 {
-			if v := text[p : p+gram]; v[0] != v[2] || v[1] != v[3] { // not "aaaa", "abab"
-				g.put(binary.LittleEndian.Uint32(v), int32(i), int32(p))
-			}
+			g.put(binary.LittleEndian.Uint32(text[p:]), int32(i), int32(p))
 		}
 	}
 	return g

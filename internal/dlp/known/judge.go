@@ -52,9 +52,9 @@ func judge(v []byte, name string, certain bool) (why string, wholeOnly bool) {
 	}
 	random := looksRandom(v)
 	switch {
-	case !random && isPath(v):
+	case !random && isPath(v) && (wordy(v) || v[0] == '~' || v[0] == '.'):
 		return "a path", false
-	case !random && isHost(v):
+	case !random && isHost(v) && wordy(v):
 		return "a host name", false
 	case certain:
 		return "", prose
@@ -138,6 +138,18 @@ func wordAndDigits(v []byte) bool {
 	return ok && n == 1
 }
 
+// wordy: words, if its digits are taken away.
+func wordy(v []byte) bool {
+	letters := make([]byte, 0, len(v))
+	for _, c := range v {
+		if !isDigit(c) {
+			letters = append(letters, c)
+		}
+	}
+	_, prose := readsAsWords(letters)
+	return prose
+}
+
 func isPath(v []byte) bool {
 	return bytes.IndexByte(v, '/') >= 0 && (strings.IndexByte("/.~$", v[0]) >= 0 || bytes.Count(v, []byte("/")) > 1) ||
 		len(v) > 2 && v[1] == ':' && v[2] == '\\'
@@ -178,23 +190,22 @@ func randomRun(v []byte) bool {
 	if len(v) < shortest || fewerThan4(v) {
 		return false
 	}
-	letters, turns, numbers := 0, 0, 0
+	turns := 0
+	letters := make([]byte, 0, len(v))
 	for i, c := range v {
-		if isDigit(c) {
-			numbers++
-		} else {
-			letters++
+		if !isDigit(c) {
+			letters = append(letters, c)
 		}
 		if i > 0 && isDigit(c) != isDigit(v[i-1]) {
 			turns++
 		}
 	}
+	_, prose := readsAsWords(letters)
 	switch {
-	case letters == 0:
-		return numbers >= 16
-	case numbers == 0:
-		_, prose := readsAsWords(v)
-		return letters >= 12 && !prose
+	case len(letters) == 0:
+		return len(v) >= 16
+	case len(letters) >= 12 && !prose:
+		return true
 	case len(v) >= 16:
 		return turns >= 2
 	}
@@ -269,7 +280,7 @@ func readsAsWords(v []byte) (words int, prose bool) {
 			odd++
 		}
 	}
-	return words, letters*2 > len(v) && letters >= 3*words && 100*odd <= 15*pairs && vowels*6 >= letters
+	return words, letters*2 > len(v) && letters >= 3*words && letters <= 18*words && 100*odd <= 15*pairs && vowels*6 >= letters
 }
 
 // usualAfter returns the letters that often stand after c in English words and names
@@ -281,7 +292,7 @@ func usualAfter(c byte) string {
 	case 'b':
 		return "aeilorsuy"
 	case 'c':
-		return "aehikloqrtu"
+		return "acehikloqrstu"
 	case 'd':
 		return "adeiorsuy"
 	case 'e':

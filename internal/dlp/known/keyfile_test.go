@@ -183,16 +183,30 @@ func TestEveryStretchAcrossLinesIsFound(t *testing.T) {
 			for from := max(0, int(at)-partial+1); from < int(at) && from+partial <= len(seg.raw); from++ {
 				for _, br := range []string{"\n", `\r\n`, "\n    ", " \\n\t"} {
 					text := wrap(seg.raw[from:from+partial], int(at)-from, 64, br)
-					if m := scan(s, text); len(m) != 1 || m[0].Start != 0 || m[0].End != len(text) {
+					own := lower(seg.raw[at-1])
+					if m := scan(s, text); len(m) != 1 || m[0].Start != 0 && own != 'n' && own != 'r' || m[0].End != len(text) || m[0].From != int(seg.at[from]) {
 						t.Fatalf("%s: %q: %+v", k.name, text, m)
 					}
 					slices.Reverse(text)
-					if m := scan(s, text); len(m) != 1 || m[0].Start != 0 || m[0].End != len(text) || !m[0].Reversed {
+					if m := scan(s, text); len(m) != 1 || m[0].Start != 0 || m[0].End != len(text) && own != 'n' && own != 'r' || m[0].From != int(seg.at[from]) || !m[0].Reversed {
 						t.Fatalf("%s: %q: %+v", k.name, text, m)
 					}
 				}
 			}
 		}
+	}
+}
+
+// A key's own n before an escaped line break, met from behind, is not taken for the
+// escape's.
+func TestEscapedBreakAfterAnN(t *testing.T) {
+	body := "Zk3vQ8sLw1Xc9Rb5Tn7YmGd2Hj4Kf6Pq"
+	at := strings.IndexByte(body, 'n') + 1
+	s := New([]Secret{{Name: "x", Value: []byte("-----BEGIN X KEY-----\n" + body[:at] + "\n" + body[at:] + "\n-----END X KEY-----")}})
+	from := at - 5
+	text := []byte(body[from:at] + `\n` + body[at:from+partial])
+	if m := scan(s, text); len(m) != 1 || m[0].Start != 0 || m[0].End != len(text) {
+		t.Errorf("%q: %+v", text, m)
 	}
 }
 

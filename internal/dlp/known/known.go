@@ -20,8 +20,8 @@
 //   - A certain part is taken otherwise. A part is certain if the caller says so, if
 //     its name or its field's name says so (TOKEN, PASSWORD, ...), or if it is a key.
 //   - Any other part must hold something that looks random: eight or more letters and
-//     digits that change often, twelve letters that read as no word, a UUID, or 16
-//     digits. So NODE_ENV=production, a model's name and a region are no secrets.
+//     digits that change often, twelve letters in a run that read as no word, a UUID,
+//     or 16 digits. So NODE_ENV=production, a model's name and a region are no secrets.
 //   - Of base64 that holds JSON the fields count, and the base64 as a whole: it begins
 //     alike in every file of its kind.
 //   - Public parts of key files never count: the lines around, the constant head, the

@@ -63,26 +63,17 @@ func (s *segment) grow(text []byte, start, end, pos int, reversed bool) (Match, 
 // of dk, and returns the first places that do not agree.
 func (s *segment) walk(text []byte, i, di, k, dk int) (int, int) {
 	for k >= 0 && k < len(s.text) {
-		here := i >= 0 && i < len(text) && lower(text[i]) == s.text[k]
-		if here && !escaped(text, i, di) {
+		if i >= 0 && i < len(text) && lower(text[i]) == s.text[k] {
 			i, k = i+di, k+dk
 			continue
 		}
 		next := i + di*gap(text, i, di)
-		if next != i && next >= 0 && next < len(text) && lower(text[next]) == s.text[k] {
-			i = next // behind a line break
-		} else if !here {
+		if next == i || next < 0 || next >= len(text) || lower(text[next]) != s.text[k] {
 			break
 		}
-		i, k = i+di, k+dk
+		i, k = next+di, k+dk
 	}
 	return i, k
-}
-
-// escaped reports whether text[i] may be the n of \n, met from behind, and no byte of
-// the secret.
-func escaped(text []byte, i, di int) bool {
-	return (text[i] == 'n' || text[i] == 'r') && i+di >= 0 && i+di < len(text) && text[i+di] == '\\'
 }
 
 const (
@@ -91,8 +82,9 @@ const (
 )
 
 // gap returns how many bytes from i on, in steps of di, are line breaks with blanks
-// around them: LF, CR, or their escapes \n and \r, which stand as n\ and r\ in a
-// reversed text. 0: there is no line break.
+// around them: LF, CR, or their escapes \n and \r, from either end. Met from behind, the
+// n of an escape may pass for an n of the secret; then that n passes for the escape's,
+// and the same bytes are found. 0: there is no line break.
 func gap(text []byte, i, di int) int {
 	n := blanks(text, i, di)
 	found := false
