@@ -1,7 +1,5 @@
 package rule
 
-import "bytes"
-
 const (
 	around  = 1 << 10 // bytes between a keyword and a match that does not hold it
 	slow    = 8       // times an anchored search
@@ -40,12 +38,12 @@ func (s *Set) AtMost(dst []Match, effort *int, text []byte, lit int, start, end 
 	}
 	e := &s.entries[lit]
 	if len(e.start.kids)+len(e.start.plans) > 0 {
-		w := rightward(text, s.classes, start, effort)
-		dst = s.descend(dst, &e.start, &w, start, end)
+		w := rightward(text, s.classes, start)
+		dst = s.descend(dst, effort, &e.start, &w, start, end)
 	}
 	if len(e.end.kids)+len(e.end.plans) > 0 {
-		w := rightward(text, s.classes, end, effort)
-		dst = s.descend(dst, &e.end, &w, start, end)
+		w := rightward(text, s.classes, end)
+		dst = s.descend(dst, effort, &e.end, &w, start, end)
 	}
 	for i := range e.near {
 		dst = e.near[i].search(dst, effort, text, start, end)
@@ -53,14 +51,14 @@ func (s *Set) AtMost(dst []Match, effort *int, text []byte, lit int, start, end 
 	return dst
 }
 
-func (s *Set) descend(dst []Match, n *node, w *walk, start, end int) []Match {
+func (s *Set) descend(dst []Match, effort *int, n *node, w *walk, start, end int) []Match {
 	for _, p := range n.plans {
-		dst = p.settle(dst, w, start, end)
+		dst = p.settle(dst, effort, w, start, end)
 	}
 	for i := range n.kids {
 		before := w.state
 		if w.take(&n.kids[i].step) {
-			dst = s.descend(dst, &n.kids[i], w, start, end)
+			dst = s.descend(dst, effort, &n.kids[i], w, start, end)
 		}
 		w.state = before
 	}
@@ -68,7 +66,7 @@ func (s *Set) descend(dst []Match, n *node, w *walk, start, end int) []Match {
 }
 
 // settle is what follows when the text to the right fits.
-func (p *plan) settle(dst []Match, right *walk, start, end int) []Match {
+func (p *plan) settle(dst []Match, effort *int, right *walk, start, end int) []Match {
 	text := right.text
 	if p.must != nil && !holds(text[right.base+right.from:right.base+right.to], p.must) {
 		return dst
@@ -86,17 +84,17 @@ func (p *plan) settle(dst []Match, right *walk, start, end int) []Match {
 		}
 	}
 	if p.gapped {
-		return p.across(dst, right, from, right.base+right.hi)
+		return p.across(dst, effort, right, from, right.base+right.hi)
 	}
 	to := min(right.base+right.hi+p.rest+2, len(text))
 	if p.left.exact {
-		if !right.spend(to - from) {
+		if !spend(effort, to-from) {
 			return dst
 		}
 		return p.anchored(dst, text, from, to)
 	}
 	from = max(from-p.left.rest-1, 0)
-	if !right.spend(slow * (to - from)) {
+	if !spend(effort, slow*(to-from)) {
 		return dst
 	}
 	return p.search(dst, text, from, to, start, end)
@@ -231,24 +229,4 @@ func (n *near) search(dst []Match, effort *int, text []byte, start, end int) []M
 		}
 	}
 	return dst
-}
-
-// scan is what the engine does, slowly.
-func (s *Set) scan(text []byte) []Match {
-	folded := bytes.Clone(text)
-	for i, b := range folded {
-		folded[i] = lower(b)
-	}
-	var out []Match
-	for n, l := range s.literals {
-		for at := 0; at+len(l) <= len(text); at++ {
-			i := bytes.Index(folded[at:], []byte(l))
-			if i < 0 {
-				break
-			}
-			at += i
-			out = s.At(out, text, n, at, at+len(l))
-		}
-	}
-	return out
 }

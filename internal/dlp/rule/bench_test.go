@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 )
 
@@ -86,7 +85,10 @@ func BenchmarkSource(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(text)), "ns/byte")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(hits)), "ns/hit")
 	b.ReportMetric(float64(len(hits))/float64(len(text))*1e6, "hits/MB")
+	effort := Effort * len(hits)
+	for _, h := range hits {
+		s.AtMost(nil, &effort, text, h.lit, h.start, h.end)
+	}
+	b.ReportMetric(float64(Effort*len(hits)-effort)/float64(len(text))*1e6, "regexp-bytes/MB")
 	b.ReportMetric(float64(len(found)), "found")
 }
-
-var _ sync.Mutex

@@ -44,7 +44,7 @@ func gapOf(tree *syntax.Regexp) *gap {
 }
 
 // across judges the tails behind a beginning that ends at end.
-func (p *plan) across(dst []Match, w *walk, from, end int) []Match {
+func (p *plan) across(dst []Match, effort *int, w *walk, from, end int) []Match {
 	g := p.judge.gap
 	begin := w.text[from:end]
 	text := w.text[:min(end+reach, len(w.text))]
@@ -58,11 +58,11 @@ func (p *plan) across(dst []Match, w *walk, from, end int) []Match {
 		}
 		tries++
 		rest := w.text[i:min(i+around, len(w.text))]
-		if !w.spend(len(rest)) {
+		if !spend(effort, len(rest)) {
 			return dst
 		}
 		loc := g.tail.get().FindSubmatchIndex(rest)
-		if loc == nil || !w.spend(i-end) || !g.between.get().Match(text[end:i]) {
+		if loc == nil || !spend(effort, i-end) || !g.between.get().Match(text[end:i]) {
 			continue
 		}
 		loc[0] = from - i

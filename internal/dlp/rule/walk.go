@@ -8,7 +8,6 @@ type walk struct {
 	base    int // index of the byte at distance 0
 	sign    int // +1 to the right, -1 to the left
 	room    int // bytes until the text's edge
-	effort  *int
 	state
 }
 
@@ -19,8 +18,8 @@ type state struct {
 	sure     bool // the secret starts at from, and nowhere else
 }
 
-func rightward(text []byte, classes []class, at int, effort *int) walk {
-	return walk{text: text, effort: effort, classes: classes, base: at, sign: 1, room: len(text) - at}
+func rightward(text []byte, classes []class, at int) walk {
+	return walk{text: text, classes: classes, base: at, sign: 1, room: len(text) - at}
 }
 
 func leftward(text []byte, classes []class, at int) walk {
@@ -28,11 +27,11 @@ func leftward(text []byte, classes []class, at int) walk {
 }
 
 // spend takes the price of an expression on n bytes from the effort that is left.
-func (w *walk) spend(n int) bool {
-	if *w.effort < 0 {
+func spend(effort *int, n int) bool {
+	if *effort < 0 {
 		return false
 	}
-	*w.effort -= n
+	*effort -= n
 	return true
 }
 
