@@ -50,7 +50,6 @@ func (b *builder) allow(a Allow) (*allow, error) {
 
 // prepare compiles what allow needs; the expressions were parsed before.
 func (a *allow) prepare() {
-	a.stops, a.guard = needles{}, needles{}
 	for _, s := range a.Stopwords {
 		a.stops.add(strings.ToLower(s))
 	}
@@ -138,15 +137,24 @@ func line(text []byte, m Match) []byte {
 }
 
 // needles are texts in lower case, by their first two bytes.
-type needles map[[2]byte][]string
+type needles struct {
+	maybe [64]uint64 // bits of the pairs' hashes: most places of a text need no more
+	by    map[[2]byte][]string
+}
 
-func (n needles) add(s string) {
-	k := [2]byte{s[0], s[1]}
-	n[k] = append(n[k], s)
+func pair(a, b byte) uint { return (uint(a)*31 + uint(b)) & (64*64 - 1) }
+
+func (n *needles) add(s string) {
+	if n.by == nil {
+		n.by = map[[2]byte][]string{}
+	}
+	k, h := [2]byte{s[0], s[1]}, pair(s[0], s[1])
+	n.by[k] = append(n.by[k], s)
+	n.maybe[h>>6] |= 1 << (h & 63)
 }
 
 // in says whether one of them is in a text, without ASCII case.
-func (n needles) in(text []byte) bool {
+func (n *needles) in(text []byte) bool {
 	for i := range text {
 		if n.at(text[i:]) {
 			return true
@@ -156,11 +164,15 @@ func (n needles) in(text []byte) bool {
 }
 
 // at says whether a text begins with one of them.
-func (n needles) at(text []byte) bool {
+func (n *needles) at(text []byte) bool {
 	if len(text) < 2 {
 		return false
 	}
-	for _, s := range n[[2]byte{lower(text[0]), lower(text[1])}] {
+	a, b := lower(text[0]), lower(text[1])
+	if h := pair(a, b); n.maybe[h>>6]>>(h&63)&1 == 0 {
+		return false
+	}
+	for _, s := range n.by[[2]byte{a, b}] {
 		if len(s) <= len(text) && hasFold(text, s) {
 			return true
 		}

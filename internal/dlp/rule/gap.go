@@ -15,32 +15,80 @@ type gap struct {
 // tails is how many starts of a tail one hit looks at.
 const tails = 32
 
-// gapOf finds the parts, or gives nil. All groups must be in the tail.
-func gapOf(tree *syntax.Regexp) *gap {
+// gapOf finds the parts of an expression, or gives nil. All groups must be in the tail.
+func gapOf(tree *syntax.Regexp, expr string) *gap {
 	if tree.Op != syntax.OpConcat {
 		return nil
 	}
 	for i, sub := range tree.Sub {
-		if sub.MaxCap() > 0 {
-			return nil
+		if f := flat(sub); f.set.size() >= wide && f.max >= unbounded && f.min == 0 && maxCap(tree.Sub[:i+1]) == 0 {
+			return gapAt(tree, i, expr)
 		}
-		if f := flat(sub); f.set.size() < wide || f.max < unbounded || f.min > 0 {
-			continue
-		}
-		tail := &syntax.Regexp{Op: syntax.OpConcat, Flags: tree.Flags, Sub: tree.Sub[i+1:]}
-		g := &gap{starts: needles{}}
-		for _, way := range (shaper{small: true, most: maxWays, words: true}).ways(&syntax.Regexp{Op: syntax.OpConcat, Sub: tail.Sub[:min(3, len(tail.Sub))]}) {
-			all := stretches(way)
-			if len(all) == 0 || all[0].at[0] != 0 || len(all[0].text) < shortest {
-				return nil
-			}
-			g.starts.add(all[0].text)
-		}
-		g.between.expr = `\A(?:` + sub.String() + `)\z`
-		g.tail.expr = `\A(?:` + tail.String() + `)`
-		return g
 	}
 	return nil
+}
+
+func maxCap(subs []*syntax.Regexp) int {
+	n := 0
+	for _, sub := range subs {
+		n = max(n, sub.MaxCap())
+	}
+	return n
+}
+
+// gapAt takes the parts as they stand in the expression's text: to write them from the
+// tree takes 30 ms for a class like [^"].
+func gapAt(tree *syntax.Regexp, i int, expr string) *gap {
+	g := &gap{}
+	tail := &syntax.Regexp{Op: syntax.OpConcat, Flags: tree.Flags, Sub: tree.Sub[i+1:]}
+	first := &syntax.Regexp{Op: syntax.OpConcat, Sub: tail.Sub[:min(3, len(tail.Sub))]}
+	for _, way := range (shaper{small: true, most: maxWays, words: true}).ways(first) {
+		all := stretches(way)
+		if len(all) == 0 || all[0].at[0] != 0 || len(all[0].text) < shortest {
+			return nil
+		}
+		g.starts.add(all[0].text)
+	}
+	starts := partStarts(expr)
+	for n := 1; n < len(starts); n++ {
+		between, rest := expr[starts[n-1]:starts[n]], expr[starts[n]:]
+		if spell(between, tree.Sub[i]) && spell(rest, tail) {
+			g.between.expr, g.tail.expr = `\A(?:`+between+`)\z`, `\A(?:`+rest+`)`
+			return g
+		}
+	}
+	return nil
+}
+
+func spell(expr string, tree *syntax.Regexp) bool {
+	got, err := syntax.Parse(expr, syntax.Perl)
+	return err == nil && got.Equal(tree)
+}
+
+// partStarts gives where the groups and classes begin that are in no group.
+func partStarts(expr string) []int {
+	var out []int
+	depth, class := 0, false
+	for i := 0; i < len(expr); i++ {
+		c := expr[i]
+		switch {
+		case c == '\\':
+			i++
+		case class:
+			class = c != ']'
+		case c == '[' || c == '(':
+			if depth == 0 {
+				out = append(out, i)
+			}
+			class = c == '['
+			if c == '(' {
+				depth++
+			}
+		case c == ')':
+			depth--
+		}
+	}
+	return out
 }
 
 // across judges the tails behind a beginning that ends at end.

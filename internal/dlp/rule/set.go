@@ -82,7 +82,7 @@ func (b *builder) add(r *Rule) error {
 	}
 	must := mustHold(r, tree)
 	_, whole = head(tree)
-	j.gap = gapOf(tree)
+	j.gap = gapOf(tree, r.Regexp)
 	for _, sp := range spots {
 		b.addSpot(j, sp, must, whole)
 	}

@@ -197,3 +197,35 @@ func TestCleanTextIsFree(t *testing.T) {
 		t.Errorf("%.0f allocations", n)
 	}
 }
+
+// TestGaps: the rules about curl are cut in parts, which must not fail silently.
+func TestGaps(t *testing.T) {
+	s := gitleaksSet(t)
+	gapped := map[string]bool{}
+	for i := range s.entries {
+		for _, p := range s.entries[i].start.all(s.entries[i].end.all(nil)) {
+			if p.gapped {
+				gapped[p.judge.rule.ID] = true
+			}
+		}
+	}
+	if !gapped["curl-auth-header"] || !gapped["curl-auth-user"] {
+		t.Errorf("gaps are known in %v alone", gapped)
+	}
+	text := []byte("curl a\ncurl \\\n  -X POST \\\n  -H 'Accept: text/html' \\\n  -H 'Authorization: Bearer abcdEFGH12345678zyx' \\\n  -u alice:s3cr3tW0rd9 x\n")
+	for _, want := range []string{"abcdEFGH12345678zyx", "alice:s3cr3tW0rd9"} {
+		if !slices.ContainsFunc(s.scan(text), func(m Match) bool {
+			return string(text[m.Start:m.End]) == want && string(text[m.From:m.From+6]) == "curl \\"
+		}) {
+			t.Errorf("%s is missed", want)
+		}
+	}
+}
+
+func (n *node) all(out []*plan) []*plan {
+	out = append(out, n.plans...)
+	for i := range n.kids {
+		out = n.kids[i].all(out)
+	}
+	return out
+}

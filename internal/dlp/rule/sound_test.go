@@ -47,8 +47,8 @@ func TestNothingIsMissed(t *testing.T) {
 		re := regexp.MustCompile(r.Regexp)
 		random := rand.New(rand.NewPCG(7, 7))
 		matches := 0
-		for range 150 {
-			text := around1(random, r)
+		for range 60 {
+			text := amongJunk(random, r)
 			if re.MatchString(text) {
 				matches++
 			}
@@ -57,14 +57,14 @@ func TestNothingIsMissed(t *testing.T) {
 				break
 			}
 		}
-		if matches < 30 {
+		if matches < 10 {
 			t.Errorf("%s: only %d texts match", r.ID, matches)
 		}
 	}
 }
 
-// around1 is texts that a rule takes, a little changed, with junk between them.
-func around1(random *rand.Rand, r Rule) string {
+// amongJunk is texts that a rule takes, a little changed, with junk between them.
+func amongJunk(random *rand.Rand, r Rule) string {
 	var b strings.Builder
 	for range 1 + random.IntN(3) {
 		b.WriteString(junk(random, r))
@@ -163,7 +163,7 @@ func TestRealSource(t *testing.T) {
 		t.Fatal(err)
 	}
 	source := goSource(t)
-	text := string(source[len(source)-1<<20:]) // of crypto, which speaks of keys
+	text := string(source[len(source)-1<<19:]) // of crypto, which speaks of keys
 	matches := 0
 	for _, r := range rules {
 		if !anyNear([]byte(text), 0, len(text), r.Keywords) {
@@ -180,7 +180,7 @@ func TestRealSource(t *testing.T) {
 			t.Errorf("%s: %q is missed", r.ID, m)
 		}
 	}
-	if matches < 50 {
+	if matches < 20 {
 		t.Errorf("the expressions match %d times: the test shows nothing", matches)
 	}
 }
@@ -192,7 +192,7 @@ func TestMutants(t *testing.T) {
 	d, s := library(t), gitleaksSet(t)
 	samples := leaksSamples(t)
 	random := rand.New(rand.NewPCG(3, 3))
-	const texts = 6000
+	const texts = 3000
 	more := 0
 	for range texts {
 		a, b := samples[random.IntN(len(samples))], samples[random.IntN(len(samples))]
