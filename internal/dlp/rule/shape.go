@@ -119,26 +119,30 @@ func (s shaper) capture(re *syntax.Regexp) [][]piece {
 	return out
 }
 
+// concat joins each way of each part with each of the others.
 func (s shaper) concat(subs []*syntax.Regexp) [][]piece {
-	out := [][]piece{nil}
-	for _, sub := range subs {
-		next := s.ways(sub)
-		if len(out)*len(next) > s.most {
-			next = loose(sub)
+	parts := make([][][]piece, len(subs))
+	n := 1
+	for i, sub := range subs {
+		parts[i] = s.ways(sub)
+		if n*len(parts[i]) > s.most {
+			parts[i] = loose(sub)
 		}
-		if len(next) == 1 {
-			for i := range out {
-				out[i] = append(out[i], next[0]...)
-			}
-			continue
+		n *= len(parts[i])
+	}
+	out := make([][]piece, n)
+	for w := range out {
+		size, stride := 0, n
+		for _, p := range parts {
+			stride /= len(p)
+			size += len(p[w/stride%len(p)])
 		}
-		joined := make([][]piece, 0, len(out)*len(next))
-		for _, a := range out {
-			for _, b := range next {
-				joined = append(joined, slices.Concat(a, b))
-			}
+		out[w] = make([]piece, 0, size+1) // one more: a repeat may follow
+		stride = n
+		for _, p := range parts {
+			stride /= len(p)
+			out[w] = append(out[w], p[w/stride%len(p)]...)
 		}
-		out = joined
 	}
 	return out
 }
