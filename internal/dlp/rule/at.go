@@ -33,7 +33,7 @@ func (s *Set) At(dst []Match, text []byte, lit int, start, end int) []Match {
 // caller gives all hits of one text the same effort, and when it is below zero, not
 // everything was looked at: such a text is no clean one.
 func (s *Set) AtMost(dst []Match, effort *int, text []byte, lit int, start, end int) []Match {
-	if lit < 0 || lit >= len(s.entries) || start < 0 || end < start || end > len(text) {
+	if lit < 0 || lit >= len(s.entries) || start < 0 || end > len(text) || end-start != len(s.literals[lit]) {
 		return dst
 	}
 	e := &s.entries[lit]

@@ -154,7 +154,7 @@ func TestEffort(t *testing.T) {
 func TestOddPlaces(t *testing.T) {
 	s := gitleaksSet(t)
 	text := []byte("api_key = 1")
-	for _, p := range [][3]int{{-1, 0, 3}, {len(s.literals), 0, 3}, {0, -1, 3}, {0, 3, 2}, {0, 0, len(text) + 1}} {
+	for _, p := range [][3]int{{-1, 0, 3}, {len(s.literals), 0, 3}, {0, -1, 3}, {0, 3, 2}, {0, 4, 4}, {0, 0, len(text) + 1}} {
 		if m := s.At(nil, text, p[0], p[1], p[2]); m != nil {
 			t.Errorf("%v: %v", p, m)
 		}
