@@ -2,7 +2,7 @@ package rule
 
 const (
 	around  = 1 << 10 // bytes between a keyword and a match that does not hold it
-	slow    = 8       // times an anchored search
+	slow    = 64      // times what an expression without gaps costs, measured
 	retries = 8       // matches to look at before the one with the hit in it
 	others  = 64      // matches near one keyword
 )
@@ -16,7 +16,7 @@ type near struct {
 
 // Effort is enough for any honest text of a window's size: what all expressions may look
 // at, in bytes, those that are slow counted several times.
-const Effort = 64 << 20
+const Effort = 32 << 20
 
 // At is AtMost with an effort of its own for the one hit.
 func (s *Set) At(dst []Match, text []byte, lit int, start, end int) []Match {
@@ -88,7 +88,7 @@ func (p *plan) settle(dst []Match, effort *int, right *walk, start, end int) []M
 	}
 	to := min(right.base+right.hi+p.rest+2, len(text))
 	if p.left.exact {
-		if !spend(effort, to-from) {
+		if !spend(effort, p.price(to-from)) {
 			return dst
 		}
 		return p.anchored(dst, text, from, to)
@@ -98,6 +98,15 @@ func (p *plan) settle(dst []Match, effort *int, right *walk, start, end int) []M
 		return dst
 	}
 	return p.search(dst, text, from, to, start, end)
+}
+
+// price is what an anchored expression costs on n bytes. With gaps in it, it goes many
+// ways at once; one that may go on for long mostly ends soon.
+func (p *plan) price(n int) int {
+	if p.rest == reach {
+		return slow * n
+	}
+	return min(n, around)
 }
 
 // measured gives the match whose secret the walk has measured: only what stands before
