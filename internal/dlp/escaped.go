@@ -48,7 +48,7 @@ func (c *scan) escaped(text []byte, h find.Hit, from *origin, end bool) {
 		if start+n > len(x.text) {
 			return
 		}
-		x.matches = c.engine.rules.At(x.matches[:0], x.text, c.engine.literal(h.Literal), start, start+n)
+		x.matches = c.engine.rules.AtMost(x.matches[:0], &c.effort, x.text, c.engine.literal(h.Literal), start, start+n)
 		for _, m := range x.matches {
 			c.addEscaped(m, text, lo, hi, from, end)
 		}

@@ -13,12 +13,17 @@ import (
 	"bottle/internal/dlp/rule"
 )
 
+// effort is what expressions may cost in one text, in bytes read by them. A megabyte of
+// source code costs some 30 KB.
+const effort = rule.Effort / 8
+
 // scan is the work on one text, with memory that is used again.
 type scan struct {
 	engine *Engine
 	size   int
 	views  int // decoded so far
 	bytes  int // decoded so far
+	effort int // that rules may still cost
 	open   int // from here on the text holds something that is not whole
 	levels []*level
 	found  []Finding
@@ -49,10 +54,13 @@ type origin struct {
 // not told: it may go on, and whoever calls looks at it again together with what
 // follows. open is where the first such thing begins, or the text's length.
 func (c *scan) scan(text []byte, end bool) (found []Finding, open int) {
-	c.size, c.views, c.bytes, c.open, c.found = len(text), 0, 0, len(text), nil
+	c.size, c.views, c.bytes, c.effort, c.open, c.found = len(text), 0, 0, effort, len(text), nil
 	c.view(text, nil, 0, end)
 	if c.json {
 		c.strings(text)
+	}
+	if c.effort < 0 { // nobody knows what is in the rest
+		c.undecodable(nil, 0, len(text))
 	}
 	return c.finish(), c.open
 }
@@ -68,7 +76,7 @@ func (c *scan) view(text []byte, from *origin, depth int, end bool) {
 	for _, h := range l.hits {
 		if h.Literal < e.ofRule {
 			before := len(l.rules)
-			l.rules = e.rules.At(l.rules, text, e.literal(h.Literal), h.Start, h.End)
+			l.rules = e.rules.AtMost(l.rules, &c.effort, text, e.literal(h.Literal), h.Start, h.End)
 			if len(l.rules) == before {
 				c.escaped(text, h, from, end)
 			}
