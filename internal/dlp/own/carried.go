@@ -23,7 +23,7 @@ func HostLabel(label []byte) bool {
 }
 
 // Host tells whether a host name carries data, in one label or spread over many: those
-// of 12 and more characters are judged together, as they would be decoded.
+// of 8 and more characters are judged together, as they would be decoded.
 func Host(name []byte) bool {
 	var all tally
 	for len(name) > 0 {
@@ -32,7 +32,7 @@ func Host(name []byte) bool {
 		if HostLabel(label) {
 			return true
 		}
-		if len(label) >= 12 {
+		if len(label) >= 8 {
 			all.label(label, 2)
 		}
 	}

@@ -15,6 +15,7 @@ type token struct {
 	prefix  string // as it is issued
 	class   string // of what follows
 	min     int    // how many follow at least
+	exact   bool   // no more follow: the prefix is so short that it stands in the midst of encoded data
 	tail    string // more of the expression, if the class is not all; for tails, the sample needs it too
 	example string // of the tail
 }
@@ -32,9 +33,13 @@ func providers() []rule.Rule {
 // rule makes the rule of a token. A letter or a digit before a short prefix means that
 // the prefix is part of something longer.
 func (t token) rule() rule.Rule {
-	begin := ""
+	begin, end := "", fmt.Sprintf("[%s]*", t.class)
 	if len(t.prefix) < 7 {
 		begin = `(?:^|[^0-9A-Za-z])`
+	}
+	border := ""
+	if t.exact {
+		begin, end, border = `(?:^|[^0-9A-Za-z+/_-])`, "", `(?:$|[^0-9A-Za-z+/_=-])`
 	}
 	least := 3.0
 	if t.min < 24 {
@@ -45,7 +50,7 @@ func (t token) rule() rule.Rule {
 		ID:          t.id,
 		Description: "A " + t.who + ", which is as good as its owner.",
 		Keywords:    []string{strings.ToLower(t.prefix)},
-		Regexp:      fmt.Sprintf(`%s(%s[%s]{%d}%s[%s]*)`, begin, regexp.QuoteMeta(t.prefix), t.class, t.min, t.tail, t.class),
+		Regexp:      fmt.Sprintf(`%s(%s[%s]{%d}%s%s)%s`, begin, regexp.QuoteMeta(t.prefix), t.class, t.min, t.tail, end, border),
 		Group:       1,
 		Check:       tokenCheck(len(t.prefix), t.min, least),
 		Hits:        []string{hit, `{"key":"` + hit + `"}`, "KEY=" + hit + "\n", "https://api.example.com/?k=" + hit + "&x=1"},

@@ -73,3 +73,41 @@ func TestMissesHoldAKeyword(t *testing.T) {
 		}
 	}
 }
+
+// The compiler of rules finds what the expressions find, in a text that has more.
+func TestCompiledRulesHitAndMiss(t *testing.T) {
+	rules := Rules()
+	set, err := rule.Compile(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range rules {
+		r := &rules[i]
+		for _, hit := range r.Hits {
+			if !foundBy(set, r, "~ "+hit+" ~") && !foundBy(set, r, hit) {
+				t.Errorf("%s: does not find\n%s", r.ID, hit)
+			}
+		}
+		for _, miss := range r.Misses {
+			if foundBy(set, r, miss) {
+				t.Errorf("%s: finds one in\n%s", r.ID, miss)
+			}
+		}
+	}
+}
+
+func foundBy(set *rule.Set, r *rule.Rule, text string) bool {
+	low := strings.ToLower(text)
+	var all []rule.Match
+	for n, lit := range set.Literals() {
+		for at := 0; ; {
+			i := strings.Index(low[at:], lit)
+			if i < 0 {
+				break
+			}
+			all = set.At(all, []byte(text), n, at+i, at+i+len(lit))
+			at += i + 1
+		}
+	}
+	return slices.ContainsFunc(all, func(m rule.Match) bool { return m.Rule.ID == r.ID })
+}

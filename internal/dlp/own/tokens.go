@@ -25,7 +25,7 @@ func ofModels() []token {
 		{id: "cursor-key", who: "key of Cursor", prefix: "crsr_", class: hexes, min: 64},
 		{id: "cursor-old-key", who: "key of Cursor", prefix: "key_", class: hexes, min: 64},
 		{id: "perplexity-any-key", who: "key of Perplexity", prefix: "pplx-", class: alnum, min: 32},
-		{id: "replicate-token", who: "token of Replicate", prefix: "r8_", class: alnum, min: 37},
+		{id: "replicate-token", who: "token of Replicate", prefix: "r8_", class: alnum, min: 37, exact: true},
 		{id: "huggingface-any-token", who: "token of Hugging Face", prefix: "hf_", class: alnum, min: 34},
 		{id: "together-key", who: "key of Together", prefix: "tgp_v1_", class: word, min: 43},
 		{id: "cerebras-key", who: "key of Cerebras", prefix: "csk-", class: lower, min: 48},
@@ -58,15 +58,15 @@ func ofCode() []token {
 		{id: "github-user-to-server", who: "token of a GitHub user", prefix: "ghu_", class: alnum + "._-", min: 36},
 		{id: "gitlab-registration-token", who: "registration token of a GitLab runner", prefix: "glrtr-", class: word, min: 20},
 		{id: "gitlab-workspace-token", who: "workspace token of GitLab", prefix: "glwt-", class: word, min: 20},
-		{id: "bitbucket-app-password", who: "app password of Bitbucket", prefix: "ATBB", class: alnum, min: 32},
+		{id: "bitbucket-app-password", who: "app password of Bitbucket", prefix: "ATBB", class: alnum, min: 32, exact: true},
 		{id: "bitbucket-access-token", who: "access token of Bitbucket", prefix: "ATCTT3xFfG", class: "=" + word, min: 100},
 		{id: "test-pypi-token", who: "token of test.pypi.org", prefix: "pypi-AgENdGVzdC5weXBpLm9yZw", class: word, min: 50},
 		{id: "docker-hub-token", who: "personal token of Docker Hub", prefix: "dckr_pat_", class: word, min: 27},
 		{id: "docker-org-token", who: "organization token of Docker Hub", prefix: "dckr_oat_", class: word, min: 32},
-		{id: "nuget-key", who: "key of NuGet", prefix: "oy2", class: "a-z2-7", min: 43},
+		{id: "nuget-key", who: "key of NuGet", prefix: "oy2", class: "a-z2-7", min: 43, exact: true},
 		{id: "buildkite-token", who: "token of Buildkite", prefix: "bkua_", class: hexes, min: 40},
 		{id: "circleci-token", who: "token of CircleCI", prefix: "CCIPAT_", class: alnum, min: 22, tail: "_[0-9a-f]{40}", example: "_" + sample(hexes, 40)},
-		{id: "crates-token", who: "token of crates.io", prefix: "cio", class: alnum, min: 32},
+		{id: "crates-token", who: "token of crates.io", prefix: "cio", class: alnum, min: 32, exact: true},
 	}
 }
 
