@@ -75,17 +75,15 @@ func (d *dictionary) begins(text []byte, start int) bool {
 	return d.passes(spread((w | 0x20*ones) & (1<<n - 1)))
 }
 
-// two tells whether a word of the list begins at start, and perhaps another after a gap.
+// two tells whether a word of the list begins at start, and perhaps another after a
+// gap. The second is looked at first: the filter is nearer than the table.
 func (d *dictionary) two(text []byte, start int) bool {
-	if d.at(text, start) < 0 {
-		return false
-	}
 	_, n := wordAt(text, start)
 	at := start + n
 	for at < len(text) && at-start-n < maxGap && gapByte(text[at]) {
 		at++
 	}
-	return at > start+n && d.begins(text, at)
+	return n >= 3 && at > start+n && d.begins(text, at) && d.at(text, start) >= 0
 }
 
 func (d *dictionary) passes(h uint64) bool { return d.filter[h>>54]>>(h>>48&63)&1 != 0 }
@@ -114,8 +112,11 @@ const maxGap = 16
 // gapByte tells whether a byte may stand between two words of a phrase: white space,
 // numbers, and what lists are written with.
 func gapByte(c byte) bool {
+	if c == ' ' || c|0x20 >= 'a' { // what follows most words
+		return c == ' ' || c == '_' || c == '|'
+	}
 	switch c {
-	case ' ', '\t', '\r', '\n', ',', ';', '.', ':', '"', '\'', ')', '-', '_', '|':
+	case ' ', '\t', '\r', '\n', ',', ';', '.', ':', '"', '\'', ')', '-':
 		return true
 	}
 	return '0' <= c && c <= '9'
