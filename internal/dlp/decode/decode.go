@@ -92,7 +92,7 @@ func (k Kind) packed() string {
 // Span is a place that may be encoded: text[Start:End].
 type Span struct {
 	Kind       Kind
-	Cut        bool // it reaches the window's end, and more text follows
+	Cut        bool // it reaches the window's end, or nearly so, and more text follows
 	Start, End int
 }
 
@@ -100,12 +100,10 @@ type Span struct {
 // holds more was made to hold more.
 const MaxSpans = 4096
 
-// Shortest runs of digits that are looked at, in characters. Less holds no secret:
-// twenty of base64 are fifteen bytes.
+// Shortest runs of digits that are looked at, in characters. Less holds no secret.
 const (
-	minBase64 = 20
-	minHex    = 24
-	minLine   = 16 // of each line but the last, where digits stand in lines
+	minLine = 16 // of base64, and of each line but the last where digits stand in lines
+	minHex  = 24
 )
 
 // ErrNot says that a span does not hold what it seemed to: nothing can be decoded.
@@ -161,7 +159,23 @@ func (f *finder) add(kind Kind, start, end int) bool {
 		return false
 	}
 	f.room--
-	f.spans = append(f.spans, Span{Kind: kind, Cut: end == len(f.text) && !f.final, Start: start, End: end})
+	f.spans = append(f.spans, Span{Kind: kind, Cut: !f.final && f.mayGoOn(end), Start: start, End: end})
+	return true
+}
+
+// mayGoOn tells whether nothing but what separates digits or numbers stands between a
+// place and the window's end.
+func (f *finder) mayGoOn(end int) bool {
+	const most = 64
+	rest := f.text[end:]
+	if len(rest) > most {
+		return false
+	}
+	for _, c := range rest {
+		if inList[c] >= notInList && c != '\\' && c != 'n' && c != 'r' {
+			return false
+		}
+	}
 	return true
 }
 

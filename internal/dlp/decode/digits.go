@@ -60,7 +60,8 @@ func quads(dst, src []byte, i, limit int) (int, []byte, int) {
 	return i, dst, limit
 }
 
-// appendBase32 is to base32 what appendBase64 is to base64.
+// appendBase32 is to base32 what appendBase64 is to base64. A digit of base64 that is
+// none of base32 stands for zero, so that what is glued to a run does not hide the rest.
 func appendBase32(dst, src []byte, limit int) (out []byte, full bool) {
 	dst = grow(dst, len(src)/8*5+5, limit)
 	var acc uint32
@@ -68,12 +69,15 @@ func appendBase32(dst, src []byte, limit int) (out []byte, full bool) {
 	for i := 0; i < len(src); {
 		v := base32Digit[src[i]]
 		if v > 31 {
-			next := skipBreak(src, i)
-			if next == i {
-				break
+			v = 0
+			if base64Digit[src[i]] > 63 {
+				next := skipBreak(src, i)
+				if next == i {
+					break
+				}
+				i = next
+				continue
 			}
-			i = next
-			continue
 		}
 		if limit == 0 {
 			return dst, false

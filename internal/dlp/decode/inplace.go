@@ -19,7 +19,7 @@ func (f *finder) near(kind Kind, from, to int) {
 	start, end := max(from-beside, 0), min(to+beside, len(f.text))
 	if i := len(f.spans) - 1; i >= 0 && f.spans[i].Kind == kind && f.spans[i].End >= start {
 		f.spans[i].End = max(end, f.spans[i].End)
-		f.spans[i].Cut = f.spans[i].End == len(f.text) && !f.final
+		f.spans[i].Cut = !f.final && f.mayGoOn(f.spans[i].End)
 		return
 	}
 	for n := 0; n < utf8.UTFMax && start > 0 && (!utf8.RuneStart(f.text[start]) || f.text[start-1] == '\\'); n++ {

@@ -12,12 +12,12 @@ const (
 )
 
 // runs looks for runs of digits of base64, and in them for those of base32 and hex,
-// which use a part of the same characters. A run of minBase64 characters covers eight
-// bytes that begin at a multiple of thirteen, so that most text is passed over there: it
+// which use a part of the same characters. A run of minLine characters covers eight
+// bytes that begin at a multiple of nine, so that most text is passed over there: it
 // has a space, a quote or the like in nearly every eight bytes.
 func (f *finder) runs() {
-	const stride = minBase64 - 7
-	text, done := f.text, 0
+	const stride = minLine - 7
+	text := f.text
 	r := run{finder: f}
 	for i := 0; i+8 <= len(text); i += stride {
 		w := binary.LittleEndian.Uint64(text[i:])
@@ -30,8 +30,7 @@ func (f *finder) runs() {
 			for start > 0 && base64Digit[text[start-1]] < 64 {
 				start--
 			}
-			done = r.all(max(done, f.lineBefore(start)))
-			right = done - i - 8
+			right = r.all(start) - i - 8
 		}
 		i = max(i, i+8+right+1-stride) // what stands behind is no digit, or was looked at
 	}
@@ -64,53 +63,10 @@ func digitTops(w uint64) uint64 {
 	const low = ones * 0x7f
 	c := w & low
 	l := c | ones*0x20 // small letters of capitals; '_' becomes 0x7f
-	letters := (l | tops) - ones*'a'&(ones*('z'|0x80)-l)
-	digits := (c | tops) - ones*'+'&(ones*('9'|0x80)-c)
+	letters := ((l | tops) - ones*'a') & (ones*('z'|0x80) - l)
+	digits := ((c | tops) - ones*'+') & (ones*('9'|0x80) - c)
 	dots := ^c << 7 & (ones*('/'|0x80) - c) // ',' and '.', which are even, and stand between '+' and '/'
 	return (letters | digits&^dots | (l + ones)) & tops &^ w
-}
-
-// lineBefore goes back over lines of digits that were missed: those of less than
-// minBase64 digits are met in two of three.
-func (f *finder) lineBefore(start int) int {
-	const lines = 3
-	for range lines {
-		p := f.breakBefore(start)
-		if p == start {
-			return start
-		}
-		q := p
-		for q > 0 && p-q < 2*minBase64 && base64Digit[f.text[q-1]] < 64 {
-			q--
-		}
-		if p-q < minLine {
-			return start
-		}
-		start = q
-	}
-	return start
-}
-
-// breakBefore gives the place of the line break, real or escaped, that ends before the
-// digits at i, or i. The n of an escaped one looks like a digit.
-func (f *finder) breakBefore(i int) int {
-	const most = 64
-	text, p := f.text, i
-	if p > 0 && text[p-1] == '\\' && (text[p] == 'n' || text[p] == 'r') {
-		p--
-	} else {
-		for p > 0 && i-p < most && (text[p-1] == ' ' || text[p-1] == '\t') {
-			p--
-		}
-		if p == 0 || text[p-1] != '\n' {
-			return i
-		}
-		p--
-	}
-	for p > 0 && i-p < most && (text[p-1] == '\\' || text[p-1] == '\r' || text[p-1] == 'r' && p > 1 && text[p-2] == '\\') {
-		p--
-	}
-	return p
 }
 
 // Places in a run, in digits.
