@@ -40,53 +40,16 @@ const (
 
 // String gives the stable word that stands in records.
 func (k Kind) String() string {
-	switch k {
-	case Base64:
-		return "base64"
-	case Base32:
-		return "base32"
-	case Hex:
-		return "hex"
-	case Bytes:
-		return "bytes"
-	case Percent:
-		return "percent"
-	case Escape:
-		return "escape"
-	case Entity:
-		return "entity"
-	case Quoted:
-		return "quoted-printable"
-	case UTF16LE:
-		return "utf-16le"
-	case UTF16BE:
-		return "utf-16be"
-	case Invisible:
-		return "invisible"
-	case Confusable:
-		return "confusable"
+	words := [kinds]string{
+		None: "none", Base64: "base64", Base32: "base32", Hex: "hex", Bytes: "bytes", Percent: "percent", Escape: "escape",
+		Entity: "entity", Quoted: "quoted-printable", UTF16LE: "utf-16le", UTF16BE: "utf-16be", Invisible: "invisible",
+		Confusable: "confusable", Gzip: "gzip", Zlib: "zlib", Deflate: "deflate", Zstd: "zstd", Brotli: "brotli",
+		Bzip2: "bzip2", Zip: "zip",
 	}
-	return k.packed()
-}
-
-func (k Kind) packed() string {
-	switch k {
-	case Gzip:
-		return "gzip"
-	case Zlib:
-		return "zlib"
-	case Deflate:
-		return "deflate"
-	case Zstd:
-		return "zstd"
-	case Brotli:
-		return "brotli"
-	case Bzip2:
-		return "bzip2"
-	case Zip:
-		return "zip"
+	if k >= kinds {
+		k = None
 	}
-	return "none"
+	return words[k]
 }
 
 // Span is a place that may be encoded: text[Start:End].

@@ -121,6 +121,20 @@ func encodings(s string) map[string]struct {
 	return m
 }
 
+func TestEntityNames(t *testing.T) {
+	for name, want := range map[string]string{"Tab": "\t", "NewLine": "\n", "lowbar": "_", "rbrace": "}", "bsol": "\\", "grave": "`", "amp": "&", "sol": "/", "shy": ""} {
+		v, n := readEntity([]byte("&" + name + ";"))
+		if got := string(v.append(nil)); got != want || n != len(name)+2 {
+			t.Errorf("%s is %q, %d bytes", name, got, n)
+		}
+	}
+	for _, name := range []string{"nothing", "Ta", "brace", "eacute"} {
+		if v, n := readEntity([]byte("&" + name + ";")); n != 0 {
+			t.Errorf("%s is %v", name, v)
+		}
+	}
+}
+
 // found tells whether one view of a text holds want.
 func found(d *Decoder, text []byte, kind Kind, want string) bool {
 	spans, _ := d.Find(nil, text, true)

@@ -191,73 +191,25 @@ func entity(name []byte) (v value, bare bool) {
 	return value{r: punctuation(name)}, false
 }
 
+// names lists the names of characters of ASCII: a blank, the name, the character.
+const names = " Tab\t NewLine\n excl! num# dollar$ percnt% apos' lpar( rpar) ast* midast* plus+ comma, hyphen- dash- period. sol/" +
+	" colon: semi; equals= quest? commat@ lsqb[ lbrack[ bsol\\ rsqb] rbrack] Hat^ lowbar_ UnderBar_ grave` DiacriticalGrave`" +
+	" lcub{ lbrace{ verbar| vert| VerticalLine| rcub} rbrace} "
+
 // punctuation gives the character of ASCII that a name stands for, or 0.
 func punctuation(name []byte) rune {
-	switch string(name) {
-	case "Tab":
-		return '\t'
-	case "NewLine":
-		return '\n'
-	case "excl":
-		return '!'
-	case "num":
-		return '#'
-	case "dollar":
-		return '$'
-	case "percnt":
-		return '%'
-	case "apos":
-		return '\''
-	case "lpar":
-		return '('
-	case "rpar":
-		return ')'
-	case "ast", "midast":
-		return '*'
-	case "plus":
-		return '+'
-	case "comma":
-		return ','
-	case "hyphen", "dash":
-		return '-'
-	case "period":
-		return '.'
-	case "sol":
-		return '/'
-	case "colon":
-		return ':'
-	case "semi":
-		return ';'
-	case "equals":
-		return '='
-	case "quest":
-		return '?'
-	case "commat":
-		return '@'
-	}
-	return bracket(name)
-}
-
-func bracket(name []byte) rune {
-	switch string(name) {
-	case "lsqb", "lbrack":
-		return '['
-	case "bsol":
-		return '\\'
-	case "rsqb", "rbrack":
-		return ']'
-	case "Hat":
-		return '^'
-	case "lowbar", "UnderBar":
-		return '_'
-	case "grave", "DiacriticalGrave":
-		return '`'
-	case "lcub", "lbrace":
-		return '{'
-	case "verbar", "vert", "VerticalLine":
-		return '|'
-	case "rcub", "rbrace":
-		return '}'
+	for i := 0; i < len(names); {
+		j := i + 1
+		for (names[j]|0x20)-'a' < 26 {
+			j++
+		}
+		if names[i+1:j] == string(name) {
+			return rune(names[j])
+		}
+		i = j + 1
+		if i == len(names)-1 {
+			break
+		}
 	}
 	return 0
 }

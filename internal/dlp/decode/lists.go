@@ -54,7 +54,10 @@ func (f *finder) list(i int) (end int) {
 	var hex, decimal numbers
 	for i < len(f.text) && inList[f.text[i]] < notInList {
 		if hexDigit[f.text[i]] > 15 {
-			next := f.gap(i)
+			next := i
+			for next < len(f.text) && inList[f.text[next]] == 0 {
+				next++
+			}
 			if next-i > 8 { // a list has short gaps
 				break
 			}
@@ -84,14 +87,6 @@ func (f *finder) flush(kind Kind, n numbers) numbers {
 		f.add(kind, n.start, n.end)
 	}
 	return numbers{}
-}
-
-// gap passes over what stands between two numbers.
-func (f *finder) gap(i int) int {
-	for i < len(f.text) && inList[f.text[i]] < notInList && hexDigit[f.text[i]] > 15 {
-		i++
-	}
-	return i
 }
 
 // token is one number of a list, read in both ways.

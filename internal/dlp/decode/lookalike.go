@@ -3,7 +3,7 @@ package decode
 // lookalike gives the character of ASCII that a letter or digit of another script is
 // taken for, or 0. It is a selection of the confusables of UTS 39 (Cyrillic, Greek,
 // Armenian, Cherokee, Coptic, Lisu, Canadian syllabics, small capitals), with the
-// digits of Arabic, which many programs read as digits.
+// digits of Arabic and N'Ko, which many programs read as digits.
 func lookalike(r rune) byte {
 	if r < 0xb5 || r > 0xabff {
 		return 0
@@ -128,35 +128,16 @@ func upperAlike(r rune) byte {
 }
 
 func otherAlike(r rune) byte {
+	if z := r &^ 0xf; (z == 0x660 || z == 0x6f0 || z == 0x7c0) && r-z < 10 {
+		return '0' + byte(r-z)
+	}
 	switch r {
-	case 0x0660, 0x06f0, 0x0966, 0x07c0:
-		return '0'
-	case 0x0661, 0x06f1:
-		return '1'
-	case 0x0662, 0x06f2, 0x01a7, 0x14bf, 0xa644:
+	case 0x01a7, 0x14bf, 0xa644:
 		return '2'
-	case 0x0663, 0x06f3, 0x0417, 0x04e0, 0x01b7, 0x021c:
+	case 0x0417, 0x04e0, 0x01b7, 0x021c:
 		return '3'
-	case 0x0664, 0x06f4, 0x13ce:
-		return '4'
-	case 0x0665, 0x06f5, 0x01bc:
-		return '5'
-	case 0x0666, 0x06f6, 0x0431, 0x13ee:
-		return '6'
-	case 0x0667, 0x06f7:
-		return '7'
-	case 0x0668, 0x06f8, 0x0222:
-		return '8'
-	case 0x0669, 0x06f9, 0x2cca:
-		return '9'
 	case 0x2010, 0x2011, 0x2012, 0x2212, 0x2043:
 		return '-'
-	case 0x07fa:
-		return '_'
-	case 0x2044, 0x2215:
-		return '/'
-	case 0x0589, 0xa4fd:
-		return ':'
 	}
 	return 0
 }

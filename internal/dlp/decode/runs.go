@@ -62,11 +62,11 @@ func (f *finder) beside(i int) (left, right int) {
 func digitTops(w uint64) uint64 {
 	const low = ones * 0x7f
 	c := w & low
-	l := c | ones*0x20 // small letters of capitals; '_' becomes 0x7f
+	l := c | ones*0x20 // small letters of capitals; '_' becomes DEL, which has the bit itself
 	letters := ((l | tops) - ones*'a') & (ones*('z'|0x80) - l)
 	digits := ((c | tops) - ones*'+') & (ones*('9'|0x80) - c)
 	dots := ^c << 7 & (ones*('/'|0x80) - c) // ',' and '.', which are even, and stand between '+' and '/'
-	return (letters | digits&^dots | (l + ones)) & tops &^ w
+	return (letters | digits&^dots | (l+ones)&^(c<<2)) & tops &^ w
 }
 
 // Places in a run, in digits.

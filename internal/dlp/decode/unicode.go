@@ -52,6 +52,12 @@ func readFold(s []byte) (value, int) {
 // foldAt gives what the character at the beginning of s becomes, the length of what it
 // read, and how the two belong together. A character that stays gives n = 0.
 func foldAt(s []byte) (v value, n int, how fold) {
+	if s[0] == 0xc3 && len(s) > 1 && s[1]>>6 == 2 { // the accents that are most frequent
+		if c := latin1[s[1]&0x3f]; c != 0 {
+			return value{r: rune(c)}, 2, accent
+		}
+		return value{}, 0, plain
+	}
 	r, n := utf8.DecodeRune(s)
 	if n == 1 {
 		return value{}, 0, plain
@@ -69,6 +75,9 @@ func foldAt(s []byte) (v value, n int, how fold) {
 	}
 	return decomposed(s, n)
 }
+
+// latin1 gives the letters of U+00C0 to U+00FF without their marks.
+const latin1 = "AAAAAA\x00CEEEEIIII\x00NOOOOO\x00\x00UUUUY\x00\x00aaaaaa\x00ceeeeiiii\x00nooooo\x00\x00uuuuy\x00y"
 
 // decomposed folds by the compatibility decomposition of UAX 15, without marks.
 func decomposed(s []byte, n int) (v value, _ int, how fold) {
@@ -194,8 +203,12 @@ func (f *finder) foreign(i int, c byte) int {
 	switch {
 	case c < 0xc2:
 		return 1
-	case c == 0xe0 || c > 0xe3 && c < 0xee && c != 0xea, c == 0xe3 && text[i+1] != 0x85 && text[i+1] != 0x80 && text[i+1]-0x88 > 7:
+	case c == 0xe0 || c > 0xe3 && c < 0xee && c != 0xea, c == 0xe3 && text[i+1] != 0x85 && text[i+1]-0x88 > 7:
 		return 3
+	case c == 0xe2 && text[i+1] == 0x80 && i+2 < len(text) && text[i+2]-0x93 < 0xa8-0x93: // dashes, quotes, dots
+		return 3
+	case c == 0xef && text[i+1] == 0xbc && i > 0 && text[i-1] >= utf8.RuneSelf && i+3 < len(text) && text[i+3]-0xe3 < 7:
+		return 3 // a comma or the like between characters of East Asia: a row of one
 	case c >= 0xd0 && c < 0xd4 || c == 0xce || c == 0xcf:
 		j := i
 		for j+1 < len(text) && (text[j] >= 0xd0 && text[j] < 0xd4 || text[j] == 0xce || text[j] == 0xcf) && text[j+1]>>6 == 2 {
