@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/dlp"
 	"bottle/internal/egress/authority"
 	"bottle/internal/egress/decision"
 	"bottle/internal/policy"
@@ -29,6 +30,7 @@ type Config struct {
 	Placeholders map[string]string                          // token_ref -> what the agent holds instead; never sent where a credential is injected
 	ProxyAuth    secret.Value                               // what a caller of the explicit port must give as a password (Basic); empty: nothing, whoever reaches it is the bottle
 	Record       func(Record) error                         // called once per decision, for like refusals once with their count; has returned before the answer's last byte is relayed. After an error the answer breaks off
+	DLP          func() *dlp.Engine                         // what looks for secrets, the newest at each request; may block until there is one. nil, or nil of it: what no route says dlp: off of is refused
 	CA           *CA
 	Onward       *bottle.UpstreamProxy // what goes out goes through it, but for routes with an upstream.address; nil: nothing does
 	Limits       Limits

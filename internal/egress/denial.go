@@ -14,8 +14,8 @@ import (
 
 // writeDenial answers with v and ends the connection: what else is in it was
 // written by somebody who expected another answer.
-func writeDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string) {
-	code, h, body := denial.Of(v, host, hash)
+func writeDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string, s denial.Secret) {
+	code, h, body := denial.Of(v, host, hash, s)
 	if _, one := w.(http.Hijacker); !one {
 		h.Del("Connection") // of HTTP/2 one stream has failed, not all
 	}
@@ -26,11 +26,11 @@ func writeDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash
 
 // writeTunnelDenial is writeDenial for CONNECT. Clients show a refused tunnel's
 // status line and throw its body away, so the line says who refused and why.
-func (s *session) writeTunnelDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string) {
-	code, h, body := denial.Of(v, host, hash)
+func (s *session) writeTunnelDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string, told denial.Secret) {
+	code, h, body := denial.Of(v, host, hash, told)
 	raw, _, err := hijack(w)
 	if err != nil {
-		writeDenial(w, v, host, hash)
+		writeDenial(w, v, host, hash, told)
 		return
 	}
 	defer s.own(raw)()

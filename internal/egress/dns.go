@@ -42,28 +42,27 @@ func (p *Proxy) resolveInside(name string) responder.Answer {
 	if err == nil {
 		v = pol.Name(host)
 	}
-	if p.wires.Host(name) {
-		v = policy.Refuse(policy.PlaceholderLeak, "")
-	}
+	v, found := p.name(name, v)
 	if !v.Allowed() {
 		p.measured.Asked(measure.AnswerDenied)
-		p.deniedName(name, v, pol.Hash())
+		p.deniedName(name, v, pol.Hash(), found)
 		return responder.Answer{Code: responder.Denied}
 	}
 	addr, ok := p.names.Address(string(host))
 	if !ok {
 		p.measured.Asked(measure.AnswerFailed)
-		p.deniedName(name, policy.Refuse(policy.Limit, ""), pol.Hash())
+		p.deniedName(name, policy.Refuse(policy.Limit, ""), pol.Hash(), nil)
 		return responder.Answer{}
 	}
 	p.measured.Asked(measure.AnswerFound)
 	return responder.Answer{Code: responder.Found, Addr: addr}
 }
 
-func (p *Proxy) deniedName(name string, v policy.Verdict, hash string) {
+func (p *Proxy) deniedName(name string, v policy.Verdict, hash string, found *sighting) {
 	rec := recordOf(KindDNS, v, hash)
 	if rec.Host = name; v.Reason == policy.BadHost {
 		rec.Host = strconv.QuoteToASCII(name) // any bytes may be in it
 	}
+	rec.Findings = found.findings()
 	_ = p.gate.Decided(rec)
 }

@@ -7,6 +7,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/dial"
+	"bottle/internal/egress/inspect"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/quota"
 	"bottle/internal/egress/standing"
@@ -28,6 +29,9 @@ func (p *Proxy) begin() error {
 	if on := p.cfg.Onward; on != nil && on.Auth != nil { // the proxy may tell it to whom it answers
 		p.guard.Learn([]*bottle.Route{{Auth: &bottle.Auth{Scheme: "Basic", TokenRef: on.Auth.TokenRef}}})
 	}
+	p.inspector = inspect.New(inspect.Config{
+		Identity: p.cfg.Identity, Engine: p.cfg.DLP, Placeholders: p.cfg.Placeholders, Now: p.now, Measured: p.measured,
+	})
 	p.policy.Begin(p.cfg.Policy, nothing)
 	return nil
 }

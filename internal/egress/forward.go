@@ -1,13 +1,9 @@
 package egress
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/textproto"
 	"slices"
@@ -33,6 +29,11 @@ func (x *exchange) forward() {
 		x.refuse(x.about(policy.NoCredential))
 		return
 	}
+	if err := x.ahead(out); err != nil {
+		x.fail(err)
+		return
+	}
+	defer out.Body.Close()
 	res, err := x.pool.Do(out, x.inform)
 	if err != nil {
 		x.fail(err)
@@ -191,38 +192,16 @@ func (x *exchange) fault(err error) policy.Verdict {
 		return policy.Refuse(policy.PlaceholderLeak, "")
 	case x.wait.Load() > 0:
 		return policy.Refuse(policy.LimitBytesOut, "")
+	case errors.Is(err, errUnrecorded):
+		return policy.Refuse(policy.Internal, "the decision can't be recorded, so the answer is withheld")
+	case x.secret.Load() != nil:
+		return x.secret.Load().verdict
 	case ok && sc.Fault() != nil:
 		return sc.Fault().Verdict() // the request's own body ended it
 	case x.r.Context().Err() != nil:
 		return x.verdict
 	}
-	return upstreamFault(err)
-}
-
-// upstreamFault puts an error into words that hold nothing of the request.
-func upstreamFault(err error) policy.Verdict {
-	var (
-		no      *dial.Refusal
-		dns     *net.DNSError
-		op      *net.OpError
-		unknown x509.UnknownAuthorityError
-		cert    *tls.CertificateVerificationError
-		record  tls.RecordHeaderError
-		alert   tls.AlertError
-	)
-	switch {
-	case errors.As(err, &no):
-		return no.Verdict
-	case errors.Is(err, errUnrecorded):
-		return policy.Refuse(policy.Internal, "the decision can't be recorded, so the answer is withheld")
-	case errors.As(err, &dns), errors.Is(err, dial.ErrNoAddress):
-		return policy.Refuse(policy.UpstreamResolve, "")
-	case errors.As(err, &cert), errors.As(err, &unknown), errors.As(err, &record), errors.As(err, &alert):
-		return policy.Refuse(policy.UpstreamTLS, "")
-	case errors.As(err, &op), errors.Is(err, context.DeadlineExceeded):
-		return policy.Refuse(policy.UpstreamUnreachable, "")
-	}
-	return policy.Refuse(policy.UpstreamProtocol, "")
+	return dial.Fault(err)
 }
 
 // countedBody counts what the agent uploads, and cuts it where that is more than

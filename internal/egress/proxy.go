@@ -21,6 +21,7 @@ import (
 	"bottle/internal/egress/decision"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/http1"
+	"bottle/internal/egress/inspect"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/pools"
 	"bottle/internal/egress/quota"
@@ -44,6 +45,7 @@ type Proxy struct {
 	gate      *decision.Gate
 	wires     *tripwire.Wires
 	guard     *credential.Guard
+	inspector *inspect.Inspector
 	crowd     *crowd.Crowd // connections of the bottle
 	measured  *measure.Set
 	quota     *quota.Book

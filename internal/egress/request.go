@@ -14,6 +14,7 @@ import (
 	"bottle/internal/egress/denial"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/fields"
+	"bottle/internal/egress/inspect"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/pools"
 	"bottle/internal/egress/tripwire"
@@ -51,8 +52,14 @@ type exchange struct {
 	recorded atomic.Bool
 	note     atomic.Pointer[string] // for the record
 
-	wire   *tripwire.Wire // the placeholders that must not be in it
-	leaked atomic.Bool    // one was, in the body
+	wire   *tripwire.Wire           // the placeholders that must not be in it
+	leaked atomic.Bool              // one was, in the body
+	look   *inspect.Look            // for secrets; nil: nobody looks
+	secret atomic.Pointer[sighting] // there is one, and nothing more goes out
+	named  *sighting                // what was in the host's name
+
+	trailer  http.Header // announced, of what may go on
+	trailers bool        // the agent takes them
 }
 
 // serveRequest is the path of every request, plain or intercepted.
@@ -77,6 +84,7 @@ func (p *Proxy) serveRequest(w http.ResponseWriter, r *http.Request, t *tunnel) 
 		{measure.StepTripwire, x.tripwire}, // does it carry a placeholder to where that does not belong
 		{measure.StepLimit, x.spend},       // has the bottle had its share
 		{measure.StepLookUp, x.lookUp},     // the credential that the route wants
+		{measure.StepInspect, x.inspect},   // does its head carry a secret
 		{measure.StepChoose, x.choose},     // the connection pool of the route
 	} {
 		v := step.do()
@@ -188,7 +196,11 @@ func (x *exchange) readForm2() policy.Verdict {
 }
 
 // connect asks about the host alone. Nothing has been resolved yet.
-func (x *exchange) connect() policy.Verdict { return x.policy.Connect(x.host, x.port) }
+func (x *exchange) connect() policy.Verdict {
+	v, found := x.p.name(string(x.host), x.policy.Connect(x.host, x.port))
+	x.named = found
+	return v
+}
 
 // asked is the request as the policy sees it.
 func (x *exchange) asked() policy.Request {
@@ -267,26 +279,17 @@ func (x *exchange) outgoing(ctx context.Context) (*http.Request, error) {
 	if x.r.ContentLength == 0 { // over HTTP/2 there is a body all the same, and it would go on as an empty chunked one
 		out.Body = http.NoBody
 	} else if x.r.Body != nil && x.r.Body != http.NoBody {
-		out.Body = &countedBody{ReadCloser: x.wire.Body(x.r.Body, &x.r.Trailer, x.caught), x: x, out: out}
+		out.Body = x.wire.Body(x.r.Body, &x.r.Trailer, x.caught)
 	}
 	return out, x.dress(out)
 }
 
-// dress makes it another's: decided host, nothing of this hop, no credential of the
-// agent's, then ours.
+// dress makes it another's: decided host, and our credential. See undress.
 func (x *exchange) dress(out *http.Request) error {
 	out.URL.Scheme, out.URL.Host = x.scheme, hostPort(x.host, x.port)
 	out.Host = hostHeader(x.scheme, x.host, x.port)
-	trailers := strings.Contains(strings.ToLower(x.r.Header.Get("Te")), "trailers")
-	injected := ""
-	if x.auth != nil {
-		injected = credential.Header(x.auth)
-	}
-	out.Trailer = fields.Trailers(x.r.Trailer, injected)
-	fields.StripHopByHop(out.Header)
-	fields.StripForwarding(out.Header)
-	fields.StripOverrides(out.Header, x.verdict.Route)
-	if trailers {
+	out.Trailer = x.trailer
+	if x.trailers {
 		out.Header.Set("Te", "trailers")
 	}
 	if _, ok := out.Header["User-Agent"]; !ok {
@@ -294,18 +297,13 @@ func (x *exchange) dress(out *http.Request) error {
 	}
 	if x.upgrade {
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
-		delete(out.Header, websocket.Extensions) // compression would hide the messages
 	}
 	if x.p.guard.Near(x.host, x.verdict.Route) {
-		fields.Uncoded(out.Header) // for the same reason
+		fields.Uncoded(out.Header) // compression would hide what is to be starred
 	}
 	if x.auth == nil {
 		return nil
 	}
-	if x.upgrade {
-		websocket.StripIdentity(out.Header)
-	}
-	fields.StripCredentials(out.Header, credential.Header(x.auth), x.p.cfg.Placeholders)
 	return credential.Inject(out.Header, x.auth, x.value)
 }
 
@@ -335,7 +333,11 @@ func (x *exchange) refuse(v policy.Verdict) {
 	if wait := time.Duration(x.wait.Load()); wait > 0 {
 		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
-	writeDenial(x.w, v, x.host, x.policy.Hash())
+	told := x.named.tell()
+	if s := x.secret.Load(); s != nil {
+		told = s.told
+	}
+	writeDenial(x.w, v, x.host, x.policy.Hash(), told)
 }
 
 // refuseStranger refuses who does not know the port's password: another user of
@@ -351,7 +353,7 @@ func (p *Proxy) refuseStranger(w http.ResponseWriter, r *http.Request) {
 	t := &tunnel{kind: KindConnect, policy: x.policy, opened: x.start}
 	_ = t.readTarget(r) // same
 	_ = p.recordTunnel(t, v, denial.Status(v.Reason))
-	writeDenial(w, v, t.host, t.policy.Hash())
+	writeDenial(w, v, t.host, t.policy.Hash(), denial.Secret{})
 }
 
 // record makes the one record of this exchange; later calls give the first's
@@ -365,6 +367,9 @@ func (x *exchange) record(v policy.Verdict, status int) error {
 	}
 	if x.leaked.Load() {
 		v = x.about(policy.PlaceholderLeak) // for the same reason
+	}
+	if s := x.secret.Load(); s != nil && v.Allowed() {
+		v = s.verdict
 	}
 	rec := x.recordOf(v, status)
 	if x.p.measured.Requests.Observe(rec.Duration); v.Allowed() {
@@ -384,6 +389,10 @@ func (x *exchange) recordOf(v policy.Verdict, status int) Record {
 	rec.Status, rec.BytesOut, rec.BytesIn = status, x.out.Load(), x.in.Load()
 	if x.auth != nil && !x.value.Empty() {
 		rec.Credential = x.auth.TokenRef
+	}
+	rec.Findings = append(x.look.Findings(), x.named.findings()...)
+	if v.Allowed() && x.look.Redacted() {
+		rec.Note = "secrets were taken out of it"
 	}
 	if note := x.note.Load(); note != nil {
 		rec.Note = *note

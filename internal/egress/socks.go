@@ -28,9 +28,7 @@ func (s *session) greetSOCKS(c *tunnelConn) {
 	if v.Allowed() {
 		v = t.policy.Connect(t.host, t.port)
 	}
-	if p.wires.Host(req.Host) {
-		v = policy.Refuse(policy.PlaceholderLeak, "")
-	}
+	v, t.named = p.name(req.Host, v)
 	if v.Allowed() && !p.enterTunnel(c) {
 		v = policy.Refuse(policy.LimitTunnels, "")
 	}

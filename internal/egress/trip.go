@@ -1,10 +1,12 @@
 package egress
 
 import (
-	"bottle/internal/egress/websocket"
-	"bottle/internal/policy"
 	"maps"
 	"slices"
+
+	"bottle/internal/egress/inspect"
+	"bottle/internal/egress/websocket"
+	"bottle/internal/policy"
 )
 
 // tripwire refuses a request that carries a placeholder to where its credential is
@@ -49,18 +51,35 @@ func (x *exchange) caught() error {
 // frames looks at what the agent says on a WebSocket, as at a body; nil: nobody
 // needs to look. An error cuts the connection before the piece has gone on.
 func (x *exchange) frames() websocket.Scanner {
-	if x.wire.Idle() {
+	said := x.look.Messages()
+	if x.wire.Idle() && said == nil {
 		return nil
 	}
 	messages := x.wire.Scan()
+	held := 0 // bytes at the front of a piece that the tripwire has seen
 	return func(p websocket.Piece) (int, error) {
-		scan := messages
-		if p.Op >= websocket.Close { // a control frame may stand between the parts of a message
+		control := p.Op >= websocket.Close // it may stand between the parts of a message
+		scan, fresh := messages, p.Data
+		if control {
 			scan = x.wire.Scan()
+		} else {
+			fresh, held = p.Data[held:], 0
 		}
-		if scan.Found(p.Data) {
+		if scan.Found(fresh) {
 			return 0, x.caught()
 		}
-		return 0, nil
+		var no *inspect.Refusal
+		switch {
+		case said == nil:
+			return 0, nil
+		case control:
+			no = said.Control(p.Data)
+		default:
+			held, no = said.Next(p.Begin, p.Final, p.Data)
+		}
+		if no != nil {
+			return 0, x.stopped(no)
+		}
+		return held, nil
 	}
 }

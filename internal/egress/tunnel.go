@@ -33,7 +33,8 @@ type tunnel struct {
 	refused *policy.Verdict // decided and recorded already; every request gets this answer
 	opened  time.Time
 	used    atomic.Bool
-	note    string // for the record: why its TLS never came about
+	named   *sighting // what was in its name
+	note    string    // for the record: why its TLS never came about
 }
 
 // tunnelOf finds the tunnel of a connection that the inner server works on.
@@ -49,12 +50,12 @@ func tunnelOf(c net.Conn) *tunnel {
 func (s *session) serveInner(w http.ResponseWriter, r *http.Request) {
 	t := tunnelOf(connOf(r))
 	if t == nil {
-		writeDenial(w, policy.Refuse(policy.Internal, ""), "", "")
+		writeDenial(w, policy.Refuse(policy.Internal, ""), "", "", denial.Secret{})
 		return
 	}
 	t.used.Store(true)
 	if t.refused != nil {
-		writeDenial(w, *t.refused, t.host, t.policy.Hash())
+		writeDenial(w, *t.refused, t.host, t.policy.Hash(), t.named.tell())
 		return
 	}
 	s.p.serveRequest(w, r, t)
@@ -95,7 +96,7 @@ func (p *Proxy) recordTunnel(t *tunnel, v policy.Verdict, answered int) error {
 	if t.kind == KindConnect {
 		rec.Method = http.MethodConnect
 	}
-	rec.Status, rec.Note = answered, t.note
+	rec.Status, rec.Note, rec.Findings = answered, t.note, t.named.findings()
 	return p.gate.Decided(rec)
 }
 
@@ -107,15 +108,13 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 	if v.Allowed() {
 		v = t.policy.Connect(t.host, t.port)
 	}
-	if p.wires.Host(r.RequestURI) {
-		v = policy.Refuse(policy.PlaceholderLeak, "")
-	}
+	v, t.named = p.name(r.RequestURI, v)
 	if v.Allowed() && !p.enterTunnel(connOf(r)) {
 		v = policy.Refuse(policy.LimitTunnels, "")
 	}
 	if !v.Allowed() {
 		_ = p.recordTunnel(t, v, denial.Status(v.Reason))
-		s.writeTunnelDenial(w, v, t.host, t.policy.Hash())
+		s.writeTunnelDenial(w, v, t.host, t.policy.Hash(), t.named.tell())
 		return
 	}
 	raw, buf, err := hijack(w)
@@ -271,9 +270,7 @@ func (s *session) admitHello(t *tunnel, h hello.Said, connected policy.Verdict) 
 			v = t.policy.Connect(t.host, t.port)
 		}
 	}
-	if s.p.wires.Host(h.SNI) {
-		v = policy.Refuse(policy.PlaceholderLeak, "")
-	}
+	v, t.named = s.p.name(h.SNI, v)
 	if !v.Allowed() {
 		t.refused = &v
 		_ = s.p.recordTunnel(t, v, denial.Status(v.Reason))
@@ -340,7 +337,7 @@ func (s *session) passThrough(c *tunnelConn, v policy.Verdict) {
 	}
 	up, err := s.p.dialUpstream(ctx, dial.Target{Host: t.host, Port: t.port, Route: v.Route})
 	if err != nil {
-		s.abandon(c, upstreamFault(err))
+		s.abandon(c, dial.Fault(err))
 		return
 	}
 	t.used.Store(true)

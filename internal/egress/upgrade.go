@@ -86,7 +86,11 @@ func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Respon
 		if x.leaked.Load() {
 			reason = policy.PlaceholderLeak
 		}
-		st.Broken(x.about(reason))
+		v := x.about(reason)
+		if s := x.secret.Load(); s != nil {
+			v = s.verdict
+		}
+		st.Broken(v)
 	}
 	x.p.closeStream(st, x.policy, x.start, sum.Out, sum.In)
 }

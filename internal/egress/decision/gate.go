@@ -67,7 +67,7 @@ func (g *Gate) Decided(rec Record) error {
 		return g.record(rec)
 	}
 	rec.Path, rec.Method = clip(rec.Path, keptPath), clip(rec.Method, keptShort)
-	key := fmt.Sprintf("%s %s %s %d %s %q %q %s %d", rec.Kind, rec.Reason, rec.Host, rec.Port, rec.Method,
+	key := fmt.Sprintf("%s %s %s %s %d %s %q %q %s %d", printOf(rec), rec.Kind, rec.Reason, rec.Host, rec.Port, rec.Method,
 		rec.Path[:min(len(rec.Path), keyPath)], rec.Credential, rec.Policy, rec.Status)
 	key, now := g.count(key, &rec, g.now())
 	if !now {
@@ -78,6 +78,14 @@ func (g *Gate) Decided(rec Record) error {
 		g.forget(key) // so that the next one tries again
 	}
 	return err
+}
+
+// printOf tells refusals for different secrets apart, by the first in each.
+func printOf(rec Record) string {
+	if len(rec.Findings) == 0 {
+		return ""
+	}
+	return rec.Findings[0].Rule + rec.Findings[0].Fingerprint
 }
 
 // clip cuts s to at most limit bytes, and says so. What is kept is a copy.

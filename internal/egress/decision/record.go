@@ -33,4 +33,15 @@ type Record struct {
 	Credential string // name of the injected secret
 	Note       string // for the operator alone: the cause, which may name addresses; nothing of the request
 	Count      int    // how many like events this stands for; 0 means 1
+	Findings   []Finding
+}
+
+// Finding is one secret that was in a request. It holds no byte of it.
+type Finding struct {
+	Rule        string   // what it looks like, or known-secret, or undecodable
+	Place       string   // where it stood: header:X-Name, body.json:$.a[3]
+	Encoding    []string // what it was encoded in, the outermost first
+	Length      int      // of the secret, in bytes; 0: not known
+	Fingerprint string   // keyed, of its exact value; empty: there is none
+	Secret      string   // the reference of a known secret; else empty
 }

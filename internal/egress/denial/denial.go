@@ -19,13 +19,21 @@ type Denial struct {
 	Host    string        `json:"host"`
 	Rule    string        `json:"rule"`
 	Policy  string        `json:"policy"`
+	Print   string        `json:"fingerprint,omitempty"` // keyed, of the secret that was found
 	Ask     *Ask          `json:"ask,omitempty"`
 }
 
 // Ask tells the agent which tool of the supervisor would put this to a person.
 type Ask struct {
-	Tool string `json:"tool"`
-	Host string `json:"host"`
+	Tool  string `json:"tool"`
+	Print string `json:"fingerprint,omitempty"`
+	Host  string `json:"host"`
+}
+
+// Secret is what a denial tells of a secret that was found. The zero value is none.
+type Secret struct {
+	Print string // its fingerprint; empty: there is none
+	Ask   bool   // a person may let it pass
 }
 
 // Status is the HTTP status of a refusal. 421 tells a client that shares
@@ -60,13 +68,15 @@ func askable(r policy.Reason) bool {
 	return false
 }
 
-// Of is the answer that a refused request gets.
-func Of(v policy.Verdict, host bottle.Host, hash string) (code int, h http.Header, body []byte) {
-	d := Denial{Error: "denied", Reason: v.Reason, Message: "blocked: " + v.Message, Host: string(host), Rule: v.Rule, Policy: hash}
+// Of is the answer that a refused request gets; s: what was found in it.
+func Of(v policy.Verdict, host bottle.Host, hash string, s Secret) (code int, h http.Header, body []byte) {
+	d := Denial{Print: s.Print, Error: "denied", Reason: v.Reason, Message: "blocked: " + v.Message, Host: string(host), Rule: v.Rule, Policy: hash}
 	code = Status(v.Reason)
 	switch {
 	case code == http.StatusBadGateway:
 		d.Error, d.Message = "upstream", "not reached: "+v.Message
+	case s.Ask && s.Print != "":
+		d.Ask = &Ask{Tool: "pipelock-block", Print: s.Print, Host: string(host)}
 	case askable(v.Reason):
 		d.Ask = &Ask{Tool: "egress-block", Host: string(host)}
 	}

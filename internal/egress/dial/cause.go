@@ -9,7 +9,34 @@ import (
 	"net"
 	"strings"
 	"syscall"
+
+	"bottle/internal/policy"
 )
+
+// Fault puts an error of a dial, of TLS or of an exchange into words that hold nothing
+// of the request.
+func Fault(err error) policy.Verdict {
+	var (
+		no      *Refusal
+		dns     *net.DNSError
+		op      *net.OpError
+		unknown x509.UnknownAuthorityError
+		cert    *tls.CertificateVerificationError
+		record  tls.RecordHeaderError
+		alert   tls.AlertError
+	)
+	switch {
+	case errors.As(err, &no):
+		return no.Verdict
+	case errors.As(err, &dns), errors.Is(err, ErrNoAddress):
+		return policy.Refuse(policy.UpstreamResolve, "")
+	case errors.As(err, &cert), errors.As(err, &unknown), errors.As(err, &record), errors.As(err, &alert):
+		return policy.Refuse(policy.UpstreamTLS, "")
+	case errors.As(err, &op), errors.Is(err, context.DeadlineExceeded):
+		return policy.Refuse(policy.UpstreamUnreachable, "")
+	}
+	return policy.Refuse(policy.UpstreamProtocol, "")
+}
 
 // Cause says for the operator why an upstream was not reached, or not trusted; "" where
 // nothing more is known than the reason of the verdict. It may name addresses and what

@@ -37,6 +37,9 @@ func (m *Set) Families(about About) []metric.Family {
 		count("bottle_echoes_masked_total", "Places where a credential came back from an upstream and was starred.", m.Masked.Load()),
 		count("bottle_policy_reloads_total", "Policies that replaced the one before.", m.Reloads.Load()),
 		{Name: "bottle_dns_queries_total", Help: "Queries of the bottle's DNS, by answer.", Kind: metric.Counter, Samples: m.queries()},
+		{Name: "bottle_dlp_findings_total", Help: "Secrets found in what was about to leave, by what became of them.", Kind: metric.Counter, Samples: m.findings()},
+		count("bottle_dlp_bytes_scanned_total", "Bytes of requests and messages that were looked at for secrets.", m.Scanned.Load()),
+		one("bottle_dlp_scan_duration_seconds", "How long the bodies of requests were looked at.", metric.Histogram, m.Scans.sample(nil)),
 		one("bottle_request_duration_seconds", "Requests, from their first step to their record.", metric.Histogram, m.Requests.sample(nil)),
 		{Name: "bottle_step_duration_seconds", Help: "How long each step of a request took.", Kind: metric.Histogram, Samples: m.stepTimes()},
 	}
@@ -71,6 +74,13 @@ func (m *Set) decisions() (out []metric.Sample) {
 func (m *Set) queries() (out []metric.Sample) {
 	for a, name := range [answers]string{"denied", "found", "failed"} {
 		out = append(out, metric.Sample{Value: float64(m.answers[a].Load()), Labels: map[string]string{"answer": name}})
+	}
+	return out
+}
+
+func (m *Set) findings() (out []metric.Sample) {
+	for o, name := range [outcomes]string{"deny", "redact", "admit"} {
+		out = append(out, metric.Sample{Value: float64(m.found[o].Load()), Labels: map[string]string{"action": name}})
 	}
 	return out
 }

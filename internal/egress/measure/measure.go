@@ -26,6 +26,7 @@ const (
 	StepTripwire              // does it carry a placeholder to where that does not belong
 	StepLimit                 // has the bottle had its share
 	StepLookUp                // the credential that the route wants
+	StepInspect               // is there a secret in its head
 	StepChoose                // the connection pool of the route
 	StepDial                  // resolve, classify and connect
 	StepFirstByte             // from handing the request on to the upstream's answer header
@@ -36,7 +37,7 @@ const (
 // String is the step's word in the metrics.
 func (s Step) String() string {
 	if s < steps {
-		return [steps]string{"handshake", "target", "form", "connect", "decide", "tripwire", "limit", "look_up", "choose", "dial", "first_byte", "relay"}[s]
+		return [steps]string{"handshake", "target", "form", "connect", "decide", "tripwire", "limit", "look_up", "inspect", "choose", "dial", "first_byte", "relay"}[s]
 	}
 	return "other"
 }
@@ -67,6 +68,10 @@ type Set struct {
 	Masked   atomic.Uint64 // places where a credential came back and was starred
 	Revoked  atomic.Uint64 // streams that a new policy cut
 	Reloads  atomic.Uint64
+
+	Scanned atomic.Uint64 // bytes that were looked at for secrets
+	Scans   Times         // how long the looking took, for each request that had a body
+	found   [outcomes]atomic.Uint64
 
 	Requests Times // from the request's first step to its record
 	step     [steps]Times
@@ -153,6 +158,20 @@ const (
 
 // Asked counts one DNS query.
 func (m *Set) Asked(a Answer) { m.answers[min(a, answers-1)].Add(1) }
+
+// Outcome is what became of a secret that was found.
+type Outcome uint8
+
+// The outcomes.
+const (
+	OutcomeDenied   Outcome = iota
+	OutcomeRedacted         // taken out, and the request went on
+	OutcomeAdmitted         // let pass by an operator's word
+	outcomes
+)
+
+// Found counts n findings of one outcome.
+func (m *Set) Found(o Outcome, n int) { m.found[min(o, outcomes-1)].Add(uint64(max(n, 0))) }
 
 // Observe adds one duration to a step.
 func (m *Set) Observe(s Step, d time.Duration) {

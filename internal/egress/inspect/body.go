@@ -1,0 +1,304 @@
+package inspect
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+
+	"bottle/internal/dlp"
+	"bottle/internal/dlp/place"
+	"bottle/internal/egress/measure"
+)
+
+const (
+	blockSize = 128 << 10
+	overlap   = 16 << 10              // looked at again with what follows, where a finding was let pass
+	quiet     = 30 * time.Millisecond // without a byte: the sender may wait for an answer
+	rounds    = 8                     // of taking something out and looking again
+)
+
+// About is what is known of a body before it comes.
+type About struct {
+	Header  http.Header          // of the request that goes on; where something is taken out of the body, fields are taken out of it
+	Length  int64                // in bytes; negative: not known
+	Trailer func() http.Header   // what goes on behind the body, asked when that has ended
+	Stop    func(*Refusal) error // told when the body must not go on; its reads then fail with what it gives
+}
+
+// Body gives on what of a body is clean. Reads are for one goroutine at a time; Close may
+// be called by another.
+type Body struct {
+	l       *Look
+	about   About
+	from    *source
+	text    *dlp.Body
+	kind    kind
+	coded   *coded // nil: the bytes are what they say
+	grpc    *grpc  // nil: it is none
+	begun   bool   // some was given on
+	out     []byte // clean, to be given on before anything else is read
+	err     error  // behind out
+	spent   time.Duration
+	counted bool
+}
+
+// Body begins to look at a body.
+func (l *Look) Body(src io.ReadCloser, a About) *Body {
+	b := &Body{l: l, about: a, text: l.engine.Body(), kind: kindOf(a.Header)}
+	b.from = newSource(src, a.Length < 0, &l.i.blocks)
+	codings, ok := codingsOf(a.Header)
+	switch {
+	case !ok:
+		b.stop(l.unscannable("body", "its Content-Encoding is not known here"))
+	case len(codings) > 0:
+		b.coded = newCoded(b, codings)
+	case b.kind.grpc:
+		b.grpc = newGRPC(l, a.Header)
+	}
+	return b
+}
+
+// Ahead reads the body until it can be judged as a whole. A larger one it reads as far
+// as the window goes, and one whose sender pauses as far as it has come; what was read
+// is looked at, but for its end. An error is what a Read would give.
+func (b *Body) Ahead() error {
+	for len(b.out) == 0 && b.err == nil {
+		b.step()
+	}
+	if b.err != nil && !errors.Is(b.err, io.EOF) {
+		return b.err
+	}
+	return nil
+}
+
+// Whole gives the size of what goes on, where that is known: after Ahead, of a body
+// that ended.
+func (b *Body) Whole() (int64, bool) {
+	return int64(len(b.out)), errors.Is(b.err, io.EOF) && !b.begun
+}
+
+// Read gives on what is clean.
+func (b *Body) Read(p []byte) (int, error) {
+	for len(b.out) == 0 && b.err == nil {
+		b.step()
+	}
+	n := copy(p, b.out)
+	b.out = b.out[n:]
+	b.begun = b.begun || n > 0
+	if len(b.out) == 0 {
+		return n, b.err
+	}
+	return n, nil
+}
+
+// Close ends the reading, also one that waits, and returns when nobody reads any more.
+func (b *Body) Close() error { return b.from.close() }
+
+// step reads until there is something to look at, and looks. It leaves something to
+// give on, or an error.
+func (b *Body) step() {
+	if b.coded != nil {
+		b.coded.step()
+		return
+	}
+	for b.err == nil && len(b.out) == 0 {
+		chunk, err := b.from.next()
+		if len(chunk) > 0 {
+			b.take(chunk)
+		}
+		switch {
+		case b.err != nil || b.coded != nil:
+			return
+		case errors.Is(err, io.EOF):
+			b.end()
+		case errors.Is(err, errQuiet):
+			if b.flushable() {
+				b.found(b.timed(b.text.Flush), false)
+			}
+		case err != nil:
+			b.err = err
+		case b.grpc != nil && b.grpc.between() && b.text.Held() > 0:
+			b.found(b.timed(b.text.Flush), false) // the other side may wait for this message
+		case b.text.Held() > dlp.Window:
+			b.found(b.timed(func() []dlp.Finding { return b.text.Scan(false) }), false)
+		}
+	}
+}
+
+// take takes the next bytes of the body.
+func (b *Body) take(chunk []byte) {
+	b.l.scanned(len(chunk))
+	if b.text.Offset() == 0 && b.text.Held() == 0 && !b.begun && b.grpc == nil {
+		if k, ok := packed(chunk); ok {
+			b.coded = newCoded(b, []coding{k})
+			b.from.unread(chunk)
+			return
+		}
+	}
+	if b.grpc != nil {
+		if no := b.grpc.take(chunk); no != nil {
+			b.stop(no)
+			return
+		}
+	}
+	b.text.Write(chunk)
+}
+
+// flushable: of a message of gRPC the other side waits for the whole.
+func (b *Body) flushable() bool { return b.text.Held() > 0 && (b.grpc == nil || b.grpc.between()) }
+
+// end looks at what is left.
+func (b *Body) end() {
+	if b.grpc != nil && !b.grpc.between() {
+		b.err = io.ErrUnexpectedEOF
+		return
+	}
+	found := b.timed(func() []dlp.Finding { return b.text.Scan(true) })
+	text, sent := b.text.Text()
+	if whole := sent == 0 && b.text.Offset() == 0; whole && found != nil {
+		b.settle(slices.Clone(text))
+		return
+	} else if whole {
+		if no := b.together(text); no != nil {
+			b.stop(no)
+			return
+		}
+	}
+	b.found(found, true)
+	b.ended()
+}
+
+// ended looks at the trailers, and ends the body.
+func (b *Body) ended() {
+	if b.err != nil {
+		return
+	}
+	if b.about.Trailer != nil {
+		if h := b.about.Trailer(); len(h) > 0 {
+			if no := b.l.trailer(h); no != nil {
+				b.out = nil
+				b.stop(no)
+				return
+			}
+		}
+	}
+	b.observe()
+	b.err = io.EOF
+}
+
+// found gives on what is clean; findings end the body, or may pass.
+func (b *Body) found(found []dlp.Finding, end bool) {
+	if found == nil {
+		b.out = b.text.Ready()
+		if !end {
+			b.kind.feed(b.out)
+		}
+		return
+	}
+	// A scan stops at the first window in which it finds something. Whether all may
+	// pass is known when all was looked at.
+	text, sent := b.text.Text()
+	found = b.timed(func() []dlp.Finding { return b.l.engine.Scan(text) })
+	bad, _ := b.l.sort(found, false)
+	if len(bad) > 0 {
+		b.kind.place(bad, text, sent, b.text.Offset())
+		b.stop(b.l.refuse(bad))
+		return
+	}
+	keep := 0
+	if !end {
+		keep = min(overlap, len(text)-sent)
+	}
+	b.out = slices.Clone(text[sent : len(text)-keep])
+	b.kind.feed(b.out)
+	b.text = b.l.engine.Body()
+	b.text.Write(text[len(text)-keep:])
+}
+
+// settle decides about a whole body in which something was found: refuse it, or take
+// out what can be, until nothing is left.
+func (b *Body) settle(text []byte) {
+	first := true
+	for range rounds {
+		found := b.timed(func() []dlp.Finding { return b.l.engine.Scan(text) })
+		bad, cuts := b.l.sort(found, b.coded.plain() && b.kind.redactable(text))
+		b.kind.place(bad, text, 0, 0)
+		b.kind.place(cuts, text, 0, 0)
+		if len(bad) > 0 {
+			b.stop(b.l.refuse(bad))
+			return
+		}
+		if len(cuts) == 0 {
+			if no := b.together(text); no != nil {
+				b.stop(no)
+				return
+			}
+			b.replaced(text, !first)
+			return
+		}
+		var err error
+		if text, err = place.Redact(nil, text, b.kind.form, cutsOf(cuts)); err != nil {
+			b.stop(b.l.refuse(cuts))
+			return
+		}
+		for _, f := range cuts {
+			b.l.note(f, measure.OutcomeRedacted)
+		}
+		b.l.redacted.Store(true)
+		first = false
+	}
+	b.stop(b.l.unscannable("body", "there is too much in it to take out"))
+}
+
+// cutsOf are findings as what is to be taken out.
+func cutsOf(found []dlp.Finding) []place.Cut {
+	var out []place.Cut
+	for _, f := range found {
+		out = append(out, place.Cut{Start: f.Start, End: f.End, Word: "[redacted:" + f.Rule + "]"})
+	}
+	return out
+}
+
+// replaced gives on a whole body; one in which something was changed without what was
+// said about the other one.
+func (b *Body) replaced(text []byte, changed bool) {
+	if changed {
+		for _, name := range []string{"Content-Encoding", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
+			delete(b.about.Header, name)
+		}
+		b.coded = nil
+	}
+	if b.coded != nil {
+		b.out = b.coded.raw
+	} else {
+		b.out = text
+	}
+	b.ended()
+}
+
+// stop ends the body with a refusal.
+func (b *Body) stop(no *Refusal) {
+	b.observe()
+	b.out, b.err = nil, b.about.Stop(no)
+	if b.err == nil {
+		b.err = no
+	}
+}
+
+// timed measures a look.
+func (b *Body) timed(look func() []dlp.Finding) []dlp.Finding {
+	began := time.Now()
+	defer func() { b.spent += time.Since(began) }()
+	return look()
+}
+
+// observe counts the time, once, when the body has been looked at.
+func (b *Body) observe() {
+	b.from.release()
+	if !b.counted {
+		b.counted = true
+		b.l.i.cfg.Measured.Scans.Observe(b.spent)
+	}
+}

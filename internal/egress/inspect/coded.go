@@ -1,0 +1,432 @@
+package inspect
+
+import (
+	"bufio"
+	"cmp"
+	"compress/gzip"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"bottle/internal/dlp"
+	"bottle/internal/dlp/decode"
+)
+
+// A decoder reads ahead, and keeps what it has decoded for a while. So the bytes that
+// went into it may go on once it has given all that was in them: when so many more came
+// out that nothing of them can still be inside.
+const (
+	readAhead = 160 << 10 // the most that a decoder reads before it decodes: a block of zstd, and a buffer
+	keeps     = 160 << 10 // the most that it has decoded and not given: a block of zstd, and the window of deflate
+	maxRaw    = 1 << 20   // bytes that wait; a decoder to which so many went and nothing came out of it was made to
+	maxRatio  = 100       // bytes decoded for each one, and
+	maxFree   = 32 << 20  // so many more
+	maxChain  = 3         // codings on each other
+)
+
+type coding struct {
+	kind decode.Kind
+	auto bool // deflate, with a zlib header or without: senders do either (RFC 9110 section 8.4.1.2)
+	bare bool // nobody said so: the body begins as such
+}
+
+// codingsOf reads Content-Encoding, the outermost first; false: one is not known.
+func codingsOf(h http.Header) ([]coding, bool) {
+	var out []coding
+	for _, line := range h["Content-Encoding"] {
+		for word := range strings.SplitSeq(line, ",") {
+			c := coding{}
+			switch strings.ToLower(strings.TrimSpace(word)) {
+			case "", "identity":
+				continue
+			case "gzip", "x-gzip":
+				c.kind = decode.Gzip
+			case "deflate":
+				c.kind, c.auto = decode.Zlib, true
+			case "br":
+				c.kind = decode.Brotli
+			case "zstd":
+				c.kind = decode.Zstd
+			default:
+				return nil, false
+			}
+			out = append(out, c)
+		}
+	}
+	slices.Reverse(out)
+	return out, len(out) <= maxChain
+}
+
+// packed knows a body that is compressed as a whole by its first bytes.
+func packed(b []byte) (coding, bool) {
+	switch {
+	case len(b) >= 3 && b[0] == 0x1f && b[1] == 0x8b && b[2] == 8:
+		return coding{kind: decode.Gzip, bare: true}, true
+	case len(b) >= 4 && string(b[:4]) == "\x28\xb5\x2f\xfd":
+		return coding{kind: decode.Zstd, bare: true}, true
+	}
+	return coding{}, false
+}
+
+// coded is a body that is decoded to be looked at, and goes on as it came.
+type coded struct {
+	b       *Body
+	codings []coding
+	decoder io.Reader
+	inputs  []reader // of each decoder
+	closers []io.Closer
+
+	raw     []byte // came, and has not gone on
+	base    int64  // where in the body it begins
+	at      int    // of raw: what comes next for the decoder
+	given   int    // of raw: what went on last
+	lost    error  // by which the source ended, other than io.EOF
+	marks   []checkpoint
+	decoded int64 // given by the decoder
+	clean   int64 // of it
+}
+
+// checkpoint says how far the decoder had read when it had given so much.
+type checkpoint struct{ read, given int64 }
+
+func newCoded(b *Body, codings []coding) *coded { return &coded{b: b, codings: codings} }
+
+// plain says whether what was taken out of the decoded body may go on without the
+// coding. Nobody told the receiver of one that was only found to be there.
+func (c *coded) plain() bool { return c == nil || !c.codings[0].bare }
+
+// Read and ReadByte are the decoder's.
+func (c *coded) Read(p []byte) (int, error) {
+	if c.at == len(c.raw) {
+		if err := c.more(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, c.raw[c.at:])
+	c.at += n
+	return n, nil
+}
+
+// ReadByte keeps inflaters from reading behind their end.
+func (c *coded) ReadByte() (byte, error) {
+	if c.at == len(c.raw) {
+		if err := c.more(); err != nil {
+			return 0, err
+		}
+	}
+	c.at++
+	return c.raw[c.at-1], nil
+}
+
+// more takes the next bytes of the body.
+func (c *coded) more() error {
+	if c.lost != nil {
+		return c.lost
+	}
+	if len(c.raw) > maxRaw || len(c.codings) > 1 && len(c.raw) > dlp.Window {
+		return errTooMuch
+	}
+	for {
+		chunk, err := c.b.from.wait()
+		if len(chunk) > 0 {
+			c.raw = append(c.raw, chunk...)
+			return nil
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				c.lost = err
+			}
+			return err
+		}
+	}
+}
+
+// open makes the decoders, each reading from the one outside of it.
+func (c *coded) open() error {
+	var in reader = c
+	for _, k := range c.codings {
+		c.inputs = append(c.inputs, in)
+		var out io.Reader
+		var err error
+		switch {
+		case k.kind == decode.Gzip:
+			out = &members{in: in, look: c.b.l}
+		default:
+			if k.auto {
+				if k.kind, in, err = deflated(in); err != nil {
+					return err
+				}
+			}
+			if k.kind == decode.Zstd {
+				in = &frames{in: in}
+			}
+			if k.kind == decode.Brotli {
+				in = &overt{in: in, l: c.b.l, text: c.b.l.engine.Body()}
+			}
+			var r io.ReadCloser
+			if r, err = c.b.l.i.inflate.Inflate(k.kind, in); err != nil {
+				return err
+			}
+			c.closers = append(c.closers, r)
+			out = r
+		}
+		c.decoder, in = out, bufio.NewReader(out)
+	}
+	return nil
+}
+
+// step decodes and looks until something may go on.
+func (c *coded) step() {
+	b := c.b
+	if c.decoder == nil {
+		if err := c.open(); err != nil {
+			c.fail(err)
+			return
+		}
+	}
+	c.drop()
+	block := b.l.i.blocks.Get().(*[blockSize]byte)
+	defer b.l.i.blocks.Put(block)
+	for b.err == nil && len(b.out) == 0 {
+		n, err := c.decoder.Read(block[:])
+		b.l.scanned(n)
+		c.decoded += int64(n)
+		b.text.Write(block[:n])
+		read := c.base + int64(c.at)
+		c.marks = append(c.marks, checkpoint{read, c.decoded})
+		switch {
+		case errors.Is(err, io.EOF):
+			c.end()
+		case err != nil:
+			c.fail(err)
+		case c.decoded > maxFree+maxRatio*read:
+			c.fail(errTooMuch)
+		case b.text.Held() > dlp.Window:
+			c.look()
+		}
+	}
+	if b.err != nil {
+		c.close()
+	}
+}
+
+// look looks at a window of what was decoded, and releases what it came from.
+func (c *coded) look() {
+	b := c.b
+	if found := b.timed(func() []dlp.Finding { return b.text.Scan(false) }); found != nil {
+		c.refuse()
+		return
+	}
+	c.clean += int64(len(b.text.Ready()))
+	if len(c.codings) > 1 {
+		return
+	}
+	free, n := int64(0), 0
+	for n < len(c.marks) && c.marks[n].given+keeps <= c.clean {
+		free = c.marks[n].read - readAhead
+		n++
+	}
+	c.marks = append(c.marks[:0], c.marks[n:]...)
+	if free > c.base {
+		c.given = int(free - c.base)
+		b.out = c.raw[:c.given]
+	}
+}
+
+// refuse is what becomes of a finding in a body larger than the window. What may pass
+// has passed when all of it was looked at.
+func (c *coded) refuse() {
+	b := c.b
+	text, sent := b.text.Text()
+	found := b.l.engine.Scan(text)
+	bad, _ := b.l.sort(found, false)
+	if len(bad) > 0 {
+		c.chain(bad)
+		b.kind.place(bad, text, sent, b.text.Offset())
+		b.stop(b.l.refuse(bad))
+		return
+	}
+	keep := min(overlap, len(text)-sent)
+	c.clean += int64(len(text) - sent - keep)
+	b.text = b.l.engine.Body()
+	b.text.Write(text[len(text)-keep:])
+}
+
+// chain puts the body's own codings before those that were found in it.
+func (c *coded) chain(found []dlp.Finding) {
+	for i := range found {
+		var all []string
+		for _, k := range c.codings {
+			all = append(all, k.kind.String())
+		}
+		found[i].Chain = append(all, found[i].Chain...)
+	}
+}
+
+// drop forgets what has gone on.
+func (c *coded) drop() {
+	if c.given > 0 {
+		c.raw = c.raw[:copy(c.raw, c.raw[c.given:])]
+		c.at, c.base, c.given = c.at-c.given, c.base+int64(c.given), 0
+	}
+}
+
+// end looks at the rest, when the decoder has given all.
+func (c *coded) end() {
+	b := c.b
+	for _, in := range slices.Backward(c.inputs) {
+		if _, err := in.ReadByte(); !errors.Is(err, io.EOF) {
+			c.fail(cmp.Or(err, errTrailing))
+			return
+		}
+	}
+	found := b.timed(func() []dlp.Finding { return b.text.Scan(true) })
+	text, sent := b.text.Text()
+	whole := sent == 0 && b.text.Offset() == 0
+	switch {
+	case whole && found != nil:
+		b.settle(slices.Clone(text))
+		return
+	case whole:
+		if no := b.together(text); no != nil {
+			b.stop(no)
+			return
+		}
+	case found != nil:
+		if c.refuse(); b.err != nil {
+			return
+		}
+	}
+	b.out = c.raw
+	b.ended()
+}
+
+var errTrailing = errors.New("decode body: something stands behind its end")
+
+// fail ends a body that can't be decoded, or that did not come.
+func (c *coded) fail(err error) {
+	var no *Refusal
+	switch {
+	case c.lost != nil:
+		c.b.err = c.lost
+	case errors.As(err, &no):
+		c.b.stop(no)
+	default:
+		c.b.stop(c.b.l.unscannable("body", "it is not what its Content-Encoding, or its beginning, says"))
+	}
+}
+
+func (c *coded) close() {
+	for _, r := range c.closers {
+		_ = r.Close()
+	}
+	c.closers = nil
+}
+
+// reader is what inflaters read exactly.
+type reader interface {
+	io.Reader
+	io.ByteReader
+}
+
+// deflated tells the two ways apart in which "deflate" is sent, by the checksum in the
+// first two bytes of zlib (RFC 1950 section 2.2).
+func deflated(in reader) (decode.Kind, reader, error) {
+	var b [2]byte
+	for i := range b {
+		var err error
+		if b[i], err = in.ReadByte(); err != nil {
+			return 0, nil, errTrailing
+		}
+	}
+	kind := decode.Deflate
+	if b[0]&0x0f == 8 && (int(b[0])<<8|int(b[1]))%31 == 0 {
+		kind = decode.Zlib
+	}
+	return kind, &put{b[:], in}, nil
+}
+
+// put gives bytes back before the rest.
+type put struct {
+	back []byte
+	reader
+}
+
+func (p *put) Read(b []byte) (int, error) {
+	if len(p.back) > 0 {
+		n := copy(b, p.back)
+		p.back = p.back[n:]
+		return n, nil
+	}
+	return p.reader.Read(b)
+}
+
+func (p *put) ReadByte() (byte, error) {
+	if len(p.back) > 0 {
+		c := p.back[0]
+		p.back = p.back[1:]
+		return c, nil
+	}
+	return p.reader.ReadByte()
+}
+
+// members reads gzip, and shows the names and comments in each member's header to the
+// scanner: decoders throw them away, and an upstream need not.
+type members struct {
+	in   reader
+	look *Look
+	z    *gzip.Reader
+}
+
+func (m *members) Read(p []byte) (int, error) {
+	for {
+		if m.z == nil {
+			z, err := gzip.NewReader(m.in)
+			if err != nil {
+				return 0, errDamaged
+			}
+			m.z = z
+			z.Multistream(false)
+			if err := m.header(); err != nil {
+				return 0, err
+			}
+		}
+		n, err := m.z.Read(p)
+		if n > 0 || err == nil {
+			return n, nil
+		}
+		if !errors.Is(err, io.EOF) {
+			return 0, errDamaged
+		}
+		if err = m.z.Reset(m.in); err != nil {
+			if errors.Is(err, io.EOF) {
+				return 0, io.EOF
+			}
+			return 0, errDamaged
+		}
+		m.z.Multistream(false)
+		if err := m.header(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+var errDamaged = errors.New("decode body: it is damaged")
+
+func (m *members) header() error {
+	text := slices.Concat([]byte(m.z.Name), []byte("\n"), []byte(m.z.Comment), []byte("\n"), m.z.Extra)
+	if len(text) == 2 {
+		return nil
+	}
+	found := m.look.engine.Scan(text)
+	for i := range found {
+		found[i].Place = "body.gzip-header"
+	}
+	bad, _ := m.look.sort(found, false)
+	if no := m.look.refuse(bad); no != nil {
+		return no
+	}
+	return nil
+}

@@ -1,0 +1,310 @@
+// Package inspect looks for secrets in what is about to leave a bottle: names, the heads
+// and bodies of requests, messages of WebSockets. It says what may go on; what it says is
+// done by the caller.
+//
+// A body that fits into the scanner's window is judged as a whole before anything is
+// sent. A larger one is looked at as it flows, and no byte is given on before the window
+// that covers it was looked at:
+//
+//	agent ──▶ Body.Read: fill a window ──▶ scan ──▶ clean: give it on ──▶ upstream
+//	                                        └──▶ a secret: the read fails, and the request breaks off
+package inspect
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/dlp"
+	"bottle/internal/dlp/decode"
+	"bottle/internal/dlp/known"
+	"bottle/internal/egress/decision"
+	"bottle/internal/egress/measure"
+	"bottle/internal/policy"
+)
+
+// Rules of what is in no engine: it is about a place, not about the text alone.
+const (
+	highEntropyHost = "high-entropy-host"
+	highEntropyPath = "high-entropy-path"
+)
+
+// What a route says is to be done (bottle.Route.DLP); anything else is block.
+const (
+	modeOff    = "off"
+	modeAsk    = "ask"
+	modeRedact = "redact"
+)
+
+const (
+	maxDescribed = 3    // findings in a denial's words
+	maxFindings  = 64   // of one request, in its record
+	maxAdmitted  = 1024 // at one time
+	destinations = 256  // of which pieces of secrets are remembered
+)
+
+// Config is what an Inspector is made of.
+type Config struct {
+	Identity     string             // of the bottle, for the words of a denial
+	Engine       func() *dlp.Engine // the newest one; may block until there is one. nil, or a nil engine: nothing can be looked at
+	Placeholders map[string]string  // what the agent holds in the place of credentials: it looks like secrets, and is none
+	Now          func() time.Time
+	Measured     *measure.Set
+}
+
+// Inspector looks into what one bottle sends. Make it with New; it is safe for many
+// goroutines.
+type Inspector struct {
+	cfg     Config
+	inflate *decode.Decoder
+	heads   sync.Pool // of *head
+	blocks  sync.Pool // of *[blockSize]byte
+
+	mu       sync.Mutex
+	state    *state
+	admitted map[admission]time.Time
+}
+
+// admission is a secret that an operator lets pass to one host.
+type admission struct {
+	print string
+	host  bottle.Host
+}
+
+// state is what belongs to one engine.
+type state struct {
+	engine   *dlp.Engine
+	harmless map[string]bool // fingerprints of placeholders
+	memory   *known.Memory   // pieces that were sent
+}
+
+// New makes an Inspector. It starts nothing.
+func New(cfg Config) *Inspector {
+	i := &Inspector{cfg: cfg, inflate: decode.New(), admitted: map[admission]time.Time{}}
+	i.heads.New = func() any { return newHead() }
+	i.blocks.New = func() any { return new([blockSize]byte) }
+	return i
+}
+
+// Admit lets the secret with that fingerprint pass to that host until then. Of more
+// than 1,024 the one that ends first is forgotten.
+func (i *Inspector) Admit(print string, host bottle.Host, until time.Time) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if len(i.admitted) >= maxAdmitted {
+		var first admission
+		for a, end := range i.admitted {
+			if first.print == "" || end.Before(i.admitted[first]) {
+				first = a
+			}
+		}
+		delete(i.admitted, first)
+	}
+	i.admitted[admission{print, host}] = until
+}
+
+// admits reports whether an operator lets a secret pass.
+func (i *Inspector) admits(print string, host bottle.Host) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	a := admission{print, host}
+	until, ok := i.admitted[a]
+	if ok && !i.cfg.Now().Before(until) {
+		delete(i.admitted, a)
+		return false
+	}
+	return ok
+}
+
+// current is the newest engine with what belongs to it; nil: there is none.
+func (i *Inspector) current() *state {
+	if i.cfg.Engine == nil {
+		return nil
+	}
+	e := i.cfg.Engine() // may block, so it holds no lock
+	if e == nil {
+		return nil
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.state == nil || i.state.engine != e {
+		s := &state{engine: e, harmless: map[string]bool{}, memory: known.NewMemory(e.Known(), destinations, 0)}
+		for _, held := range i.cfg.Placeholders {
+			for _, f := range e.Scan([]byte(held)) {
+				s.harmless[f.Print] = f.Print != ""
+			}
+		}
+		i.state = s
+	}
+	return i.state
+}
+
+// Refusal is why something must not go on. It holds no byte of a secret.
+type Refusal struct {
+	Reason  policy.Reason // SecretFound or NotScannable
+	Message string        // for the agent
+	Print   string        // fingerprint of the secret; empty: there is none
+	Ask     bool          // an operator may let it pass
+}
+
+// Error gives the reason's code.
+func (r *Refusal) Error() string { return "look for secrets: " + string(r.Reason) }
+
+// Look looks into one request, from its head to its end. A nil *Look looks at nothing.
+type Look struct {
+	i *Inspector
+	*state
+	mode string
+	host bottle.Host
+	dest string // to whom: what one party owns
+
+	redacted atomic.Bool
+
+	mu    sync.Mutex
+	found []decision.Finding
+}
+
+// Look begins to look into a request for host on a route. nil: the route wants nothing
+// to be looked at.
+func (i *Inspector) Look(route *bottle.Route, host bottle.Host, port uint16) (*Look, *Refusal) {
+	if route.DLP == modeOff {
+		return nil, nil
+	}
+	s := i.current()
+	if s == nil {
+		return nil, &Refusal{Reason: policy.NotScannable, Message: "there is nothing that could look for secrets in it"}
+	}
+	return &Look{i: i, state: s, mode: route.DLP, host: host, dest: fmt.Sprintf("%s:%d", route.Host, port)}, nil
+}
+
+// Findings are what was found so far, for the record.
+func (l *Look) Findings() []decision.Finding {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.found)
+}
+
+// Redacted says whether something was taken out of the request.
+func (l *Look) Redacted() bool { return l != nil && l.redacted.Load() }
+
+// sort tells what of the findings is to be refused, and what can be taken out, where
+// that is possible at all. What is neither may pass.
+func (l *Look) sort(found []dlp.Finding, cutting bool) (bad, cuts []dlp.Finding) {
+	for _, f := range found {
+		switch {
+		case l.harmless[f.Print]:
+		case f.Print != "" && l.i.admits(f.Print, l.host):
+			l.note(f, measure.OutcomeAdmitted)
+		case cutting && l.mode == modeRedact && !f.Known() && f.Rule != dlp.Undecodable:
+			cuts = append(cuts, f)
+		default:
+			bad = append(bad, f)
+		}
+	}
+	return bad, cuts
+}
+
+// note keeps a finding for the record.
+func (l *Look) note(f dlp.Finding, o measure.Outcome) {
+	l.i.cfg.Measured.Found(o, 1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one := decision.Finding{Rule: f.Rule, Place: f.Place, Encoding: f.Chain, Length: f.Length, Fingerprint: f.Print, Secret: f.Name}
+	same := func(o decision.Finding) bool {
+		return o.Rule == one.Rule && o.Place == one.Place && o.Fingerprint == one.Fingerprint
+	}
+	if len(l.found) < maxFindings && !slices.ContainsFunc(l.found, same) {
+		l.found = append(l.found, one)
+	}
+}
+
+// refuse makes a refusal of findings, the gravest first; nil: there are none.
+func (l *Look) refuse(bad []dlp.Finding) *Refusal {
+	if len(bad) == 0 {
+		return nil
+	}
+	worst := slices.IndexFunc(bad, func(f dlp.Finding) bool { return f.Rule != dlp.Undecodable })
+	for _, f := range bad {
+		l.note(f, measure.OutcomeDenied)
+	}
+	if worst < 0 {
+		return &Refusal{Reason: policy.NotScannable, Message: "the request can't be scanned for secrets: " + described(bad[0])}
+	}
+	f := bad[worst]
+	r := &Refusal{Reason: policy.SecretFound, Print: f.Print, Ask: l.mode == modeAsk && f.Print != ""}
+	words := []string{described(f)}
+	for _, g := range bad {
+		if w := described(g); len(words) < maxDescribed && !slices.Contains(words, w) {
+			words = append(words, w)
+		}
+	}
+	r.Message = "the request carries a secret: " + strings.Join(words, "; ") + ". Take it out and send the request again"
+	if r.Ask {
+		r.Message += ", or ask the operator to let it pass: bottle approve " + l.i.cfg.Identity + " " + f.Print
+	}
+	return r
+}
+
+// unscannable is a refusal of what can't be looked into.
+func (l *Look) unscannable(where, why string) *Refusal {
+	l.note(dlp.Finding{Rule: dlp.Undecodable, Place: where}, measure.OutcomeDenied)
+	return &Refusal{Reason: policy.NotScannable, Message: "the request can't be scanned for secrets: " + why}
+}
+
+// described says what was found, and where, in words without a byte of it.
+func described(f dlp.Finding) string {
+	what := f.Rule
+	switch {
+	case f.Known():
+		what = "a value that the bottle may not send"
+	case f.Rule == dlp.Undecodable:
+		what = "something encoded too deeply, too often, or too large"
+	}
+	if f.Place != "" {
+		what += " in " + f.Place
+	}
+	if len(f.Chain) > 0 {
+		what += ", encoded as " + strings.Join(f.Chain, " in ")
+	}
+	return what
+}
+
+// scanned counts a look of that many bytes.
+func (l *Look) scanned(n int) { l.i.cfg.Measured.Scanned.Add(uint64(max(n, 0))) }
+
+// remember holds the pieces of secrets in a small text against those that were sent
+// to the same party before.
+func (l *Look) remember(text []byte, where string) []dlp.Finding {
+	if len(text) > maxRemembered {
+		return nil
+	}
+	pieces := l.engine.Known().Pieces(nil, text)
+	var out []dlp.Finding
+	for _, m := range l.memory.Saw(l.dest, pieces, l.i.cfg.Now()) {
+		out = append(out, dlp.Finding{Rule: dlp.KnownSecret, Name: m.Name, Start: m.Start, End: m.End, Length: m.To - m.From, Place: where, Chain: []string{"pieces"}})
+	}
+	return out
+}
+
+// maxRemembered is how large a text may be for its pieces to be remembered, in bytes.
+const maxRemembered = 16 << 10
+
+// known are the known secrets among findings: where text was put together of pieces,
+// all else may be chance.
+func knownOnly(found []dlp.Finding, where string) []dlp.Finding {
+	out := found[:0]
+	for _, f := range found {
+		if f.Known() {
+			f.Place, f.Chain = where, append(f.Chain, "pieces")
+			out = append(out, f)
+		}
+	}
+	return out
+}

@@ -1,0 +1,110 @@
+package inspect
+
+import (
+	"bytes"
+
+	"bottle/internal/dlp"
+	"bottle/internal/dlp/place"
+)
+
+// maxHeld is how much of a message may be held back, in bytes: what the WebSockets'
+// relay bears.
+const maxHeld = 64 << 10
+
+// Messages looks at what an agent says on a WebSocket. It is not safe for many
+// goroutines.
+type Messages struct {
+	l      *Look
+	number int
+	before []byte // the end of what went on of the message that is not at its end
+	joint  []byte
+}
+
+// Messages begins to look at the messages of a connection; nil: nobody wants to.
+func (l *Look) Messages() *Messages {
+	if l == nil {
+		return nil
+	}
+	return &Messages{l: l}
+}
+
+// Control looks at the payload of a control frame.
+func (m *Messages) Control(data []byte) *Refusal {
+	return m.judge(m.l.engine.Scan(data), data, place.Message(m.number))
+}
+
+// Next looks at what came of a message: data begins with what was held back before. It
+// gives how many bytes at the end may not go on yet, and of a refusal that nothing may.
+// A message of up to 64 KiB is judged as a whole, whatever its fragments are; of a larger
+// one what is judged is seen together with the 16 KiB before it.
+func (m *Messages) Next(begin, final bool, data []byte) (hold int, no *Refusal) {
+	if begin {
+		m.number++
+		m.before = m.before[:0]
+		if s := m.l.i.current(); s != nil && s.engine != m.l.engine {
+			m.l.state = s // a stream may outlive an engine
+		}
+	}
+	if !final && len(data) <= maxHeld-blockOfRelay {
+		return len(data), nil
+	}
+	where := place.Message(m.number - 1)
+	text := data
+	if len(m.before) > 0 {
+		m.joint = append(append(m.joint[:0], m.before...), data...)
+		text = m.joint
+	}
+	m.l.scanned(len(text))
+	whole := final && len(m.before) == 0
+	if no := m.judge(m.l.engine.Scan(text), text, where); no != nil {
+		return 0, no
+	}
+	if whole {
+		bad, _ := m.l.sort(m.together(data, where), false)
+		return 0, m.l.refuse(bad)
+	}
+	if final {
+		return 0, nil
+	}
+	hold = overlap
+	out := text[:len(text)-hold]
+	m.before = append(m.before[:0], out[max(0, len(out)-overlap):]...)
+	return hold, nil
+}
+
+// blockOfRelay is how many bytes the relay adds to what is held at most before it asks
+// again.
+const blockOfRelay = 16 << 10
+
+func (m *Messages) judge(found []dlp.Finding, text []byte, where string) *Refusal {
+	for i := range found {
+		found[i].Place = where
+	}
+	bad, _ := m.l.sort(found, false)
+	if len(bad) > 0 && looksJSON(text) {
+		t := kind{form: place.JSON}
+		t.begin()
+		if len(m.before) == 0 {
+			t.place(bad, text, 0, 0)
+			for i := range bad {
+				bad[i].Place = where + bad[i].Place[len("body.json:$"):]
+			}
+		}
+	}
+	return m.l.refuse(bad)
+}
+
+func looksJSON(text []byte) bool {
+	t := bytes.TrimLeft(text, " \t\r\n")
+	return len(t) > 0 && (t[0] == '{' || t[0] == '[')
+}
+
+// together looks for known secrets that were cut over the strings of a message, or over
+// messages.
+func (m *Messages) together(text []byte, where string) []dlp.Finding {
+	found := m.l.remember(text, where)
+	if looksJSON(text) {
+		found = append(found, m.l.strings(text, where)...)
+	}
+	return found
+}

@@ -1,0 +1,63 @@
+package inspect
+
+import (
+	"bytes"
+	"strings"
+
+	"bottle/internal/bottle"
+	"bottle/internal/dlp"
+	"bottle/internal/dlp/own"
+	"bottle/internal/dlp/place"
+	"bottle/internal/egress/decision"
+	"bottle/internal/policy"
+)
+
+// Name looks at a host's name on its way to be resolved: every resolver on the way
+// would read it. route is the one by which it is allowed; nil: it is denied, and goes
+// nowhere, but a known secret in it is worth an alarm all the same.
+//
+// A name that a route lists as it is carries nothing, and costs nothing.
+func (i *Inspector) Name(name string, route *bottle.Route) (*Refusal, []decision.Finding) {
+	if route != nil && (route.DLP == modeOff || !strings.HasPrefix(route.Host.String(), "*")) {
+		return nil, nil
+	}
+	s := i.current()
+	switch {
+	case s == nil && route == nil:
+		return nil, nil
+	case s == nil:
+		return &Refusal{Reason: policy.NotScannable, Message: "there is nothing that could look for secrets in the name"}, nil
+	}
+	l := &Look{i: i, state: s, host: bottle.Host(name), dest: "name"}
+	if route != nil {
+		l.mode, l.dest = route.DLP, route.Host.String()
+	}
+	low := bytes.ToLower([]byte(name))
+	text := append(append(low, '\n'), bytes.ReplaceAll(low, []byte("."), nil)...)
+	l.scanned(len(text))
+	found := s.engine.Scan(text)
+	if route == nil {
+		found = onlyKnown(found)
+	} else {
+		found = append(found, l.remember(text[:len(name)], place.Host)...)
+		if own.Host([]byte(name)) {
+			found = append(found, dlp.Finding{Rule: highEntropyHost, Length: len(name)})
+		}
+	}
+	for n := range found {
+		found[n].Place = place.Host
+	}
+	bad, _ := l.sort(found, false)
+	return l.refuse(bad), l.Findings()
+}
+
+// onlyKnown are the known secrets among findings.
+func onlyKnown(found []dlp.Finding) []dlp.Finding {
+	out := found[:0]
+	for _, f := range found {
+		if f.Known() {
+			out = append(out, f)
+		}
+	}
+	return out
+}
