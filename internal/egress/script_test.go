@@ -214,6 +214,7 @@ func (s *stage) gateway(ts *testscript.TestScript, args []string) {
 	s.w = newWorld(s.t, func(c *Config) {
 		c.lookup, c.reach, c.clock, c.Placeholders = s.lookup, s.reach, s.now, s.held
 		c.interfaces = func() ([]net.Addr, error) { return s.own, nil }
+		c.DLP = scanner(s.t, s.secrets)
 		c.Inject = func(ref string) (secret.Value, bool) { return secret.New([]byte(s.secrets[ref])), s.secrets[ref] != "" }
 	}, routes...)
 	for _, l := range []string{s.w.addr, s.w.direct} {

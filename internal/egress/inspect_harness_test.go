@@ -1,0 +1,39 @@
+package egress
+
+import (
+	"sync"
+	"testing"
+
+	"bottle/internal/dlp"
+	"bottle/internal/dlp/known"
+	"bottle/internal/dlp/once"
+	"bottle/internal/dlp/own"
+	"bottle/internal/dlp/rule"
+)
+
+// allRules are compiled once for all tests.
+var allRules = sync.OnceValues(func() (*rule.Set, error) {
+	rules, err := rule.Gitleaks()
+	if err != nil {
+		return nil, err
+	}
+	return rule.Compile(append(own.Rules(), rules...))
+})
+
+// scanner makes an engine that also knows these values, by their references.
+func scanner(t testing.TB, values map[string]string) func() *dlp.Engine {
+	t.Helper()
+	rules, err := allRules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dlp.Config{Rules: rules, Key: [32]byte{1}, Clean: once.New(make([]byte, once.KeySize), 1<<12)}
+	for name, v := range values {
+		c.Known = append(c.Known, known.Secret{Name: name, Value: []byte(v), Certain: true})
+	}
+	e, err := dlp.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() *dlp.Engine { return e }
+}
