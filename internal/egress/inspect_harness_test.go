@@ -1,8 +1,12 @@
 package egress
 
 import (
+	"io"
 	"sync"
 	"testing"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
 
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/known"
@@ -36,4 +40,18 @@ func scanner(t testing.TB, values map[string]string) func() *dlp.Engine {
 		t.Fatal(err)
 	}
 	return func() *dlp.Engine { return e }
+}
+
+func nothing() *dlp.Engine { return nil }
+
+// packer compresses by what the standard library has not.
+func packer(how string, to io.Writer) io.WriteCloser {
+	if how == "br" {
+		return brotli.NewWriter(to)
+	}
+	z, err := zstd.NewWriter(to)
+	if err != nil {
+		panic(err)
+	}
+	return z
 }

@@ -20,7 +20,7 @@ type grpc struct {
 	l        *Look
 	messages place.Messages
 	coding   decode.Kind // of compressed ones; None: it is not known here
-	held     []byte      // of one that is compressed
+	held     []byte      // of a message that is to be seen as a whole
 	no       *Refusal
 }
 
@@ -51,17 +51,24 @@ func (g *grpc) take(b []byte) *Refusal {
 func (g *grpc) part(f place.Frame, data []byte) {
 	where := place.GRPC(f.Index, "")
 	switch {
-	case g.no != nil || !f.Compressed:
+	case g.no != nil:
 		return
-	case g.coding == decode.None || f.Length > dlp.Window:
+	case !f.Compressed && f.Length > maxHeld:
+		return // it was looked at as it flows
+	case f.Compressed && (g.coding == decode.None || f.Length > dlp.Window):
 		g.no = g.l.unscannable(where, "a compressed message that is too large, or compressed in a way not known here")
 		return
 	}
 	g.held = append(g.held, data...)
-	if f.Last {
-		g.no = g.compressed(where)
-		g.held = g.held[:0]
+	if !f.Last {
+		return
 	}
+	if f.Compressed {
+		g.no = g.compressed(where)
+	} else {
+		g.no = g.fields(where)
+	}
+	g.held = g.held[:0]
 }
 
 // compressed looks into the message that is held.
@@ -116,12 +123,19 @@ func (l *Look) drain(r io.Reader, most int) ([]dlp.Finding, error) {
 	}
 }
 
-// values gives each field of the messages that is text or bytes.
-func (g *grpc) values(text []byte, each func([]byte)) {
-	var m place.Messages
-	_ = m.Feed(text, func(f place.Frame, data []byte) {
-		if f.First && f.Last && !f.Compressed {
-			place.ProtoStrings(data, func(_, value []byte) bool { each(value); return true })
-		}
+// fields looks for known secrets that were cut over the fields of the message that is
+// held.
+func (g *grpc) fields(where string) *Refusal {
+	var found []dlp.Finding
+	join, values := g.l.joiner(where, &found), 0
+	place.ProtoStrings(g.held, func(_, value []byte) bool {
+		join.Add(value)
+		values++
+		return true
 	})
+	if values > 1 {
+		join.Flush()
+	}
+	bad, _ := g.l.sort(found, false)
+	return g.l.refuse(bad)
 }

@@ -36,7 +36,7 @@ func (l *Look) Head(h Head) *Refusal {
 	l.scanned(len(w.text))
 	found := l.engine.Scan(w.text)
 	w.place(found)
-	found = append(found, w.paths()...)
+	found = append(found, carrying(h.Target)...)
 	found = append(found, w.joined(l)...)
 	found = append(found, l.remember(w.text, "head")...)
 	bad, _ := l.sort(found, false)
@@ -204,7 +204,11 @@ func (w *head) fields(h http.Header, is part) {
 		for _, value := range h[name] {
 			w.mark(is-1, 0, name)
 			w.add(name)
-			w.add(": ")
+			if nonce(name) {
+				w.add("\n")
+			} else {
+				w.add(": ")
+			}
 			w.mark(is, 0, name)
 			if name == "Cookie" {
 				w.cookies(value)
@@ -214,6 +218,16 @@ func (w *head) fields(h http.Header, is part) {
 			w.add("\n")
 		}
 	}
+}
+
+// nonce knows fields that hold something random by their definition. Their value is
+// looked at apart from a name that says it is a key.
+func nonce(name string) bool {
+	switch name {
+	case "Sec-Websocket-Key", "Idempotency-Key", "X-Idempotency-Key":
+		return true
+	}
+	return false
 }
 
 func (w *head) cookies(line string) {
@@ -267,14 +281,21 @@ func (m mark) place() string {
 	return "method"
 }
 
-// paths are the segments of the path that look like data.
-func (w *head) paths() (out []dlp.Finding) {
-	for i, s := range w.values[inSegment] {
-		if own.Segment(w.text[s.start:s.end]) {
-			out = append(out, dlp.Finding{Rule: highEntropyPath, Place: place.Segment(i), Length: s.end - s.start})
-		}
+// carrying is the path, or a segment of it, if it is data rather than a name.
+func carrying(target string) []dlp.Finding {
+	path, _, _ := strings.Cut(target, "?")
+	if !own.Path([]byte(path)) {
+		return nil
 	}
-	return out
+	where, i := "url.path", 0
+	for segment := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		if own.PathSegment([]byte(segment)) {
+			where = place.Segment(i)
+			break
+		}
+		i++
+	}
+	return []dlp.Finding{{Rule: highEntropyPath, Place: where, Length: len(path)}}
 }
 
 // joined looks for known secrets that were cut over values next to each other.

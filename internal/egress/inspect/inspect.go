@@ -164,8 +164,9 @@ type Look struct {
 
 	redacted atomic.Bool
 
-	mu    sync.Mutex
-	found []decision.Finding
+	mu     sync.Mutex
+	found  []decision.Finding
+	passed []string // references of known secrets that an operator let pass
 }
 
 // Look begins to look into a request for host on a route. nil: the route wants nothing
@@ -201,7 +202,9 @@ func (l *Look) sort(found []dlp.Finding, cutting bool) (bad, cuts []dlp.Finding)
 		switch {
 		case l.harmless[f.Print]:
 		case f.Print != "" && l.i.admits(f.Print, l.host):
+			l.pass(f.Name)
 			l.note(f, measure.OutcomeAdmitted)
+		case f.Known() && slices.Contains(f.Chain, inPieces) && l.passes(f.Name):
 		case cutting && l.mode == modeRedact && !f.Known() && f.Rule != dlp.Undecodable:
 			cuts = append(cuts, f)
 		default:
@@ -209,6 +212,21 @@ func (l *Look) sort(found []dlp.Finding, cutting bool) (bad, cuts []dlp.Finding)
 		}
 	}
 	return bad, cuts
+}
+
+// pass and passes are about known secrets that may pass whole, so in pieces too.
+func (l *Look) pass(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if name != "" && !slices.Contains(l.passed, name) {
+		l.passed = append(l.passed, name)
+	}
+}
+
+func (l *Look) passes(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return name == "" && len(l.passed) > 0 || slices.Contains(l.passed, name)
 }
 
 // note keeps a finding for the record.
@@ -282,27 +300,30 @@ func (l *Look) scanned(n int) { l.i.cfg.Measured.Scanned.Add(uint64(max(n, 0))) 
 // remember holds the pieces of secrets in a small text against those that were sent
 // to the same party before.
 func (l *Look) remember(text []byte, where string) []dlp.Finding {
-	if len(text) > maxRemembered {
+	if len(text) > maxRemembered || l.passes("") {
 		return nil
 	}
 	pieces := l.engine.Known().Pieces(nil, text)
 	var out []dlp.Finding
 	for _, m := range l.memory.Saw(l.dest, pieces, l.i.cfg.Now()) {
-		out = append(out, dlp.Finding{Rule: dlp.KnownSecret, Name: m.Name, Start: m.Start, End: m.End, Length: m.To - m.From, Place: where, Chain: []string{"pieces"}})
+		out = append(out, dlp.Finding{Rule: dlp.KnownSecret, Name: m.Name, Start: m.Start, End: m.End, Length: m.To - m.From, Place: where, Chain: []string{inPieces}})
 	}
 	return out
 }
 
+// inPieces stands for how a secret was cut, among what it was encoded in.
+const inPieces = "pieces"
+
 // maxRemembered is how large a text may be for its pieces to be remembered, in bytes.
 const maxRemembered = 16 << 10
 
-// known are the known secrets among findings: where text was put together of pieces,
+// knownOnly are the known secrets among findings: where text was put together of pieces,
 // all else may be chance.
 func knownOnly(found []dlp.Finding, where string) []dlp.Finding {
 	out := found[:0]
 	for _, f := range found {
 		if f.Known() {
-			f.Place, f.Chain = where, append(f.Chain, "pieces")
+			f.Place, f.Chain = where, append(f.Chain, inPieces)
 			out = append(out, f)
 		}
 	}

@@ -152,8 +152,6 @@ func (b *Body) together(text []byte) *Refusal {
 		if m, err := place.NewMultipart(b.kind.boundary); err == nil {
 			_ = m.Feed(text, func(_ *place.Part, data []byte) { add(data) })
 		}
-	case b.grpc != nil:
-		b.grpc.values(text, add)
 	}
 	if values > 1 {
 		join.Flush()
