@@ -70,8 +70,8 @@ func (p *Proxy) serve(ctx context.Context, l net.Listener, each func(*session, n
 // greet finds out by its first byte how a client of the explicit port speaks.
 func (s *session) greet(raw net.Conn) {
 	defer s.own(raw)()
-	c := &tunnelConn{Conn: raw}
-	first, err := c.peek(s.p.limits.HelloTime)
+	c := newTunnelConn(raw, nil, nil)
+	first, err := c.Peek(s.p.limits.HelloTime)
 	switch {
 	case err != nil && guestOf(c).Gone():
 		s.abandonClient(c, madeRoom())

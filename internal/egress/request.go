@@ -3,7 +3,6 @@ package egress
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -286,8 +285,8 @@ func (x *exchange) outgoing(ctx context.Context) (*http.Request, error) {
 
 // dress makes it another's: decided host, and our credential. See undress.
 func (x *exchange) dress(out *http.Request) error {
-	out.URL.Scheme, out.URL.Host = x.scheme, hostPort(x.host, x.port)
-	out.Host = hostHeader(x.scheme, x.host, x.port)
+	out.URL.Scheme, out.URL.Host = x.scheme, fields.HostPort(x.host, x.port)
+	out.Host = fields.Host(x.scheme, x.host, x.port)
 	out.Trailer = x.trailer
 	if x.trailers {
 		out.Header.Set("Te", "trailers")
@@ -305,25 +304,6 @@ func (x *exchange) dress(out *http.Request) error {
 		return nil
 	}
 	return credential.Inject(out.Header, x.auth, x.value)
-}
-
-func hostPort(h bottle.Host, port uint16) string {
-	if a, ok := h.Addr(); ok {
-		return netip.AddrPortFrom(a, port).String()
-	}
-	return string(h) + ":" + strconv.Itoa(int(port))
-}
-
-// hostHeader leaves the scheme's own port out, as browsers do: some servers
-// know their name without it only.
-func hostHeader(scheme string, h bottle.Host, port uint16) string {
-	if scheme == "https" && port == 443 || scheme == "http" && port == 80 {
-		if strings.Contains(string(h), ":") {
-			return "[" + string(h) + "]"
-		}
-		return string(h)
-	}
-	return hostPort(h, port)
 }
 
 // refuse records a denial and then answers with it. It answers also when there

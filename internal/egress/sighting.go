@@ -123,7 +123,7 @@ func (x *exchange) ahead(out *http.Request) error {
 	}
 	if x.look != nil {
 		b := x.look.Body(out.Body, inspect.About{Header: out.Header, Length: out.ContentLength, Stop: x.stopped,
-			Trailer: func() http.Header { return x.ending(out.Trailer) }})
+			Trailer: func() http.Header { return fields.Ended(out.Trailer, x.r.Trailer) }})
 		if err := b.Ahead(); err != nil {
 			_ = b.Close()
 			return err
@@ -135,15 +135,4 @@ func (x *exchange) ahead(out *http.Request) error {
 	}
 	out.Body = &countedBody{ReadCloser: out.Body, x: x, out: out}
 	return nil
-}
-
-// ending is what came behind the body, of what may go on.
-func (x *exchange) ending(announced http.Header) http.Header {
-	h := http.Header{}
-	for name := range announced {
-		if values := x.r.Trailer[name]; values != nil {
-			h[name] = values
-		}
-	}
-	return h
 }

@@ -20,7 +20,7 @@ func (p *Proxy) ServeTransparent(ctx context.Context, l net.Listener) error {
 func (s *session) serveRedirected(raw net.Conn) {
 	defer s.own(raw)()
 	t := &tunnel{kind: KindTLS, policy: s.p.policy.Load(), opened: s.p.now()}
-	c := &tunnelConn{Conn: raw, t: t}
+	c := newTunnelConn(raw, t, nil)
 	if v := s.p.originalTarget(c, t); !v.Allowed() {
 		t.kind = KindTCP
 		s.abandon(c, v)

@@ -123,10 +123,10 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.own(raw)()
-	c := &tunnelConn{Conn: raw, t: t}
+	c := newTunnelConn(raw, t, nil)
 	guestOf(c).Wait(false) // a tunnel is a way to ask, and no answer
 	if n := buf.Reader.Buffered(); n > 0 {
-		c.head, _ = buf.Reader.Peek(n)
+		c.Head, _ = buf.Reader.Peek(n)
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(p.limits.HelloTime))
 	if _, err := io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
@@ -159,7 +159,7 @@ func passed() policy.Verdict { return policy.Verdict{Action: policy.Allow} }
 // enter looks at the first byte inside a tunnel and serves what it finds.
 // connected is the policy's verdict on the host; zero: not asked yet.
 func (s *session) enter(c *tunnelConn, connected policy.Verdict) {
-	first, err := c.peek(s.p.limits.HelloTime)
+	first, err := c.Peek(s.p.limits.HelloTime)
 	switch {
 	case err != nil:
 		s.abandon(c, readFault(err))
@@ -196,7 +196,7 @@ func (s *session) enterPlain(c *tunnelConn, connected policy.Verdict) {
 		s.abandon(c, policy.Refuse(policy.PassthroughOnly, ""))
 		return
 	}
-	if !c.begins(preface, s.p.limits.HelloTime) {
+	if !c.Begins(preface, s.p.limits.HelloTime) {
 		s.converse(c, true, s.serveInner)
 		return
 	}
@@ -252,7 +252,7 @@ func (s *session) enterTLS(c *tunnelConn, connected policy.Verdict) {
 		// The name that counts would be the hidden one (domain fronting).
 		s.abandon(c, policy.Refuse(policy.SNIMismatch, "the TLS handshake may hide another name (ECH)"))
 	case v.Passthrough():
-		c.head = slices.Concat(taken, raw.Rest(), c.head)
+		c.Head = slices.Concat(taken, raw.Rest(), c.Head)
 		s.passThrough(c, v)
 	default:
 		s.abandon(c, policy.Refuse(policy.Internal, "")) // no certificate could be made

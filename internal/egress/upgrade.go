@@ -62,7 +62,7 @@ func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Respon
 	}
 	early := make([]byte, buf.Reader.Buffered())
 	_, _ = io.ReadFull(buf.Reader, early)
-	st := x.p.openStream(x.asked(), x.verdict, &tunnelConn{Conn: agent, head: early}, cut) // before the agent knows of it
+	st := x.p.openStream(x.asked(), x.verdict, newTunnelConn(agent, nil, early), cut) // before the agent knows of it
 	x.p.guard.Masks().Header(res.Header)
 	fields.StripHopByHop(res.Header)
 	res.Header.Del("Alt-Svc")
