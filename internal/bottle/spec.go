@@ -15,6 +15,7 @@ type Spec struct {
 	Workspace string         `json:"workspace"` // overlay, bind or none
 	Limits    Limits         `json:"limits"`
 	Egress    Quota          `json:"egress_limits"`
+	Watch     []string       `json:"egress_watch,omitempty"` // files and folders of the host whose secrets must not leave: /…, ~/…, or below the operator's folder
 	Runtime   string         `json:"runtime"` // auto, runc, runsc; docker only
 	Provider  Provider       `json:"agent_provider"`
 	Files     []string       `json:"files"` // the manifests this came from, parents first

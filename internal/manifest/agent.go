@@ -149,7 +149,7 @@ func (l *loader) bottleOf(s *source, a agentSpec) bottle.Spec {
 		"the bottle %s runs a command, and the agent has no `command`", a.Bottle)
 	s.errorIf(!wants && a.Command != nil, a.commandAt, "remove it, or write `agent_provider: {template: command}` in the bottle",
 		"`command` needs a bottle with the template command; %s has %s", a.Bottle, spec.Provider.Template)
-	spec.GitUser = overlayUser(spec.GitUser, a.GitUser)
+	spec.GitUser = rules.OverlayUser(spec.GitUser, a.GitUser)
 	return spec
 }
 

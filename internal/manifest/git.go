@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -105,7 +106,7 @@ func (s *source) push(raw *pushFile) bottle.Push {
 	if raw == nil {
 		return bottle.Push{Force: "never"}
 	}
-	p := bottle.Push{Force: first(raw.Force.val, "never"), Tags: raw.Tags.val}
+	p := bottle.Push{Force: cmp.Or(raw.Force.val, "never"), Tags: raw.Tags.val}
 	for _, b := range raw.Branches {
 		if !b.set() {
 			continue

@@ -1,10 +1,12 @@
 package manifest
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
 	"bottle/internal/bottle"
+	"bottle/internal/manifest/rules"
 )
 
 // Agents lists every agent's manifest, the repository's first where both places
@@ -34,7 +36,7 @@ func (t Tree) agentEntry(p place, name bottle.Name) Entry {
 	s := &source{file: e.File, probs: &l.probs}
 	if data, ok := t.read(s, p, file); ok {
 		a := l.agentText(s, name, data)
-		e.Bottle, e.Description = a.Bottle, oneLine(first(a.described, a.Prompt))
+		e.Bottle, e.Description = a.Bottle, rules.OneLine(cmp.Or(a.described, a.Prompt))
 	}
 	e.Problems = inOrder(l.probs)
 	return e
@@ -52,27 +54,11 @@ func (t Tree) Bottles() ([]Entry, bottle.Problems) {
 		s := &source{file: e.File, probs: &one.probs}
 		if data, ok := t.read(s, t.home(), file); ok {
 			if p := one.bottleText(s, data); p != nil {
-				e.Description = oneLine(p.body)
+				e.Description = rules.OneLine(p.body)
 			}
 		}
 		e.Problems = inOrder(one.probs)
 		out = append(out, e)
 	}
 	return out, l.probs
-}
-
-// oneLine is the first line of a text that says something, without Markdown's
-// marks of a heading, at most 100 bytes long, safe to print.
-func oneLine(text string) string {
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(strings.TrimLeft(strings.TrimSpace(line), "#"))
-		if line == "" {
-			continue
-		}
-		if len(line) > 100 {
-			line = strings.ToValidUTF8(line[:97], "") + "..."
-		}
-		return bottle.Printable(line)
-	}
-	return ""
 }

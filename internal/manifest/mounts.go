@@ -3,6 +3,7 @@ package manifest
 import (
 	"cmp"
 	"path"
+	"slices"
 	"strings"
 
 	"bottle/internal/bottle"
@@ -97,7 +98,30 @@ func (t Tree) mounts(s *source, raw []mountFile) []bottle.Mount {
 			continue
 		}
 		lines[p] = m.Path.line
-		out = append(out, bottle.Mount{Path: p, Mode: first(m.Mode.val, "ro")})
+		out = append(out, bottle.Mount{Path: p, Mode: cmp.Or(m.Mode.val, "ro")})
+	}
+	return out
+}
+
+// watch checks egress.watch. A path stays as it is shown: from ~/, from /, or below
+// the folder that the operator stands in.
+func (t Tree) watch(s *source, raw []text) []string {
+	var out []string
+	if len(raw) > rules.MaxWatch {
+		s.errorf(raw[rules.MaxWatch].at, "name the folders that they are in", "`watch` has more than %d items", rules.MaxWatch)
+	}
+	for _, w := range raw {
+		if !w.set() || !s.filled(w, "an item of `watch`") {
+			continue
+		}
+		p := t.tilde(path.Clean(w.val))
+		if why, hint := rules.RefuseWatch(p); why != "" {
+			s.errorf(w.at, hint, "%s cannot be watched: %s", quote(w.val), why)
+		} else if slices.Contains(out, p) {
+			s.errorf(w.at, "keep one of them", "%s is watched twice", quote(w.val))
+		} else {
+			out = append(out, p)
+		}
 	}
 	return out
 }

@@ -3,6 +3,8 @@ package manifest
 import (
 	"bottle/internal/bottle"
 	"bottle/internal/manifest/rules"
+	"cmp"
+	"slices"
 )
 
 // part is what one bottle file says itself, checked, before extends and before
@@ -21,6 +23,7 @@ type part struct {
 	workspace string
 	limits    bottle.Limits
 	egress    bottle.Quota
+	watch     []string
 	runtime   string
 	provider  bottle.Provider
 	body      string
@@ -36,6 +39,7 @@ func (t Tree) part(s *source, raw *bottleFile) part {
 		p.routes = t.routes(s, raw.Egress.Routes)
 		p.egress = s.quota(raw.Egress.Limits)
 		p.onward = t.onward(s, &raw.Egress.Onward)
+		p.watch = t.watch(s, raw.Egress.Watch)
 	}
 	p.repos = t.gitRepos(s, raw.Git)
 	p.mounts = t.mounts(s, raw.Mounts)
@@ -62,23 +66,19 @@ func (t Tree) part(s *source, raw *bottleFile) part {
 // name, repositories by name, mounts by path, routes by host and path.
 func merge(parent, child part) part {
 	m := part{
-		backend:   first(child.backend, parent.backend),
-		workspace: first(child.workspace, parent.workspace),
-		runtime:   first(child.runtime, parent.runtime),
-		onward:    first(child.onward, parent.onward), // whole: a credential belongs to one proxy
+		backend:   cmp.Or(child.backend, parent.backend),
+		workspace: cmp.Or(child.workspace, parent.workspace),
+		runtime:   cmp.Or(child.runtime, parent.runtime),
+		onward:    cmp.Or(child.onward, parent.onward), // whole: a credential belongs to one proxy
 		supervise: child.supervise,
-		gitUser:   overlayUser(parent.gitUser, child.gitUser),
+		gitUser:   rules.OverlayUser(parent.gitUser, child.gitUser),
 		provider: bottle.Provider{
-			Template:   first(child.provider.Template, parent.provider.Template),
-			Dockerfile: first(child.provider.Dockerfile, parent.provider.Dockerfile),
+			Template:   cmp.Or(child.provider.Template, parent.provider.Template),
+			Dockerfile: cmp.Or(child.provider.Dockerfile, parent.provider.Dockerfile),
 		},
-		limits: bottle.Limits{
-			Memory:    first(child.limits.Memory, parent.limits.Memory),
-			CPUs:      first(child.limits.CPUs, parent.limits.CPUs),
-			PIDs:      first(child.limits.PIDs, parent.limits.PIDs),
-			OpenFiles: first(child.limits.OpenFiles, parent.limits.OpenFiles),
-		},
+		limits: rules.OverlayLimits(parent.limits, child.limits),
 	}
+	m.watch = slices.Compact(slices.Sorted(slices.Values(slices.Concat(parent.watch, child.watch))))
 	m.egress = rules.OverlayQuota(parent.egress, child.egress)
 	if m.supervise == nil {
 		m.supervise = parent.supervise
@@ -90,32 +90,18 @@ func merge(parent, child part) part {
 	return m
 }
 
-// first is the first value that is not zero.
-func first[T comparable](values ...T) T {
-	var zero T
-	for _, v := range values {
-		if v != zero {
-			return v
-		}
-	}
-	return zero
-}
-
-func overlayUser(under, over bottle.GitUser) bottle.GitUser {
-	return bottle.GitUser{Name: first(over.Name, under.Name), Email: first(over.Email, under.Email)}
-}
-
 // spec fills in the defaults.
 func (p part) spec(name bottle.Name, files []string) bottle.Spec {
 	return bottle.Spec{
 		Name: name, Backend: p.backend, Env: p.env, Routes: p.routes, Onward: p.onward, Repos: p.repos, GitUser: p.gitUser,
 		Supervise: p.supervise == nil || *p.supervise,
 		Mounts:    p.mounts,
-		Workspace: first(p.workspace, "overlay"),
+		Workspace: cmp.Or(p.workspace, "overlay"),
 		Limits:    p.limits,
 		Egress:    p.egress,
-		Runtime:   first(p.runtime, "auto"),
-		Provider:  bottle.Provider{Template: first(p.provider.Template, "claude"), Dockerfile: p.provider.Dockerfile},
+		Watch:     p.watch,
+		Runtime:   cmp.Or(p.runtime, "auto"),
+		Provider:  bottle.Provider{Template: cmp.Or(p.provider.Template, "claude"), Dockerfile: p.provider.Dockerfile},
 		Files:     files,
 	}
 }

@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +45,7 @@ func (t Tree) routes(s *source, raw []routeFile) []bottle.Route {
 // route checks one route. It reports false when there is no host to speak of.
 func (t Tree) route(s *source, raw *routeFile) (bottle.Route, bool) {
 	r := bottle.Route{
-		TLS: first(raw.TLS.val, "intercept"), DLP: first(raw.DLP.val, "block"),
+		TLS: cmp.Or(raw.TLS.val, "intercept"), DLP: cmp.Or(raw.DLP.val, rules.DLP(raw.Role.val)),
 		Rule: s.rule(raw.at), Role: raw.Role.val, H2C: raw.H2C.val,
 	}
 	r.Ports = s.ports(raw.Ports)
@@ -175,7 +176,7 @@ func (s *source) paths(raw []text) []string {
 			out = append(out, clean)
 		}
 		if before, _, star := strings.Cut(clean, "*"); err == nil && star {
-			prefix := first(strings.TrimRight(before[:strings.LastIndexByte(before, '/')+1], "/"), "/")
+			prefix := cmp.Or(strings.TrimRight(before[:strings.LastIndexByte(before, '/')+1], "/"), "/")
 			s.warnf(p.at, "write "+quote(prefix)+", which allows everything below it", "`*` stands for nothing here: %s allows only paths that begin with just these characters", quote(clean))
 		}
 	}

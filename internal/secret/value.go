@@ -39,6 +39,14 @@ func (v Value) Reveal() string {
 // Empty reports whether there is no credential.
 func (v Value) Empty() bool { return v.p == nil }
 
+// Len is its size in bytes.
+func (v Value) Len() int {
+	if v.p == nil {
+		return 0
+	}
+	return len(*v.p)
+}
+
 // Equal reports whether both are the same credential.
 func (v Value) Equal(o Value) bool { return v.p == o.p || v.p != nil && o.p != nil && *v.p == *o.p }
 

@@ -17,6 +17,21 @@ const (
 	MinBytesOut, MaxBytesOut       = 1 << 20, 16 << 40
 )
 
+// OverlayUser lays over over under, field by field.
+func OverlayUser(under, over bottle.GitUser) bottle.GitUser {
+	return bottle.GitUser{Name: cmp.Or(over.Name, under.Name), Email: cmp.Or(over.Email, under.Email)}
+}
+
+// OverlayLimits lays child over parent, field by field.
+func OverlayLimits(parent, child bottle.Limits) bottle.Limits {
+	return bottle.Limits{
+		Memory:    cmp.Or(child.Memory, parent.Memory),
+		CPUs:      cmp.Or(child.CPUs, parent.CPUs),
+		PIDs:      cmp.Or(child.PIDs, parent.PIDs),
+		OpenFiles: cmp.Or(child.OpenFiles, parent.OpenFiles),
+	}
+}
+
 // OverlayQuota lays child over parent, field by field.
 func OverlayQuota(parent, child bottle.Quota) bottle.Quota {
 	return bottle.Quota{
