@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"time"
+
 	"bottle/internal/bottle"
 	"bottle/internal/metric"
 )
@@ -14,6 +16,7 @@ import (
 //	{"op":"metrics","format":"prometheus"}           Metrics, as text
 //	{"op":"policy"}                                  InForce
 //	{"op":"reload","routes":[…],"check":true}        Reloaded; with check nothing changes
+//	{"op":"admit","fingerprint":"…","host":"…","seconds":3600}   Admitted
 //
 // What can't be obeyed is answered by {"error":"…"}.
 const (
@@ -21,6 +24,7 @@ const (
 	OpMetrics = "metrics"
 	OpPolicy  = "policy"
 	OpReload  = "reload"
+	OpAdmit   = "admit"
 )
 
 // FormatPrometheus asks for the text format of Prometheus, version 0.0.4.
@@ -29,12 +33,28 @@ const FormatPrometheus = "prometheus"
 // MaxReload bounds the line of a reload, in bytes.
 const MaxReload = 1 << 20
 
+// MaxAdmit bounds how long a secret may be admitted, in seconds.
+const MaxAdmit = 24 * 60 * 60
+
 // Control is a request on the control socket.
 type Control struct {
 	Op     string         `json:"op"`
 	Format string         `json:"format,omitempty"` // of metrics
 	Routes []bottle.Route `json:"routes,omitempty"` // of reload: all of them, in place of those in force; none: nothing is let through
 	Check  bool           `json:"check,omitempty"`  // of reload: say what would be, and change nothing
+
+	// Of admit: let the value with this fingerprint (32 hex digits) pass to this host,
+	// one that the policy in force knows, for so many seconds.
+	Fingerprint string `json:"fingerprint,omitempty"`
+	Host        string `json:"host,omitempty"`
+	Seconds     int    `json:"seconds,omitempty"`
+}
+
+// Admitted is the answer to an admission: it is in force, and recorded.
+type Admitted struct {
+	Fingerprint string      `json:"fingerprint"`
+	Host        bottle.Host `json:"host"`
+	Until       time.Time   `json:"until"`
 }
 
 // Metrics is the answer to a request for them: either as data or as text.

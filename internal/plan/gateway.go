@@ -68,9 +68,13 @@ type Gateway struct {
 
 // Secrets are the values, by token_ref. They cross one pipe and are never written
 // anywhere. Encoding happens in gateway's caller by secret.Value.Reveal.
+//
+// Watched are values that are injected nowhere and must not leave either, by names
+// such as env:SENTRY_DSN, git:app key_file, ~/.netrc:password HOST and .env:API_KEY.
 type Secrets struct {
-	Values map[string]string `json:"values"`
-	Proxy  string            `json:"proxy,omitempty"` // the password of the explicit proxy
+	Values  map[string]string `json:"values"`
+	Watched map[string]string `json:"watched,omitempty"`
+	Proxy   string            `json:"proxy,omitempty"` // the password of the explicit proxy
 }
 
 // Update is news about credentials that the gateway has already, by token_ref; a

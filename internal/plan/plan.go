@@ -27,6 +27,7 @@ type Input struct {
 	PolicyHash    string          // of the compiled policy
 	Scratch       int64           // see Plan
 	CAFingerprint string          // empty before a gateway has made its CA: a dry run
+	Watched       []string        // names of the values that must not leave; nil: nothing was read
 }
 
 // Plan is everything that a start would create and allow, as one JSON value. It
@@ -79,6 +80,8 @@ type Egress struct {
 	TLSInterception TLSInterception `json:"tls_interception"`
 	Limits          Quota           `json:"limits"`
 	UpstreamProxy   *UpstreamProxy  `json:"upstream_proxy"` // null: the gateway connects by itself
+	Watch           []string        `json:"watch"`          // files and folders whose secrets must not leave
+	Watched         []string        `json:"watched"`        // names of the values that must not leave, theirs among them; sorted, never a value
 }
 
 // Quota is what the bottle may take of the way out; zero: the gateway's default.
@@ -157,6 +160,8 @@ func New(in Input) Plan {
 		Warnings:   []string{},
 	}
 	p.Egress.Limits = Quota(in.Spec.Egress)
+	p.Egress.Watch, p.Egress.Watched = list(in.Spec.Watch), list(in.Watched)
+	slices.Sort(p.Egress.Watched)
 	for _, w := range in.Warnings {
 		p.Warnings = append(p.Warnings, w.String())
 	}

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -156,6 +157,9 @@ func (p Plan) reaches(t *text) {
 		t.line("", l)
 	}
 	p.onward(t)
+	for _, l := range wrap(strings.Fields(p.watches()), lineWidth-labelWidth) {
+		t.line("", l)
+	}
 	for i, g := range p.Git {
 		t.line(first(i, "git"), clean(g.Name)+"  "+clean(g.Upstream)+"  "+pushWords(g.Push, t.style))
 	}
@@ -164,6 +168,30 @@ func (p Plan) reaches(t *text) {
 	} else {
 		t.line("supervise", "no: the agent cannot ask for more")
 	}
+}
+
+// watches says of which values the gateway keeps the agent from sending them.
+func (p Plan) watches() string {
+	n := len(p.Egress.Watched)
+	if n == 0 && len(p.Egress.Watch) == 0 {
+		return ""
+	}
+	var from []string
+	for kind, name := range map[string]string{"env:": "env", "git:": "git keys"} {
+		if slices.ContainsFunc(p.Egress.Watched, func(s string) bool { return strings.HasPrefix(s, kind) }) {
+			from = append(from, name)
+		}
+	}
+	slices.Sort(from)
+	from = append(from, p.Egress.Watch...)
+	if n == 0 {
+		return "watches " + strings.Join(from, ", ") + " so that no secret of them leaves"
+	}
+	leave := "they do not leave"
+	if n == 1 {
+		leave = "it does not leave"
+	}
+	return "watches " + count(n, "value") + " of " + strings.Join(from, ", ") + " so that " + leave
 }
 
 // onward says which proxy everything goes through.

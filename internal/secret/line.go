@@ -8,10 +8,14 @@ import (
 )
 
 // Line is plan.Secrets as one JSON line without its end, for the gateway's
-// standard input and nothing else. proxy is the password of an explicit proxy,
-// empty for none. The caller clears the line once it is written.
-func Line(values map[string]Value, proxy Value) ([]byte, error) {
-	out := plan.Secrets{Values: map[string]string{}, Proxy: proxy.Reveal()}
+// standard input and nothing else. watched must not leave, as values must not; proxy
+// is the password of an explicit proxy, empty for none. The caller clears the line
+// once it is written.
+func Line(values, watched map[string]Value, proxy Value) ([]byte, error) {
+	out := plan.Secrets{Values: map[string]string{}, Watched: map[string]string{}, Proxy: proxy.Reveal()}
+	for name, v := range watched {
+		out.Watched[name] = v.Reveal()
+	}
 	for ref, v := range values {
 		out.Values[ref] = v.Reveal()
 	}
