@@ -83,7 +83,7 @@ var rooms = []room{
 	{dir: "internal/keyring", layer: hands, onlyFrom: []string{"internal/lifecycle"}}, // apart from secret, for its weight: the gateway links that
 	{dir: "internal/audit", layer: hands},
 	{dir: "internal/store", layer: hands},
-	{dir: "internal/watch", layer: hands, beside: []string{"internal/secret"}, only: []string{"internal/bottle", "internal/secret"}, onlyFrom: []string{"internal/lifecycle"}},
+	{dir: "internal/watch", layer: hands, beside: []string{"internal/secret"}, only: []string{"internal/bottle", "internal/secret", "internal/dlp/known"}, onlyFrom: []string{"internal/lifecycle"}},
 	{dir: "internal/survey", layer: hands, onlyFrom: []string{"internal/lifecycle", "internal/cli/folders", "internal/backend/backendtest"}},
 	{dir: "internal/layer", layer: hands, onlyFrom: []string{"internal/cli", "internal/cli/changes"}},
 

@@ -16,7 +16,7 @@ type Spec struct {
 	Limits    Limits         `json:"limits"`
 	Egress    Quota          `json:"egress_limits"`
 	Watch     []string       `json:"egress_watch,omitempty"` // files and folders of the host whose secrets must not leave: /…, ~/…, or below the operator's folder
-	Runtime   string         `json:"runtime"` // auto, runc, runsc; docker only
+	Runtime   string         `json:"runtime"`                // auto, runc, runsc; docker only
 	Provider  Provider       `json:"agent_provider"`
 	Files     []string       `json:"files"` // the manifests this came from, parents first
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"os/signal"
 	"syscall"
 
@@ -46,9 +47,14 @@ func newProxy(d *deps) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		cwd, err := d.Getwd()
+		if err != nil {
+			return fmt.Errorf("find current folder: %w", err)
+		}
+		home, _ := d.userHome() // without one, a ~/ in the manifest was a finding
 		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
-		err = house.Proxy(ctx, lifecycle.Solo{Spec: spec, Gateway: gateway, Listen: listen, Open: open, Warn: ui.Warn(d.Stderr, d.style(d.Stderr)),
+		err = house.Proxy(ctx, lifecycle.Solo{Spec: spec, Gateway: gateway, Listen: listen, Home: home, Dir: cwd, Open: open, Warn: ui.Warn(d.Stderr, d.style(d.Stderr)),
 			Up: func(p lifecycle.Proxying) { ui.Proxying(d.Stdout, d.style(d.Stdout), p) }})
 		if errors.Is(err, lifecycle.ErrListen) {
 			return ui.Fail(err, "try another address: bottle proxy "+args[0]+" --listen 127.0.0.1:0")

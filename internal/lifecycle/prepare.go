@@ -46,6 +46,10 @@ type Request struct {
 	TTY       bool
 }
 
+func (r Request) watch() watchRequest {
+	return watchRequest{spec: r.Spec, home: r.UserHome, dir: r.Workspace}
+}
+
 // Prepared is a start that could happen: decided, and nothing created.
 type Prepared struct {
 	Plan     plan.Plan
@@ -95,6 +99,8 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
+	watched, more := h.watching(req.watch())
+	risks = append(risks, more...)
 	p := &Prepared{req: req, facts: facts, provider: got, identity: id, policy: pol}
 	shown := req.Spec
 	shown.Mounts = nil      // shown below, as what they really are
@@ -104,7 +110,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args,
 		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: slices.Concat(got.Mounts, req.Mounts), Walls: facts.Walls,
 		Resources: h.resources(id, facts), Notes: slices.Concat(facts.Notes, unbuilt(req.Spec), h.nameless(req)),
-		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.Hash(),
+		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.Hash(), Watched: watched,
 		Scratch: cmp.Or(shown.Limits.Memory/2, facts.Defaults.Scratch),
 	})
 	return p, nil
@@ -168,12 +174,6 @@ func (h *House) nameless(req Request) []string {
 // do yet. Nothing of it opens a wall: what is not there, the agent cannot reach.
 func unbuilt(s bottle.Spec) []string {
 	var out []string
-	for _, r := range s.Routes {
-		if r.TLS == "intercept" {
-			out = append(out, "this version does not scan contents for secrets yet (dlp): what the agent may send, it may put anything into")
-			break
-		}
-	}
 	if len(s.Repos) > 0 {
 		out = append(out, "this version has no git gate yet: the repositories under `git` cannot be reached")
 	}

@@ -35,6 +35,8 @@ type Solo struct {
 	Spec    bottle.Spec
 	Gateway string         // path of the program
 	Listen  string         // address and port
+	Home    string         // the operator's home folder; empty: not known
+	Dir     string         // the folder that he stands in
 	Open    bool           // whoever reaches the address may use it
 	Up      func(Proxying) // called once it serves
 	Warn    func(string)   // called, by any goroutine, with what the operator should know; nil: nobody listens
@@ -55,6 +57,12 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	if err != nil {
 		return err
 	}
+	watched, warnings := watchRequest{spec: bottle.Spec{Watch: spec.Watch}, home: solo.Home, dir: solo.Dir}.keep(nil)
+	for _, w := range warnings {
+		if solo.Warn != nil {
+			solo.Warn(w.Message)
+		}
+	}
 	id, err := h.Store.Draw(spec.Name)
 	if err != nil {
 		return err
@@ -72,7 +80,7 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	if err := res.Write(meta); err != nil {
 		return err
 	}
-	line, err := secret.Line(plainly(tokens), secret.New([]byte(password)))
+	line, err := secret.Line(plainly(tokens), watched, secret.New([]byte(password)))
 	if err != nil {
 		return err
 	}

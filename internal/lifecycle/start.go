@@ -55,6 +55,7 @@ type starting struct {
 	tokens  map[string]secret.Lease
 	notes   sync.Mutex // for outcome.Notes
 	env     map[string]string
+	watched map[string]secret.Value
 	box     backend.Bottle
 	trust   string
 	meta    store.Metadata
@@ -124,6 +125,8 @@ func (s *starting) readSecrets(ctx context.Context) (err error) {
 	if s.tokens, s.env, err = s.house.values(ctx, s.prep.req.Spec); err != nil {
 		return err
 	}
+	// Read again: the operator may have thought for an hour. He was warned then of what can't be read.
+	s.watched, _ = s.prep.req.watch().keep(s.env)
 	shaped := *s.prep
 	shaped.provider = s.prep.provider.Holding(lookalikes(s.tokens))
 	s.prep = &shaped
@@ -162,7 +165,7 @@ func (s *starting) clearUpper() error {
 }
 
 func (s *starting) create(ctx context.Context) error {
-	line, err := secret.Line(plainly(s.tokens), secret.Value{})
+	line, err := secret.Line(plainly(s.tokens), s.watched, secret.Value{})
 	if err != nil {
 		return err
 	}

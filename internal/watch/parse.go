@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"bottle/internal/bottle"
+	"bottle/internal/dlp/known"
 	"bottle/internal/secret"
 )
 
@@ -92,8 +93,17 @@ func (p *parser) take(name, value string) {
 	for n := 2; p.names[full]; n++ {
 		full = p.file + ":" + name + " " + strconv.Itoa(n)
 	}
+	if !Counts(full, value) {
+		return
+	}
 	p.names[full] = true
 	p.found = append(p.found, Secret{full, secret.New([]byte(value))})
+}
+
+// Counts reports whether a value of that name is looked for at all: production, a path
+// and a port are found everywhere, and are no secrets.
+func Counts(name, value string) bool {
+	return len(known.New([]known.Secret{{Name: name, Value: []byte(value)}}).Skipped()) == 0
 }
 
 // dotenv reads NAME=value lines, as shells and the libraries called dotenv do: with

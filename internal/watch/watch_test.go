@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,20 +28,20 @@ func TestForms(t *testing.T) {
 		file, content string
 		want          []string
 	}{
-		{".env", "# a comment\nexport API_KEY=abcdef0123456789\nSHORT=1234567\nEMPTY=\nno line\n DB = \"pa\\\"ss\\nword\" # more\nMULTI='first\nsecond'\nREF=${API_KEY}\r\nOPEN=\"never closed\nLAST=plain value here # comment\nTICK=`back tick value`\n",
-			[]string{".env:API_KEY = abcdef0123456789", ".env:DB = pa\"ss\nword", ".env:MULTI = first\nsecond", ".env:OPEN = never closed", ".env:LAST = plain value here", ".env:TICK = back tick value"}},
-		{"a/prod.env", "A=11111111\nA=22222222\n", []string{"a/prod.env:A = 11111111", "a/prod.env:A 2 = 22222222"}},
-		{"~/.aws/credentials", "[default]\naws_access_key_id = AKIA0000000000000000\naws_secret_access_key=abcdefghijklmnopqrstuvwxyz0123456789ABCD\nregion = eu-central-1-long\n[other]\n; aws_session_token = not this one\naws_session_token = TOKENTOKEN\n",
-			[]string{"~/.aws/credentials:default.aws_access_key_id = AKIA0000000000000000", "~/.aws/credentials:default.aws_secret_access_key = abcdefghijklmnopqrstuvwxyz0123456789ABCD", "~/.aws/credentials:other.aws_session_token = TOKENTOKEN"}},
+		{".env", "# a comment\nexport API_KEY=abcdef0123456789\nSHORT=1234567\nEMPTY=\nno line\n DB_PASS = \"k7\\\"Qm2xVw9\\nTz8Rp4Ls1\" # more\nMULTI_KEY='f1rst7Kq\nsec0nd4Z'\nREF=${API_KEY}\r\nOPEN_KEY=\"n3ver cl0s3d\nMODE=production\nLAST_KEY=pl4in v4lue # comment\nTICK_KEY=`b4ck t1ck v4lue`\n",
+			[]string{".env:API_KEY = abcdef0123456789", ".env:DB_PASS = k7\"Qm2xVw9\nTz8Rp4Ls1", ".env:MULTI_KEY = f1rst7Kq\nsec0nd4Z", ".env:OPEN_KEY = n3ver cl0s3d", ".env:LAST_KEY = pl4in v4lue", ".env:TICK_KEY = b4ck t1ck v4lue"}},
+		{"a/prod.env", "KEY=q1w2e3r4\nKEY=z9x8c7v6\n", []string{"a/prod.env:KEY = q1w2e3r4", "a/prod.env:KEY 2 = z9x8c7v6"}},
+		{"~/.aws/credentials", "[default]\naws_access_key_id = AKIA0000000000000000\naws_secret_access_key=abcdefghijklmnopqrstuvwxyz0123456789ABCD\nregion = eu-central-1-long\n[other]\n; aws_session_token = not this one\naws_session_token = T0KENt0k3n\n",
+			[]string{"~/.aws/credentials:default.aws_access_key_id = AKIA0000000000000000", "~/.aws/credentials:default.aws_secret_access_key = abcdefghijklmnopqrstuvwxyz0123456789ABCD", "~/.aws/credentials:other.aws_session_token = T0KENt0k3n"}},
 		{"~/.aws/config", "[profile x]\nrole_arn = arn:aws:iam::123456789012:role/Admin7Role\nregion = eu-central-1\n", []string{}},
 		{"~/.config/gh/hosts.yml", "github.com:\n    user: somebody-long\n    oauth_token: gho_0123456789abcdef\n    git_protocol: https-or-ssh\n", []string{"~/.config/gh/hosts.yml:github.com.oauth_token = gho_0123456789abcdef"}},
-		{"~/.netrc", "machine api.example.com login me password s3cr3t-one\n# password no-secret-1\nmachine b.example.com\n\tlogin you\n\tpassword \"with blank\\\" two\"\ndefault login anonymous password user@example\nmacdef init\npassword not-a-secret\n\nmachine c.example.com password three-3333",
-			[]string{"~/.netrc:password api.example.com = s3cr3t-one", "~/.netrc:password b.example.com = with blank\" two", "~/.netrc:password default = user@example", "~/.netrc:password c.example.com = three-3333"}},
+		{"~/.netrc", "machine api.example.com login me password s3cr3t-one\n# password no-secret-1\nmachine b.example.com\n\tlogin you\n\tpassword \"w1th bl4nk\\\" tw0\"\ndefault login anonymous password us3r@ex4mple\nmacdef init\npassword not-a-secret\n\nmachine c.example.com password three-3333",
+			[]string{"~/.netrc:password api.example.com = s3cr3t-one", "~/.netrc:password b.example.com = w1th bl4nk\" tw0", "~/.netrc:password default = us3r@ex4mple", "~/.netrc:password c.example.com = three-3333"}},
 		{"~/.npmrc", "registry=https://registry.npmjs.org/\n//registry.npmjs.org/:_authToken=npm_0123456789abcdef\n//other/:_authToken=${NPM_TOKEN}\n", []string{"~/.npmrc://registry.npmjs.org/:_authToken = npm_0123456789abcdef"}},
-		{"~/.docker/config.json", `{"auths": {"https://index.docker.io/v1/": {"auth": "dXNlcjpwYXNzd29yZC0x"}, "ghcr.io": {"identitytoken": "identity-0001"}}, "credsStore": "desktop-desktop"}`,
-			[]string{"~/.docker/config.json:auths.ghcr.io.identitytoken = identity-0001", "~/.docker/config.json:auths.https://index.docker.io/v1/ password in base64 = dXNlcjpwYXNzd29yZC0x", "~/.docker/config.json:auths.https://index.docker.io/v1/ password = password-1"}},
-		{"~/.aws/sso/cache/x.json", `{"startUrl": "https://x.awsapps.com/start", "accessToken": "aoa0000000", "clientSecret": "eyJraWQ0000"}`,
-			[]string{"~/.aws/sso/cache/x.json:accessToken = aoa0000000", "~/.aws/sso/cache/x.json:clientSecret = eyJraWQ0000"}},
+		{"~/.docker/config.json", `{"auths": {"https://index.docker.io/v1/": {"auth": "dXNlcjpwNHNzdzByZC0x"}, "ghcr.io": {"identitytoken": "identity-0001"}}, "credsStore": "desktop-desktop"}`,
+			[]string{"~/.docker/config.json:auths.ghcr.io.identitytoken = identity-0001", "~/.docker/config.json:auths.https://index.docker.io/v1/ password in base64 = dXNlcjpwNHNzdzByZC0x", "~/.docker/config.json:auths.https://index.docker.io/v1/ password = p4ssw0rd-1"}},
+		{"~/.aws/sso/cache/x.json", `{"startUrl": "https://x.awsapps.com/start", "accessToken": "aoa0k7Qm2x", "clientSecret": "eyJraWQ0000"}`,
+			[]string{"~/.aws/sso/cache/x.json:accessToken = aoa0k7Qm2x", "~/.aws/sso/cache/x.json:clientSecret = eyJraWQ0000"}},
 		{"~/.ssh/id_ed25519", key, []string{"~/.ssh/id_ed25519:private key = " + strings.TrimSpace(key)}},
 		{"~/.ssh/id_ed25519.pub", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHWlnVZDoYlWrKKmtzXYmfl1WeQ2JqpsJfJQiJP5pvEj me\n", []string{}},
 		{"~/.ssh/known_hosts", "h ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHWlnVZDoYlWrKKmtzXYmfl1WeQ2JqpsJfJQiJP5pvEj\n", []string{}},
@@ -98,11 +99,11 @@ func write(t *testing.T, dir, name, content string) string {
 // of them; what is left out is told, and nothing of it stops a start.
 func TestLookIsBounded(t *testing.T) {
 	dir := t.TempDir()
-	write(t, dir, "in/a.env", "A=aaaaaaaa1")
-	write(t, dir, "in/1/b.env", "B=bbbbbbbb1")
-	write(t, dir, "in/1/2/c.env", "C=cccccccc1")
-	write(t, dir, "in/1/2/3/d.env", "D=dddddddd1")
-	write(t, dir, "in/big.env", "E=eeeeeeee1\n"+strings.Repeat("#", MaxFile))
+	write(t, dir, "in/a.env", "A_KEY=aq7aw8ae1")
+	write(t, dir, "in/1/b.env", "B_KEY=bq7bw8be1")
+	write(t, dir, "in/1/2/c.env", "C_KEY=cq7cw8ce1")
+	write(t, dir, "in/1/2/3/d.env", "D_KEY=dq7dw8de1")
+	write(t, dir, "in/big.env", "E_KEY=eq7ew8ee1\n"+strings.Repeat("#", MaxFile))
 	if err := syscall.Mkfifo(filepath.Join(dir, "in/pipe.env"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func TestLookIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range MaxFiles + 10 {
-		write(t, dir, fmt.Sprintf("many/%03d.env", i), fmt.Sprintf("A=value-%03d-x", i))
+		write(t, dir, fmt.Sprintf("many/%03d.env", i), fmt.Sprintf("A_KEY=v4lu3-%03d-x", i))
 	}
 	found, warnings := Look([]Source{
 		{Path: filepath.Join(dir, "in"), Shown: "~/in"}, {Path: filepath.Join(dir, "in/pipe.env"), Shown: "pipe.env"},
@@ -121,7 +122,7 @@ func TestLookIsBounded(t *testing.T) {
 	for _, s := range found {
 		names = append(names, s.Name)
 	}
-	if want := []string{"~/in/1/2/c.env:C", "~/in/1/b.env:B", "~/in/a.env:A", "~/many/000.env:A"}; len(found) != 3+MaxFiles || !slices.Equal(names[:4], want) {
+	if want := []string{"~/in/1/2/c.env:C_KEY", "~/in/1/b.env:B_KEY", "~/in/a.env:A_KEY", "~/many/000.env:A_KEY"}; len(found) != 3+MaxFiles || !slices.Equal(names[:4], want) {
 		t.Errorf("%d found, the first %q", len(found), names[:4])
 	}
 	told := warnings.Error()
@@ -140,12 +141,16 @@ func TestLookIsBounded(t *testing.T) {
 func TestLookHasABoundOfBytes(t *testing.T) {
 	dir := t.TempDir()
 	var sources []Source
-	for i := range 4 {
-		name := fmt.Sprintf("%d.env", i)
-		sources = append(sources, Source{Path: write(t, dir, name, "A="+strings.Repeat("x", 200<<10)), Shown: name})
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range 10 {
+		name, value := fmt.Sprintf("%d.env", i), make([]byte, 30<<10)
+		for i := range value {
+			value[i] = byte(random.Uint32())
+		}
+		sources = append(sources, Source{Path: write(t, dir, name, fmt.Sprintf("A_KEY=%x\n", value)), Shown: name})
 	}
 	found, warnings := Look(sources)
-	if len(found) != 2 || len(warnings) != 1 || !strings.Contains(warnings.Error(), "2.env:A and what follows is not watched") {
+	if len(found) != 8 || len(warnings) != 1 || !strings.Contains(warnings.Error(), "8.env:A_KEY and what follows is not watched") {
 		t.Errorf("%d found, %v", len(found), warnings)
 	}
 }
