@@ -503,6 +503,9 @@ func FuzzRecord(f *testing.F) {
 	f.Add(strings.Repeat("é", 200), strings.Repeat("\x00", 3000), strings.Repeat("😀", 900), `"\`)
 	f.Fuzz(func(t *testing.T, method, host, path, note string) {
 		in := Record{Seq: 1, Prev: genesis, Time: time.Unix(1, 0), Method: method, Host: host, Path: path, Note: note}
+		for range len(method) % 20 {
+			in.Findings = append(in.Findings, Finding{Rule: host, Place: path, Encoding: []string{method, note}, Length: len(note), Fingerprint: note, Secret: path})
+		}
 		b := in.JSON()
 		if bytes.ContainsFunc(b, func(r rune) bool {
 			return r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) || r == 0x202e || r == 0x2028

@@ -50,7 +50,9 @@ type Record struct {
 	Credential string    `json:"credential"`       // name of the injected secret, never its value
 	Count      uint64    `json:"count,omitempty"`  // how many like events this one stands for; 0 means 1
 	Note       string    `json:"note,omitempty"`
-	Check      string    `json:"check"` // first 8 bytes of the SHA-256 of the line up to here, hex: finds an edit of the last line, too
+	Findings   []Finding `json:"findings,omitempty"`          // secrets in what was about to leave; at most 12
+	LeftOut    int       `json:"findings_left_out,omitempty"` // how many more there were
+	Check      string    `json:"check"`                       // first 8 bytes of the SHA-256 of the line up to here, hex: finds an edit of the last line, too
 }
 
 // Limits of what one record may hold, in bytes. The agent chooses hosts, paths
@@ -112,7 +114,7 @@ func (r *Record) body(b []byte) []byte {
 	if r.Note != "" {
 		b = text(b, `,"note":"`, r.Note, maxNote)
 	}
-	return b
+	return findings(b, r.Findings, r.LeftOut)
 }
 
 // seal appends the check over everything in b, and closes the object.

@@ -30,6 +30,7 @@ func Text(r Record, loc *time.Location) string {
 			more = append(more, bottle.Printable(s))
 		}
 	}
+	more = append(more, r.inWords()...)
 	if r.Credential != "" {
 		more = append(more, "with "+bottle.Printable(r.Credential))
 	}

@@ -163,6 +163,19 @@ func TestInvariant2LeaseNeverPrints(t *testing.T) {
 	}
 }
 
+// TestLine: the line holds the values that are injected, and apart from them those that
+// only must not leave.
+func TestLine(t *testing.T) {
+	v := New([]byte(canary))
+	line, err := Line(map[string]Value{"A": v}, map[string]Value{".env:B": v}, v)
+	if want := `{"values":{"A":"` + canary + `"},"watched":{".env:B":"` + canary + `"},"proxy":"` + canary + `"}`; err != nil || string(line) != want {
+		t.Errorf("%s, %v", line, err)
+	}
+	if v.Len() != len(canary) || (Value{}).Len() != 0 {
+		t.Errorf("%d bytes", v.Len())
+	}
+}
+
 func TestUpdateLine(t *testing.T) {
 	line, err := UpdateLine(map[string]Value{"A": New([]byte(canary))}, nil)
 	if err != nil || string(line) != `{"secrets":{"A":"`+canary+`"}}` {

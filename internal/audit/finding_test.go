@@ -1,0 +1,68 @@
+package audit
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestFindingsAreKept: what was found is in the record, in its chain, and in its words.
+func TestFindingsAreKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	l, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Finding{
+		{Rule: "known-secret", Place: "header:X-Name", Encoding: []string{"base64", "gzip"}, Length: 40, Fingerprint: strings.Repeat("0a", 16), Secret: ".env:API_KEY"},
+		{Rule: "undecodable", Place: "body.json:$.a[3]\x1b[2J", Encoding: []string{}},
+	}
+	for range 2 {
+		if err := l.Append(Record{Kind: "http", Verdict: Deny, Reason: "secret_found", Findings: want}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if rep, err := Verify(path); err != nil || !rep.OK || rep.Records != 2 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	for r, err := range Read(t.Context(), path, Filter{}, false) {
+		if diff := cmp.Diff(want, r.Findings); err != nil || diff != "" {
+			t.Errorf("%v: %s", err, diff)
+		}
+		got := Text(r, time.UTC)
+		for _, part := range []string{
+			"found known-secret .env:API_KEY in header:X-Name (base64 in gzip, 40 B) 0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", `found undecodable in body.json:$.a[3]\x1b[2J`,
+		} {
+			if !strings.Contains(got, part) {
+				t.Errorf("%q is not in %q", part, got)
+			}
+		}
+	}
+}
+
+// TestFindingsAreBounded: an agent that puts a thousand secrets into a request, in
+// fields with endless names, does not fill the disk by it; that there were more is told.
+func TestFindingsAreBounded(t *testing.T) {
+	long := strings.Repeat("\x00", 4096)
+	r := Record{Kind: long, Method: long, Host: long, Path: long, Rule: long, Reason: long, Policy: long, Credential: long, Note: long}
+	for range 1000 {
+		r.Findings = append(r.Findings, Finding{Rule: long, Place: long, Encoding: strings.Split(long, ""), Length: 1 << 40, Fingerprint: long, Secret: long})
+	}
+	line := r.JSON()
+	if len(line) > maxLine {
+		t.Errorf("%d bytes", len(line))
+	}
+	out, err := parse(line)
+	if err != nil || len(out.Findings) != maxFindings || out.LeftOut != 988 {
+		t.Errorf("%d findings, %d left out, %v", len(out.Findings), out.LeftOut, err)
+	}
+	if got := Text(r, nil); !strings.Contains(got, "and 997 more") {
+		t.Errorf("%.200q", got)
+	}
+}
