@@ -244,8 +244,9 @@ var powers = []power{
 		uses: []string{".Reveal"},
 		where: []string{
 			"internal/egress/inject.go", "internal/egress/credential/inject.go", "internal/gitgate/auth.go",
-			"internal/secret/line.go",  // encodes them for the gateway's stdin
-			"internal/secret/shape.go", // a placeholder has the length and alphabet of the value that it stands for
+			"internal/secret/line.go",     // encodes them for the gateway's stdin
+			"internal/gateway/scanner.go", // what must not leave is looked for
+			"internal/secret/shape.go",    // a placeholder has the length and alphabet of the value that it stands for
 		},
 		hint: "a value is shown to nobody but the injector and the gateway's stdin; pass the secret.Value on"},
 	{name: "end the process",
@@ -302,8 +303,8 @@ var modules = []struct {
 	{"github.com/zricethezav/gitleaks/v8/cmd/generate/config/utils", nil}, // the samples of its rules
 	{"github.com/zricethezav/gitleaks/v8/detect", nil},                    // the oracle of the rules
 	{"github.com/elastic/go-seccomp-bpf", nil},
-	{"golang.org/x/net/bpf", nil},           // runs the seccomp program
-	{"golang.org/x/net/http2", nil},         // frames that no honest client sends
+	{"golang.org/x/net/bpf", nil},   // runs the seccomp program
+	{"golang.org/x/net/http2", nil}, // frames that no honest client sends
 	{"github.com/google/go-cmp", nil},
 	{"github.com/moby/profiles/seccomp", nil},
 	{"github.com/prometheus/client_model", nil},

@@ -62,6 +62,7 @@ func (g *gateway) operations() []operation {
 		{plan.OpMetrics, controlLine, func(c plan.Control) any { return g.metrics(c.Format) }},
 		{plan.OpPolicy, controlLine, func(plan.Control) any { return g.inForce() }},
 		{plan.OpReload, plan.MaxReload, func(c plan.Control) any { return g.reload(c) }},
+		{plan.OpAdmit, controlLine, g.admit},
 	}
 }
 

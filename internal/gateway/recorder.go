@@ -29,8 +29,12 @@ const reasonFull = "log_full"
 // egress writes one of egress's decisions. After an error there is no record, and
 // what was decided must not go on.
 func (r *recorder) egress(e egress.Record) error {
+	var found []audit.Finding
+	for _, f := range e.Findings {
+		found = append(found, audit.Finding(f))
+	}
 	return r.append(audit.Record{
-		Time: e.Time, Kind: e.Kind, Method: e.Method, Host: e.Host, Port: e.Port, Path: e.Path,
+		Findings: found, Time: e.Time, Kind: e.Kind, Method: e.Method, Host: e.Host, Port: e.Port, Path: e.Path,
 		Verdict: e.Verdict, Rule: e.Rule, Reason: e.Reason, Policy: e.Policy, Status: e.Status,
 		BytesOut: e.BytesOut, BytesIn: e.BytesIn, Micros: e.Duration.Microseconds(),
 		Credential: e.Credential, Count: uint64(max(e.Count, 0)), Note: e.Note,

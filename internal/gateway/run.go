@@ -42,6 +42,7 @@ type gateway struct {
 	Start
 	told    told
 	vault   *vault
+	scanner *scanner
 	updates chan update
 	began   time.Time
 	out     *json.Encoder
@@ -108,13 +109,14 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		return err
 	}
 	g.rec = &recorder{log: g.log, gate: func(open bool) { g.proxy.Suspend(!open) }}
+	g.scanner = newScanner(g.told, func(r audit.Record) { _ = g.log.Append(r) }) // no decision: nothing depends on it
 	bounds := limits(g.told.Limits)
 	if bounds.Conns, err = connections(bounds.Conns); err != nil {
 		return err
 	}
 	g.proxy, err = egress.New(egress.Config{
 		Identity: g.Identity, Policy: g.first, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress, ProxyAuth: g.told.proxy,
-		Limits: bounds, Onward: g.told.Onward, Inject: g.vault.get,
+		Limits: bounds, Onward: g.told.Onward, Inject: g.vault.get, DLP: g.scanner.newest,
 	})
 	if err != nil {
 		return err
@@ -193,6 +195,7 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 		cancel()
 	}
 	if len(g.told.Routes) > 0 {
+		wg.Go(func() { g.scanner.newest() }) // not before Ready: a start waits for that, and only a request for this
 		wg.Go(func() { warm(ctx) })
 	}
 	<-ctx.Done()

@@ -22,6 +22,7 @@ const maxTold = 8 << 20
 type told struct {
 	plan.Gateway
 	secrets map[string]secret.Value // by token_ref
+	watched map[string]secret.Value // by name: what else must not leave
 	proxy   secret.Value            // the password of the explicit proxy
 }
 
@@ -60,6 +61,10 @@ func hear(in *bufio.Reader, version, identity string) (told, error) {
 	t.secrets = make(map[string]secret.Value, len(s.Values))
 	for ref, value := range s.Values {
 		t.secrets[ref] = secret.New([]byte(value))
+	}
+	t.watched = make(map[string]secret.Value, len(s.Watched))
+	for name, value := range s.Watched {
+		t.watched[name] = secret.New([]byte(value))
 	}
 	t.proxy = secret.New([]byte(s.Proxy))
 	if t.ProxyAuth == t.proxy.Empty() || t.ProxyAuth && t.Listen == "" {

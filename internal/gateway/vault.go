@@ -105,8 +105,8 @@ func (g *gateway) keepUp(ctx context.Context) {
 	}
 }
 
-// apply takes an update as a whole or not at all. The mask learns the new values
-// before any request can carry one, or an upstream's echo of it could slip through.
+// apply takes an update as a whole or not at all. The mask and the scanner
+// learn the new values before any request can carry one, or an upstream's echo of it could slip through.
 func (g *gateway) apply(u update) {
 	err := u.err
 	if err == nil {
@@ -121,6 +121,7 @@ func (g *gateway) apply(u update) {
 		fresh[ref] = secret.New([]byte(value))
 	}
 	g.proxy.Relearn(fresh)
+	g.scanner.learn(fresh)
 	g.vault.renew(fresh)
 	for _, ref := range slices.Sorted(maps.Keys(fresh)) {
 		g.rec.news(reasonRenewed, ref, "")

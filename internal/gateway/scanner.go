@@ -1,0 +1,195 @@
+package gateway
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"bottle/internal/audit"
+	"bottle/internal/bottle"
+	"bottle/internal/dlp"
+	"bottle/internal/dlp/known"
+	"bottle/internal/dlp/once"
+	dlprule "bottle/internal/dlp/rule"
+	"bottle/internal/secret"
+)
+
+// Reasons of the records about what is looked for in what leaves, of the kind "log".
+const (
+	reasonUnscanned  = "dlp_failed"             // there is no engine: whatever is to be scanned is denied
+	reasonSkipped    = "dlp_skipped"            // these watched values would be found by chance, and are not looked for
+	reasonUnwatched  = "credential_not_watched" // the same of a value that is injected
+	cleanChunks      = 16 << 10                 // remembered: 2.5 MiB of memory for some 40 MiB of text
+	mostValues       = 32                       // of one credential; what was replaced so often has expired
+	proxyPassword    = "the proxy's password"
+	credentialSuffix = " (Basic)"
+)
+
+// scanner makes the engine that looks for secrets in what leaves. It knows every value
+// that the gateway was ever told: what was replaced may still be good.
+type scanner struct {
+	rules  func() (*dlprule.Set, error)
+	record func(audit.Record)
+	key    [32]byte // of fingerprints, the same for all engines: approvals outlive a renewal
+
+	first  sync.Once
+	engine atomic.Pointer[dlp.Engine]
+
+	making  sync.Mutex
+	basic   map[string]bool           // by token_ref: it is sent as user:password in base64
+	values  map[string][]secret.Value // by token_ref, the newest last
+	proxy   secret.Value
+	watched map[string]secret.Value
+	set     *dlprule.Set
+	told    map[string]bool // what was skipped and has been told
+}
+
+func newScanner(t told, record func(audit.Record)) *scanner {
+	s := &scanner{rules: dlp.DefaultRules, record: record, proxy: t.proxy, watched: t.watched, basic: map[string]bool{}, values: map[string][]secret.Value{}, told: map[string]bool{}}
+	_, _ = rand.Read(s.key[:]) // never fails
+	for ref, v := range t.secrets {
+		s.values[ref] = []secret.Value{v}
+	}
+	note := func(a *bottle.Auth) {
+		if a != nil && strings.EqualFold(a.Scheme, "Basic") {
+			s.basic[a.TokenRef] = true
+		}
+	}
+	for _, r := range t.Routes {
+		note(r.Auth)
+	}
+	if t.Onward != nil {
+		note(t.Onward.Auth)
+	}
+	return s
+}
+
+// newest is the engine of this moment. The first call makes it, some milliseconds, and
+// others wait for that. Nil: it could not be made.
+func (s *scanner) newest() *dlp.Engine {
+	s.first.Do(func() { s.learn(nil) })
+	return s.engine.Load()
+}
+
+// learn makes an engine that looks for these values, too, and for all before. When it
+// has returned, every later request is held against them. If none can be made, none is
+// there: an older one would let the new values pass.
+func (s *scanner) learn(fresh map[string]secret.Value) {
+	s.making.Lock()
+	defer s.making.Unlock()
+	for ref, v := range fresh {
+		list := slices.DeleteFunc(s.values[ref], v.Equal)
+		s.values[ref] = append(list, v)[max(0, len(list)+1-mostValues):]
+	}
+	e, err := s.make()
+	s.engine.Store(e)
+	if err != nil {
+		s.record(audit.Record{Kind: audit.KindLog, Verdict: audit.Deny, Reason: reasonUnscanned,
+			Note: fmt.Sprintf("what leaves can't be looked at, so nothing leaves but where dlp is off: %v", err)})
+		return
+	}
+	s.tell(e.Skipped())
+}
+
+// make compiles an engine with a memory of its own: what was clean of the old values
+// may hold the new ones, also where a request of the old engine is on its way.
+func (s *scanner) make() (*dlp.Engine, error) {
+	var err error
+	if s.set == nil {
+		if s.set, err = s.rules(); err != nil {
+			return nil, err
+		}
+	}
+	key := make([]byte, once.KeySize)
+	_, _ = rand.Read(key) // never fails
+	return dlp.New(dlp.Config{Rules: s.set, Known: s.known(), Key: s.key, Clean: once.New(key, cleanChunks)})
+}
+
+// known are the values in the order of their weight, since there is a bound: what is
+// injected, the operator's own, and last what lay in the folder that he stood in.
+func (s *scanner) known() []known.Secret {
+	var out []known.Secret
+	for _, ref := range slices.Sorted(maps.Keys(s.values)) {
+		for _, v := range slices.Backward(s.values[ref]) {
+			if s.basic[ref] {
+				out = append(out, spellBasic(ref, v)...)
+			} else {
+				out = append(out, spell(ref, v, true))
+			}
+		}
+	}
+	out = append(out, spell(proxyPassword, s.proxy, true))
+	for _, name := range slices.SortedFunc(maps.Keys(s.watched), func(a, b string) int { return cmp.Or(cmp.Compare(foreign(a), foreign(b)), cmp.Compare(a, b)) }) {
+		out = append(out, spell(name, s.watched[name], false))
+	}
+	return slices.DeleteFunc(out, func(k known.Secret) bool { return len(k.Value) == 0 })
+}
+
+// foreign is 1 for a value that may be another's than the operator's: its file lay
+// below the folder that he stood in.
+func foreign(name string) int {
+	for _, own := range []string{"env:", "git:", "~/", "/"} {
+		if strings.HasPrefix(name, own) {
+			return 0
+		}
+	}
+	return 1
+}
+
+func spell(name string, v secret.Value, certain bool) known.Secret {
+	return known.Secret{Name: name, Value: []byte(v.Reveal()), Certain: certain}
+}
+
+// spellBasic is the password of user:password, and what a server is sent of both (RFC
+// 7617), from where it no longer says the user's name alone: that is no secret. A value
+// without a colon is a password; it stands behind a name of 15 bytes there, so it is
+// the same in base64 as alone, and that is decoded.
+func spellBasic(ref string, v secret.Value) []known.Secret {
+	user, password, ok := strings.Cut(v.Reveal(), ":")
+	if !ok {
+		return []known.Secret{spell(ref, v, true)}
+	}
+	code := base64.StdEncoding.EncodeToString([]byte(v.Reveal()))
+	return []known.Secret{
+		{Name: ref, Value: []byte(password), Certain: true},
+		{Name: ref + credentialSuffix, Value: []byte(code[(len(user)+1)*8/6:]), Certain: true},
+	}
+}
+
+// tell records, once, which values are not looked for, each as "name: why". That of a
+// value that is injected is an alarm: it should be another one.
+func (s *scanner) tell(skipped []string) {
+	var quiet []string
+	for _, line := range skipped {
+		if s.told[line] {
+			continue
+		}
+		s.told[line] = true
+		ref, injected := s.injected(line)
+		if !injected {
+			quiet = append(quiet, line)
+			continue
+		}
+		s.record(audit.Record{Kind: audit.KindLog, Verdict: audit.Deny, Reason: reasonUnwatched, Credential: ref,
+			Note: "this credential is injected, and nobody looks whether it leaves by another way: " + strings.TrimPrefix(line, ref+": ")})
+	}
+	if len(quiet) > 0 {
+		s.record(audit.Record{Kind: audit.KindLog, Verdict: audit.Allow, Reason: reasonSkipped, Count: uint64(len(quiet)),
+			Note: "not looked for, since they would be found by chance: " + strings.Join(quiet, "; ")})
+	}
+}
+
+func (s *scanner) injected(line string) (ref string, ok bool) {
+	for ref := range s.values {
+		if strings.HasPrefix(line, ref+": ") {
+			return ref, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,227 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"bottle/internal/audit"
+	"bottle/internal/bottle"
+	"bottle/internal/dlp"
+	dlprule "bottle/internal/dlp/rule"
+	"bottle/internal/plan"
+	"bottle/internal/secret"
+)
+
+// Values of the make of tokens.
+const (
+	tokenA = "a7Qm2xVw9Tz8Rp4Ls1Kd"
+	tokenB = "b8Wn3yUe0Sx7Qo5Mr2Zk"
+	tokenC = "c9Xp4zTf1Ry6Pn6Nq3Hj"
+	tokenD = "d0Yq5aSg2Pz5Om7Op4Gh"
+)
+
+func values(m map[string]string) map[string]secret.Value {
+	out := map[string]secret.Value{}
+	for name, v := range m {
+		out[name] = secret.New([]byte(v))
+	}
+	return out
+}
+
+// ears keep what a scanner records.
+type ears struct {
+	mu   sync.Mutex
+	list []audit.Record
+}
+
+func (e *ears) hear(r audit.Record) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, r)
+}
+
+func found(t *testing.T, e *dlp.Engine, text string) []string {
+	t.Helper()
+	if e == nil {
+		t.Fatal("there is no engine")
+	}
+	names := []string{}
+	for _, f := range e.Scan([]byte(text)) {
+		if f.Known() {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// TestScannerKnowsEverythingThatIsTold: credentials, what is watched, the password of
+// the proxy, and what a server is sent of user:password; by name, and in a text that
+// holds a part.
+func TestScannerKnowsEverythingThatIsTold(t *testing.T) {
+	user := "somebody-with-a-long-name"
+	login := user + ":" + tokenC
+	g := told{secrets: values(map[string]string{"KEY": tokenA, "LOGIN": login}), watched: values(map[string]string{".env:API": tokenB}), proxy: secret.New([]byte(tokenD))}
+	g.Routes = []bottle.Route{{Auth: &bottle.Auth{Scheme: "Basic", TokenRef: "LOGIN"}}}
+	var heard ears
+	e := newScanner(g, heard.hear).newest()
+	code := base64.StdEncoding.EncodeToString([]byte(login))
+	for text, want := range map[string]string{
+		"x " + tokenA + " y": "KEY", "x" + tokenB[2:]: ".env:API", "p=" + tokenD: proxyPassword, "l=" + tokenC: "LOGIN", user + ":" + tokenC: "LOGIN",
+		"part " + code[len(code)-20:len(code)-2]: "LOGIN" + credentialSuffix,
+	} {
+		if got := found(t, e, text); !slices.Contains(got, want) {
+			t.Errorf("%q: %q, want %s", text, got, want)
+		}
+	}
+	for _, text := range []string{user, code[:20], base64.StdEncoding.EncodeToString([]byte("x-access-token:")) + "cGxhY2Vob2xkZXI="} {
+		if got := found(t, e, text); len(got) > 0 {
+			t.Errorf("%q is no secret, and is %q", text, got)
+		}
+	}
+	if len(heard.list) > 0 {
+		t.Errorf("recorded %+v", heard.list)
+	}
+}
+
+// TestScannerLearnsBeforeItIsAsked: a new value is looked for when learn has returned,
+// the old ones are still, and nothing that was found clean before counts.
+func TestScannerLearnsBeforeItIsAsked(t *testing.T) {
+	var heard ears
+	s := newScanner(told{secrets: values(map[string]string{"KEY": tokenA})}, heard.hear)
+	before := s.newest()
+	body := []byte(strings.Repeat("nothing to see here, move on. ", 500) + tokenB + strings.Repeat(" and more of the same text", 500))
+	clean := func(e *dlp.Engine) bool {
+		b := e.Body()
+		b.Write(body)
+		return len(b.Scan(true)) == 0
+	}
+	if !clean(before) || !clean(before) {
+		t.Fatal("the value is known before it was told")
+	}
+	s.learn(values(map[string]string{"KEY": tokenB}))
+	after := s.newest()
+	if after == before || clean(after) {
+		t.Error("the new value passes")
+	}
+	if !clean(before) { // a request under way remembers its clean chunks meanwhile
+		t.Error("the old engine changed")
+	}
+	if clean(after) || !slices.Equal(found(t, after, tokenA+" "+tokenB), []string{"KEY", "KEY"}) {
+		t.Errorf("found %q", found(t, after, tokenA+" "+tokenB))
+	}
+	for i := range 2 * mostValues {
+		s.learn(values(map[string]string{"KEY": fmt.Sprintf("%s%02dxK", tokenC, i)}))
+	}
+	if n := len(s.values["KEY"]); n != mostValues {
+		t.Errorf("%d values of one credential are kept", n)
+	}
+}
+
+// TestScannerWithoutAnEngine: where none can be made there is none, also no older one,
+// and the log says why.
+func TestScannerWithoutAnEngine(t *testing.T) {
+	var heard ears
+	s := newScanner(told{}, heard.hear)
+	s.rules = func() (*dlprule.Set, error) { return nil, errors.New("no rules today") }
+	if s.newest() != nil {
+		t.Error("an engine without rules")
+	}
+	if len(heard.list) != 1 || heard.list[0].Reason != "dlp_failed" || heard.list[0].Verdict != audit.Deny || !strings.Contains(heard.list[0].Note, "no rules today") {
+		t.Errorf("recorded %+v", heard.list)
+	}
+	s.rules = dlp.DefaultRules
+	if s.learn(nil); s.newest() == nil {
+		t.Error("it does not mend")
+	}
+}
+
+// TestWhatIsNotLookedForIsTold: once; and where it is injected, as an alarm.
+func TestWhatIsNotLookedForIsTold(t *testing.T) {
+	var heard ears
+	s := newScanner(told{secrets: values(map[string]string{"KEY": "short", "FINE": tokenA}), watched: values(map[string]string{"env:MODE": "production", "env:PORT": "8080"})}, heard.hear)
+	s.newest()
+	s.learn(values(map[string]string{"FINE": tokenB}))
+	if len(heard.list) != 2 {
+		t.Fatalf("recorded %+v", heard.list)
+	}
+	alarm, quiet := heard.list[0], heard.list[1]
+	if alarm.Reason != "credential_not_watched" || alarm.Verdict != audit.Deny || alarm.Credential != "KEY" || !strings.Contains(alarm.Note, "shorter than 8 bytes") {
+		t.Errorf("%+v", alarm)
+	}
+	if quiet.Reason != "dlp_skipped" || quiet.Verdict != audit.Allow || quiet.Count != 2 || !strings.Contains(quiet.Note, "env:MODE: ") || !strings.Contains(quiet.Note, "env:PORT: ") {
+		t.Errorf("%+v", quiet)
+	}
+}
+
+// TestARepositoryCannotCrowdTheOperatorOut: the bound of what is looked for falls on
+// what lay in the folder, whatever its files are called.
+func TestARepositoryCannotCrowdTheOperatorOut(t *testing.T) {
+	s := newScanner(told{secrets: values(map[string]string{"ZKEY": tokenA}), watched: values(map[string]string{".env:A": tokenB, "0.env:A": tokenB, "~/.aws/credentials:x": tokenC, "env:Z": tokenD})}, nil)
+	var order []string
+	for _, k := range s.known() {
+		order = append(order, k.Name)
+	}
+	if want := []string{"ZKEY", "env:Z", "~/.aws/credentials:x", ".env:A", "0.env:A"}; !slices.Equal(order, want) {
+		t.Errorf("in the order %q", order)
+	}
+}
+
+// TestTheEngineIsMadeOnce: many first requests wait for one engine.
+func TestTheEngineIsMadeOnce(t *testing.T) {
+	s := newScanner(told{}, nil)
+	made := 0
+	s.rules = func() (*dlprule.Set, error) { made++; return dlp.DefaultRules() }
+	var wg sync.WaitGroup
+	engines := make([]*dlp.Engine, 16)
+	for i := range engines {
+		wg.Go(func() { engines[i] = s.newest() })
+	}
+	wg.Wait()
+	if made != 1 || engines[0] == nil || slices.ContainsFunc(engines, func(e *dlp.Engine) bool { return e != engines[0] }) {
+		t.Errorf("made %d times", made)
+	}
+}
+
+// TestAdmissions: the operator's word is taken for one value, one host of the policy and
+// a time, and stands in the log; anything else changes nothing and leaves no record.
+func TestAdmissions(t *testing.T) {
+	r := inProcess(t)
+	u := newUpstream(t, r.dir)
+	r.start(t, u)
+	what := r.what(u)
+	print := strings.Repeat("0a", 16)
+	for _, c := range []struct {
+		req  plan.Control
+		want string
+	}{
+		{plan.Control{Fingerprint: "0a", Host: "example.com", Seconds: 60}, "32 hex digits"},
+		{plan.Control{Fingerprint: strings.ToUpper(print), Host: "example.com", Seconds: 60}, "32 hex digits"},
+		{plan.Control{Fingerprint: print, Seconds: 60}, "the host is none"},
+		{plan.Control{Fingerprint: print, Host: "Example.com", Seconds: 60}, "one form: example.com"},
+		{plan.Control{Fingerprint: print, Host: "evil.example.net", Seconds: 60}, "no route leads to evil.example.net"},
+		{plan.Control{Fingerprint: print, Host: "example.com"}, "from 1 to 86400 seconds"},
+		{plan.Control{Fingerprint: print, Host: "example.com", Seconds: 86401}, "from 1 to 86400 seconds"},
+		{plan.Control{Fingerprint: print, Host: "example.com", Seconds: -1}, "from 1 to 86400 seconds"},
+	} {
+		c.req.Op = plan.OpAdmit
+		var got refusal
+		ctl(t, what.Control, c.req, &got)
+		if !strings.Contains(got.Error, c.want) {
+			t.Errorf("%+v: %q, want %q", c.req, got.Error, c.want)
+		}
+	}
+	if list := logged(t, what.Audit, "dlp_admitted"); len(list) > 0 {
+		t.Fatalf("recorded %+v", list)
+	}
+	var got plan.Admitted
+	ctl(t, what.Control, plan.Control{Op: plan.OpAdmit, Fingerprint: print, Host: "example.com", Seconds: 3600}, &got)
+	list := logged(t, what.Audit, "dlp_admitted")
+	if got.Host != "example.com" || got.Fingerprint != print || got.Until.IsZero() || len(list) != 1 || list[0].Host != "example.com" || !strings.Contains(list[0].Note, print) {
+		t.Errorf("%+v, recorded %+v", got, list)
+	}
+}
