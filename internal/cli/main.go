@@ -77,7 +77,7 @@ func newRoot(d *deps) *cobra.Command {
 func commands() []func(*deps) *cobra.Command {
 	return []func(*deps) *cobra.Command{
 		newDemo, newDemoClient, newStart, newStop, newChanges, newCleanup, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport,
-		newAudit, newMetrics, newReload, newDoctor, newCompletion, newMan, newVersion,
+		newAudit, newApprove, newMetrics, newReload, newDoctor, newCompletion, newMan, newVersion,
 	}
 }
 

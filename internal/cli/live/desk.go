@@ -1,5 +1,6 @@
 // Package live holds the commands that speak with a running bottle's gateway, over
-// its control socket: what it measured, and new routes for it.
+// its control socket: what it measured, new routes for it, and what
+// it may let pass.
 package live
 
 import (

@@ -1,0 +1,200 @@
+package live
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/audit"
+	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
+	"bottle/internal/plan"
+	"bottle/internal/store"
+)
+
+const printA, printB = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b"
+
+// counter is a running bottle's desk: its log has findings, and its gateway says yes.
+type counter struct {
+	Desk
+	id       bottle.Identity
+	out, err bytes.Buffer
+	mu       sync.Mutex
+	asked    []plan.Control
+	question string
+	answer   bool
+}
+
+func newCounter(t *testing.T) *counter {
+	t.Helper()
+	c := &counter{id: "worker-abc12", answer: true}
+	dir, err := os.MkdirTemp("/tmp", "desk-") // short: a socket's path is
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := s.Reserve(c.id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = res.Release() })
+	if err := res.Write(store.Metadata{Identity: c.id, Agent: "worker", Bottle: "dev", Backend: "native", Status: store.Running}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := audit.Open(res.Layout.Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []audit.Record{
+		{Kind: "http", Host: "first.example.com", Findings: []audit.Finding{{Rule: "github-pat", Place: "url.query:t", Fingerprint: printA}}},
+		{Kind: "http", Host: "api.example.com", Findings: []audit.Finding{{Rule: "undecodable"}, {Rule: "known-secret", Secret: ".env:API", Place: "body.json:$.a\x1b[2J", Fingerprint: printA, Length: 20}}},
+		{Kind: "http", Host: "api.example.com"},
+	} {
+		r.Verdict, r.Reason = audit.Deny, "secret_found"
+		if err := l.Append(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sock, err := net.Listen("unix", res.Layout.Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sock.Close() })
+	go c.serve(sock)
+	c.Desk = Desk{
+		Out: &c.out, Err: &c.err, Style: func(io.Writer) plan.Style { return ui.Plain }, Terminal: func(any) bool { return true },
+		Confirm: func(q string, yes bool) (bool, error) { c.question = q; return yes || c.answer, nil },
+		Store:   func() (*store.Store, error) { return s, nil },
+		Names: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return []string{string(c.id)}, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	return c
+}
+
+// serve is the gateway: it admits everything, but nothing to refuse.example.com.
+func (c *counter) serve(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		line, _ := bufio.NewReader(conn).ReadBytes('\n')
+		var req plan.Control
+		_ = json.Unmarshal(line, &req)
+		c.mu.Lock()
+		c.asked = append(c.asked, req)
+		c.mu.Unlock()
+		if req.Host == "refuse.example.com" {
+			_ = json.NewEncoder(conn).Encode(map[string]string{"error": "no route leads to it"})
+		} else {
+			_ = json.NewEncoder(conn).Encode(plan.Admitted{Fingerprint: req.Fingerprint, Host: bottle.Host(req.Host), Until: time.Unix(1<<31, 0).Add(time.Duration(req.Seconds) * time.Second)})
+		}
+		conn.Close()
+	}
+}
+
+func (c *counter) heard() []plan.Control {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.asked)
+}
+
+func (c *counter) run(args ...string) error {
+	c.out.Reset()
+	c.err.Reset()
+	cmd := c.Approve()
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetArgs(args)
+	return cmd.Execute()
+}
+
+// TestApproveAsksAboutWhatTheLogKnows: the host is that of the last request which held
+// the value; a person sees what it is, where it stood and where it would go.
+func TestApproveAsksAboutWhatTheLogKnows(t *testing.T) {
+	c := newCounter(t)
+	if err := c.run("worker", strings.ToUpper(printA)); err != nil {
+		t.Fatal(err)
+	}
+	if asked := c.heard(); len(asked) != 1 || asked[0].Op != plan.OpAdmit || asked[0].Host != "api.example.com" || asked[0].Fingerprint != printA || asked[0].Seconds != 3600 {
+		t.Errorf("asked %+v", asked)
+	}
+	for _, part := range []string{"worker-abc12 may send this value to api.example.com for 1h0m0s", "found known-secret .env:API in body.json:$.a\\x1b[2J (20 B) " + printA} {
+		if !strings.Contains(c.err.String(), part) {
+			t.Errorf("%q is not in %q", part, c.err.String())
+		}
+	}
+	if c.question != "Let it pass?" || !strings.Contains(c.out.String(), "passes to api.example.com until ") {
+		t.Errorf("%q, %q", c.question, c.out.String())
+	}
+	err := c.run("worker", printA, "--host", "First.Example.com.", "--for", "90s")
+	if asked := c.heard(); err != nil || len(asked) != 2 || asked[1].Host != "first.example.com" || asked[1].Seconds != 90 || !strings.Contains(c.err.String(), "found github-pat in url.query:t") {
+		t.Errorf("%v, asked %+v: %s", err, asked, c.err.String())
+	}
+}
+
+// TestApproveWithoutAYesAsksNobody: and what is no fingerprint, host or time is told
+// before anybody is asked.
+func TestApproveWithoutAYesAsksNobody(t *testing.T) {
+	c := newCounter(t)
+	c.answer = false
+	if err := c.run("worker", printA); err == nil || !strings.Contains(c.err.String(), "Nothing was changed") {
+		t.Errorf("%v: %s", err, c.err.String())
+	}
+	for _, bad := range []struct{ args, want string }{
+		{"worker nonsense", "32 hex digits"}, {"worker " + printA + "0", "32 hex digits"},
+		{"worker " + printA + " --for 25h", "24h"}, {"worker " + printA + " --for 10ms", "24h"},
+		{"worker " + printA + " --host https://x/", "--host"}, {"worker " + printB, "no such fingerprint"},
+		{"nobody " + printA, "nobody"}, {"worker", "needs IDENTITY FINGERPRINT"},
+	} {
+		if err := c.run(strings.Fields(bad.args)...); err == nil || !strings.Contains(err.Error(), bad.want) {
+			t.Errorf("%s: %v, want %q", bad.args, err, bad.want)
+		}
+	}
+	if asked := c.heard(); len(asked) > 0 {
+		t.Errorf("asked %+v", asked)
+	}
+	if err := c.run("worker", printB, "--host", "refuse.example.com", "--yes"); err == nil || !strings.Contains(err.Error(), "no route leads to it") || !strings.Contains(c.err.String(), "nobody can say what it is") {
+		t.Errorf("%v: %s", err, c.err.String())
+	}
+}
+
+func TestApproveForMachines(t *testing.T) {
+	c := newCounter(t)
+	if err := c.run("worker", printA, "--yes", "--format", "json"); err != nil || c.err.Len() > 0 {
+		t.Fatalf("%v: %s", err, c.err.String())
+	}
+	var got struct {
+		Identity, Fingerprint, Host string
+		Until                       time.Time
+		Finding                     audit.Finding
+	}
+	if err := json.Unmarshal(c.out.Bytes(), &got); err != nil || got.Identity != "worker-abc12" || got.Fingerprint != printA || got.Host != "api.example.com" || got.Until.IsZero() || got.Finding.Secret != ".env:API" {
+		t.Errorf("%v: %s", err, c.out.String())
+	}
+	cmd := &cobra.Command{}
+	cmd.SetContext(t.Context())
+	if list, _ := c.completeApproval(cmd, []string{"worker"}, ""); len(list) != 2 || list[0] != printA+"\t.env:API to api.example.com" {
+		t.Errorf("%q", list)
+	}
+	if list, _ := c.completeApproval(cmd, nil, ""); len(list) != 1 {
+		t.Errorf("%q", list)
+	}
+}
