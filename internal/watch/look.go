@@ -19,7 +19,7 @@ const (
 	MaxFile  = 256 << 10 // bytes of one file
 	MaxFiles = 200       // of one source
 	MaxDepth = 2         // folders below a source
-	MaxAll   = 512 << 10 // bytes of all values together: more are no secrets of a person
+	MaxAll   = 128 << 10 // bytes of all that may be values together: no person has so many secrets
 	maxKey   = 64 << 10  // bytes of a key file
 )
 
@@ -34,7 +34,7 @@ type Source struct {
 // a folder's files too, those at most two folders below it, the first 200 by name.
 // What could not be read, or not all, is a warning; a start does not stop for it.
 func Look(sources []Source) (found []Secret, warnings bottle.Problems) {
-	l := look{names: map[string]bool{}}
+	l := look{names: map[string]bool{}, left: MaxAll}
 	for _, s := range sources {
 		l.source(s)
 	}
@@ -45,8 +45,7 @@ type look struct {
 	found    []Secret
 	warnings bottle.Problems
 	names    map[string]bool
-	bytes    int
-	full     bool
+	left     int // bytes of MaxAll
 	files    int // of the present source
 }
 
@@ -98,32 +97,24 @@ func (l *look) folder(path, shown string, depth int) {
 }
 
 func (l *look) file(path, shown string) {
+	if l.left < 0 {
+		return
+	}
 	content, err := read(path, MaxFile)
 	if err != nil {
 		l.warn(shown, "is not watched: "+reason(err))
 		return
 	}
 	defer clear(content)
-	for _, s := range Parse(shown, content) {
-		l.add(s)
-	}
-}
-
-func (l *look) add(s Secret) {
-	size := s.Value.Len()
-	if l.bytes+size > MaxAll {
-		if !l.full {
-			l.warn(s.Name, fmt.Sprintf("and what follows is not watched: the values together are more than %d KiB", MaxAll>>10))
+	for _, s := range parse(shown, content, &l.left) {
+		if !l.names[s.Name] { // else of a source that is named twice, or holds another
+			l.names[s.Name] = true
+			l.found = append(l.found, s)
 		}
-		l.full = true
-		return
 	}
-	if l.names[s.Name] {
-		return // a source that is named twice, or holds another
+	if l.left < 0 {
+		l.warn(shown, fmt.Sprintf("and what follows is watched in part only: what may be secrets there is more than %d KiB", MaxAll>>10))
 	}
-	l.names[s.Name] = true
-	l.bytes += size
-	l.found = append(l.found, s)
 }
 
 // Key reads a private key file whole.

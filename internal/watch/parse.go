@@ -19,11 +19,12 @@ import (
 
 // Bounds of what is taken out of one file.
 const (
-	shortest  = 8   // bytes of a value; a shorter one would be found by chance
-	token     = 16  // bytes of what only looks like a secret
-	maxValues = 200 // of one file
-	maxName   = 64  // bytes of the name that a file gives a value
-	maxNested = 16  // JSON within JSON
+	shortest  = 8        // bytes of a value; a shorter one would be found by chance
+	longest   = 16 << 10 // bytes of a value; the largest keys have 6 KiB
+	token     = 16       // bytes of what only looks like a secret
+	maxValues = 200      // of one file
+	maxName   = 64       // bytes of the name that a file gives a value
+	maxNested = 16       // JSON within JSON
 )
 
 // Secret is one value that must not leave, and its name for people and records,
@@ -37,7 +38,14 @@ type Secret struct {
 // form and begins the names; it is shown as it is. There are at most 200 of them, and
 // no name is given twice.
 func Parse(file string, content []byte) []Secret {
-	p := parser{file: bottle.Printable(file), names: map[string]bool{}}
+	left := MaxAll
+	return parse(file, content, &left)
+}
+
+// parse is Parse with a budget: to judge a value takes a microsecond a byte. A negative
+// one means that something was left out for it.
+func parse(file string, content []byte, left *int) []Secret {
+	p := parser{file: bottle.Printable(file), names: map[string]bool{}, left: left}
 	base := strings.ToLower(path.Base(file))
 	switch {
 	case public(base):
@@ -78,11 +86,15 @@ type parser struct {
 	file  string
 	found []Secret
 	names map[string]bool
+	left  *int // bytes that may still be judged
 }
 
 // take adds a value. What stands for another one, as ${TOKEN}, is none.
 func (p *parser) take(name, value string) {
-	if value = strings.TrimSpace(value); len(value) < shortest || strings.HasPrefix(value, "$") || len(p.found) == maxValues {
+	if value = strings.TrimSpace(value); len(value) < shortest || len(value) > longest || strings.HasPrefix(value, "$") || len(p.found) == maxValues || *p.left < 0 {
+		return
+	}
+	if *p.left -= len(value); *p.left < 0 {
 		return
 	}
 	name = bottle.Printable(name)
