@@ -57,12 +57,6 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	if err != nil {
 		return err
 	}
-	watched, warnings := watchRequest{spec: bottle.Spec{Watch: spec.Watch}, home: solo.Home, dir: solo.Dir}.keep(nil)
-	for _, w := range warnings {
-		if solo.Warn != nil {
-			solo.Warn(w.Message)
-		}
-	}
 	id, err := h.Store.Draw(spec.Name)
 	if err != nil {
 		return err
@@ -80,12 +74,7 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	if err := res.Write(meta); err != nil {
 		return err
 	}
-	line, err := secret.Line(plainly(tokens), watched, secret.New([]byte(password)))
-	if err != nil {
-		return err
-	}
-	gw, err := backend.StartGateway(solo.Gateway, solo.told(id, res.Layout), line, nil)
-	clear(line)
+	gw, err := solo.begin(solo.told(id, res.Layout), tokens, password)
 	if err != nil {
 		return err
 	}
@@ -112,6 +101,22 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 		meta.Status = store.Failed
 	}
 	return errors.Join(err, res.Write(meta))
+}
+
+// begin starts the gateway and tells it everything.
+func (solo Solo) begin(told plan.Gateway, tokens map[string]secret.Lease, password string) (*backend.Gateway, error) {
+	watched, warnings := watchRequest{spec: bottle.Spec{Watch: solo.Spec.Watch}, home: solo.Home, dir: solo.Dir}.keep(nil)
+	for _, w := range warnings {
+		if solo.Warn != nil {
+			solo.Warn(w.Message)
+		}
+	}
+	line, err := secret.Line(plainly(tokens), watched, secret.New([]byte(password)))
+	if err != nil {
+		return nil, err
+	}
+	defer clear(line)
+	return backend.StartGateway(solo.Gateway, told, line, nil)
 }
 
 // told is what the gateway is told.
