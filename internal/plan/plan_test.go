@@ -52,7 +52,7 @@ func full() plan.Input {
 			Onward: &bottle.UpstreamProxy{
 				Host: "proxy.example.com", Port: 3128, CAFile: "/home/me/proxy-ca.pem", Auth: &bottle.Auth{Scheme: "Basic", TokenRef: "PROXY_LOGIN"},
 			},
-			Watch:     []string{".env", "~/.aws", "~/.netrc"},
+			Watch:     []string{".env", "~/.aws", "~/.netrc", "~/.ssh"},
 			Supervise: true, Workspace: "overlay",
 			Mounts: []bottle.Mount{{Path: "/home/me/.nvm", Mode: "ro"}, {Path: "/home/me/cache", Mode: "rw"}},
 			Limits: bottle.Limits{Memory: 4 << 30, CPUs: 1.5, PIDs: 1024, OpenFiles: 4096},
@@ -63,7 +63,7 @@ func full() plan.Input {
 			Name: "researcher", Bottle: "gitea-dev", Skills: []string{"init-prd", "review"},
 			File: "/home/me/app/.bot-bottle/agents/researcher.md", InRepo: true,
 		},
-		Watched:  []string{"~/.netrc:password api.example.com", "env:SENTRY_DSN", ".env:API_KEY", "git:app key_file"},
+		Watched:  []string{"~/.netrc:password api.example.com", "env:SENTRY_DSN", ".env:API_KEY", "git:app key_file", "~/.ssh/id_rsa:private key"},
 		Identity: "researcher-m3hxd", Backend: "native",
 		Command:   []string{"claude", "--dangerously-skip-permissions"},
 		Workspace: "/home/me/app",

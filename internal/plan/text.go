@@ -183,9 +183,13 @@ func (p Plan) watches() string {
 		}
 	}
 	slices.Sort(from)
-	from = append(from, p.Egress.Watch...)
 	if n == 0 {
-		return "watches " + strings.Join(from, ", ") + " so that no secret of them leaves"
+		return "watches " + strings.Join(p.Egress.Watch, ", ") + " so that no secret of them leaves"
+	}
+	for _, w := range p.Egress.Watch { // those that something was found in
+		if slices.ContainsFunc(p.Egress.Watched, func(s string) bool { return strings.HasPrefix(s, w+":") || strings.HasPrefix(s, w+"/") }) {
+			from = append(from, w)
+		}
 	}
 	leave := "they do not leave"
 	if n == 1 {
