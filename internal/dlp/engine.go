@@ -137,3 +137,6 @@ func DefaultRules() (*rule.Set, error) {
 	}
 	return rule.Compile(append(rules, own.Rules()...))
 }
+
+// Known is the secrets whose exact values are looked for, to look for pieces of them.
+func (e *Engine) Known() *known.Set { return e.known }
