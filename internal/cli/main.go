@@ -10,6 +10,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/export"
+	"bottle/internal/cli/scan"
 	"bottle/internal/cli/ui"
 )
 
@@ -76,13 +77,17 @@ func newRoot(d *deps) *cobra.Command {
 // commands are all of them, each in a file, or a room, of its own.
 func commands() []func(*deps) *cobra.Command {
 	return []func(*deps) *cobra.Command{
-		newDemo, newDemoClient, newStart, newStop, newChanges, newCleanup, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport,
+		newDemo, newDemoClient, newStart, newStop, newChanges, newCleanup, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport, newScan,
 		newAudit, newApprove, newMetrics, newReload, newDoctor, newCompletion, newMan, newVersion,
 	}
 }
 
 func newExport(d *deps) *cobra.Command {
 	return export.New(export.Deps{Load: d.bottle, Names: firstOf(d.bottleNames), Group: groupManifest, Out: d.Stdout, Err: d.Stderr})
+}
+
+func newScan(d *deps) *cobra.Command {
+	return scan.New(scan.Deps{Group: groupManifest, In: d.Stdin, Out: d.Stdout, Err: d.Stderr, Style: d.style, Terminal: d.Terminal})
 }
 
 // newHelp is "bottle help list" for who types that rather than "bottle list --help".

@@ -1,0 +1,157 @@
+// Package scan is the command that looks for secrets in files as the gateway looks for
+// them in what leaves a bottle, and says where they stand.
+package scan
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/cli/ui"
+	"bottle/internal/dlp"
+	"bottle/internal/plan"
+)
+
+// Deps is what the command touches.
+type Deps struct {
+	Group    string // of the command, in the help
+	In       io.Reader
+	Out, Err io.Writer
+	Style    func(io.Writer) plan.Style
+	Terminal func(stream any) bool
+}
+
+// options are the flags.
+type options struct {
+	format string
+	rules  []string
+	list   bool
+}
+
+// New is the command `bottle scan`.
+func New(d Deps) *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use:     "scan [FILE|FOLDER|-]...",
+		GroupID: d.Group,
+		Short:   "Look for secrets in files, as the gateway does in what leaves a bottle",
+		Long: "Look for secrets in files, in folders with all below them, or in standard input (-), with the rules,\n" +
+			"decoders and limits by which the gateway looks at what leaves a bottle. Values that only a gateway\n" +
+			"knows, such as the credentials that it adds, are not looked for. Links are not followed, unless you\n" +
+			"name one; .git/objects is left out.\n\n" +
+			"A line for each finding: file:line:column, the rule, what it was encoded in (the outermost first), its\n" +
+			"length, and a fingerprint; never the secret itself. Equal secrets have equal fingerprints within one run;\n" +
+			"the key of those is random and gone with it.\n\n" +
+			"Exit code: 0 nothing found, 1 something found, 125 nothing found but not everything could be read.",
+		Example: "  bottle scan .                                   this folder\n" +
+			"  git diff --cached | bottle scan -               what is about to be committed\n" +
+			"  bottle scan --rule private-key,github-pat ~/project\n" +
+			"  bottle scan . --format sarif > scan.sarif       for code scanning\n" +
+			"  bottle scan --list-rules",
+	}
+	c.Flags().BoolVar(&o.list, "list-rules", false, "list what is looked for, and where each rule comes from")
+	c.Flags().StringSliceVar(&o.rules, "rule", nil, "tell findings of these rules only (ids, joined by commas; may be repeated)")
+	formats := []string{"text", "json", "sarif"}
+	c.Flags().StringVar(&o.format, "format", "text", "text for people, json for machines, sarif (2.1.0) for code scanning")
+	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
+	_ = c.RegisterFlagCompletionFunc("rule", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		_, rules, err := ruleSet()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return rules.ids(), cobra.ShellCompDirectiveNoFileComp
+	})
+	c.RunE = func(c *cobra.Command, args []string) error {
+		switch {
+		case !slices.Contains(formats, o.format):
+			return ui.Usage(fmt.Errorf("there is no format %q", o.format), "use --format text, json or sarif")
+		case o.list && (len(args) > 0 || len(o.rules) > 0 || o.format == "sarif"):
+			return ui.Usage(errors.New("--list-rules looks at no file"), "bottle scan --list-rules, with --format json for machines")
+		case !o.list && len(args) == 0 && d.Terminal(d.In):
+			return ui.Usage(errors.New("scan needs something to look at"), "bottle scan .")
+		}
+		return d.run(o, args)
+	}
+	return c
+}
+
+func (d Deps) run(o options, names []string) error {
+	set, rules, err := ruleSet()
+	if err != nil {
+		return err
+	}
+	if o.list {
+		if o.format == "json" {
+			return ui.JSON(d.Out, rules)
+		}
+		rules.print(d.Out, d.Style(d.Out), ui.Width(d.Out, d.Terminal(d.Out)))
+		return nil
+	}
+	only := map[string]bool{}
+	for _, id := range o.rules {
+		if _, ok := rules.find(id); !ok {
+			hint := "bottle scan --list-rules"
+			if n := ui.Near(id, rules.ids()); n != "" {
+				hint = "did you mean " + n + "? All: " + hint
+			}
+			return ui.Usage(fmt.Errorf("there is no rule %q", id), hint)
+		}
+		only[id] = true
+	}
+	engine, err := engine(set)
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		names = []string{Stdin}
+	}
+	t := &teller{
+		out: d.Out, err: d.Err, style: d.Style(d.Out), warn: ui.Warn(d.Err, d.Style(d.Err)), keep: o.format != "text",
+		screen: d.Terminal(d.Err), rules: rules, only: only, now: time.Now, began: time.Now(),
+	}
+	t.report.Findings = []finding{}
+	w := Walk{Engine: engine, Stdin: d.In, Workers: runtime.GOMAXPROCS(0), Tell: t.tell, Tick: t.progress}
+	w.Run(names)
+	return t.end(o.format)
+}
+
+// end prints what is printed last, and gives the exit code.
+func (t *teller) end(format string) error {
+	var err error
+	switch format {
+	case "json":
+		err = ui.JSON(t.out, t.report)
+	case "sarif":
+		err = ui.JSON(t.out, sarif(t.report))
+	}
+	t.sum()
+	switch {
+	case err != nil:
+		return err
+	case t.report.found > 0:
+		return ui.Exit(ui.CodeNo)
+	case len(t.report.Unread) > 0:
+		return ui.Exit(ui.CodeFailed)
+	}
+	return nil
+}
+
+const (
+	perWindow = 1024    // findings of one window that are told apart before the next look
+	remember  = 1 << 15 // clean chunks: 5 MB, for copies of files
+)
+
+// Engine makes an engine as the gateway has it, that knows no value. Its fingerprints
+// have a random key.
+func Engine() (*dlp.Engine, error) {
+	set, _, err := ruleSet()
+	if err != nil {
+		return nil, err
+	}
+	return engine(set)
+}

@@ -1,0 +1,160 @@
+package scan
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
+	"bottle/internal/plan"
+)
+
+// mostHits is how many findings are told in all: whoever has more wants to look at
+// these first.
+const mostHits = 100_000
+
+// report is what a run has come to.
+type report struct {
+	Findings []finding `json:"findings"`
+	Unread   []unread  `json:"unread,omitempty"`
+	Files    int       `json:"files"`
+	Bytes    int64     `json:"bytes"`
+	More     bool      `json:"more,omitempty"` // not all findings are told
+	found    int
+	in       int // so many files
+}
+
+// finding is a hit as JSON has it. It holds no byte of the secret.
+type finding struct {
+	File        string   `json:"file"`
+	Line        int      `json:"line"`
+	Column      int      `json:"column"`
+	EndLine     int      `json:"end_line"`
+	EndColumn   int      `json:"end_column"`
+	Offset      int64    `json:"offset"` // in bytes, from 0
+	Size        int      `json:"size"`   // in bytes, as it stands in the file
+	Rule        string   `json:"rule"`
+	Description string   `json:"description"`
+	Encoding    []string `json:"encoding,omitempty"` // the outermost first
+	Length      int      `json:"length,omitempty"`   // of the secret itself, in bytes
+	Fingerprint string   `json:"fingerprint,omitempty"`
+}
+
+type unread struct {
+	File  string `json:"file"`
+	Error string `json:"error"`
+}
+
+func (c catalogue) finding(file string, h Hit) finding {
+	return finding{
+		File: file, Line: h.Line, Column: h.Column, EndLine: h.EndLine, EndColumn: h.EndColumn, Offset: h.Offset, Size: h.Size,
+		Rule: h.Rule, Description: c.describe(h.Rule), Encoding: h.Chain, Length: h.Length, Fingerprint: h.Print,
+	}
+}
+
+// teller prints results as they come.
+type teller struct {
+	out, err io.Writer
+	style    plan.Style // of out
+	warn     func(string)
+	keep     bool // findings are printed together in the end
+	screen   bool // err is a terminal: show how far we are
+	rules    catalogue
+	only     map[string]bool // rules; empty: all
+	now      func() time.Time
+	began    time.Time
+	shown    bool // the line of progress stands on the screen
+	report   report
+}
+
+// tell takes one result. It reports whether more are wanted.
+func (t *teller) tell(r Result) bool {
+	rep := &t.report
+	rep.Files++
+	rep.Bytes += r.Bytes
+	rep.More = rep.More || r.More
+	before := rep.found
+	for _, h := range r.Hits {
+		if len(t.only) > 0 && !t.only[h.Rule] {
+			continue
+		}
+		if rep.found == mostHits {
+			rep.More = true
+			return false
+		}
+		rep.found++
+		f := t.rules.finding(r.File, h)
+		if t.keep {
+			rep.Findings = append(rep.Findings, f)
+		} else {
+			t.wipe()
+			fmt.Fprintln(t.out, t.line(f))
+		}
+	}
+	if rep.found > before {
+		rep.in++
+	}
+	if r.Err != nil {
+		rep.Unread = append(rep.Unread, unread{r.File, r.Err.Error()})
+		t.wipe()
+		t.warn("not read: " + bottle.Printable(r.Err.Error()))
+	}
+	return true
+}
+
+// line is one finding for a person, and for editors that go to file:line:column.
+func (t *teller) line(f finding) string {
+	parts := []string{t.style(plan.Strong, fmt.Sprintf("%s:%d:%d", bottle.Printable(f.File), f.Line, f.Column)), t.style(plan.Shout, f.Rule)}
+	if len(f.Encoding) > 0 {
+		parts = append(parts, "("+strings.Join(f.Encoding, " > ")+")")
+	}
+	if f.Length > 0 {
+		parts = append(parts, ui.Plural(f.Length, "byte"))
+	}
+	if f.Fingerprint != "" {
+		parts = append(parts, t.style(plan.Faint, f.Fingerprint))
+	}
+	return strings.Join(append(parts, t.style(plan.Faint, bottle.Printable(f.Description))), "  ")
+}
+
+// progress rewrites one line of the screen, where the work takes longer than a person
+// likes to wait.
+func (t *teller) progress(read int64) {
+	if t.screen && t.now().Sub(t.began) > time.Second {
+		t.shown = true
+		fmt.Fprintf(t.err, "\r\x1b[K%s, %s, %s", ui.Plural(t.report.Files, "file"), megabytes(read), ui.Plural(t.report.found, "finding"))
+	}
+}
+
+func (t *teller) wipe() {
+	if t.shown {
+		fmt.Fprint(t.err, "\r\x1b[K")
+		t.shown = false
+	}
+}
+
+// sum is the last line for a person.
+func (t *teller) sum() {
+	t.wipe()
+	rep := t.report
+	text := fmt.Sprintf("nothing found in %s (%s)", ui.Plural(rep.Files-len(rep.Unread), "file"), megabytes(rep.Bytes))
+	if rep.found > 0 {
+		text = fmt.Sprintf("%s in %d of %s (%s)", ui.Plural(rep.found, "finding"), rep.in, ui.Plural(rep.Files, "file"), megabytes(rep.Bytes))
+	}
+	if len(rep.Unread) > 0 {
+		text += "; not read, or not to the end: " + ui.Plural(len(rep.Unread), "file")
+	}
+	if rep.More {
+		text += "; there are more, which are not told"
+	}
+	fmt.Fprintln(t.err, text)
+}
+
+func megabytes(n int64) string {
+	if n < 1e6 {
+		return fmt.Sprintf("%.1f KB", float64(n)/1e3)
+	}
+	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+}
