@@ -2,7 +2,6 @@ package scan
 
 import (
 	"crypto/rand"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -11,7 +10,7 @@ import (
 	"bottle/internal/cli/ui"
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/once"
-	ownrules "bottle/internal/dlp/own"
+	"bottle/internal/dlp/own"
 	"bottle/internal/dlp/rule"
 	"bottle/internal/plan"
 )
@@ -58,37 +57,47 @@ func undecodable() known {
 	return known{dlp.Undecodable, "Encoded deeper, more often or larger than is looked into: nobody can say what is in it.", "bottle"}
 }
 
-// ruleSet is the rules of the gateway, and the catalogue of them.
-func ruleSet() (*rule.Set, catalogue, error) {
-	set, err := dlp.DefaultRules()
+// kinds is the catalogue of what the gateway's engine finds.
+func kinds() (catalogue, error) {
+	theirs, err := rule.Gitleaks()
 	if err != nil {
-		return nil, nil, fmt.Errorf("compile rules: %w", err)
-	}
-	own := map[string]bool{}
-	for _, r := range ownrules.Rules() {
-		own[r.ID] = true
+		return nil, err
 	}
 	c := catalogue{undecodable()}
-	for _, r := range set.Rules() {
-		k := known{r.ID, r.Description, "gitleaks"}
-		if own[r.ID] {
-			k.Source = "bottle"
+	add := func(r *rule.Rule, source string) {
+		if i := slices.IndexFunc(c, func(k known) bool { return k.ID == r.ID }); i >= 0 { // two rules may find one kind
+			return
 		}
-		c = append(c, k)
+		c = append(c, known{r.ID, r.Description, source})
+	}
+	for i := range theirs {
+		add(&theirs[i], "gitleaks")
+	}
+	for _, r := range own.Rules() {
+		add(&r, "bottle")
+	}
+	for _, r := range own.Scanned() {
+		add(r, "bottle")
 	}
 	slices.SortFunc(c, func(a, b known) int { return strings.Compare(a.ID, b.ID) })
-	return set, c, nil
+	return c, nil
 }
 
-// engine is one that knows no value.
-func engine(set *rule.Set) (*dlp.Engine, error) {
+// Engine makes an engine as the gateway has it, that knows no value. Its fingerprints
+// have a random key.
+func Engine() (*dlp.Engine, error) {
+	set, err := dlp.DefaultRules()
+	if err != nil {
+		return nil, err
+	}
 	var key [32]byte
 	hash := make([]byte, once.KeySize)
 	rand.Read(key[:]) // never fails (crypto/rand)
 	rand.Read(hash)
-	e, err := dlp.New(dlp.Config{Rules: set, Key: key, Clean: once.New(hash, remember), Limits: dlp.Limits{Report: perWindow}})
-	if err != nil {
-		return nil, fmt.Errorf("make engine: %w", err)
-	}
-	return e, nil
+	return dlp.New(dlp.Config{Rules: set, Key: key, Clean: once.New(hash, remember), Limits: dlp.Limits{Report: perWindow}})
 }
+
+const (
+	perWindow = 1024    // findings of one window that are told apart before the next look
+	remember  = 1 << 15 // clean chunks, for copies of files: 5 MB
+)

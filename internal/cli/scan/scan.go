@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/cli/ui"
-	"bottle/internal/dlp"
 	"bottle/internal/plan"
 )
 
@@ -60,7 +59,7 @@ func New(d Deps) *cobra.Command {
 	c.Flags().StringVar(&o.format, "format", "text", "text for people, json for machines, sarif (2.1.0) for code scanning")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
 	_ = c.RegisterFlagCompletionFunc("rule", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		_, rules, err := ruleSet()
+		rules, err := kinds()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
@@ -81,7 +80,7 @@ func New(d Deps) *cobra.Command {
 }
 
 func (d Deps) run(o options, names []string) error {
-	set, rules, err := ruleSet()
+	rules, err := kinds()
 	if err != nil {
 		return err
 	}
@@ -103,7 +102,7 @@ func (d Deps) run(o options, names []string) error {
 		}
 		only[id] = true
 	}
-	engine, err := engine(set)
+	engine, err := Engine()
 	if err != nil {
 		return err
 	}
@@ -139,19 +138,4 @@ func (t *teller) end(format string) error {
 		return ui.Exit(ui.CodeFailed)
 	}
 	return nil
-}
-
-const (
-	perWindow = 1024    // findings of one window that are told apart before the next look
-	remember  = 1 << 15 // clean chunks: 5 MB, for copies of files
-)
-
-// Engine makes an engine as the gateway has it, that knows no value. Its fingerprints
-// have a random key.
-func Engine() (*dlp.Engine, error) {
-	set, _, err := ruleSet()
-	if err != nil {
-		return nil, err
-	}
-	return engine(set)
 }
