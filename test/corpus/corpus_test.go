@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bottle/internal/cli/scan"
+	"bottle/internal/dlp/profile"
 )
 
 // perTenMB is how many findings 10 MB of what holds no secret may have, at most.
@@ -145,7 +146,7 @@ func measure(t *testing.T, p part) tally {
 		c.files++
 		c.bytes += r.Bytes
 		for _, h := range r.Hits {
-			c.by[h.Rule] = append(c.by[h.Rule], fmt.Sprintf("%s:%d:%d  %s  %v  %d bytes", r.File, h.Line, h.Column, h.Rule, h.Chain, h.Length))
+			c.by[h.Rule] = append(c.by[h.Rule], fmt.Sprintf("%s:%d:%d  %s  %v  %d bytes  %s", r.File, h.Line, h.Column, h.Rule, h.Chain, h.Length, published(r.File, h)))
 		}
 		return true
 	}}
@@ -153,6 +154,24 @@ func measure(t *testing.T, p part) tally {
 	w.Run(p.texts(t))
 	t.Logf("%s: %.0f MB/s", p.name, float64(c.bytes)/1e6/time.Since(began).Seconds())
 	return c
+}
+
+// published is the hash by which a finding would be listed as published to everybody
+// (internal/dlp/profile).
+func published(file string, h scan.Hit) string {
+	if len(h.Chain) > 0 {
+		return "-"
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return "-"
+	}
+	defer f.Close()
+	value := make([]byte, h.Size)
+	if _, err := f.ReadAt(value, h.Offset); err != nil {
+		return "-"
+	}
+	return profile.Hash(value)
 }
 
 // texts lists the files of a part that are texts: no byte of their first 8 KB is zero,
