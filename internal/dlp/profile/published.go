@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -42,26 +43,43 @@ func (h hashes) lacks(value []byte) bool { return !h[Hash(value)] }
 const hashSize = 8
 
 // Hash names a value in the list of published ones: 16 hexadecimal digits of SHA-256
-// over its letters and digits, without the first and last line of PEM and without
-// escapes such as \n, so that a key is the same key in every language's quotes.
+// over its letters and digits, without the first and the last line of PEM and without
+// escapes such as \n, so that a key is the same key in every language's quotes. It is
+// empty for a value that is too short to be listed.
 func Hash(value []byte) string {
 	plain := make([]byte, 0, len(value))
 	for i := 0; i < len(value); i++ {
 		switch c := value[i]; {
-		case c == '\\' && i+1 < len(value):
+		case c == '\\':
 			i++
-		case c == '-' && strings.HasPrefix(string(value[i:min(i+5, len(value))]), "-----"):
-			i += 4
-			for i+1 < len(value) && value[i+1] != '-' && value[i+1] != '\n' {
-				i++
-			}
-			for i+1 < len(value) && value[i+1] == '-' {
-				i++
-			}
+		case c == '-':
+			i += marker(value[i:])
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
 			plain = append(plain, c)
 		}
 	}
+	if len(plain) < 16 {
+		return ""
+	}
 	sum := sha256.Sum256(plain)
 	return hex.EncodeToString(sum[:hashSize])
+}
+
+// marker is how many bytes of b, behind the first, belong to a line of PEM that begins
+// with it. Nothing but the words of such a line is passed over: what else stands
+// between dashes is part of the value.
+func marker(b []byte) int {
+	for _, begin := range [...]string{"-----BEGIN ", "-----END "} {
+		if !bytes.HasPrefix(b, []byte(begin)) {
+			continue
+		}
+		n := len(begin)
+		for n < len(b) && n < 50 && (b[n] >= 'A' && b[n] <= 'Z' || b[n] == ' ') {
+			n++
+		}
+		if bytes.HasPrefix(b[n:], []byte("-----")) && bytes.Contains(b[:n], []byte(" PRIVATE KEY")) {
+			return n + len("-----") - 1
+		}
+	}
+	return 0
 }
