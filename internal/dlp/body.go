@@ -40,7 +40,7 @@ func (e *Engine) Body() *Body {
 // Release ends the work on a body. Nothing of it may be used afterwards.
 func (b *Body) Release() {
 	if cap(b.buf) <= 4*Window {
-		clear(b.buf[:b.high]) // whatever it was, it need not stay in memory
+		clear(b.buf[:min(b.high, cap(b.buf))]) // whatever it was, it need not stay in memory; Replace may have made a smaller one
 		b.engine.bodies.Put(b)
 	}
 }

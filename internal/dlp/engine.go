@@ -8,7 +8,7 @@ import (
 	"bottle/internal/dlp/find"
 	"bottle/internal/dlp/known"
 	"bottle/internal/dlp/once"
-	"bottle/internal/dlp/own"
+	"bottle/internal/dlp/profile"
 	"bottle/internal/dlp/rule"
 )
 
@@ -129,13 +129,13 @@ func (e *Engine) scanner(json bool) *scan {
 	return c
 }
 
-// DefaultRules compiles the rules of gitleaks and our own.
+// DefaultRules compiles the rules of the default profile: those of gitleaks and our own.
 func DefaultRules() (*rule.Set, error) {
-	rules, err := rule.Gitleaks()
+	rules, err := profile.Rules()
 	if err != nil {
 		return nil, err
 	}
-	return rule.Compile(append(rules, own.Rules()...))
+	return rule.Compile(rules)
 }
 
 // Known is the secrets whose exact values are looked for, to look for pieces of them.

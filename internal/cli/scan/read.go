@@ -41,6 +41,7 @@ type reader struct {
 // an error is given with it.
 func Read(engine *dlp.Engine, r io.Reader) (hits []Hit, n int64, more bool, err error) {
 	s := &reader{engine: engine, body: engine.Body(), done: position{line: 1, column: 1}}
+	defer func() { s.body.Release() }() // it may be another by then
 	buf := make([]byte, piece)
 	for {
 		got, err := r.Read(buf)
@@ -109,9 +110,10 @@ func (s *reader) skip(text []byte, found []dlp.Finding) {
 	}
 	from := int(s.done.offset - s.base - s.body.Offset())
 	s.done.pass(text[from:max(from, stop)])
-	rest := text[max(from, stop):]
-	s.base, s.body = s.done.offset, s.engine.Body()
-	s.body.Write(rest)
+	next := s.engine.Body()
+	next.Write(text[max(from, stop):])
+	s.body.Release()
+	s.base, s.body = s.done.offset, next
 }
 
 const filler = '*'
