@@ -51,6 +51,8 @@ func TestMain(m *testing.M) {
 			err = beCeiling(os.Args[2])
 		case playGateway:
 			err = beGateway(os.Args[2])
+		case playDLP:
+			err = beDLP(os.Args[2])
 		default:
 			os.Exit(m.Run())
 		}
