@@ -72,6 +72,8 @@ func TestGenericKeyIsDrawnAndNamed(t *testing.T) {
 		"github.com/hashicorp/consul/api v1.28.2 h1:mXfkRHrpHN4YY3RqL09nXU1eHKLNiuAN4kHvDQ16k/8=\n", "Public key pin-sha256: " + value + "=\n",
 		"self.crypt_gen_key = advapi32.CryptGenKey\n", `"result_key": "Ipv6CidrAssociations",`, "gnutls_key_t, gnutls_x509_crt_fmt_t x;\n", "auth: v4-unsigned-body\n",
 		`testKeyECPubX = "5lhEug5xK4xBDZ2nAbaxLtaLiv85bxJ7ePd1dkO23HQ"`, "key_type = KeyAlgoMLDSA65;\n",
+		"next_page_token: " + value + "\n", "parseEC(testKeyEC384PEM, \"testKeyEC384PEM\")", "size_key = kApiInt32Size;\n",
+		"SignedHeaders=host;x-amz-security-token,  Signature=41e226f997bf917ec6c9b2b14218df0874225f13bb153236c2f1a0d9e8c7b6a5\n",
 	} {
 		if finds(t, text, "generic-api-key") != nil {
 			t.Errorf("found: %s", text)
@@ -87,7 +89,7 @@ func TestDrawnKnowsWhatIsDrawn(t *testing.T) {
 		letters string
 		n       int
 		least   int // of 1,000
-	}{{digits + small + large, 20, 940}, {digits + small + large, 30, 980}, {digits + "abcdef", 32, 980}, {digits + "abcdef", 16, 930}, {digits + small, 40, 950}} {
+	}{{digits + small + large, 20, 940}, {digits + small + large, 30, 980}, {digits + "abcdef", 32, 980}, {digits + "abcdef", 16, 920}, {digits + small, 40, 950}} {
 		known := 0
 		for range 1000 {
 			v := make([]byte, c.n)
@@ -110,6 +112,26 @@ func TestZerosAreNoTokenOfSquare(t *testing.T) {
 	}
 	if finds(t, `token = "EAAAEOuLQObrVwJvCvoio3H13b8Ssqz1ighmTBKZvIENW9qxirHGHkqsGcPBC1uN"`, "square-access-token") == nil {
 		t.Error("a token was not found")
+	}
+}
+
+func TestKeyHasABody(t *testing.T) {
+	text, _ := key(t)
+	for _, written := range []string{text, strings.ReplaceAll(text, "\n", `\n`), strings.ReplaceAll(text, "\n", `\\n`), strings.ReplaceAll(text, "\n", "\r\n    "), strings.ReplaceAll(text, "\n", `\n" +`+"\n\t\"")} {
+		if finds(t, written, "private-key") == nil {
+			t.Errorf("not found: %q", written)
+		}
+	}
+	for _, text := range []string{
+		`MARKERS = ("-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----") # of the two lines between which a key stands in a file`,
+		"-----BEGIN PRIVATE KEY-----...\", the text of which is read line by line until the one that says -----END PRIVATE KEY-----",
+	} {
+		if finds(t, text, "private-key") != nil {
+			t.Errorf("found: %q", text)
+		}
+	}
+	if finds(t, `password = "hunter2hunter2"`, "hashicorp-tf-password") == nil || finds(t, `password = "changeit"`, "hashicorp-tf-password") != nil {
+		t.Error("a password is not told from a word")
 	}
 }
 
