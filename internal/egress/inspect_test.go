@@ -295,6 +295,7 @@ func TestWhatCantBeScannedIsRefused(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if c.reason == "" && res.StatusCode == 403 {
+			_ = res.Body.Close()
 			continue
 		}
 		t.Log(name)

@@ -46,7 +46,8 @@ type Body struct {
 
 // Body begins to look at a body.
 func (l *Look) Body(src io.ReadCloser, a About) *Body {
-	b := &Body{l: l, about: a, text: l.engine.Body(), kind: kindOf(a.Header)}
+	b := &Body{l: l, about: a, kind: kindOf(a.Header)}
+	b.text = b.fresh()
 	b.from = newSource(src, a.Length < 0, &l.i.blocks)
 	codings, ok := codingsOf(a.Header)
 	switch {
@@ -58,6 +59,21 @@ func (l *Look) Body(src io.ReadCloser, a About) *Body {
 		b.grpc = newGRPC(l, a.Header)
 	}
 	return b
+}
+
+// all looks at a text as a whole: a scan of a flowing one stops where it finds something.
+func (b *Body) all(text []byte) []dlp.Finding {
+	found := b.l.engine.Scan(text)
+	if b.kind.json != nil {
+		found = append(found, b.l.strings(text, "body")...)
+	}
+	return found
+}
+
+func (b *Body) fresh() *dlp.Body {
+	t := b.l.engine.Body()
+	t.JSON = b.kind.json != nil
+	return t
 }
 
 // Ahead reads the body until it can be judged as a whole. A larger one it reads as far
@@ -87,10 +103,14 @@ func (b *Body) Read(p []byte) (int, error) {
 	n := copy(p, b.out)
 	b.out = b.out[n:]
 	b.begun = b.begun || n > 0
-	if len(b.out) == 0 {
-		return n, b.err
+	if len(b.out) > 0 {
+		return n, nil
 	}
-	return n, nil
+	if b.err != nil && b.text != nil {
+		b.text.Release()
+		b.text = nil
+	}
+	return n, b.err
 }
 
 // Close ends the reading, also one that waits, and returns when nobody reads any more.
@@ -200,7 +220,7 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 	// A scan stops at the first window in which it finds something. Whether all may
 	// pass is known when all was looked at.
 	text, sent := b.text.Text()
-	found = b.timed(func() []dlp.Finding { return b.l.engine.Scan(text) })
+	found = b.timed(func() []dlp.Finding { return b.all(text) })
 	bad, _ := b.l.sort(found, false)
 	if len(bad) > 0 {
 		b.kind.place(bad, text, sent, b.text.Offset())
@@ -213,8 +233,10 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 	}
 	b.out = slices.Clone(text[sent : len(text)-keep])
 	b.kind.feed(b.out)
-	b.text = b.l.engine.Body()
-	b.text.Write(text[len(text)-keep:])
+	next := b.fresh()
+	next.Write(text[len(text)-keep:])
+	b.text.Release()
+	b.text = next
 }
 
 // settle decides about a whole body in which something was found: refuse it, or take
@@ -222,7 +244,7 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 func (b *Body) settle(text []byte) {
 	first := true
 	for range rounds {
-		found := b.timed(func() []dlp.Finding { return b.l.engine.Scan(text) })
+		found := b.timed(func() []dlp.Finding { return b.all(text) })
 		bad, cuts := b.l.sort(found, b.coded.plain() && b.kind.redactable(text))
 		b.kind.place(bad, text, 0, 0)
 		b.kind.place(cuts, text, 0, 0)

@@ -240,8 +240,7 @@ func (c *coded) look() {
 func (c *coded) refuse() {
 	b := c.b
 	text, sent := b.text.Text()
-	found := b.l.engine.Scan(text)
-	bad, _ := b.l.sort(found, false)
+	bad, _ := b.l.sort(b.all(text), false)
 	if len(bad) > 0 {
 		c.chain(bad)
 		b.kind.place(bad, text, sent, b.text.Offset())
@@ -250,8 +249,10 @@ func (c *coded) refuse() {
 	}
 	keep := min(overlap, len(text)-sent)
 	c.clean += int64(len(text) - sent - keep)
-	b.text = b.l.engine.Body()
-	b.text.Write(text[len(text)-keep:])
+	next := b.fresh()
+	next.Write(text[len(text)-keep:])
+	b.text.Release()
+	b.text = next
 }
 
 // chain puts the body's own codings before those that were found in it.

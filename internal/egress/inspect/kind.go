@@ -113,9 +113,9 @@ func (k *kind) redactable(text []byte) bool {
 
 // joiner joins values and looks for known secrets in what comes of that.
 func (l *Look) joiner(where string, found *[]dlp.Finding) *known.Joiner {
-	return known.NewJoiner(func(joined []byte) {
-		l.scanned(len(joined))
-		*found = append(*found, knownOnly(l.engine.Scan(joined), where)...)
+	return l.engine.Join(func(f dlp.Finding) {
+		f.Place, f.Chain = where, []string{inPieces}
+		*found = append(*found, f)
 	})
 }
 
@@ -138,24 +138,33 @@ func (l *Look) strings(text []byte, where string) (found []dlp.Finding) {
 }
 
 // together looks for known secrets that were cut over values next to each other, or
-// over requests, in a whole body.
+// over requests, in a whole body. The strings of JSON the scan itself has joined.
 func (b *Body) together(text []byte) *Refusal {
 	found := b.l.remember(text, "body")
+	if b.kind.fields != nil || b.kind.boundary != "" {
+		found = append(found, b.values(text)...)
+	}
+	bad, _ := b.l.sort(found, false)
+	return b.l.refuse(bad)
+}
+
+// values looks at the values of a form, one behind the other.
+func (b *Body) values(text []byte) (found []dlp.Finding) {
 	join, values := b.l.joiner("body", &found), 0
-	add := func(value []byte) { values++; join.Add(value) }
-	switch {
-	case b.kind.form == place.JSON:
-		found = append(found, b.l.strings(text, "body")...)
-	case b.kind.form == place.URLEncoded:
-		place.FormValues(nil, text, func(_, value []byte) bool { add(value); return true })
-	case b.kind.boundary != "":
-		if m, err := place.NewMultipart(b.kind.boundary); err == nil {
-			_ = m.Feed(text, func(_ *place.Part, data []byte) { add(data) })
-		}
+	if b.kind.fields != nil {
+		place.FormValues(nil, text, func(_, value []byte) bool {
+			join.Add(value)
+			values++
+			return true
+		})
+	} else if m, err := place.NewMultipart(b.kind.boundary); err == nil {
+		_ = m.Feed(text, func(_ *place.Part, data []byte) {
+			join.Add(data)
+			values++
+		})
 	}
 	if values > 1 {
 		join.Flush()
 	}
-	bad, _ := b.l.sort(found, false)
-	return b.l.refuse(bad)
+	return found
 }
