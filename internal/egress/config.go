@@ -34,7 +34,6 @@ type Config struct {
 	CA           *CA
 	Onward       *bottle.UpstreamProxy // what goes out goes through it, but for routes with an upstream.address; nil: nothing does
 	Limits       Limits
-	DLP          func() *dlp.Engine // looks for secrets in what leaves; may block until it is made; the newest one at each request; nil, or gives nil: where a route does not say dlp: off, everything is denied
 
 	// Tests look names up, connect, and read the clock by their own rules.
 	lookup      func(ctx context.Context, host string) ([]netip.Addr, error)
