@@ -141,6 +141,3 @@ func DefaultRules() (*rule.Set, error) {
 	}
 	return rule.Compile(rules)
 }
-
-// Known is the secrets whose exact values are looked for, to look for pieces of them.
-func (e *Engine) Known() *known.Set { return e.known }
