@@ -149,7 +149,7 @@ func pair(t testing.TB, kind int) (*net.UnixConn, *os.File) {
 }
 
 // inProcess runs the gateway in this process, where the race detector sees it.
-func inProcess(t testing.TB) *running {
+func inProcess(t testing.TB, change ...func(*Start)) *running {
 	t.Helper()
 	inR, inW := io.Pipe()
 	outR, outW := io.Pipe()
@@ -158,7 +158,11 @@ func inProcess(t testing.TB) *running {
 	r.lines = bufio.NewReader(io.TeeReader(outR, r.said))
 	done := make(chan error, 1)
 	go func() {
-		done <- Run(context.Background(), Start{Stdin: inR, Stdout: outW, Inherited: theirs, Version: version, Identity: identity})
+		start := Start{Stdin: inR, Stdout: outW, Inherited: theirs, Version: version, Identity: identity}
+		for _, c := range change {
+			c(&start)
+		}
+		done <- Run(context.Background(), start)
 		outW.Close()
 	}()
 	r.wait = sync.OnceValue(func() error {

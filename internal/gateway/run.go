@@ -16,6 +16,7 @@ import (
 
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
+	dlprule "bottle/internal/dlp/rule"
 	"bottle/internal/egress"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
@@ -35,6 +36,8 @@ type Start struct {
 	Inherited *os.File // the unix socket on descriptor 3; nil without one
 	Version   string   // of this program
 	Identity  string   // from the command line, where cleanup can see it
+
+	rules func() (*dlprule.Set, error) // of what looks like a secret; nil: dlp.DefaultRules. Tests have others
 }
 
 // gateway is one running gateway.
@@ -110,6 +113,9 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	}
 	g.rec = &recorder{log: g.log, gate: func(open bool) { g.proxy.Suspend(!open) }}
 	g.scanner = newScanner(g.told, func(r audit.Record) { _ = g.log.Append(r) }) // no decision: nothing depends on it
+	if g.rules != nil {
+		g.scanner.rules = g.rules
+	}
 	bounds := limits(g.told.Limits)
 	if bounds.Conns, err = connections(bounds.Conns); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"bottle/internal/audit"
+	dlprule "bottle/internal/dlp/rule"
 	"bottle/internal/plan"
 )
 
@@ -192,5 +194,57 @@ func TestEndlessUpdateEndsTheGateway(t *testing.T) {
 	}()
 	if err := r.wait(); err != nil {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestARenewedCredentialDoesNotLeave: when a request can carry a new value, nobody can
+// send it by another way any more, nor the old one: each is refused as secret_found, and
+// the log names the credential and holds no byte of it.
+func TestARenewedCredentialDoesNotLeave(t *testing.T) {
+	r := inProcess(t)
+	u := newStreamer(t, r.dir)
+	_, _, _, client := r.start(t, &u.upstream)
+	client.Timeout = 20 * time.Second
+	post := func(body string) int {
+		t.Helper()
+		res, err := client.Post("https://example.com/notes", "text/plain", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return res.StatusCode
+	}
+	if status := post("what nobody knows: " + newKey); status != http.StatusOK {
+		t.Fatalf("before it is told: %d", status)
+	}
+	path := r.what(&u.upstream).Audit
+	r.tell(t, plan.Update{Secrets: map[string]string{"API_TOKEN": newKey}})
+	news(t, path, 1)
+	for _, body := range []string{"what nobody knows: " + newKey, realKey} {
+		if status := post(body); status != http.StatusForbidden {
+			t.Errorf("%d", status)
+		}
+	}
+	list := logged(t, path, "secret_found")
+	if len(list) == 0 || len(list[0].Findings) != 1 || list[0].Findings[0].Secret != "API_TOKEN" || list[0].Findings[0].Rule != "known-secret" || len(list[0].Findings[0].Fingerprint) != 32 {
+		t.Errorf("recorded %+v", list)
+	}
+	if whole, err := os.ReadFile(path); err != nil || strings.Contains(string(whole), newKey) || strings.Contains(string(whole), realKey) {
+		t.Errorf("the log tells a value, %v", err)
+	}
+}
+
+// TestWithoutAnEngineNothingIsLetOut: where none can be made, every route that does not
+// say dlp: off refuses as not_scannable, and the log says why.
+func TestWithoutAnEngineNothingIsLetOut(t *testing.T) {
+	r := inProcess(t, func(s *Start) { s.rules = func() (*dlprule.Set, error) { return nil, errors.New("no rules today") } })
+	u := newUpstream(t, r.dir)
+	_, _, _, client := r.start(t, u)
+	status, body, err := get(t, client, "https://example.com/v1")
+	if err != nil || status != http.StatusForbidden || !strings.Contains(body, "not_scannable") || u.calls.Load() != 0 {
+		t.Errorf("%d %s %v", status, body, err)
+	}
+	if list := logged(t, r.what(u).Audit, reasonUnscanned); len(list) != 1 || !strings.Contains(list[0].Note, "no rules today") {
+		t.Errorf("recorded %+v", list)
 	}
 }
