@@ -114,6 +114,10 @@ func (e *Engine) literal(i int) int { return e.literals[i] }
 // found by chance.
 func (e *Engine) Skipped() []string { return e.known.Skipped() }
 
+// Known are the known secrets, for who remembers pieces of them. They belong to this
+// engine.
+func (e *Engine) Known() *known.Set { return e.known }
+
 // Scan looks at a whole text, such as a URL or a header's value. It gives nil where
 // there is nothing.
 func (e *Engine) Scan(text []byte) []Finding {
