@@ -27,6 +27,8 @@ type Finding struct {
 	Length     int      // of the secret itself, in bytes; 0: not known
 	Print      string   // keyed fingerprint of its exact value; empty: there is none
 	Place      string   // where it stands, as words such as `body.json:$.messages[3].content`
+
+	view, from, to int // the value itself: the number of the view, and where in that
 }
 
 // Known reports whether the gateway knows the value: then it is certain.

@@ -2,6 +2,7 @@ package dlp
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -228,5 +229,21 @@ func TestPiecesInJSON(t *testing.T) {
 				t.Errorf("pieces of %d are not found: %v", size, parts)
 			}
 		}
+	}
+}
+
+// Two secrets that are encoded together are two findings; one key that several rules
+// know is one.
+func TestFindingsAreToldApart(t *testing.T) {
+	e, all := engine(t), samples(t)
+	two := []byte(base64.StdEncoding.EncodeToString([]byte(all["github-pat"] + " and " + all["aws-access-token"])))
+	if found := e.Scan(two); len(found) != 2 || !has(found, "github-pat") || !has(found, "aws-access-token") {
+		t.Errorf("two in one: %v", found)
+	}
+	if found := e.Scan([]byte(`api_key = "` + all["github-pat"] + `"`)); len(found) != 1 || !has(found, "github-pat") {
+		t.Errorf("one by two rules: %v", found)
+	}
+	if found := e.Scan([]byte(secretValue + " " + secretValue)); len(found) == 0 || !found[0].Known() || found[0].Name != "VENDOR_TOKEN" {
+		t.Errorf("a known one: %v", found)
 	}
 }

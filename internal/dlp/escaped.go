@@ -70,6 +70,7 @@ func (c *scan) addEscaped(m rule.Match, text []byte, lo, hi int, from *origin, e
 	}
 	f := Finding{Rule: m.Rule.ID, Length: len(value), Print: c.print(value)}
 	start, stop := within(text[lo:hi], value)
+	f.view, f.from, f.to = from.view(), lo+start, lo+stop
 	f.Start, f.End = from.place(lo+start, lo+stop)
 	c.keep(f, from)
 }

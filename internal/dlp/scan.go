@@ -48,6 +48,7 @@ type origin struct {
 	text    []byte
 	span    decode.Span
 	up      *origin
+	number  int // of the view
 }
 
 // scan looks at a text. If more follows it (end is not set), what touches its end is
@@ -124,7 +125,7 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 			c.undecodable(from, s.Start, s.End)
 			continue
 		}
-		l.origin = origin{e.decoder, text, s, from}
+		l.origin = origin{e.decoder, text, s, from, c.views}
 		c.view(out, &l.origin, depth+1, whole)
 	}
 }
@@ -141,7 +142,7 @@ func (c *scan) undecodable(from *origin, start, end int) {
 		return
 	}
 	start, end = from.place(start, end)
-	c.keep(Finding{Rule: Undecodable, Start: start, End: end}, from)
+	c.keep(Finding{Rule: Undecodable, Start: start, End: end, view: -1}, from)
 }
 
 // add keeps a finding of a view's text[start:end], unless it touches the end of a text
@@ -150,6 +151,7 @@ func (c *scan) add(f Finding, text []byte, start, end int, from *origin, last bo
 	if len(c.found) >= 4*c.engine.limits.Report {
 		return
 	}
+	f.view, f.from, f.to = from.view(), start, end
 	f.Start, f.End = from.place(start, end)
 	if !last && end == len(text) {
 		c.open = min(c.open, f.Start)
@@ -176,6 +178,14 @@ func (o *origin) place(start, end int) (int, int) {
 		start, end = o.outer(start, end)
 	}
 	return start, end
+}
+
+// view is the number of a view; 0 is the text itself.
+func (o *origin) view() int {
+	if o == nil {
+		return 0
+	}
+	return o.number
 }
 
 // outer gives the bytes that were decoded to [start:end] of the view. Where an
@@ -245,13 +255,20 @@ const generic = "generic-api-key"
 
 // covers reports whether f says nothing that g does not: the same value again, a
 // generic finding in the bytes of another, something within the bytes of another, or
-// more of the same known secret.
+// more of the same known secret. Two secrets that are encoded together stand at the
+// same place of the text and are told apart by where they stand in the view.
 func covers(g, f Finding) bool {
-	if g.End <= f.Start || f.End <= g.Start {
+	if g.view == f.view {
+		if g.to <= f.from || f.to <= g.from {
+			return false
+		}
+		if g.from <= f.from && f.to <= g.to && !f.Known() {
+			return true
+		}
+	} else if g.End <= f.Start || f.End <= g.Start {
 		return false
 	}
-	within := g.Start <= f.Start && f.End <= g.End && len(g.Chain) == len(f.Chain) && !f.Known()
-	return within || g.Print == f.Print && g.Rule == f.Rule || f.Rule == generic || g.Known() && f.Known() && g.Name == f.Name
+	return g.Print == f.Print && g.Rule == f.Rule || f.Rule == generic || g.Known() && f.Known() && g.Name == f.Name
 }
 
 // inPlace reports whether an encoding leaves most of a text as it is, in its order:
