@@ -12,7 +12,7 @@ func privateKeys() []rule.Rule {
 	body := sample(b64, 64)
 	lines := body + "\n" + sample(b64, 63) + "\n"
 	return []rule.Rule{
-		{ID: "pem-private-key", Description: "A private key in PEM or armour (RFC 7468, RFC 4880), whole or cut.", Keywords: []string{"-----begin", "---- begin"},
+		{ID: "pem-private-key", Description: "A private key in PEM or armour (RFC 7468, RFC 4880), whole or cut.", Keywords: []string{"private key", "secret key"},
 			Regexp: `(?i)-{4,5} ?BEGIN[ A-Z0-9_-]{0,60}(?:PRIVATE KEY(?: BLOCK)?|SECRET KEY) ?-{4,5}((?:(?:\s|\\[nrt]|["'+,])*[A-Z][A-Z-]{2,24}: [^\r\n\\]{0,160})*[A-Za-z0-9+/=\s\\"',]{64,})`, Group: 1, Check: keyBody,
 			Hits: []string{
 				"-----BEGIN RSA PRIVATE KEY-----\n" + lines + "-----END RSA PRIVATE KEY-----",

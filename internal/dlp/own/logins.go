@@ -34,7 +34,7 @@ func logins() []rule.Rule {
 		{ID: "npmrc-token", Description: "A login of a registry in .npmrc.", Keywords: []string{"_authtoken", "_password", "_auth"},
 			Regexp: `:(?:_authToken|_password|_auth)\s{0,4}=\s{0,4}["']?([0-9A-Za-z+/=_.-]{16,})`, Group: 1, Check: random(16, 3.2),
 			Hits: []string{"//registry.npmjs.org/:_authToken=" + sample(alnum, 36) + "\n"}, Misses: []string{"//registry.npmjs.org/:_authToken=${NPM_TOKEN}", "//r/:_authToken=your-token-goes-here", "//r/:_password=" + strings.Repeat("x", 30)}},
-		{ID: "netrc-password", Description: "A password in .netrc.", Keywords: []string{"machine "},
+		{ID: "netrc-password", Description: "A password in .netrc.", Keywords: []string{"machine"},
 			Regexp: `\bmachine[ \t]+[\w.:-]{1,128}\s+login\s+\S{1,128}\s+(?:account\s+\S{1,64}\s+)?password\s+(\S{4,256})`, Group: 1, Check: written,
 			Hits: []string{"machine github.com login bob password K9w2!rXp44m\n", "machine a.b\n  login bob\n  password " + sample(alnum, 20)}, Misses: []string{"machine example.com login user password <password>", "a machine that has a login and a password", "machine x login y password pass"}},
 		{ID: "pgpass-password", Description: "A password in .pgpass.", Keywords: []string{":5432:"},
