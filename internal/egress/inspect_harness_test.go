@@ -11,18 +11,10 @@ import (
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/known"
 	"bottle/internal/dlp/once"
-	"bottle/internal/dlp/own"
-	"bottle/internal/dlp/rule"
 )
 
 // allRules are compiled once for all tests.
-var allRules = sync.OnceValues(func() (*rule.Set, error) {
-	rules, err := rule.Gitleaks()
-	if err != nil {
-		return nil, err
-	}
-	return rule.Compile(append(own.Rules(), rules...))
-})
+var allRules = sync.OnceValues(dlp.DefaultRules)
 
 // scanner makes an engine that also knows these values, by their references.
 func scanner(t testing.TB, values map[string]string) func() *dlp.Engine {

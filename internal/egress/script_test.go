@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http/httputil"
 	"net/netip"
@@ -46,6 +47,8 @@ import (
 //	                          stands the answer to the next question; the last stays
 //	machine ADDRESS…          addresses of the machine that the gateway runs on
 //	credential REF VALUE [P]  what a token_ref stands for; the agent holds P instead
+//	watch NAME VALUE          a value that must not leave, by its reference
+//	admit HOST                the secret that was refused last may go to that host
 //	gateway NAME              starts the gateway of the bottle bottles/NAME.md
 //	reload NAME               gives it another policy
 //	send [HOW] [FILE]         sends the file's bytes and prints the answer
@@ -82,7 +85,7 @@ func TestScriptAttacks(t *testing.T) {
 		Setup: setupAttack,
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"upstream": told((*stage).upstream), "resolver": told((*stage).resolver), "machine": told((*stage).machine),
-			"credential": told((*stage).credential), "gateway": told((*stage).gateway), "reload": told((*stage).reload),
+			"credential": told((*stage).credential), "watch": told((*stage).watch), "admit": told((*stage).admit), "gateway": told((*stage).gateway), "reload": told((*stage).reload),
 			"send": told((*stage).send), "refused": told((*stage).refused), "passes": told((*stage).passes),
 			"ask": told((*stage).ask), "curl": told((*stage).curl), "records": told((*stage).printRecords),
 			"upstream-log": told((*stage).upstreamLog), "lookups": told((*stage).printLookups), "dials": told((*stage).printDials),
@@ -116,6 +119,7 @@ type stage struct {
 	own     []net.Addr
 	secrets map[string]string
 	held    map[string]string
+	watched map[string]string
 	dials   []netip.AddrPort
 	ahead   time.Duration // of the gateway's clock before ours
 }
@@ -123,7 +127,7 @@ type stage struct {
 func setupAttack(e *testscript.Env) error {
 	s := &stage{
 		t: e.T().(testing.TB), dir: e.WorkDir, servers: map[string]*farServer{}, places: map[netip.Addr]*farServer{},
-		answers: map[string][][]netip.Addr{}, secrets: map[string]string{}, held: map[string]string{},
+		answers: map[string][][]netip.Addr{}, secrets: map[string]string{}, watched: map[string]string{}, held: map[string]string{},
 	}
 	e.Values[stageKey{}] = s
 	e.Setenv("HOME", e.WorkDir)
@@ -188,6 +192,22 @@ func (s *stage) credential(ts *testscript.TestScript, args []string) {
 	}
 }
 
+func (s *stage) watch(ts *testscript.TestScript, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: watch name value")
+	}
+	s.watched[args[0]] = args[1]
+}
+
+func (s *stage) admit(ts *testscript.TestScript, args []string) {
+	list := s.w.all()
+	last := list[len(list)-1]
+	if len(args) != 1 || len(last.Findings) == 0 {
+		ts.Fatalf("usage: admit host, behind what was refused for a secret")
+	}
+	s.w.p.Admit(last.Findings[0].Fingerprint, bottle.Host(args[0]), s.now().Add(time.Hour))
+}
+
 // routes reads bottles/NAME.md as bottle start does.
 func (s *stage) routes(ts *testscript.TestScript, args []string) []bottle.Route {
 	if len(args) != 1 {
@@ -214,7 +234,9 @@ func (s *stage) gateway(ts *testscript.TestScript, args []string) {
 	s.w = newWorld(s.t, func(c *Config) {
 		c.lookup, c.reach, c.clock, c.Placeholders = s.lookup, s.reach, s.now, s.held
 		c.interfaces = func() ([]net.Addr, error) { return s.own, nil }
-		c.DLP = scanner(s.t, s.secrets)
+		values := maps.Clone(s.watched)
+		maps.Copy(values, s.secrets)
+		c.DLP = scanner(s.t, values)
 		c.Inject = func(ref string) (secret.Value, bool) { return secret.New([]byte(s.secrets[ref])), s.secrets[ref] != "" }
 	}, routes...)
 	for _, l := range []string{s.w.addr, s.w.direct} {
@@ -486,7 +508,11 @@ func line(r Record) string {
 	if r.Credential != "" {
 		text += " credential=" + r.Credential
 	}
-	return text + " rule=" + r.Rule
+	text += " rule=" + r.Rule
+	for _, f := range r.Findings {
+		text += " found=" + strings.Join(append([]string{f.Rule + "@" + f.Place}, f.Encoding...), "+")
+	}
+	return text
 }
 
 func (s *stage) printRecords(ts *testscript.TestScript, args []string) {

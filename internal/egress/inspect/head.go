@@ -33,29 +33,38 @@ func (l *Look) Head(h Head) *Refusal {
 	defer l.i.heads.Put(w)
 	w.reset()
 	w.write(h)
-	l.scanned(len(w.text))
-	found := l.engine.Scan(w.text)
-	w.place(found)
-	found = append(found, carrying(h.Target)...)
-	found = append(found, w.joined(l)...)
-	found = append(found, l.remember(w.text, "head")...)
-	bad, _ := l.sort(found, false)
+	if no := w.look(l, "head"); no != nil {
+		return no
+	}
+	bad, _ := l.sort(carrying(h.Target), false)
 	return l.refuse(bad)
 }
 
-// Trailer looks at the fields behind a body.
+// trailer looks at the fields behind a body.
 func (l *Look) trailer(h http.Header) *Refusal {
 	w := l.i.heads.Get().(*head)
 	defer l.i.heads.Put(w)
 	w.reset()
 	w.fields(h, inTrailer)
+	return w.look(l, "trailer")
+}
+
+// look looks at what was written: as it is, then joined, then with what was sent before.
+func (w *head) look(l *Look, where string) *Refusal {
 	l.scanned(len(w.text))
 	found := l.engine.Scan(w.text)
 	w.place(found)
-	found = append(found, w.joined(l)...)
-	found = append(found, l.remember(w.text, "trailer")...)
-	bad, _ := l.sort(found, false)
-	return l.refuse(bad)
+	for _, more := range []func() []dlp.Finding{
+		func() []dlp.Finding { return found },
+		func() []dlp.Finding { return w.joined(l) },
+		func() []dlp.Finding { return l.remember(w.text, where) },
+	} {
+		bad, _ := l.sort(more(), false)
+		if no := l.refuse(bad); no != nil {
+			return no
+		}
+	}
+	return nil
 }
 
 // part is what a piece of the text is.

@@ -236,7 +236,7 @@ func (l *Look) note(f dlp.Finding, o measure.Outcome) {
 	defer l.mu.Unlock()
 	one := decision.Finding{Rule: f.Rule, Place: f.Place, Encoding: f.Chain, Length: f.Length, Fingerprint: f.Print, Secret: f.Name}
 	same := func(o decision.Finding) bool {
-		return o.Rule == one.Rule && o.Place == one.Place && o.Fingerprint == one.Fingerprint
+		return o.Rule == one.Rule && o.Place == one.Place && (o.Fingerprint == one.Fingerprint || f.Known() && o.Secret == one.Secret)
 	}
 	if len(l.found) < maxFindings && !slices.ContainsFunc(l.found, same) {
 		l.found = append(l.found, one)

@@ -36,13 +36,13 @@ func (i *Inspector) Name(name string, route *bottle.Route) (*Refusal, []decision
 	text := append(append(low, '\n'), bytes.ReplaceAll(low, []byte("."), nil)...)
 	l.scanned(len(text))
 	found := s.engine.Scan(text)
-	if route == nil {
+	switch {
+	case route == nil:
 		found = onlyKnown(found)
-	} else {
-		found = append(found, l.remember(text[:len(name)], place.Host)...)
-		if own.Host([]byte(name)) {
-			found = append(found, dlp.Finding{Rule: highEntropyHost, Length: len(name)})
-		}
+	case len(found) == 0 && own.Host([]byte(name)):
+		found = []dlp.Finding{{Rule: highEntropyHost, Length: len(name)}}
+	case len(found) == 0:
+		found = l.remember(text[:len(name)], place.Host)
 	}
 	for n := range found {
 		found[n].Place = place.Host
