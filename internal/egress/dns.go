@@ -64,5 +64,6 @@ func (p *Proxy) deniedName(name string, v policy.Verdict, hash string, found *si
 		rec.Host = strconv.QuoteToASCII(name) // any bytes may be in it
 	}
 	rec.Findings = found.findings()
+	rec.Hide()
 	_ = p.gate.Decided(rec)
 }

@@ -196,6 +196,48 @@ func TestChunkedSenderThatWaits(t *testing.T) {
 	}
 }
 
+// A server that speaks first is heard, although its client has said nothing yet.
+func TestServerThatSpeaksFirst(t *testing.T) {
+	speak := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		_, _ = io.WriteString(w, "go on\n")
+		_ = http.NewResponseController(w).Flush()
+		body, _ := io.ReadAll(r.Body)
+		_, _ = fmt.Fprintf(w, "%d\n", len(body))
+	})
+	addr, ca := upstream2(t, speak)
+	r := route(apiHost, addr, ca)
+	r.DLP = "redact"
+	w := newWorld(t, func(c *Config) { c.DLP = scanner(t, map[string]string{"W": watched}) }, r)
+	for _, coding := range []string{"", "gzip"} {
+		for name, client := range map[string]*http.Client{"1.1": w.client(), "2": w.client2()} {
+			for text, whole := range map[string]bool{"harmless": true, patLike: false, watched: false} {
+				pr, pw := io.Pipe()
+				req, _ := http.NewRequest("POST", "https://"+apiHost+"/x", pr)
+				body := []byte(text)
+				if coding != "" {
+					req.Header.Set("Content-Encoding", coding)
+					body = deflated(t, coding, body)
+				}
+				res, err := client.Do(req)
+				if err != nil {
+					t.Fatalf("HTTP/%s, %s: %v", name, coding, err)
+				}
+				in := bufio.NewReader(res.Body)
+				if line, err := in.ReadString('\n'); err != nil || line != "go on\n" {
+					t.Fatalf("HTTP/%s: %q, %v", name, line, err)
+				}
+				_, _ = pw.Write(body)
+				_ = pw.Close()
+				if line, err := in.ReadString('\n'); whole != (err == nil) || whole && line != fmt.Sprintf("%d\n", len(body)) {
+					t.Errorf("HTTP/%s, %q: %q, %v", name, coding, line, err)
+				}
+				_ = res.Body.Close()
+			}
+		}
+	}
+}
+
 // Who asks first whether the body is wanted is told so, and judged.
 func TestExpectContinueIsScanned(t *testing.T) {
 	w, s := guarded(t, "block", nil)

@@ -134,6 +134,9 @@ func TestKnownSecretLeavesInNoSpelling(t *testing.T) {
 		if r.Verdict != "deny" || r.Reason != "secret_found" && r.Host != "(others)" || r.Host == apiHost && len(r.Findings) == 0 {
 			t.Errorf("record %+v", r)
 		}
+		if strings.Contains(r.Path+r.Host+r.Method, watched[:8]) {
+			t.Errorf("the record tells the secret: %+v", r)
+		}
 		for _, f := range r.Findings {
 			if f.Secret != "env:WATCHED" && f.Rule == "known-secret" || f.Place == "" || strings.Contains(fmt.Sprint(f), watched[:8]) {
 				t.Errorf("finding %+v", f)
@@ -507,7 +510,7 @@ func TestSecretInAName(t *testing.T) {
 	}
 	w.stop()
 	for _, r := range w.all() {
-		if r.Reason != "secret_found" || len(r.Findings) == 0 {
+		if r.Reason != "secret_found" || len(r.Findings) == 0 || !strings.HasPrefix(r.Host, "(secret)") {
 			t.Errorf("record %+v", r)
 		}
 	}

@@ -371,6 +371,7 @@ func (x *exchange) recordOf(v policy.Verdict, status int) Record {
 		rec.Credential = x.auth.TokenRef
 	}
 	rec.Findings = append(x.look.Findings(), x.named.findings()...)
+	rec.Hide()
 	if v.Allowed() && x.look.Redacted() {
 		rec.Note = "secrets were taken out of it"
 	}

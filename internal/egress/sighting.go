@@ -69,7 +69,7 @@ func (s *sighting) findings() []decision.Finding {
 // goes on.
 func (x *exchange) inspect() policy.Verdict {
 	x.undress()
-	look, no := x.p.inspector.Look(x.verdict.Route, x.host, x.port)
+	look, no := x.p.inspector.Look(x.verdict.Route, x.host)
 	if no == nil {
 		x.look = look
 		no = look.Head(inspect.Head{Method: x.r.Method, Target: x.r.URL.RequestURI(), Header: x.r.Header, Trailer: x.trailer})

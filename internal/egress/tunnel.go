@@ -97,6 +97,7 @@ func (p *Proxy) recordTunnel(t *tunnel, v policy.Verdict, answered int) error {
 		rec.Method = http.MethodConnect
 	}
 	rec.Status, rec.Note, rec.Findings = answered, t.note, t.named.findings()
+	rec.Hide()
 	return p.gate.Decided(rec)
 }
 

@@ -2,7 +2,11 @@
 // keeps a flood of refusals from becoming a flood of records.
 package decision
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Kinds of records.
 const (
@@ -30,10 +34,10 @@ type Record struct {
 	BytesOut   int64  // of the body, bottle to upstream
 	BytesIn    int64  // of the body, upstream to bottle
 	Duration   time.Duration
-	Credential string // name of the injected secret
-	Note       string // for the operator alone: the cause, which may name addresses; nothing of the request
-	Count      int    // how many like events this stands for; 0 means 1
-	Findings   []Finding
+	Credential string    // name of the injected secret
+	Note       string    // for the operator alone: the cause, which may name addresses; nothing of the request
+	Count      int       // how many like events this stands for; 0 means 1
+	Findings   []Finding // secrets that were in it
 }
 
 // Finding is one secret that was in a request. It holds no byte of it.
@@ -44,4 +48,48 @@ type Finding struct {
 	Length      int      // of the secret, in bytes; 0: not known
 	Fingerprint string   // keyed, of its exact value; empty: there is none
 	Secret      string   // the reference of a known secret; else empty
+}
+
+// hidden stands for what held a secret.
+const hidden = "(secret)"
+
+// Hide takes out of the record what its findings say held a secret: the name of the
+// host but for its last two labels, the path from the segment on, the method.
+func (r *Record) Hide() {
+	for _, f := range r.Findings {
+		switch at, segment := strings.CutPrefix(f.Place, "url.path["); {
+		case segment:
+			n, _ := strconv.Atoi(strings.TrimSuffix(at, "]"))
+			r.Path = upTo(r.Path, n)
+		case f.Place == "url.path", f.Place == "head":
+			r.Path = "/" + hidden
+		case f.Place == "host":
+			r.Host = domain(r.Host)
+		case f.Place == "method":
+			r.Method = hidden
+		}
+	}
+}
+
+// upTo keeps the first n segments of a path.
+func upTo(path string, n int) string {
+	end := 0
+	for range n {
+		next := strings.IndexByte(path[min(end+1, len(path)):], '/')
+		if next < 0 {
+			break
+		}
+		end += 1 + next
+	}
+	return path[:end] + "/" + hidden
+}
+
+// domain keeps the last two labels of a name, if they are too short for a secret.
+func domain(name string) string {
+	labels := strings.Split(name, ".")
+	const most = 12
+	if n := len(labels); n > 2 && len(labels[n-1]) < most && len(labels[n-2]) < most {
+		return hidden + "." + labels[n-2] + "." + labels[n-1]
+	}
+	return hidden
 }

@@ -37,7 +37,9 @@ type Body struct {
 	kind    kind
 	coded   *coded // nil: the bytes are what they say
 	grpc    *grpc  // nil: it is none
-	begun   bool   // some was given on
+	ahead   bool   // the head has not gone on; a sender that says nothing may wait for that
+	first   bool   // nothing has come yet
+	begun   bool   // it has, or some of the body
 	out     []byte // clean, to be given on before anything else is read
 	err     error  // behind out
 	spent   time.Duration
@@ -46,7 +48,7 @@ type Body struct {
 
 // Body begins to look at a body.
 func (l *Look) Body(src io.ReadCloser, a About) *Body {
-	b := &Body{l: l, about: a, kind: kindOf(a.Header)}
+	b := &Body{l: l, about: a, kind: kindOf(a.Header), first: true}
 	b.text = b.fresh()
 	b.from = newSource(src, a.Length < 0, &l.i.blocks)
 	codings, ok := codingsOf(a.Header)
@@ -80,10 +82,15 @@ func (b *Body) fresh() *dlp.Body {
 // as the window goes, and one whose sender pauses as far as it has come; what was read
 // is looked at, but for its end. An error is what a Read would give.
 func (b *Body) Ahead() error {
-	for len(b.out) == 0 && b.err == nil {
+	b.ahead = true
+	for b.ahead && len(b.out) == 0 && b.err == nil {
 		b.step()
 	}
-	if b.err != nil && !errors.Is(b.err, io.EOF) {
+	b.ahead = false
+	switch {
+	case b.err == nil:
+		b.begun = true // the head goes on, so nothing can be changed any more
+	case !errors.Is(b.err, io.EOF):
 		return b.err
 	}
 	return nil
@@ -137,6 +144,10 @@ func (b *Body) step() {
 			if b.flushable() {
 				b.found(b.timed(b.text.Flush), false)
 			}
+			if b.ahead {
+				b.ahead = false
+				return
+			}
 		case err != nil:
 			b.err = err
 		case b.grpc != nil && b.grpc.between() && b.text.Held() > 0:
@@ -150,7 +161,8 @@ func (b *Body) step() {
 // take takes the next bytes of the body.
 func (b *Body) take(chunk []byte) {
 	b.l.scanned(len(chunk))
-	if b.text.Offset() == 0 && b.text.Held() == 0 && !b.begun && b.grpc == nil {
+	if b.first && b.grpc == nil {
+		b.first = false
 		if k, ok := packed(chunk); ok {
 			b.coded = newCoded(b, []coding{k})
 			b.from.unread(chunk)
@@ -177,10 +189,10 @@ func (b *Body) end() {
 	}
 	found := b.timed(func() []dlp.Finding { return b.text.Scan(true) })
 	text, sent := b.text.Text()
-	if whole := sent == 0 && b.text.Offset() == 0; whole && found != nil {
+	if whole := sent == 0 && b.text.Offset() == 0; whole && found != nil && !b.begun {
 		b.settle(slices.Clone(text))
 		return
-	} else if whole {
+	} else if whole && found == nil {
 		if no := b.together(text); no != nil {
 			b.stop(no)
 			return

@@ -181,6 +181,9 @@ func (c *coded) open() error {
 func (c *coded) step() {
 	b := c.b
 	if c.decoder == nil {
+		if !c.prime() {
+			return
+		}
 		if err := c.open(); err != nil {
 			c.fail(err)
 			return
@@ -210,6 +213,23 @@ func (c *coded) step() {
 	if b.err != nil {
 		c.close()
 	}
+}
+
+// prime takes the first bytes; false: the sender says nothing, and may wait for an
+// answer to the head.
+func (c *coded) prime() bool {
+	for len(c.raw) == 0 {
+		chunk, err := c.b.from.next()
+		c.raw = append(c.raw, chunk...)
+		switch {
+		case errors.Is(err, errQuiet) && c.b.ahead:
+			c.b.ahead = false
+			return false
+		case err != nil && !errors.Is(err, errQuiet):
+			return true // the decoder finds the end
+		}
+	}
+	return true
 }
 
 // look looks at a window of what was decoded, and releases what it came from.
@@ -287,10 +307,10 @@ func (c *coded) end() {
 	text, sent := b.text.Text()
 	whole := sent == 0 && b.text.Offset() == 0
 	switch {
-	case whole && found != nil:
+	case whole && found != nil && !b.begun:
 		b.settle(slices.Clone(text))
 		return
-	case whole:
+	case whole && found == nil:
 		if no := b.together(text); no != nil {
 			b.stop(no)
 			return

@@ -11,7 +11,6 @@
 package inspect
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -171,7 +170,7 @@ type Look struct {
 
 // Look begins to look into a request for host on a route. nil: the route wants nothing
 // to be looked at.
-func (i *Inspector) Look(route *bottle.Route, host bottle.Host, port uint16) (*Look, *Refusal) {
+func (i *Inspector) Look(route *bottle.Route, host bottle.Host) (*Look, *Refusal) {
 	if route.DLP == modeOff {
 		return nil, nil
 	}
@@ -179,7 +178,7 @@ func (i *Inspector) Look(route *bottle.Route, host bottle.Host, port uint16) (*L
 	if s == nil {
 		return nil, &Refusal{Reason: policy.NotScannable, Message: "there is nothing that could look for secrets in it"}
 	}
-	return &Look{i: i, state: s, mode: route.DLP, host: host, dest: fmt.Sprintf("%s:%d", route.Host, port)}, nil
+	return &Look{i: i, state: s, mode: route.DLP, host: host, dest: route.Host.String()}, nil
 }
 
 // Findings are what was found so far, for the record.

@@ -45,7 +45,7 @@ func look(t testing.TB) *Look {
 		t.Fatal(err)
 	}
 	i := New(Config{Identity: "dev-1", Engine: engine, Now: time.Now, Measured: measure.New()})
-	l, no := i.Look(&bottle.Route{Host: pattern, DLP: "block"}, "api.example.com", 443)
+	l, no := i.Look(&bottle.Route{Host: pattern, DLP: "block"}, "api.example.com")
 	if no != nil {
 		t.Fatal(no)
 	}

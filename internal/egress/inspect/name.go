@@ -21,6 +21,9 @@ func (i *Inspector) Name(name string, route *bottle.Route) (*Refusal, []decision
 	if route != nil && (route.DLP == modeOff || !strings.HasPrefix(route.Host.String(), "*")) {
 		return nil, nil
 	}
+	if end := strings.LastIndexByte(name, ':'); end > 0 { // of CONNECT, the port
+		name = name[:end]
+	}
 	s := i.current()
 	switch {
 	case s == nil && route == nil:
