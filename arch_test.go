@@ -66,7 +66,8 @@ var rooms = []room{
 	{dir: "internal/plan", layer: thought, beside: []string{"internal/metric"}},
 	{dir: "internal/dlp/rule", layer: thought, only: []string{}},
 	{dir: "internal/dlp/own", layer: thought, only: []string{"internal/dlp/rule"}, beside: []string{"internal/dlp/rule"}},
-	{dir: "internal/dlp/decode", layer: thought, only: []string{}},
+	{dir: "internal/dlp/decode/fold", layer: thought, only: []string{}, onlyFrom: []string{"internal/dlp/decode"}},
+	{dir: "internal/dlp/decode", layer: thought, only: []string{"internal/dlp/decode/fold"}, beside: []string{"internal/dlp/decode/fold"}},
 	{dir: "internal/dlp/find", layer: thought, only: []string{}},
 	{dir: "internal/dlp/known", layer: thought, only: []string{}},
 	{dir: "internal/dlp/once", layer: thought, only: []string{}},
@@ -299,7 +300,7 @@ var modules = []struct {
 	{"github.com/klauspost/compress", []string{"internal/dlp/decode"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/dlp/rule"}},
 	{"github.com/zricethezav/gitleaks/v8/config", []string{"internal/dlp/rule"}},
-	{"golang.org/x/text/unicode/norm", []string{"internal/dlp/decode"}},
+	{"golang.org/x/text/unicode/norm", []string{"internal/dlp/decode/fold"}},
 
 	{"code.dny.dev/ssrf", nil},
 	{"github.com/zricethezav/gitleaks/v8/cmd/generate/config/utils", nil}, // the samples of its rules

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"bottle/internal/dlp/decode/fold"
 )
 
 // Some encodings replace single characters and leave others as they are. A secret of
@@ -105,7 +107,7 @@ func (v value) append(dst []byte) []byte {
 // hides tells whether a value may hide a part of a secret: printable ASCII, or what
 // will be taken for it.
 func (v value) hides() bool {
-	return v.r < 0 || v.r >= 0x20 && v.r < 0x7f || v.r >= 0x80 && !v.byte && foldsToASCII(v.r)
+	return v.r < 0 || v.r >= 0x20 && v.r < 0x7f || v.r >= 0x80 && !v.byte && fold.ToASCII(v.r)
 }
 
 // hexValue reads exactly n digits at the beginning of s.

@@ -1,4 +1,4 @@
-package decode
+package fold
 
 // lookalike gives the character of ASCII that a letter or digit of another script is
 // taken for, or 0. It is a selection of the confusables of UTS 39 (Cyrillic, Greek,
