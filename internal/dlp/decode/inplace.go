@@ -206,11 +206,34 @@ func readQuoted(s []byte) (value, int) {
 		case '\n':
 			return value{r: -1}, i + 1
 		case ' ', '\t', '\r':
+		case '\\':
+			if n := escapedBreak(s[i:]); n > 0 {
+				return value{r: -1}, i + n
+			}
+			return value{}, 0
 		default:
 			return value{}, 0
 		}
 	}
 	return value{}, 0
+}
+
+// escapedBreak gives the length of \n or \r\n at the beginning of s, escaped once or
+// more often, as a string of JSON has it; 0 if there is none.
+func escapedBreak(s []byte) int {
+	const most = 16 // backslashes
+	for i := 0; ; {
+		from := i
+		for i < len(s) && s[i] == '\\' && i-from < most {
+			i++
+		}
+		if i == from || i == len(s) || s[i] != 'n' && (s[i] != 'r' || from > 0) {
+			return 0
+		}
+		if i++; s[i-1] == 'n' {
+			return i
+		}
+	}
 }
 
 // readEntity reads a character reference. Readers of HTML do without the semicolon

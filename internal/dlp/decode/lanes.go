@@ -17,15 +17,15 @@ type lane struct {
 
 // step is what one character lets pass: bit i of a lane is set if it may be digit i.
 // A character that is no digit has no bit at all.
-type step struct{ a, b uint64 }
+type step struct{ a, b, c uint64 }
 
 type lanes struct {
 	steps [256]step
 	first step // the first bit of each lane
 	last  step // the last bit of each lane
 	hex   uint64
-	at    [128]lane // by the number of the last bit
-	used  [2]int    // bits of each word
+	at    [192]lane // by the number of the last bit
+	used  [3]int    // bits of each word
 }
 
 // class is a set of bytes.
@@ -33,6 +33,7 @@ type class func(b byte) bool
 
 func isText(b byte) bool     { return b >= 0x20 && b < 0x7f || b == '\n' || b == '\r' || b == '\t' }
 func isZero(b byte) bool     { return b == 0 }
+func isOnes(b byte) bool     { return b == 0xff }
 func isAny(byte) bool        { return true }
 func isTail(b byte) bool     { return b>>6 == 2 }             // of a UTF-8 sequence
 func leadsTwo(b byte) bool   { return b >= 0xc2 && b < 0xe0 } // a sequence of two bytes
@@ -40,8 +41,8 @@ func leadsThree(b byte) bool { return b>>4 == 0xe }           // of three
 func leadsFour(b byte) bool  { return b >= 0xf0 && b < 0xf5 } // of four
 func isByte(want byte) class { return func(b byte) bool { return b == want } }
 
-// classesOf spells a pattern of bytes: p is text, 0 is zero, ? is any byte, 2, 3 and 4 lead
-// a UTF-8 sequence of so many bytes, and c continues it.
+// classesOf spells a pattern of bytes: p is text, 0 is zero, f is 0xff, ? is any byte, 2, 3
+// and 4 lead a UTF-8 sequence of so many bytes, and c continues it.
 func classesOf(pattern string) []class {
 	var out []class
 	for _, r := range pattern {
@@ -50,6 +51,8 @@ func classesOf(pattern string) []class {
 			out = append(out, isText)
 		case '0':
 			out = append(out, isZero)
+		case 'f':
+			out = append(out, isOnes)
 		case '?':
 			out = append(out, isAny)
 		case 'c':
@@ -83,15 +86,19 @@ const (
 )
 
 // build fills the table. Patterns of UTF-8 are needed only where less than nine bytes
-// of ASCII stand in a row: text all of which was replaced by characters that look alike.
+// of ASCII stand in a row: text all of which was replaced by characters that look alike,
+// or that has invisible ones between all letters. So are those of UTF-16 in which not
+// every other byte is zero.
 func (l *lanes) build() {
 	l.pattern(Base64, 0, 11, false, classesOf("ppppppppp"))
 	l.pattern(Base64, 0, 7, false, classesOf("p0p0p0"))
-	for _, p := range []string{"3cc3cc", "c3cc3c", "cc3cc3", "2c2c2c", "p3ccp3", "4ccc4c"} {
+	for _, p := range []string{"3cc3cc", "c3cc3c", "cc3cc3", "2c2c2c", "p3ccp3", "4ccc4c", "p0??p0", "?f?f?f"} {
 		l.pattern(Base64, 0, 7, false, classesOf(p))
 	}
 	l.pattern(Base32, 0, 14, false, classesOf("pppppppppp"))
-	l.pattern(Base32, 0, 8, false, classesOf("p0p0p"))
+	for _, p := range []string{"p0p0p", "3cc3c", "3ccp3", "2c2c2", "4ccc4", "p0??p", "?f?f?"} {
+		l.pattern(Base32, 0, 8, false, classesOf(p))
+	}
 	l.pattern(Base32, 0, 5, true, magicOf(0, gzipMark+"\x00"))
 	l.pattern(Base64, 0, 4, true, magicOf(0, gzipMark))
 	l.pattern(Base64, 1, 4, true, magicOf(1, gzipMark+"\x00\x00"))
@@ -130,34 +137,35 @@ func (l *lanes) hexRun() {
 			}
 		}
 	}
-	l.hex = 1 << (place + digits - 1 - 64)
+	l.hex = 1 << (place + digits - 1 - 128)
 }
 
-// open reserves the bits of a lane in one of the two words and gives the first.
+// open reserves the bits of a lane in one of the three words and gives the first. Hex,
+// which is turned off and on, is always in the last word.
 func (l *lanes) open(n lane) (place int) {
 	word := 0
-	if l.used[0]+n.length > 64 {
-		word = 1
+	for word < 2 && (n.kind == Hex || l.used[word]+n.length > 64) {
+		word++
 	}
 	place = word*64 + l.used[word]
 	l.used[word] += n.length
 	last := place + n.length - 1
 	l.at[last] = n
-	if word == 0 {
-		l.first.a |= 1 << place
-		l.last.a |= 1 << last
-	} else {
-		l.first.b |= 1 << (place - 64)
-		l.last.b |= 1 << (last - 64)
-	}
+	l.first.set(place)
+	l.last.set(last)
 	return place
 }
 
-func (l *lanes) allow(c, bit int) {
-	if bit < 64 {
-		l.steps[c].a |= 1 << bit
-	} else {
-		l.steps[c].b |= 1 << (bit - 64)
+func (l *lanes) allow(c, bit int) { l.steps[c].set(bit) }
+
+func (s *step) set(bit int) {
+	switch bit / 64 {
+	case 0:
+		s.a |= 1 << bit
+	case 1:
+		s.b |= 1 << (bit - 64)
+	default:
+		s.c |= 1 << (bit - 128)
 	}
 }
 

@@ -135,7 +135,7 @@ func (r *run) line(p int) int {
 		if p < r.hexUntil {
 			stop = min(stop, r.hexUntil)
 		} else {
-			r.last.b |= r.d.lanes.hex
+			r.last.c |= r.d.lanes.hex
 		}
 		q := r.scan(p, stop)
 		r.count += q - p
@@ -162,7 +162,8 @@ func (r *run) scan(p, stop int) int {
 		}
 		s.a = (s.a<<1 | l.first.a) & t.a
 		s.b = (s.b<<1 | l.first.b) & t.b
-		if s.a&last.a|s.b&last.b != 0 {
+		s.c = (s.c<<1 | l.first.c) & t.c
+		if s.a&last.a|s.b&last.b|s.c&last.c != 0 {
 			r.signs(s, r.count+i-p, i)
 			last = r.last
 			if i < r.hexUntil && r.hexUntil < stop {
@@ -184,11 +185,14 @@ func (r *run) signs(s step, count, offset int) {
 	for m := s.b & r.last.b; m != 0; m &= m - 1 {
 		r.sign(&l.at[64+bits.TrailingZeros64(m)], count, offset)
 	}
+	for m := s.c & r.last.c; m != 0; m &= m - 1 {
+		r.sign(&l.at[128+bits.TrailingZeros64(m)], count, offset)
+	}
 }
 
 func (r *run) sign(n *lane, count, offset int) {
 	if n.kind == Hex {
-		r.last.b &^= r.d.lanes.hex
+		r.last.c &^= r.d.lanes.hex
 		r.hexUntil = r.hexRun(max(r.from, offset-n.length+1))
 		return
 	}

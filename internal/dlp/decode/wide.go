@@ -10,43 +10,62 @@ import (
 // minWide is the shortest text in UTF-16 that is looked at, in characters of ASCII.
 const minWide = 8
 
-// hasWide tells whether b holds a row of text in UTF-16.
+// wideText tells whether two bytes of UTF-16 are text that says something in ASCII:
+// ASCII itself, or its fullwidth forms.
+func wideText(high, low byte) bool {
+	return high == 0 && isText(low) || high == 0xff && low-1 < '~'-' '
+}
+
+// hasWide tells whether b holds a row of text in UTF-16, in which at most every other
+// character is none.
 func hasWide(b []byte) bool {
-	row := 0
-	for i := 0; i+1 < len(b); {
-		if b[i+1] == 0 && isText(b[i]) {
-			if row++; row >= minWide-2 {
-				return true
-			}
-			i += 2
+	var rows [4]struct{ count, last int } // for each order of bytes, at even and odd places
+	note := func(which, i int) bool {
+		r := &rows[which|i&1]
+		if i-r.last > 4 {
+			r.count = 0
+		}
+		r.count, r.last = r.count+1, i
+		return r.count >= minWide-2
+	}
+	for i, c := range b {
+		if c+1 > 1 { // neither 0 nor 0xff
 			continue
 		}
-		row, i = 0, i+1
+		if i > 0 && wideText(c, b[i-1]) && note(0, i-1) || i+1 < len(b) && wideText(c, b[i+1]) && note(2, i) {
+			return true
+		}
 	}
 	return false
 }
 
-// wide looks for text in UTF-16: ASCII has a zero in every other byte, and eight
-// characters of it fill one aligned word at least.
+// wide looks for text in UTF-16. ASCII has a zero in every other byte, fullwidth forms
+// have 0xff, and eight such characters, or half of them with others between them, fill
+// one aligned word at least.
 func (f *finder) wide() {
-	const low = 0x00ff00ff00ff00ff
-	text := f.text
-	i := bytes.IndexByte(text, 0)
-	if i < 0 {
-		return
+	for _, high := range []byte{0, 0xff} {
+		if i := bytes.IndexByte(f.text, high); i >= 0 {
+			f.wideFrom(i&^7, high)
+		}
 	}
-	for i &^= 7; i+8 <= len(text); i += 8 {
-		w := binary.LittleEndian.Uint64(text[i:])
-		at := i // of a character that is ASCII
-		if w&low == 0 {
+}
+
+func (f *finder) wideFrom(i int, high byte) {
+	const first, third = 0x000000ff000000ff, 0x00ff000000ff0000
+	text, flip := f.text, ones*uint64(high)
+	for ; i+8 <= len(text); i += 8 {
+		w := binary.LittleEndian.Uint64(text[i:]) ^ flip
+		at := i // of a character that is ASCII, low byte first
+		switch {
+		case w == 0:
+			continue
+		case w&(first<<8) == 0 || w&(third<<8) == 0:
+		case w&first == 0 || w&third == 0:
 			at++
-		} else if w&^low != 0 {
+		default:
 			continue
 		}
-		if w == 0 {
-			continue
-		}
-		// The zeros may belong to the character before or to the one behind: the
+		// The high bytes may belong to the character before or to the one behind: the
 		// views differ in the first and the last character.
 		start, end, ok := f.units(at, false)
 		if ok {
@@ -79,7 +98,7 @@ func (f *finder) units(i int, big bool) (start, end int, ok bool) {
 	letters := 0
 	for p, n := i, 0; p+2 <= len(f.text) && n < others; p += 2 {
 		u := unit(f.text[p:], big)
-		if u < 0x80 && isText(byte(u)) {
+		if wideText(byte(u>>8), byte(u)) {
 			end, n = p+2, 0
 			letters++
 			continue
@@ -91,7 +110,7 @@ func (f *finder) units(i int, big bool) (start, end int, ok bool) {
 	}
 	for p, n := i-2, 0; p >= 0 && n < others && i-p < 4*minWide; p -= 2 {
 		u := unit(f.text[p:], big)
-		if u < 0x80 && isText(byte(u)) {
+		if wideText(byte(u>>8), byte(u)) {
 			start, n = p, 0
 			letters++
 			continue
