@@ -173,7 +173,7 @@ func isZlib(b []byte) bool {
 // hexRun looks at the digits of hex from an offset on, and at the lines that follow,
 // and returns their end.
 func (f *finder) hexRun(start int) (end int) {
-	digits, from, p := 0, start, start
+	digits, from, before, p := 0, start, start, start
 	for {
 		for p < len(f.text) && hexDigit[f.text[p]] < 16 {
 			p++
@@ -186,7 +186,7 @@ func (f *finder) hexRun(start int) (end int) {
 		if next == p || next >= len(f.text) || hexDigit[f.text[next]] > 15 {
 			break
 		}
-		p, from = next, next
+		before, p, from = p, next, next
 	}
 	if digits < minHex {
 		return p
@@ -194,6 +194,9 @@ func (f *finder) hexRun(start int) (end int) {
 	for odd := range 2 {
 		if f.tells(f.text[start+odd : p]) {
 			f.add(Hex, start+odd, p)
+			if before > start && p-from < minLine { // the last line may stand below by chance
+				f.add(Hex, start+odd, before)
+			}
 		}
 	}
 	return p

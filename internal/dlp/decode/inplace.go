@@ -18,17 +18,39 @@ const beside = 256
 // near adds a span around an encoded place, or widens the last one of the kind.
 // Calls for a kind come in the order of the text.
 func (f *finder) near(kind Kind, from, to int) {
-	start, end := max(from-beside, 0), min(to+beside, len(f.text))
-	if i := len(f.spans) - 1; i >= 0 && f.spans[i].Kind == kind && f.spans[i].End >= start {
-		f.spans[i].End = max(end, f.spans[i].End)
-		f.spans[i].Cut = !f.final && f.mayGoOn(f.spans[i].End)
+	if f.room == 0 {
+		f.more = true
 		return
 	}
-	for n := 0; n < utf8.UTFMax && start > 0 && (!utf8.RuneStart(f.text[start]) || f.text[start-1] == '\\'); n++ {
-		start-- // not in the middle of a character
+	start, end, last, floor := max(from-beside, 0), min(to+beside, len(f.text)), len(f.spans)-1, 0
+	if last >= 0 && f.spans[last].Kind == kind {
+		floor = f.spans[last].End
+	}
+	if end > floor { // else that has the word's end already
+		end = f.wordEnd(end)
+	}
+	for start > floor && !separates(f.text[start-1]) {
+		start--
+	}
+	if floor > 0 && floor >= start {
+		f.spans[last].End = max(end, floor)
+		f.spans[last].Cut = !f.final && f.mayGoOn(f.spans[last].End)
+		return
 	}
 	f.add(kind, start, end)
 }
+
+// wordEnd gives the end of the word at an offset: what is encoded twice, such as
+// compressed data with a few escapes in it, has no blank.
+func (f *finder) wordEnd(i int) int {
+	for i < len(f.text) && !separates(f.text[i]) {
+		i++
+	}
+	return i
+}
+
+// separates tells what parts words that are encoded.
+func separates(c byte) bool { return c <= ' ' || c == '"' }
 
 // appendInPlace decodes a neighbourhood: every encoded character in it, and the rest
 // as it is.
@@ -105,9 +127,27 @@ func (v value) append(dst []byte) []byte {
 }
 
 // hides tells whether a value may hide a part of a secret: printable ASCII, or what
-// will be taken for it.
+// will be taken for it, or the first byte of such a character.
 func (v value) hides() bool {
-	return v.r < 0 || v.r >= 0x20 && v.r < 0x7f || v.r >= 0x80 && !v.byte && fold.ToASCII(v.r)
+	switch {
+	case v.r < 0 || v.r >= 0x20 && v.r < 0x7f:
+		return true
+	case v.r < 0x80:
+		return false
+	case !v.byte:
+		return fold.ToASCII(v.r)
+	}
+	return leads(byte(v.r))
+}
+
+// leads tells the bytes with which UTF-8 of characters begins that fold to ASCII;
+// not those of letters with marks, nor those of most of East Asia's.
+func leads(c byte) bool {
+	switch c {
+	case 0xc2, 0xe1, 0xe2, 0xe3, 0xea, 0xef, 0xf0, 0xf3:
+		return true
+	}
+	return c > 0xc5 && c < 0xe0
 }
 
 // hexValue reads exactly n digits at the beginning of s.

@@ -17,15 +17,15 @@ type lane struct {
 
 // step is what one character lets pass: bit i of a lane is set if it may be digit i.
 // A character that is no digit has no bit at all.
-type step struct{ a, b, c uint64 }
+type step struct{ a, b, c, d uint64 }
 
 type lanes struct {
 	steps [256]step
 	first step // the first bit of each lane
 	last  step // the last bit of each lane
 	hex   uint64
-	at    [192]lane // by the number of the last bit
-	used  [3]int    // bits of each word
+	at    [256]lane // by the number of the last bit
+	used  [4]int    // bits of each word
 }
 
 // class is a set of bytes.
@@ -92,14 +92,16 @@ const (
 func (l *lanes) build() {
 	l.pattern(Base64, 0, 11, false, classesOf("ppppppppp"))
 	l.pattern(Base64, 0, 7, false, classesOf("p0p0p0"))
-	for _, p := range []string{"3cc3cc", "c3cc3c", "cc3cc3", "2c2c2c", "p3ccp3", "4ccc4c", "p0??p0", "?f?f?f"} {
+	for _, p := range []string{"3cc3cc", "c3cc3c", "cc3cc3", "2c2c2c", "p2cp2c", "2cp2cp", "cp2cp2", "p3ccp3", "4ccc4c", "p4cccp", "p0??p0", "0p??0p", "?f?f?f"} {
 		l.pattern(Base64, 0, 7, false, classesOf(p))
 	}
 	l.pattern(Base32, 0, 14, false, classesOf("pppppppppp"))
-	for _, p := range []string{"p0p0p", "3cc3c", "3ccp3", "2c2c2", "4ccc4", "p0??p", "?f?f?"} {
-		l.pattern(Base32, 0, 8, false, classesOf(p))
+	for _, p := range []string{"p0p0p", "3cc3c", "cc3cc", "c3cc3", "3ccp3", "2c2c2", "p2cp2", "4ccc4", "p0??p", "0p??0", "?f?f?"} {
+		l.pattern(Base32, 0, 7, false, classesOf(p))
 	}
 	l.pattern(Base32, 0, 5, true, magicOf(0, gzipMark+"\x00"))
+	l.pattern(Base32, 0, 6, true, magicOf(0, zstdMark))
+	l.pattern(Base32, 0, 6, true, magicOf(0, zipMark))
 	l.pattern(Base64, 0, 4, true, magicOf(0, gzipMark))
 	l.pattern(Base64, 1, 4, true, magicOf(1, gzipMark+"\x00\x00"))
 	l.pattern(Base64, 2, 4, true, magicOf(2, gzipMark+"\x00"))
@@ -137,14 +139,14 @@ func (l *lanes) hexRun() {
 			}
 		}
 	}
-	l.hex = 1 << (place + digits - 1 - 128)
+	l.hex = 1 << (place + digits - 1 - 192)
 }
 
-// open reserves the bits of a lane in one of the three words and gives the first. Hex,
+// open reserves the bits of a lane in one of the four words and gives the first. Hex,
 // which is turned off and on, is always in the last word.
 func (l *lanes) open(n lane) (place int) {
 	word := 0
-	for word < 2 && (n.kind == Hex || l.used[word]+n.length > 64) {
+	for word < 3 && (n.kind == Hex || l.used[word]+n.length > 64) {
 		word++
 	}
 	place = word*64 + l.used[word]
@@ -164,8 +166,10 @@ func (s *step) set(bit int) {
 		s.a |= 1 << bit
 	case 1:
 		s.b |= 1 << (bit - 64)
-	default:
+	case 2:
 		s.c |= 1 << (bit - 128)
+	default:
+		s.d |= 1 << (bit - 192)
 	}
 }
 

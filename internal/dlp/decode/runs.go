@@ -91,6 +91,7 @@ type run struct {
 	noted    [2]int // offsets of the digits number n and n+block, n the last but one multiple of block
 	count    int    // digits so far
 	from     int    // where the line begins
+	before   int    // where the line before ends; 0 if there is none
 	state    step   // of all lanes
 	last     step   // the lanes that are asked for
 	hexUntil int    // up to here hex was looked at
@@ -102,7 +103,7 @@ type run struct {
 // all goes through the run that begins at an offset, with all lines that belong to
 // it, and returns its end.
 func (r *run) all(start int) (end int) {
-	r.noted, r.count, r.from = [2]int{start, start}, 0, start
+	r.noted, r.count, r.from, r.before = [2]int{start, start}, 0, start, 0
 	r.state, r.last = step{}, r.d.lanes.last
 	if r.tried { // most runs leave no trace
 		r.phases, r.tried = [12]phase{}, false
@@ -118,10 +119,13 @@ func (r *run) all(start int) (end int) {
 		if next == p || next >= len(r.text) || base64Digit[r.text[next]] > 63 {
 			break
 		}
-		p, r.from = next, next
+		r.before, p, r.from = p, next, next
 	}
 	if r.opened > 0 {
 		for i := range r.phases {
+			if ph := &r.phases[i]; ph.open && r.before > ph.start && p-r.from < minLine {
+				r.add(kindOf(i), ph.start, r.before) // the last line may be a word that stands below
+			}
 			r.close(i, p)
 		}
 	}
@@ -135,7 +139,7 @@ func (r *run) line(p int) int {
 		if p < r.hexUntil {
 			stop = min(stop, r.hexUntil)
 		} else {
-			r.last.c |= r.d.lanes.hex
+			r.last.d |= r.d.lanes.hex
 		}
 		q := r.scan(p, stop)
 		r.count += q - p
@@ -163,7 +167,8 @@ func (r *run) scan(p, stop int) int {
 		s.a = (s.a<<1 | l.first.a) & t.a
 		s.b = (s.b<<1 | l.first.b) & t.b
 		s.c = (s.c<<1 | l.first.c) & t.c
-		if s.a&last.a|s.b&last.b|s.c&last.c != 0 {
+		s.d = (s.d<<1 | l.first.d) & t.d
+		if s.a&last.a|s.b&last.b|s.c&last.c|s.d&last.d != 0 {
 			r.signs(s, r.count+i-p, i)
 			last = r.last
 			if i < r.hexUntil && r.hexUntil < stop {
@@ -179,20 +184,16 @@ func (r *run) scan(p, stop int) int {
 // signs acts on the lanes that came to their end at a digit.
 func (r *run) signs(s step, count, offset int) {
 	l := &r.d.lanes
-	for m := s.a & r.last.a; m != 0; m &= m - 1 {
-		r.sign(&l.at[bits.TrailingZeros64(m)], count, offset)
-	}
-	for m := s.b & r.last.b; m != 0; m &= m - 1 {
-		r.sign(&l.at[64+bits.TrailingZeros64(m)], count, offset)
-	}
-	for m := s.c & r.last.c; m != 0; m &= m - 1 {
-		r.sign(&l.at[128+bits.TrailingZeros64(m)], count, offset)
+	for word, m := range [4]uint64{s.a & r.last.a, s.b & r.last.b, s.c & r.last.c, s.d & r.last.d} {
+		for ; m != 0; m &= m - 1 {
+			r.sign(&l.at[word*64+bits.TrailingZeros64(m)], count, offset)
+		}
 	}
 }
 
 func (r *run) sign(n *lane, count, offset int) {
 	if n.kind == Hex {
-		r.last.c &^= r.d.lanes.hex
+		r.last.d &^= r.d.lanes.hex
 		r.hexUntil = r.hexRun(max(r.from, offset-n.length+1))
 		return
 	}
@@ -259,26 +260,39 @@ func (r *run) close(i, end int) {
 	if !ph.open {
 		return
 	}
-	kind := Base64
-	if i >= 4 {
-		kind = Base32
-	}
-	r.add(kind, ph.start, end)
+	r.add(kindOf(i), ph.start, end)
 	r.opened--
 	*ph = phase{silent: ph.silent}
+}
+
+// kindOf gives the kind that a phase belongs to.
+func kindOf(phase int) Kind {
+	if phase < 4 {
+		return Base64
+	}
+	return Base32
 }
 
 // zlib opens a span where the run begins with the mark of zlib, which is too short to
 // be looked for anywhere else.
 func (r *run) zlib(start int) {
-	for at := range 4 {
-		if start+at+4 > len(r.text) || r.text[start+at] != 'e' { // 0x78 is 'e' and two bits
-			continue
+	var room [5]byte
+	for at := 0; at < 8 && start+at+8 <= len(r.text); at++ {
+		src := r.text[start+at : start+at+8]
+		out, place := room[:0], -1
+		switch src[0] {
+		case 'e': // 0x78 is 'e' and two bits
+			if at < 4 {
+				out, _ = appendBase64(out, src[:4], 3)
+				place = at
+			}
+		case 'P', 'p': // or 'P' and three bits
+			out, _ = appendBase32(out, src, 5)
+			place = 4 + at
 		}
-		var room [4]byte
-		if out, _ := appendBase64(room[:0], r.text[start+at:start+at+4], 3); len(out) == 3 && isZlib(out) {
+		if isZlib(out) {
 			r.tried = true
-			r.phases[at] = phase{open: true, deep: true, start: start + at}
+			r.phases[place] = phase{open: true, deep: true, start: start + at}
 			r.opened++
 		}
 	}
