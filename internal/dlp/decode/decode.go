@@ -97,6 +97,7 @@ func (d *Decoder) Find(dst []Span, text []byte, final bool) (spans []Span, more 
 	f.escapes()
 	f.entities()
 	f.quoted()
+	f.escapedToo(len(dst))
 	if first := firstHigh(text); first < len(text) {
 		f.unicode(first)
 		f.packed()

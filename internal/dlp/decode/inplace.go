@@ -29,7 +29,7 @@ func (f *finder) near(kind Kind, from, to int) {
 	if end > floor { // else that has the word's end already
 		end = f.wordEnd(end)
 	}
-	for start > floor && !separates(f.text[start-1]) {
+	for start > floor && !f.separates(start-1) {
 		start--
 	}
 	if floor > 0 && floor >= start {
@@ -43,14 +43,46 @@ func (f *finder) near(kind Kind, from, to int) {
 // wordEnd gives the end of the word at an offset: what is encoded twice, such as
 // compressed data with a few escapes in it, has no blank.
 func (f *finder) wordEnd(i int) int {
-	for i < len(f.text) && !separates(f.text[i]) {
+	for i < len(f.text) && !f.separates(i) {
 		i++
 	}
 	return i
 }
 
-// separates tells what parts words that are encoded.
-func separates(c byte) bool { return c <= ' ' || c == '"' }
+// separates tells what parts words that are encoded: blanks and quotes, but for those
+// that are escaped.
+func (f *finder) separates(i int) bool {
+	c := f.text[i]
+	return c <= ' ' || c == '"' && (i == 0 || f.text[i-1] != '\\')
+}
+
+// escapedToo adds spans of escapes for those in percent and in quoted-printable, from
+// number n on, that have escapes right beside an encoded byte: where bytes of
+// compressed data or of UTF-16 were written so, those within strings of JSON come first.
+func (f *finder) escapedToo(n int) {
+	for _, s := range f.spans[n:] {
+		if s.Kind == Percent && f.escapeBeside(s, '%') || s.Kind == Quoted && f.escapeBeside(s, '=') {
+			f.add(Escape, s.Start, s.End)
+		}
+	}
+}
+
+func (f *finder) escapeBeside(s Span, mark byte) bool {
+	const near = 5
+	for i := s.Start; i < s.End; i++ {
+		j := bytes.IndexByte(f.text[i:s.End], '\\')
+		if j < 0 {
+			return false
+		}
+		i += j
+		for k := max(s.Start, i-near); k < min(s.End-2, i+near); k++ {
+			if f.text[k] == mark && hexDigit[f.text[k+1]]|hexDigit[f.text[k+2]] < 16 {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // appendInPlace decodes a neighbourhood: every encoded character in it, and the rest
 // as it is.

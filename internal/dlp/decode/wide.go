@@ -16,13 +16,13 @@ func wideText(high, low byte) bool {
 	return high == 0 && isText(low) || high == 0xff && low-1 < '~'-' '
 }
 
-// hasWide tells whether b holds a row of text in UTF-16, in which at most every other
-// character is none.
+// hasWide tells whether b holds a row of text in UTF-16, with up to three other
+// characters between two letters.
 func hasWide(b []byte) bool {
 	var rows [4]struct{ count, last int } // for each order of bytes, at even and odd places
 	note := func(which, i int) bool {
 		r := &rows[which|i&1]
-		if i-r.last > 4 {
+		if i-r.last > 8 {
 			r.count = 0
 		}
 		r.count, r.last = r.count+1, i
@@ -52,6 +52,7 @@ func (f *finder) wide() {
 
 func (f *finder) wideFrom(i int, high byte) {
 	const first, third = 0x000000ff000000ff, 0x00ff000000ff0000
+	const all = (first | third) &^ (ones * 0x20) // the invisible characters are U+200B and so on
 	text, flip := f.text, ones*uint64(high)
 	for ; i+8 <= len(text); i += 8 {
 		w := binary.LittleEndian.Uint64(text[i:]) ^ flip
@@ -59,8 +60,8 @@ func (f *finder) wideFrom(i int, high byte) {
 		switch {
 		case w == 0:
 			continue
-		case w&(first<<8) == 0 || w&(third<<8) == 0:
-		case w&first == 0 || w&third == 0:
+		case w&(first<<8) == 0 || w&(third<<8) == 0 || w&(all<<8) == 0:
+		case w&first == 0 || w&third == 0 || w&all == 0:
 			at++
 		default:
 			continue
