@@ -304,6 +304,9 @@ var modules = []struct {
 
 	{"code.dny.dev/ssrf", nil},
 	{"github.com/zricethezav/gitleaks/v8/cmd/generate/config/utils", nil}, // the samples of its rules
+	{"github.com/rs/zerolog", nil},                                        // to keep the library silent
+	{"github.com/zricethezav/gitleaks/v8/logging", nil},                   // the same
+	{"github.com/zricethezav/gitleaks/v8/regexp", nil},                    // which engine it runs
 	{"github.com/zricethezav/gitleaks/v8/detect", nil},                    // the oracle of the rules
 	{"github.com/elastic/go-seccomp-bpf", nil},
 	{"golang.org/x/net/bpf", nil},   // runs the seccomp program
