@@ -14,10 +14,10 @@ BUILD    = $(GO) build -buildvcs=false -trimpath -ldflags='-s -w'
 TARGETS  = linux/arm64 darwin/arm64 darwin/amd64
 STATICCHECK = bin/tools/staticcheck
 
-.PHONY: help build demo test check e2e canaries bench fuzz race cross man clean
+.PHONY: help build demo test check e2e canaries bench dlp-corpus fuzz race cross man clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 build: ## the three static programs, into bin/
 	@$(BUILD) -o bin/ ./cmd/...
@@ -61,6 +61,9 @@ bench: build ## measure: start-up, throughput, sizes, memory
 	@ls -l bin/bottle bin/bottle-gateway bin/bottle-jail | awk '{printf "%-24s %6.1f MiB\n", $$NF, $$5/1048576}'
 	@BOTTLE_TEST_BIN=$(CURDIR)/bin $(GO) test -run='^$$' -bench='$(BENCH)' -benchmem \
 		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
+
+dlp-corpus: ## secrets found where none is: all source code and text of this machine, and npm packages
+	@BOTTLE_CORPUS=all $(GO) test -count=1 -timeout=20m $(TESTFLAGS) -run='^TestCorpus$$' ./test/corpus
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@set -e; list=$$(grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal test | sort); \

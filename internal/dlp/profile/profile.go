@@ -64,7 +64,7 @@ func named() rule.Allow {
 		`(?i)^[\w .-]{0,80}(?:sha-?(?:1|256|384|512)|digest|checksum|integrity|public|pub[xy]\b)`,
 		`(?i)^[\w .-]{0,80}page[_ -]?token`,
 		`(?i)\bsignature=[0-9a-f]{64}(?:[^0-9A-Za-z]|$)`,
-		`\sh1:[0-9A-Za-z+/]{43}=`,
+		`\sh1:[0-9A-Za-z+/]{43}`,
 	}}
 }
 
