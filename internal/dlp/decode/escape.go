@@ -27,21 +27,20 @@ func (f *finder) escapes() {
 func (f *finder) backslashes(i int) int {
 	const patience = 8
 	text, done := f.text, i
-	for quiet := 0; i+8 < len(text) && quiet < patience; i += 8 {
-		w := binary.LittleEndian.Uint64(text[i:]) ^ ones*'\\'
-		m := tops &^ (w&(ones*0x7f) + ones*0x7f | w)
-		if m == 0 {
-			quiet++
-			continue
+	for quiet := 0; i+9 <= len(text) && quiet < patience; i += 8 {
+		m := equalTops(binary.LittleEndian.Uint64(text[i:]), '\\')
+		if quiet++; m != 0 {
+			quiet = 0
 		}
-		quiet = 0
+		next := binary.LittleEndian.Uint64(text[i+1:])
+		m &^= equalTops(next, 'n') | equalTops(next, 't') | equalTops(next, '"') | equalTops(next, '\\')
 		for ; m != 0; m &= m - 1 {
 			if p := i + bits.TrailingZeros64(m)/8; mayHide(text[p+1]) && p >= done {
 				done = f.escapeAt(p)
 			}
 		}
 	}
-	if i+8 >= len(text) {
+	if i+9 > len(text) {
 		for ; i+1 < len(text); i++ {
 			if text[i] == '\\' && mayHide(text[i+1]) && i >= done {
 				done = f.escapeAt(i)
@@ -50,6 +49,12 @@ func (f *finder) backslashes(i int) int {
 		return len(text)
 	}
 	return i
+}
+
+// equalTops sets the top bit of each of eight bytes that is c, which is ASCII.
+func equalTops(w uint64, c byte) uint64 {
+	w ^= ones * uint64(c)
+	return tops &^ (w&(ones*0x7f) + ones*0x7f | w)
 }
 
 // mayHide tells by the character behind a backslash whether the escape is to be read.

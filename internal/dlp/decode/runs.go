@@ -12,16 +12,23 @@ const (
 )
 
 // runs looks for runs of digits of base64, and in them for those of base32 and hex,
-// which use a part of the same characters. A run of minLine characters covers eight
-// bytes that begin at a multiple of nine, so that most text is passed over there: it
-// has a space, a quote or the like in nearly every eight bytes.
+// which use a part of the same characters. Of minLine characters, eight fill a word,
+// and four more a half of the word before or behind: where that is so of the characters
+// that are not below '+', which is rare, it looks closer. One branch asks for all.
 func (f *finder) runs() {
-	const stride = minLine - 7
 	text := f.text
+	if len(text) < minLine {
+		return
+	}
 	r := run{finder: f}
-	for i := 0; i+8 <= len(text); i += stride {
-		w := binary.LittleEndian.Uint64(text[i:])
-		if ((w|tops)-ones*'+')&tops != tops || digitTops(w) != tops { // most have a byte below '+'
+	before, now := uint64(tops), belowPlus(text)
+	for i := 0; i+8 <= len(text); i += 8 {
+		next := uint64(0)
+		if i+16 <= len(text) {
+			next = belowPlus(text[i+8:])
+		}
+		if now|(before>>32)*(next&0xffffffff) != 0 || digitTops(binary.LittleEndian.Uint64(text[i:])) != tops {
+			before, now = now, next
 			continue
 		}
 		left, right := f.beside(i)
@@ -32,8 +39,18 @@ func (f *finder) runs() {
 			}
 			right = r.all(start) - i - 8
 		}
-		i = max(i, i+8+right+1-stride) // what stands behind is no digit, or was looked at
+		i += right + 1 // what stands behind is no digit, or was looked at
+		if i+16 > len(text) {
+			return
+		}
+		before, now = tops, belowPlus(text[i+8:])
 	}
+}
+
+// belowPlus sets the top bit of each of eight bytes that is below '+', or no ASCII.
+func belowPlus(b []byte) uint64 {
+	w := binary.LittleEndian.Uint64(b)
+	return (^((w | tops) - ones*'+') | w) & tops
 }
 
 // beside counts the digits on both sides of the eight at i, up to eight each.

@@ -1,6 +1,9 @@
 package decode
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestDigitTops(t *testing.T) {
 	for c := range uint64(256) {
@@ -8,6 +11,30 @@ func TestDigitTops(t *testing.T) {
 		got, want := digitTops(w), base64Digit[c] < 64
 		if got&0x80 != 0 != want || got>>63 != 0 != want || got>>15&1 != 1 || got>>23&1 != 0 {
 			t.Errorf("%q: %x", rune(c), got)
+		}
+	}
+}
+
+func TestMayList(t *testing.T) {
+	for c := range uint64(256) {
+		if got, want := mayList('7'|' '<<8|c<<16|'a'<<24|c<<32|','<<40|'x'<<48|c<<56), inList[c] < notInList; want && !got || got && c > ' ' && !want {
+			t.Errorf("%q: %v", rune(c), got)
+		}
+		if got := mayList(c * ones); got != (c-'0' < 10) {
+			t.Errorf("eight times %q: %v", rune(c), got)
+		}
+	}
+}
+
+// A run is seen wherever it stands in the map and whatever stands round it.
+func TestRunsAtAnyPlace(t *testing.T) {
+	d := New()
+	for before := range 140 {
+		for behind := range 70 {
+			text := strings.Repeat(" ", before) + "c2tfbGl2ZV80ZUM5" + strings.Repeat("!", behind)
+			if spans, _ := d.Find(nil, []byte(text), true); len(spans) != 1 || spans[0].Start != before || spans[0].End != before+16 {
+				t.Fatalf("%d before, %d behind: %v", before, behind, spans)
+			}
 		}
 	}
 }
