@@ -3,6 +3,7 @@ package decode
 import (
 	"encoding/binary"
 	"math/bits"
+	"unicode/utf8"
 )
 
 // Eight bytes at a time.
@@ -225,10 +226,57 @@ func (r *run) sign(n *lane, count, offset int) {
 		ph.deep = ph.deep || n.deep
 		return
 	}
-	if count < ph.silent && !n.deep {
+	if !n.deep && (count < ph.silent || !r.confirms(n, offset-n.length+1)) {
 		return
 	}
 	r.try(n.kind, ph, at, count, n.deep)
+}
+
+// confirms decodes a few bytes at a sign, which by chance looks like the beginning of
+// text now and then: a row of text goes on. What it cannot judge it takes for text.
+func (r *run) confirms(n *lane, start int) bool {
+	const look, enough, letters = 12, 8, 3
+	if start < r.from { // a line ends within the sign
+		return true
+	}
+	var room [look]byte
+	out := room[:0]
+	if src := r.text[start:min(len(r.text), start+2*look)]; n.kind == Base64 {
+		out, _ = appendBase64(out, src, look)
+	} else {
+		out, _ = appendBase32(out, src, look)
+	}
+	if len(out) < enough {
+		return true
+	}
+	wide := 0
+	for _, c := range out {
+		if c+1 < 2 { // 0 or 0xff
+			wide++
+		}
+	}
+	if wide >= letters {
+		return true
+	}
+	i := 0
+	for i < 3 && isTail(out[i]) { // of a character that began before
+		i++
+	}
+	for i < enough {
+		switch c := out[i]; {
+		case isText(c):
+			i++
+		case c < utf8.RuneSelf || !utf8.FullRune(out[i:]):
+			return c >= utf8.RuneSelf
+		default:
+			_, size := utf8.DecodeRune(out[i:])
+			if size == 1 {
+				return false
+			}
+			i += size
+		}
+	}
+	return true
 }
 
 // try decodes the neighbourhood of a sign, and opens a span if it holds text, or
