@@ -9,7 +9,8 @@ func (f *finder) lists() {
 	const stride = 24
 	text := f.text
 	for i := 0; i+8 <= len(text); i += stride {
-		if !mayList(binary.LittleEndian.Uint64(text[i:])) {
+		w := binary.LittleEndian.Uint64(text[i:]) ^ ones*'0'
+		if (w-ones*10)&^w&tops == 0 { // no digit
 			continue
 		}
 		digits := inList[text[i]] + inList[text[i+1]] + inList[text[i+2]] + inList[text[i+3]] +
@@ -19,21 +20,6 @@ func (f *finder) lists() {
 		}
 		i = max(i, f.list(i)-stride)
 	}
-}
-
-// mayList tells whether there is a digit of ten in eight bytes, and little that stands
-// in no list. All is computed before the one branch, which is hardly ever taken.
-func mayList(w uint64) bool {
-	const low = ones * 0x7f
-	c := w & low
-	l := c | ones*0x20
-	tens := ((c | tops) - ones*'0') & (ones*('9'|0x80) - c)
-	marks := ((c | tops) - ones*':') & (ones*(';'|0x80) - c)
-	hex := ((l | tops) - ones*'a') & (ones*('f'|0x80) - l)
-	blank := ones*(' '|0x80) - c
-	commas := ((c | tops) - ones*',') & (ones*('-'|0x80) - c)
-	others := (l ^ ones*'x') + low // the top bit is clear where it is x
-	return (others&^(tens|marks|commas|hex|blank)|w)&tops == 0 && tens&tops != 0
 }
 
 // numbers is a row of numbers of one form.

@@ -22,14 +22,22 @@ func (f *finder) runs() {
 		return
 	}
 	r := run{finder: f}
-	before, now := uint64(tops), belowPlus(text)
-	for i := 0; i+8 <= len(text); i += 8 {
+	before, now := uint64(tops), belowPlus(binary.LittleEndian.Uint64(text))
+	for i := 0; i+8 <= len(text); {
+		for ; i+24 <= len(text); i += 16 {
+			q := text[i+8 : i+24 : i+24]
+			first, second := belowPlus(binary.LittleEndian.Uint64(q)), belowPlus(binary.LittleEndian.Uint64(q[8:]))
+			if now|(before>>32)*(first&0xffffffff) == 0 || first|(now>>32)*(second&0xffffffff) == 0 {
+				break
+			}
+			before, now = first, second
+		}
 		next := uint64(0)
 		if i+16 <= len(text) {
-			next = belowPlus(text[i+8:])
+			next = belowPlus(binary.LittleEndian.Uint64(text[i+8:]))
 		}
 		if now|(before>>32)*(next&0xffffffff) != 0 || digitTops(binary.LittleEndian.Uint64(text[i:])) != tops {
-			before, now = now, next
+			i, before, now = i+8, now, next
 			continue
 		}
 		left, right := f.beside(i)
@@ -40,18 +48,17 @@ func (f *finder) runs() {
 			}
 			right = r.all(start) - i - 8
 		}
-		i += right + 1 // what stands behind is no digit, or was looked at
-		if i+16 > len(text) {
+		i += 8 + right + 1 // what stands behind is no digit, or was looked at
+		if i+8 > len(text) {
 			return
 		}
-		before, now = tops, belowPlus(text[i+8:])
+		before, now = tops, belowPlus(binary.LittleEndian.Uint64(text[i:]))
 	}
 }
 
-// belowPlus sets the top bit of each of eight bytes that is below '+', or no ASCII.
-func belowPlus(b []byte) uint64 {
-	w := binary.LittleEndian.Uint64(b)
-	return (^((w | tops) - ones*'+') | w) & tops
+// belowPlus sets the top bit of each of eight bytes that is below '+' without its top bit.
+func belowPlus(w uint64) uint64 {
+	return ^((w | tops) - ones*'+') & tops
 }
 
 // beside counts the digits on both sides of the eight at i, up to eight each.
@@ -341,17 +348,19 @@ func kindOf(phase int) Kind {
 // zlib opens a span where the run begins with the mark of zlib, which is too short to
 // be looked for anywhere else.
 func (r *run) zlib(start int) {
-	var room [5]byte
-	for at := 0; at < 8 && start+at+8 <= len(r.text); at++ {
-		src := r.text[start+at : start+at+8]
-		out, place := room[:0], -1
-		switch src[0] {
-		case 'e': // 0x78 is 'e' and two bits
-			if at < 4 {
-				out, _ = appendBase64(out, src[:4], 3)
-				place = at
-			}
-		case 'P', 'p': // or 'P' and three bits
+	if start+16 > len(r.text) {
+		return
+	}
+	// 0x78 is 'e' and two bits in base64, 'P' and three bits in base32.
+	w := binary.LittleEndian.Uint64(r.text[start:])
+	m := equalTops(w, 'e')&0xffffffff | equalTops(w|ones*0x20, 'p')
+	for ; m != 0; m &= m - 1 {
+		var room [5]byte
+		at := bits.TrailingZeros64(m) / 8
+		src, out, place := r.text[start+at:start+at+8], room[:0], at
+		if src[0] == 'e' {
+			out, _ = appendBase64(out, src[:4], 3)
+		} else {
 			out, _ = appendBase32(out, src, 5)
 			place = 4 + at
 		}

@@ -15,17 +15,6 @@ func TestDigitTops(t *testing.T) {
 	}
 }
 
-func TestMayList(t *testing.T) {
-	for c := range uint64(256) {
-		if got, want := mayList('7'|' '<<8|c<<16|'a'<<24|c<<32|','<<40|'x'<<48|c<<56), inList[c] < notInList; want && !got || got && c > ' ' && !want {
-			t.Errorf("%q: %v", rune(c), got)
-		}
-		if got := mayList(c * ones); got != (c-'0' < 10) {
-			t.Errorf("eight times %q: %v", rune(c), got)
-		}
-	}
-}
-
 // A run is seen wherever it stands in the map and whatever stands round it.
 func TestRunsAtAnyPlace(t *testing.T) {
 	d := New()
