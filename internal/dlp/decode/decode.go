@@ -1,6 +1,13 @@
 // Package decode finds what in a text may be encoded, and decodes it. It is a filter
 // first: it looks at every byte of everything that leaves, so most of it is about
 // telling cheaply that nothing is encoded here.
+//
+// What it does not see, because it would cost more than it is worth: in UTF-16, text
+// of characters outside the basic plane alone (tags, mathematical letters), or with such
+// between all letters; in base32, text with such between all letters; in base64 and
+// base32, UTF-16 with three or more invisible characters between all letters; in lists
+// of numbers, text without [minText] bytes of ASCII in a row; and zlib, which has two
+// bytes of a mark, in digits elsewhere than near their beginning.
 package decode
 
 import (
