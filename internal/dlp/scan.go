@@ -111,8 +111,8 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 			return
 		}
 		out, whole, err := e.decoder.Decode(l.decoded[:0], text, s, left)
-		if err != nil {
-			continue
+		if err != nil || inPlace(s.Kind) && bytes.Equal(out, text[s.Start:s.End]) {
+			continue // nothing was decoded, and it would be found again
 		}
 		l.decoded = out
 		c.views++
