@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -190,7 +191,7 @@ func (b *Body) end() {
 	found := b.timed(func() []dlp.Finding { return b.text.Scan(true) })
 	text, sent := b.text.Text()
 	if whole := sent == 0 && b.text.Offset() == 0; whole && found != nil && !b.begun {
-		b.settle(slices.Clone(text))
+		b.settle(slices.Clone(text), found)
 		return
 	} else if whole && found == nil {
 		if no := b.together(text); no != nil {
@@ -229,14 +230,13 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 		}
 		return
 	}
+	text, sent := b.text.Text()
+	if b.refused(found, text, sent) {
+		return
+	}
 	// A scan stops at the first window in which it finds something. Whether all may
 	// pass is known when all was looked at.
-	text, sent := b.text.Text()
-	found = b.timed(func() []dlp.Finding { return b.all(text) })
-	bad, _ := b.l.sort(found, false)
-	if len(bad) > 0 {
-		b.kind.place(bad, text, sent, b.text.Offset())
-		b.stop(b.l.refuse(bad))
+	if b.refused(b.timed(func() []dlp.Finding { return b.all(text) }), text, sent) {
 		return
 	}
 	keep := 0
@@ -251,13 +251,27 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 	b.text = next
 }
 
-// settle decides about a whole body in which something was found: refuse it, or take
-// out what can be, until nothing is left.
-func (b *Body) settle(text []byte) {
-	first := true
+// refused ends the body if it must not go on for what was found in text.
+func (b *Body) refused(found []dlp.Finding, text []byte, sent int) bool {
+	bad, _ := b.l.sort(found, false)
+	if len(bad) == 0 {
+		return false
+	}
+	b.coded.chain(bad)
+	b.kind.place(bad, text, sent, b.text.Offset())
+	b.stop(b.l.refuse(bad))
+	return true
+}
+
+// settle decides about a whole body in which that was found: refuse it, or take out what
+// can be, until nothing is left.
+func (b *Body) settle(text []byte, found []dlp.Finding) {
+	// A scan stops at the first window in which it finds something.
+	found, changed := distinct(append(found, b.timed(func() []dlp.Finding { return b.all(text) })...)), false
 	for range rounds {
-		found := b.timed(func() []dlp.Finding { return b.all(text) })
 		bad, cuts := b.l.sort(found, b.coded.plain() && b.kind.redactable(text))
+		b.coded.chain(bad)
+		b.coded.chain(cuts)
 		b.kind.place(bad, text, 0, 0)
 		b.kind.place(cuts, text, 0, 0)
 		if len(bad) > 0 {
@@ -269,7 +283,7 @@ func (b *Body) settle(text []byte) {
 				b.stop(no)
 				return
 			}
-			b.replaced(text, !first)
+			b.replaced(text, changed)
 			return
 		}
 		var err error
@@ -281,9 +295,20 @@ func (b *Body) settle(text []byte) {
 			b.l.note(f, measure.OutcomeRedacted)
 		}
 		b.l.redacted.Store(true)
-		first = false
+		changed = true
+		found = b.timed(func() []dlp.Finding { return b.all(text) })
 	}
 	b.stop(b.l.unscannable("body", "there is too much in it to take out"))
+}
+
+// distinct puts findings in order, each once.
+func distinct(found []dlp.Finding) []dlp.Finding {
+	slices.SortStableFunc(found, func(a, b dlp.Finding) int {
+		return cmp.Or(a.Start-b.Start, a.End-b.End, cmp.Compare(a.Rule+a.Print, b.Rule+b.Print))
+	})
+	return slices.CompactFunc(found, func(a, b dlp.Finding) bool {
+		return a.Start == b.Start && a.End == b.End && a.Rule == b.Rule && a.Print == b.Print
+	})
 }
 
 // cutsOf are findings as what is to be taken out.

@@ -236,7 +236,7 @@ func (c *coded) prime() bool {
 func (c *coded) look() {
 	b := c.b
 	if found := b.timed(func() []dlp.Finding { return b.text.Scan(false) }); found != nil {
-		c.refuse()
+		c.found(found)
 		return
 	}
 	c.clean += int64(len(b.text.Ready()))
@@ -255,16 +255,12 @@ func (c *coded) look() {
 	}
 }
 
-// refuse is what becomes of a finding in a body larger than the window. What may pass
-// has passed when all of it was looked at.
-func (c *coded) refuse() {
+// found is about findings in a body larger than the window: they end it, or may pass when all of what is here
+// was looked at.
+func (c *coded) found(found []dlp.Finding) {
 	b := c.b
 	text, sent := b.text.Text()
-	bad, _ := b.l.sort(b.all(text), false)
-	if len(bad) > 0 {
-		c.chain(bad)
-		b.kind.place(bad, text, sent, b.text.Offset())
-		b.stop(b.l.refuse(bad))
+	if b.refused(found, text, sent) || b.refused(b.all(text), text, sent) {
 		return
 	}
 	keep := min(overlap, len(text)-sent)
@@ -277,6 +273,9 @@ func (c *coded) refuse() {
 
 // chain puts the body's own codings before those that were found in it.
 func (c *coded) chain(found []dlp.Finding) {
+	if c == nil {
+		return
+	}
 	for i := range found {
 		var all []string
 		for _, k := range c.codings {
@@ -308,7 +307,7 @@ func (c *coded) end() {
 	whole := sent == 0 && b.text.Offset() == 0
 	switch {
 	case whole && found != nil && !b.begun:
-		b.settle(slices.Clone(text))
+		b.settle(slices.Clone(text), found)
 		return
 	case whole && found == nil:
 		if no := b.together(text); no != nil {
@@ -316,7 +315,7 @@ func (c *coded) end() {
 			return
 		}
 	case found != nil:
-		if c.refuse(); b.err != nil {
+		if c.found(found); b.err != nil {
 			return
 		}
 	}
