@@ -241,6 +241,12 @@ func TestServerThatSpeaksFirst(t *testing.T) {
 // Who asks first whether the body is wanted is told so, and judged.
 func TestExpectContinueIsScanned(t *testing.T) {
 	w, s := guarded(t, "block", nil)
+	began := time.Now()
+	defer func() {
+		if d := time.Since(began); d > 4*time.Second {
+			t.Errorf("the upstream was waited for, %v", d) // it had nothing to say: the body was here
+		}
+	}()
 	for text, want := range map[string]string{watched: "403", "harmless": "200"} {
 		c := w.tunnel(apiHost+":443", apiHost)
 		_, _ = fmt.Fprintf(c, "POST /x HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", apiHost, len(text))

@@ -132,6 +132,7 @@ func (x *exchange) ahead(out *http.Request) error {
 			out.ContentLength = n // something may have been taken out
 		}
 		out.Body = b
+		delete(out.Header, "Expect") // the agent was told to go on, and has
 	}
 	out.Body = &countedBody{ReadCloser: out.Body, x: x, out: out}
 	return nil

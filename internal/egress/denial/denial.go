@@ -3,6 +3,7 @@
 package denial
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -83,11 +84,14 @@ func Of(v policy.Verdict, host bottle.Host, hash string, s Secret) (code int, h 
 	if v.Reason == "" {
 		d.Reason = policy.Internal // a denial without a reason is a fault of ours
 	}
-	body, err := json.Marshal(d)
-	if err != nil {
-		body = []byte(`{"error":"denied","reason":"internal"}`)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // a person reads it, too
+	if e.Encode(d) != nil {
+		b.Reset()
+		b.WriteString(`{"error":"denied","reason":"internal"}` + "\n")
 	}
-	body = append(body, '\n')
+	body = b.Bytes()
 	h = http.Header{}
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
