@@ -545,6 +545,9 @@ func TestRedact(t *testing.T) {
 	if r := w.all()[0]; r.Verdict != "allow" || r.Note == "" || len(r.Findings) == 0 || r.Findings[0].Rule != "github-pat" || r.Findings[0].Place != "body.json:$.a" {
 		t.Errorf("record %+v", r)
 	}
+	if n := w.p.Measured().Scanned.Load(); n < 200 {
+		t.Errorf("%d bytes were counted", n)
+	}
 	for _, where := range []string{"header", "query", "path", "cookie"} {
 		res, err := w.client().Do(bearing(t, where, patLike))
 		if err != nil {

@@ -64,6 +64,10 @@ func TestPrometheusReadsIt(t *testing.T) {
 	m.Moved("api.example.com", 1, 2048, 1024)
 	m.Moved("evil\"} 1\nbottle_info 2\\", 1, -5, 7)
 	m.Requests.Observe(3 * time.Millisecond)
+	m.Found(OutcomeRedacted, 2)
+	m.Found(OutcomeDenied, -1)
+	m.Scanned.Add(4096)
+	m.Scans.Observe(time.Millisecond)
 	sp := m.Begin()
 	sp.Done(StepTarget)
 	sp.Done(StepRelay)
@@ -82,6 +86,10 @@ func TestPrometheusReadsIt(t *testing.T) {
 		{1, "bottle_dns_queries_total", []string{"answer", "failed"}},
 		{2048, "bottle_host_bytes_out_total", []string{"host", "api.example.com"}},
 		{7, "bottle_host_bytes_in_total", []string{"host", "evil\"} 1\nbottle_info 2\\"}},
+		{2, "bottle_dlp_findings_total", []string{"action", "redact"}},
+		{0, "bottle_dlp_findings_total", []string{"action", "deny"}},
+		{4096, "bottle_dlp_bytes_scanned_total", nil},
+		{1, "bottle_dlp_scan_duration_seconds", nil},
 		{1, "bottle_request_duration_seconds", nil},
 		{1, "bottle_step_duration_seconds", []string{"step", "target"}},
 		{1, "bottle_step_duration_seconds", []string{"step", "relay"}},
