@@ -72,7 +72,8 @@ const MaxSpans = 4096
 
 // Shortest runs of digits that are looked at, in characters. Less holds no secret.
 const (
-	minLine = 16 // of base64, and of each line but the last where digits stand in lines
+	minRun  = 20 // of base64: 15 bytes
+	minLine = 16 // of each line but the last where digits stand in lines
 	minHex  = 24
 )
 

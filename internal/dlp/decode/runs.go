@@ -41,7 +41,7 @@ func (f *finder) runs() {
 			continue
 		}
 		left, right := f.beside(i)
-		if left+8+right >= minLine {
+		if n := left + 8 + right; n >= minRun || n >= minLine && (left == 8 || right == 8 || skipBreak(text, i+8+right) > i+8+right) {
 			start := i - left
 			for start > 0 && base64Digit[text[start-1]] < 64 {
 				start--

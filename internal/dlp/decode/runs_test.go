@@ -20,9 +20,22 @@ func TestRunsAtAnyPlace(t *testing.T) {
 	d := New()
 	for before := range 140 {
 		for behind := range 70 {
-			text := strings.Repeat(" ", before) + "c2tfbGl2ZV80ZUM5" + strings.Repeat("!", behind)
-			if spans, _ := d.Find(nil, []byte(text), true); len(spans) != 1 || spans[0].Start != before || spans[0].End != before+16 {
+			text := strings.Repeat(" ", before) + "c2tfbGl2ZV80ZUM5NzE5" + strings.Repeat("!", behind)
+			if spans, _ := d.Find(nil, []byte(text), true); len(spans) != 1 || spans[0].Start != before || spans[0].End != before+20 {
 				t.Fatalf("%d before, %d behind: %v", before, behind, spans)
+			}
+		}
+	}
+}
+
+// Lines may be shorter than a run that stands alone.
+func TestShortLines(t *testing.T) {
+	d := New()
+	for before := range 20 {
+		for _, end := range []string{"\n", `\n`, "\r\n"} {
+			text := strings.Repeat(" ", before) + "c2tfbGl2ZV80ZUM5" + end + "NzE5"
+			if spans, _ := d.Find(nil, []byte(text), true); len(spans) == 0 || spans[len(spans)-1].End != len(text) {
+				t.Fatalf("%q: %v", text, spans)
 			}
 		}
 	}
