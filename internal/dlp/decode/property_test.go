@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"bottle/test/require"
+
 	"pgregory.net/rapid"
 )
 
@@ -115,6 +117,9 @@ func floods() map[string]string {
 // Twice the text takes about twice the time, whatever it holds. The factor leaves room
 // for a machine that does other things; a square would be 16 times as much a byte.
 func TestLinear(t *testing.T) {
+	if require.Race {
+		t.Skip("there is one goroutine here; it runs without the race detector")
+	}
 	d := New()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"bottle/test/require"
+
 	"pgregory.net/rapid"
 )
 
@@ -306,6 +308,9 @@ func TestMemoryIsBounded(t *testing.T) {
 
 // The figures at Pieces and Saw: bodies of 16 KiB, all in one hour to one destination.
 func TestRandomTrafficIsNoFinding(t *testing.T) {
+	if require.Race {
+		t.Skip("there is one goroutine here; it runs without the race detector")
+	}
 	_, s := fifty(t)
 	size := 64 << 20
 	for name, alphabet := range map[string]string{"base64": alnum + "+/", "hex": "0123456789abcdef"} {

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"bottle/test/require"
+
 	"pgregory.net/rapid"
 )
 
@@ -212,6 +214,9 @@ func TestWhatIsNoSecret(t *testing.T) {
 
 // Of a hundred thousand random values of each shape none is taken for a path or a word.
 func TestRandomValuesAreSecrets(t *testing.T) {
+	if require.Race {
+		t.Skip("there is one goroutine here; it runs without the race detector")
+	}
 	r := rand.New(rand.NewPCG(15, 16))
 	dropped, whole := make([]int, 20), make([]int, 20)
 	for range 20_000 {
@@ -285,6 +290,9 @@ func TestPublicPartsAreNoLeak(t *testing.T) {
 }
 
 func TestNothingIsFoundInGoSource(t *testing.T) {
+	if require.Race {
+		t.Skip("there is one goroutine here; it runs without the race detector")
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	var secrets []Secret
 	for len(secrets) < 50 {

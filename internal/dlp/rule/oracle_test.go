@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"bottle/test/require"
+
 	"github.com/zricethezav/gitleaks/v8/detect"
 )
 
@@ -75,6 +77,9 @@ func sameLine(text string, a, b int) bool {
 
 // TestSameAsGitleaks: the library's verdict on its own samples is ours.
 func TestSameAsGitleaks(t *testing.T) {
+	if require.Race {
+		t.Skip("there is one goroutine here; it runs without the race detector")
+	}
 	d, s := library(t), gitleaksSet(t)
 	samples := leaksSamples(t)
 	seen := map[string]bool{}

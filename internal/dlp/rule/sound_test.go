@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"bottle/test/require"
+
 	"pgregory.net/rapid"
 )
 
@@ -34,6 +36,9 @@ func missed(re *regexp.Regexp, r *Rule, s *Set, text string) string {
 // leads to a match there. The texts are what the expression takes, changed a little,
 // among words of its own alphabet.
 func TestNothingIsMissed(t *testing.T) {
+	if require.Race {
+		t.Skip("there is one goroutine here; it runs without the race detector")
+	}
 	rules, err := Gitleaks()
 	if err != nil {
 		t.Fatal(err)
@@ -158,6 +163,9 @@ func TestAnyText(t *testing.T) {
 
 // TestRealSource: on real source code, each match of a bare expression is found.
 func TestRealSource(t *testing.T) {
+	if require.Race {
+		t.Skip("there is one goroutine here; it runs without the race detector")
+	}
 	rules, err := Gitleaks()
 	if err != nil {
 		t.Fatal(err)
@@ -189,6 +197,9 @@ func TestRealSource(t *testing.T) {
 // may find more: the library goes on behind a match that was none after all, and misses
 // the secret that the match covered. Then it must find that secret alone.
 func TestMutants(t *testing.T) {
+	if require.Race {
+		t.Skip("there is one goroutine here; it runs without the race detector")
+	}
 	d, s := library(t), gitleaksSet(t)
 	samples := leaksSamples(t)
 	random := rand.New(rand.NewPCG(3, 3))
