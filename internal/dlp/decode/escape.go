@@ -83,6 +83,7 @@ func (f *finder) escape(i int) int {
 		return 0
 	}
 	switch c := text[i+1]; {
+	case c == 'u' && (v.r == '<' || v.r == '>' || v.r == '&'): // Go writes all JSON so; a secret ends there
 	case c == 'u' || c == 'x' || c == 'U':
 		return n
 	case c-'0' < 8:

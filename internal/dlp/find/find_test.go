@@ -121,3 +121,18 @@ func TestShortLiteralsBeforeRuns(t *testing.T) {
 		}
 	})
 }
+
+func TestParts(t *testing.T) {
+	for c := range 256 {
+		for at := range 8 {
+			w := uint64(c)<<(8*at) | 'a'*0x0101010101010101&^(0xff<<(8*at))
+			want := uint64(0)
+			if isPart(byte(c)) {
+				want = 0x80 << (8 * at)
+			}
+			if got := parts(w); got != want {
+				t.Fatalf("%#x at %d: %x, want %x", c, at, got, want)
+			}
+		}
+	}
+}

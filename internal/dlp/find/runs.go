@@ -1,6 +1,9 @@
 package find
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // longRun is the least run of word bytes (letters, digits, _ and -) behind a short
 // literal with which it is found by its run.
@@ -30,35 +33,75 @@ func isWord(b byte) bool {
 	return (b|0x20)-'a' < 26 || b-'0' < 10 || b == '_' || b == '-'
 }
 
-// parted reports whether one of eight bytes is below '-', as blanks, quotes, brackets
-// and commas are: no run goes over it. Each byte is compared on its own: its top bit is
-// set before, so nothing is borrowed from the next.
-func parted(eight uint64) bool {
+// parts sets the top bit of each of eight bytes that surely is in no run: below '0' but
+// for '-', as blanks, quotes, dots and brackets are, and beyond ASCII. Each byte is
+// compared on its own: its top bit is set before, so nothing is borrowed from the next.
+func parts(eight uint64) uint64 {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	return ^((eight|tops)-'-'*ones)&^eight&tops != 0
+	dash := eight ^ '-'*ones
+	return (^((eight|tops)-'0'*ones)&(dash&^tops+tops-ones|dash) | eight) & tops
 }
 
-// find looks at eight bytes at a time: a run of longRun bytes, wherever it begins,
-// takes at least eight of them whole.
+func isPart(b byte) bool { return b < '0' && b != '-' || b >= 0x80 }
+
+// find goes by eight bytes at a time and counts those without a part in a row. Its
+// branches do not depend on what ordinary text holds.
 func (s *shorts) find(dst []Hit, text []byte) []Hit {
 	if len(s.literals) == 0 {
 		return dst
 	}
-	for p := 0; p+8 <= len(text); p += 8 {
-		if parted(binary.LittleEndian.Uint64(text[p:])) || !isWord(text[p]) {
+	p, row := 0, 0 // row bytes before p have no part
+	for p+8 <= len(text) {
+		m := parts(binary.LittleEndian.Uint64(text[p:]))
+		if row+bits.TrailingZeros64(m)>>3 >= longRun {
+			end := rowEnd(text, p)
+			dst = s.row(dst, text, p-row, end)
+			if p, row = end&^7, 0; p+8 > len(text) {
+				return dst // at most seven bytes are left
+			}
+			m = parts(binary.LittleEndian.Uint64(text[p:]))
+		}
+		whole := row + 8
+		row = bits.LeadingZeros64(m) >> 3
+		if m == 0 {
+			row = whole
+		}
+		p += 8
+	}
+	if end := rowEnd(text, p); end-p+row >= longRun {
+		dst = s.row(dst, text, p-row, end)
+	}
+	return dst
+}
+
+// rowEnd is where the first part at or behind p is.
+func rowEnd(text []byte, p int) int {
+	for ; p+8 <= len(text); p += 8 {
+		if m := parts(binary.LittleEndian.Uint64(text[p:])); m != 0 {
+			return p + bits.TrailingZeros64(m)>>3
+		}
+	}
+	for p < len(text) && !isPart(text[p]) {
+		p++
+	}
+	return p
+}
+
+// row looks at the runs in a row.
+func (s *shorts) row(dst []Hit, text []byte, from, to int) []Hit {
+	for from < to {
+		if !isWord(text[from]) {
+			from++
 			continue
 		}
-		start, end := p, p+1
-		for start > 0 && isWord(text[start-1]) {
-			start--
-		}
-		for end < len(text) && isWord(text[end]) {
+		end := from + 1
+		for end < to && isWord(text[end]) {
 			end++
 		}
-		if end-start >= longRun {
-			dst = s.run(dst, text, start, end)
-			p = (end+7)/8*8 - 8 // on behind the run
+		if end-from >= longRun {
+			dst = s.run(dst, text, from, end)
 		}
+		from = end
 	}
 	return dst
 }
