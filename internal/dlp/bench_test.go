@@ -6,15 +6,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
+
+	"bottle/test/require"
 )
 
 // source is Go's own source code, all of it.
 func source(tb testing.TB) []byte {
 	tb.Helper()
-	root := filepath.Join(runtime.GOROOT(), "src")
+	root := filepath.Join(require.GoRoot(tb), "src")
 	var all bytes.Buffer
 	if err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || all.Len() > 30<<20 {

@@ -82,7 +82,7 @@ func spellings(s string) map[string]string {
 	}
 	b := []byte(s)
 	slices.Reverse(b)
-	half := s[:len(s)/2] + "​" + s[len(s)/2:]
+	half := s[:len(s)/2] + "\u200b" + s[len(s)/2:]
 	return map[string]string{
 		"plain": s, "within": "abc" + s + "def", "base64 0": base64.StdEncoding.EncodeToString([]byte(s)),
 		"base64 1": base64.StdEncoding.EncodeToString([]byte("x" + s + "y")), "base64 2": base64.StdEncoding.EncodeToString([]byte("xy" + s + "yz")),

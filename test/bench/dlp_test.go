@@ -20,6 +20,7 @@ import (
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/once"
 	"bottle/test/bench/peer"
+	"bottle/test/require"
 )
 
 const (
@@ -236,7 +237,7 @@ func engineStart(b *testing.B) []row {
 	}
 	var took, grown, used []float64
 	for range dlpRounds {
-		c := exec.Command(self, playDLP, runtime.GOROOT())
+		c := exec.Command(self, playDLP, require.GoRoot(b))
 		c.Env = []string{"GOMAXPROCS=1"}
 		out, err := c.Output()
 		if err != nil {
@@ -296,7 +297,7 @@ func beDLP(root string) error {
 
 func sourceText(tb testing.TB) []byte {
 	tb.Helper()
-	text, err := goSource(runtime.GOROOT(), 1<<40)
+	text, err := goSource(require.GoRoot(tb), 1<<40)
 	if err != nil {
 		tb.Fatal(err)
 	}

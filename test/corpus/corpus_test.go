@@ -15,6 +15,7 @@ import (
 
 	"bottle/internal/cli/scan"
 	"bottle/internal/dlp/profile"
+	"bottle/test/require"
 )
 
 // perTenMB is how many findings 10 MB of what holds no secret may have, at most.
@@ -37,7 +38,7 @@ type part struct {
 // the machine's source code, documentation and packages.
 func TestCorpus(t *testing.T) {
 	whole := os.Getenv("BOTTLE_CORPUS") == "all"
-	parts := []part{{name: "Go's source", folders: []string{filepath.Join(runtime.GOROOT(), "src")}}}
+	parts := []part{{name: "Go's source", folders: []string{filepath.Join(require.GoRoot(t), "src")}}}
 	if whole {
 		parts = append(parts, others(t)...)
 	}

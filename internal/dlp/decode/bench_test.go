@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"bottle/test/require"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -23,7 +25,7 @@ const window = 256 << 10
 // tree reads files below GOROOT until there are about most bytes.
 func tree(tb testing.TB, most int, suffix ...string) []byte {
 	var out []byte
-	root := filepath.Join(runtime.GOROOT(), "src")
+	root := filepath.Join(require.GoRoot(tb), "src")
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || len(out) > most {
 			return err

@@ -5,16 +5,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
+
+	"bottle/test/require"
 )
 
 // source is real source code, that of package net and its neighbours.
 func source(tb testing.TB) []byte {
 	tb.Helper()
 	var all bytes.Buffer
-	root := filepath.Join(runtime.GOROOT(), "src")
+	root := filepath.Join(require.GoRoot(tb), "src")
 	for _, dir := range []string{"net", "crypto"} {
 		if err := fs.WalkDir(os.DirFS(root), dir, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") {

@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"runtime"
 	"testing"
+
+	"bottle/test/require"
 )
 
 func BenchmarkNew50(b *testing.B) {
@@ -57,7 +58,7 @@ func BenchmarkPieces(b *testing.B) {
 	_, s := fifty(b)
 	texts := map[string][]byte{}
 	r := rand.New(rand.NewPCG(13, 14))
-	walk(b, filepath.Join(runtime.GOROOT(), "src", "net", "http"), func(text []byte) { texts["source"] = append(texts["source"], text...) })
+	walk(b, filepath.Join(require.GoRoot(b), "src", "net", "http"), func(text []byte) { texts["source"] = append(texts["source"], text...) })
 	texts["base64"] = []byte(random(r, alnum+"+/", 1<<20))
 	texts["hex"] = []byte(random(r, "0123456789abcdef", 1<<20))
 	texts["hostile"] = bytes.Repeat(s.segs[0].raw[8:12], 1<<18) // one gram, again and again

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -319,7 +318,7 @@ func TestNothingIsFoundInGoSource(t *testing.T) {
 	var pieces []Piece
 	m := NewMemory(s, 10, 0)
 	bytesRead, found := 0, 0
-	walk(t, filepath.Join(runtime.GOROOT(), "src"), func(text []byte) {
+	walk(t, filepath.Join(require.GoRoot(t), "src"), func(text []byte) {
 		bytesRead += len(text)
 		var v uint32
 		dst = dst[:0]

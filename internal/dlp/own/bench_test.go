@@ -4,14 +4,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
+
+	"bottle/test/require"
 )
 
 // goSource is up to limit bytes of the Go source that builds this test.
 func goSource(t testing.TB, limit int) []byte {
-	return files(t, filepath.Join(runtime.GOROOT(), "src"), ".go", limit)
+	return files(t, filepath.Join(require.GoRoot(t), "src"), ".go", limit)
 }
 
 // files is what lies below a folder with names that end so.

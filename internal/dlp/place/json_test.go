@@ -96,7 +96,7 @@ func walk(t interface{ Fatal(...any) }, text []byte) (all []want) {
 				key := token().(string)
 				all = append(all, want{at + 1, path + ".<key>", true, key})
 				raw := text[at+1 : stringEnd(text, at+1)]
-				value(path + keySegment(key, raw))
+				value(path + keySegment(raw))
 			}
 			token()
 		}
@@ -114,8 +114,8 @@ func walk(t interface{ Fatal(...any) }, text []byte) (all []want) {
 	}
 }
 
-func keySegment(key string, raw []byte) string {
-	key = string(Unescape(nil, raw)) // the decoder makes half a surrogate pair U+FFFD
+func keySegment(raw []byte) string {
+	key := string(Unescape(nil, raw)) // the decoder makes half a surrogate pair U+FFFD
 	ok := key != ""
 	for i, r := range key {
 		if !(r == '_' || r == '$' || r < 128 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || i > 0 && r >= '0' && r <= '9')) {

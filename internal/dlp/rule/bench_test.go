@@ -5,9 +5,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
+
+	"bottle/test/require"
 )
 
 // goSource is the Go files of the standard library's net and crypto.
@@ -15,7 +16,7 @@ func goSource(t testing.TB) []byte {
 	t.Helper()
 	var all bytes.Buffer
 	for _, dir := range []string{"net", "crypto"} {
-		root := filepath.Join(runtime.GOROOT(), "src", dir)
+		root := filepath.Join(require.GoRoot(t), "src", dir)
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
 				return err
