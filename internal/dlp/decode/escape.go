@@ -83,7 +83,7 @@ func (f *finder) escape(i int) int {
 		return 0
 	}
 	switch c := text[i+1]; {
-	case c == 'u' && (v.r == '<' || v.r == '>' || v.r == '&'): // Go writes all JSON so; a secret ends there
+	case c == 'u' && (v.r == '<' || v.r == '>' || v.r == '&' && !isReference(text[i+n:])): // Go writes all JSON so; a secret ends there
 	case c == 'u' || c == 'x' || c == 'U':
 		return n
 	case c-'0' < 8:
@@ -98,6 +98,19 @@ func (f *finder) escape(i int) int {
 		}
 	}
 	return 0
+}
+
+// isReference tells whether a character reference of HTML goes on so behind its &.
+func isReference(s []byte) bool {
+	const longest = 20
+	if len(s) > 0 && s[0] == '#' {
+		return true
+	}
+	n := 0
+	for n < len(s) && n < longest && (s[n]|0x20)-'a' < 26 {
+		n++
+	}
+	return n > 1 && n < len(s) && s[n] == ';'
 }
 
 // readEscape reads one escape of JSON, JavaScript, C or Markdown.
