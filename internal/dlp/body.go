@@ -12,6 +12,7 @@ const Window = 256 << 10
 //
 // Of what it has given out it keeps the last chunk as the context of what follows.
 type Body struct {
+	Pass   Pass // what may pass; nil: nothing
 	JSON   bool // it is JSON: a known secret is found even where it is cut into many strings
 	engine *Engine
 	base   int64 // offset in the whole body at which buf begins
@@ -90,8 +91,8 @@ func (b *Body) Replace(text []byte) {
 // end says that the body ends here. Otherwise up to 8 KiB at its end are not ready
 // yet, for what follows may belong to them.
 func (b *Body) Scan(end bool) []Finding {
-	c := b.engine.scanner(b.JSON)
-	defer b.engine.scans.Put(c)
+	c := b.scanner()
+	defer b.engine.give(c)
 	clean := b.engine.clean
 	b.run = b.run[:0]
 	for at, prev := b.cut, b.last; at < len(b.buf); {
@@ -128,13 +129,21 @@ func (b *Body) Flush() []Finding {
 	if found := b.Scan(false); found != nil || b.clean == len(b.buf) {
 		return found
 	}
-	c := b.engine.scanner(b.JSON)
-	defer b.engine.scans.Put(c)
-	if found, _ := c.scan(b.buf[b.from:], true); found != nil {
+	c := b.scanner()
+	defer b.engine.give(c)
+	c.more = true
+	found, open := c.scan(b.buf[b.from:], true)
+	if found != nil {
 		return b.placed(found)
 	}
-	b.clean = len(b.buf)
+	b.clean = max(b.clean, b.from+open) // something compressed waits for its end
 	return nil
+}
+
+func (b *Body) scanner() *scan {
+	c := b.engine.scanner(b.Pass)
+	c.json = b.JSON
+	return c
 }
 
 // look scans the run together with the chunk before it, and remembers its chunks: all
@@ -147,11 +156,11 @@ func (b *Body) look(c *scan, end bool) []Finding {
 	if found != nil {
 		return b.placed(found)
 	}
-	open += b.from
+	open, packs := open+b.from, c.packs+b.from
 	n := 0
 	for n < len(b.run) && b.run[n].end <= open {
 		ch := b.run[n]
-		if ch.end-b.cut >= once.Shortest { // a shorter one is too little of a context for the next
+		if ch.end-b.cut >= once.Shortest && ch.end <= packs { // a shorter one is too little of a context for the next
 			b.engine.clean.Remember(b.last, ch.id)
 		}
 		b.from, b.cut, b.last = b.cut, ch.end, ch.id

@@ -120,19 +120,41 @@ func (e *Engine) Skipped() []string { return e.known.Skipped() }
 // engine.
 func (e *Engine) Known() *known.Set { return e.known }
 
+// Pass says of a finding whether it may pass, by its rule, name and fingerprint: its
+// place is not known yet. What passes is no finding.
+type Pass func(Finding) bool
+
 // Scan looks at a whole text, such as a URL or a header's value. It gives nil where
-// there is nothing.
-func (e *Engine) Scan(text []byte) []Finding {
-	c := e.scanner(false)
-	defer e.scans.Put(c)
+// there is nothing. pass may be nil.
+func (e *Engine) Scan(text []byte, pass Pass) []Finding {
+	c := e.scanner(pass)
+	defer e.give(c)
 	found, _ := c.scan(text, true)
 	return found
 }
 
-func (e *Engine) scanner(json bool) *scan {
+// ScanPart looks at a part of a text that goes on and of which this part will not be
+// looked at again. Something compressed that is not at its end is undecodable.
+func (e *Engine) ScanPart(text []byte, pass Pass) []Finding {
+	c := e.scanner(pass)
+	defer e.give(c)
+	c.more = true
+	found, open := c.scan(text, true)
+	if open < len(text) {
+		found = append(found, Finding{Rule: Undecodable, Start: open, End: len(text)})
+	}
+	return found
+}
+
+func (e *Engine) scanner(pass Pass) *scan {
 	c := e.scans.Get().(*scan)
-	c.json = json
+	c.json, c.more, c.pass = false, false, pass
 	return c
+}
+
+func (e *Engine) give(c *scan) {
+	c.pass = nil
+	e.scans.Put(c)
 }
 
 // DefaultRules compiles the rules of the default profile: those of gitleaks and our own.

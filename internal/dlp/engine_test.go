@@ -69,7 +69,7 @@ func samples(tb testing.TB) map[string]string {
 		for _, hit := range r.Hits {
 			everywhere := len(hit) < 600
 			for _, in := range surfaces() { // some kinds are told by what stands round them
-				everywhere = everywhere && has(e.Scan(in([]byte(hit))), r.ID)
+				everywhere = everywhere && has(e.Scan(in([]byte(hit)), nil), r.ID)
 			}
 			if everywhere {
 				out[r.ID] = hit
@@ -127,7 +127,7 @@ func TestAnySecretInAnyChainOfEncodings(t *testing.T) {
 		}
 		name := rapid.SampledFrom(names).Draw(t, "surface")
 		body := places[name](text)
-		if found := e.Scan(body); !has(found, id) {
+		if found := e.Scan(body, nil); !has(found, id) {
 			t.Fatalf("%s wrapped in %v in %s is not found (%v) in %.300q", id, chain, name, found, body)
 		}
 	})
@@ -237,13 +237,13 @@ func TestPiecesInJSON(t *testing.T) {
 func TestFindingsAreToldApart(t *testing.T) {
 	e, all := engine(t), samples(t)
 	two := []byte(base64.StdEncoding.EncodeToString([]byte(all["github-pat"] + " and " + all["aws-access-token"])))
-	if found := e.Scan(two); len(found) != 2 || !has(found, "github-pat") || !has(found, "aws-access-token") {
+	if found := e.Scan(two, nil); len(found) != 2 || !has(found, "github-pat") || !has(found, "aws-access-token") {
 		t.Errorf("two in one: %v", found)
 	}
-	if found := e.Scan([]byte(`api_key = "` + all["github-pat"] + `"`)); len(found) != 1 || !has(found, "github-pat") {
+	if found := e.Scan([]byte(`api_key = "` + all["github-pat"] + `"`), nil); len(found) != 1 || !has(found, "github-pat") {
 		t.Errorf("one by two rules: %v", found)
 	}
-	if found := e.Scan([]byte(secretValue + " " + secretValue)); len(found) == 0 || !found[0].Known() || found[0].Name != "VENDOR_TOKEN" {
+	if found := e.Scan([]byte(secretValue + " " + secretValue), nil); len(found) == 0 || !found[0].Known() || found[0].Name != "VENDOR_TOKEN" {
 		t.Errorf("a known one: %v", found)
 	}
 }

@@ -64,14 +64,20 @@ func (c *scan) escaped(text []byte, h find.Hit, from *origin, end bool) {
 func (c *scan) addEscaped(m rule.Match, text []byte, lo, hi int, from *origin, end bool) {
 	value := c.near.text[m.Start:m.End]
 	if m.End == len(c.near.text) && hi == len(text) && !end {
-		start, _ := from.place(lo, hi)
+		start, _ := c.place(from, lo, hi)
 		c.open = min(c.open, start)
 		return
 	}
 	f := Finding{Rule: m.Rule.ID, Length: len(value), Print: c.print(value)}
-	start, stop := within(text[lo:hi], value)
+	if c.passes(f) || len(c.found) >= 4*c.engine.limits.Report {
+		return
+	}
+	start, stop := 0, hi-lo
+	if c.dear++; c.dear <= 64 {
+		start, stop = within(text[lo:hi], value)
+	}
 	f.view, f.from, f.to = from.view(), lo+start, lo+stop
-	f.Start, f.End = from.place(lo+start, lo+stop)
+	f.Start, f.End = c.place(from, lo+start, lo+stop)
 	c.keep(f, from)
 }
 

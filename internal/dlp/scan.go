@@ -25,6 +25,10 @@ type scan struct {
 	bytes  int // decoded so far
 	effort int // that rules may still cost
 	open   int // from here on the text holds something that is not whole
+	packs  int // the first thing that is compressed begins here
+	dear   int // places that were looked for by decoding
+	pass   Pass
+	more   bool // more may follow a text that is looked at as if it ended
 	levels []*level
 	found  []Finding
 	near   escaped
@@ -55,7 +59,8 @@ type origin struct {
 // not told: it may go on, and whoever calls looks at it again together with what
 // follows. open is where the first such thing begins, or the text's length.
 func (c *scan) scan(text []byte, end bool) (found []Finding, open int) {
-	c.size, c.views, c.bytes, c.effort, c.open, c.found = len(text), 0, 0, effort, len(text), nil
+	c.size, c.views, c.bytes, c.effort, c.found = len(text), 0, 0, effort, nil
+	c.open, c.packs, c.dear = len(text), len(text), 0
 	c.view(text, nil, 0, end)
 	if c.json {
 		c.strings(text)
@@ -101,7 +106,7 @@ func (c *scan) view(text []byte, from *origin, depth int, end bool) {
 func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) {
 	e := c.engine
 	var more bool
-	if l.spans, more = e.decoder.Find(l.spans[:0], text, end); more {
+	if l.spans, more = e.decoder.Find(l.spans[:0], text, end && !(c.more && from == nil)); more {
 		c.undecodable(from, 0, len(text))
 	}
 	for _, s := range l.spans {
@@ -111,6 +116,9 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 			return
 		}
 		out, whole, err := e.decoder.Decode(l.decoded[:0], text, s, left)
+		if packed(s.Kind) {
+			c.attempt(s, from, err)
+		}
 		if err != nil || inPlace(s.Kind) && bytes.Equal(out, text[s.Start:s.End]) {
 			continue // nothing was decoded, and it would be found again
 		}
@@ -119,7 +127,7 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 		c.bytes += len(out)
 		switch {
 		case !whole && s.Cut && packed(s.Kind) && len(out) < left: // all of it is needed to read more of it
-			start, _ := from.place(s.Start, s.End)
+			start, _ := c.place(from, s.Start, s.End)
 			c.open = min(c.open, start)
 		case !whole && !s.Cut, depth >= e.limits.Depth:
 			c.undecodable(from, s.Start, s.End)
@@ -127,6 +135,24 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 		}
 		l.origin = origin{e.decoder, text, s, from, c.views}
 		c.view(out, &l.origin, depth+1, whole)
+	}
+}
+
+// attempt charges what it costs to look whether something is compressed, for marks
+// without anything behind can be many. What follows such a thing belongs to it: chunks
+// of it are clean in no other company.
+func (c *scan) attempt(s decode.Span, from *origin, err error) {
+	c.views++
+	if s.Kind == decode.Bzip2 {
+		c.bytes += 900 << 10 // a block is read and sorted as a whole
+	}
+	const header = 1 << 10 // with less of it nobody can tell
+	if err != nil && (!s.Cut || s.End-s.Start > header) {
+		return
+	}
+	start, _ := c.place(from, s.Start, s.End)
+	if c.packs = min(c.packs, start); err != nil {
+		c.open = min(c.open, start)
 	}
 }
 
@@ -141,25 +167,39 @@ func (c *scan) undecodable(from *origin, start, end int) {
 	if len(c.found) >= 4*c.engine.limits.Report {
 		return
 	}
-	start, end = from.place(start, end)
+	start, end = c.place(from, start, end)
 	c.keep(Finding{Rule: Undecodable, Start: start, End: end, view: -1}, from)
 }
 
 // add keeps a finding of a view's text[start:end], unless it touches the end of a text
 // that goes on (last is not set): then it may be part of something that is no secret.
 func (c *scan) add(f Finding, text []byte, start, end int, from *origin, last bool) {
-	if len(c.found) >= 4*c.engine.limits.Report {
+	if !last && end == len(text) {
+		at, _ := c.place(from, start, end)
+		c.open = min(c.open, at)
 		return
 	}
 	f.view, f.from, f.to = from.view(), start, end
-	f.Start, f.End = from.place(start, end)
-	if !last && end == len(text) {
-		c.open = min(c.open, f.Start)
+	f.Length, f.Print = end-start, c.print(text[start:end])
+	if c.passes(f) || len(c.found) >= 4*c.engine.limits.Report {
 		return
 	}
-	f.Length = end - start
-	f.Print = c.print(text[start:end])
+	f.Start, f.End = c.place(from, start, end)
 	c.keep(f, from)
+}
+
+// passes: what may pass is not counted among findings, or many of it would crowd out
+// what may not.
+func (c *scan) passes(f Finding) bool { return c.pass != nil && c.pass(f) }
+
+// place is origin.place, which decodes much to be exact: so it is only a few times, and
+// all of what was decoded after those.
+func (c *scan) place(from *origin, start, end int) (int, int) {
+	const most = 64
+	if from != nil {
+		c.dear++
+	}
+	return from.place(start, end, c.dear <= most)
 }
 
 func (c *scan) print(value []byte) string { return known.Fingerprint(c.engine.key, value) }
@@ -173,9 +213,13 @@ func (c *scan) keep(f Finding, from *origin) {
 }
 
 // place gives where in the outermost text stands what is at [start:end] in the view.
-func (o *origin) place(start, end int) (int, int) {
+func (o *origin) place(start, end int, exact bool) (int, int) {
 	for ; o != nil; o = o.up {
-		start, end = o.outer(start, end)
+		if exact {
+			start, end = o.outer(start, end)
+		} else {
+			start, end = o.span.Start, o.span.End
+		}
 	}
 	return start, end
 }

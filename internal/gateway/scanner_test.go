@@ -51,7 +51,7 @@ func found(t *testing.T, e *dlp.Engine, text string) []string {
 		t.Fatal("there is no engine")
 	}
 	names := []string{}
-	for _, f := range e.Scan([]byte(text)) {
+	for _, f := range e.Scan([]byte(text), nil) {
 		if f.Known() {
 			names = append(names, f.Name)
 		}

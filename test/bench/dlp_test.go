@@ -180,7 +180,7 @@ func (s *scanner) conversation(tb testing.TB, source []byte, size, seed int) []b
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if s.engine.Scan(line) == nil { // keys in Go's tests are found
+		if s.engine.Scan(line, nil) == nil { // keys in Go's tests are found
 			all = append(all, message{"user", text})
 			n += len(line)
 		}

@@ -66,7 +66,7 @@ func (l *Look) Body(src io.ReadCloser, a About) *Body {
 
 // all looks at a text as a whole: a scan of a flowing one stops where it finds something.
 func (b *Body) all(text []byte) []dlp.Finding {
-	found := b.l.engine.Scan(text)
+	found := b.l.engine.Scan(text, b.l.lets)
 	if b.kind.json != nil {
 		found = append(found, b.l.strings(text, "body")...)
 	}
@@ -75,7 +75,7 @@ func (b *Body) all(text []byte) []dlp.Finding {
 
 func (b *Body) fresh() *dlp.Body {
 	t := b.l.engine.Body()
-	t.JSON = b.kind.json != nil
+	t.JSON, t.Pass = b.kind.json != nil, b.l.lets
 	return t
 }
 

@@ -440,7 +440,7 @@ func (m *members) header() error {
 	if len(text) == 2 {
 		return nil
 	}
-	found := m.look.engine.Scan(text)
+	found := m.look.engine.Scan(text, m.look.lets)
 	for i := range found {
 		found[i].Place = "body.gzip-header"
 	}

@@ -98,6 +98,7 @@ var errTooMuch = errors.New("decode body: there is too much in it")
 // drain looks at all that r gives, up to a bound. The first findings end it.
 func (l *Look) drain(r io.Reader, most int) ([]dlp.Finding, error) {
 	text := l.engine.Body()
+	text.Pass = l.lets
 	defer text.Release()
 	block := l.i.blocks.Get().(*[blockSize]byte)
 	defer l.i.blocks.Put(block)

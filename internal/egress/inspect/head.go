@@ -52,7 +52,7 @@ func (l *Look) trailer(h http.Header) *Refusal {
 // look looks at what was written: as it is, then joined, then with what was sent before.
 func (w *head) look(l *Look, where string) *Refusal {
 	l.scanned(len(w.text))
-	found := l.engine.Scan(w.text)
+	found := l.engine.Scan(w.text, l.lets)
 	w.place(found)
 	for _, more := range []func() []dlp.Finding{
 		func() []dlp.Finding { return found },
@@ -315,7 +315,7 @@ func (w *head) joined(l *Look) (out []dlp.Finding) {
 		}
 		w.each = func(text []byte) {
 			l.scanned(len(text))
-			out = append(out, knownOnly(l.engine.Scan(text), rowOf(part(is)))...)
+			out = append(out, knownOnly(l.engine.Scan(text, l.lets), rowOf(part(is)))...)
 		}
 		for _, v := range values {
 			if b := bytes.TrimSpace(w.text[v.start:v.end]); len(b) > 0 {

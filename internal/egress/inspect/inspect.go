@@ -133,7 +133,7 @@ func (i *Inspector) current() *state {
 	if i.state == nil || i.state.engine != e {
 		s := &state{engine: e, harmless: map[string]bool{}, memory: known.NewMemory(e.Known(), destinations, 0)}
 		for _, held := range i.cfg.Placeholders {
-			for _, f := range e.Scan([]byte(held)) {
+			for _, f := range e.Scan([]byte(held), nil) {
 				s.harmless[f.Print] = f.Print != ""
 			}
 		}
@@ -199,10 +199,7 @@ func (l *Look) Redacted() bool { return l != nil && l.redacted.Load() }
 func (l *Look) sort(found []dlp.Finding, cutting bool) (bad, cuts []dlp.Finding) {
 	for _, f := range found {
 		switch {
-		case l.harmless[f.Print]:
-		case f.Print != "" && l.i.admits(f.Print, l.host):
-			l.pass(f.Name)
-			l.note(f, measure.OutcomeAdmitted)
+		case l.lets(f):
 		case f.Known() && slices.Contains(f.Chain, inPieces) && l.passes(f.Name):
 		case cutting && l.mode == modeRedact && !f.Known() && f.Rule != dlp.Undecodable:
 			cuts = append(cuts, f)
@@ -225,7 +222,20 @@ func (l *Look) pass(name string) {
 func (l *Look) passes(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return name == "" && len(l.passed) > 0 || slices.Contains(l.passed, name)
+	return slices.Contains(l.passed, name)
+}
+
+// lets says of a finding whether it may pass, before it is counted among others.
+func (l *Look) lets(f dlp.Finding) bool {
+	switch {
+	case l.harmless[f.Print]:
+		return true
+	case f.Print == "" || !l.i.admits(f.Print, l.host):
+		return false
+	}
+	l.pass(f.Name)
+	l.note(f, measure.OutcomeAdmitted)
+	return true
 }
 
 // note keeps a finding for the record.
@@ -299,7 +309,7 @@ func (l *Look) scanned(n int) { l.i.cfg.Measured.Scanned.Add(uint64(max(n, 0))) 
 // remember holds the pieces of secrets in a small text against those that were sent
 // to the same party before.
 func (l *Look) remember(text []byte, where string) []dlp.Finding {
-	if len(text) > maxRemembered || l.passes("") {
+	if len(text) > maxRemembered {
 		return nil
 	}
 	pieces := l.engine.Known().Pieces(nil, text)

@@ -30,7 +30,7 @@ func (l *Look) Messages() *Messages {
 
 // Control looks at the payload of a control frame.
 func (m *Messages) Control(data []byte) *Refusal {
-	return m.judge(m.l.engine.Scan(data), data, place.Message(m.number))
+	return m.judge(m.l.engine.Scan(data, m.l.lets), data, place.Message(m.number))
 }
 
 // Next looks at what came of a message: data begins with what was held back before. It
@@ -56,7 +56,11 @@ func (m *Messages) Next(begin, final bool, data []byte) (hold int, no *Refusal) 
 	}
 	m.l.scanned(len(text))
 	whole := final && len(m.before) == 0
-	if no := m.judge(m.l.engine.Scan(text), text, where); no != nil {
+	look := m.l.engine.Scan
+	if !final {
+		look = m.l.engine.ScanPart
+	}
+	if no := m.judge(look(text, m.l.lets), text, where); no != nil {
 		return 0, no
 	}
 	if whole {

@@ -38,7 +38,7 @@ func (i *Inspector) Name(name string, route *bottle.Route) (*Refusal, []decision
 	low := bytes.ToLower([]byte(name))
 	text := append(append(low, '\n'), bytes.ReplaceAll(low, []byte("."), nil)...)
 	l.scanned(len(text))
-	found := s.engine.Scan(text)
+	found := s.engine.Scan(text, l.lets)
 	switch {
 	case route == nil:
 		found = onlyKnown(found)
