@@ -2,6 +2,7 @@ package dlp
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"bottle/internal/dlp/known"
 	"bottle/internal/dlp/once"
@@ -240,10 +242,71 @@ func TestFindingsAreToldApart(t *testing.T) {
 	if found := e.Scan(two, nil); len(found) != 2 || !has(found, "github-pat") || !has(found, "aws-access-token") {
 		t.Errorf("two in one: %v", found)
 	}
-	if found := e.Scan([]byte(`api_key = "` + all["github-pat"] + `"`), nil); len(found) != 1 || !has(found, "github-pat") {
+	if found := e.Scan([]byte(`api_key = "`+all["github-pat"]+`"`), nil); len(found) != 1 || !has(found, "github-pat") {
 		t.Errorf("one by two rules: %v", found)
 	}
-	if found := e.Scan([]byte(secretValue + " " + secretValue), nil); len(found) == 0 || !found[0].Known() || found[0].Name != "VENDOR_TOKEN" {
+	if found := e.Scan([]byte(secretValue+" "+secretValue), nil); len(found) == 0 || !found[0].Known() || found[0].Name != "VENDOR_TOKEN" {
 		t.Errorf("a known one: %v", found)
+	}
+}
+
+// The attack: repeat what may pass (a placeholder, a value that an operator admitted)
+// so often that the list of findings is full, and put a secret behind it. What may pass
+// is not counted.
+func TestWhatMayPassCrowdsNothingOut(t *testing.T) {
+	e, all := engine(t), samples(t)
+	first := e.Scan([]byte(all["github-pat"]), nil)[0]
+	pass := func(f Finding) bool { return f.Print == first.Print }
+	many := strings.Repeat(all["github-pat"]+"\n", 400)
+	if found := e.Scan([]byte(many), pass); found != nil {
+		t.Fatalf("what may pass is found: %v", found)
+	}
+	for id, secret := range map[string]string{"aws-access-token": all["aws-access-token"], KnownSecret: base64.StdEncoding.EncodeToString([]byte(secretValue))} {
+		if found := e.Scan([]byte(many+secret+"\n"), pass); !has(found, id) {
+			t.Errorf("%s behind what may pass: %v", id, found)
+		}
+	}
+}
+
+// The attack: send a compressed body that is clean, then the same with more behind it.
+// Its chunks must not be remembered: without its beginning nobody can read the rest.
+func TestMoreOfSomethingCompressedIsNew(t *testing.T) {
+	text := filler(64<<10, 5)
+	grow := func(more string) []byte {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, _ = w.Write(text)
+		_ = w.Flush()
+		_, _ = w.Write([]byte(more))
+		_ = w.Close()
+		return []byte(`{"d":"` + base64.StdEncoding.EncodeToString(b.Bytes()) + `"}`)
+	}
+	e := engine(t)
+	clean := grow(strings.Repeat(" fine", 20))
+	if _, found := send(e, clean, nil, false); found != nil {
+		t.Fatalf("a clean one: %v", found)
+	}
+	for _, flush := range []bool{false, true} {
+		if out, found := send(e, grow(secretValue), []int{10000, 9000, 8000, 7000, 6000}, flush); len(found) == 0 {
+			t.Errorf("the secret behind what is known to be clean has gone out, %d bytes of it (flush %v)", len(out), flush)
+		}
+	}
+	if out, found := send(engine(t), clean, []int{10000, 9000, 8000, 7000, 6000}, true); found != nil || !bytes.Equal(out, clean) {
+		t.Errorf("a clean one in pauses: %v", found)
+	}
+}
+
+// The attack: thousands of marks of bzip2, each of which costs a block of 900 KB to be
+// found void.
+func TestAttemptsAreBounded(t *testing.T) {
+	e := engine(t)
+	mark := "BZh91AY&SY\x00\x00\x00\x00\x00\xff\xff\xff" + strings.Repeat("\xa5", 50)
+	began := time.Now()
+	found := e.Scan([]byte(strings.Repeat(mark, (256<<10)/len(mark))), nil)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if !has(found, Undecodable) {
+		t.Errorf("nobody says that not all was looked at: %v", found)
 	}
 }
