@@ -26,6 +26,8 @@ const (
 	reasonSkipped    = "dlp_skipped"            // these watched values would be found by chance, and are not looked for
 	reasonUnwatched  = "credential_not_watched" // the same of a value that is injected
 	cleanChunks      = 16 << 10                 // remembered: 2.5 MiB of memory for some 40 MiB of text
+	skippedBytes     = 400                      // of names in one record, whose note holds 512
+	skippedRecords   = 50                       // after them, all that is left is counted in one
 	mostValues       = 32                       // of one credential; what was replaced so often has expired
 	proxyPassword    = "the proxy's password"
 	credentialSuffix = " (Basic)"
@@ -179,9 +181,15 @@ func (s *scanner) tell(skipped []string) {
 		s.record(audit.Record{Kind: audit.KindLog, Verdict: audit.Deny, Reason: reasonUnwatched, Credential: ref,
 			Note: "this credential is injected, and nobody looks whether it leaves by another way: " + strings.TrimPrefix(line, ref+": ")})
 	}
-	if len(quiet) > 0 {
-		s.record(audit.Record{Kind: audit.KindLog, Verdict: audit.Allow, Reason: reasonSkipped, Count: uint64(len(quiet)),
-			Note: "not looked for, since they would be found by chance: " + strings.Join(quiet, "; ")})
+	for n := 0; len(quiet) > 0; n++ {
+		part, size := 1, len(quiet[0])
+		for part < len(quiet) && (size+len(quiet[part]) < skippedBytes || n == skippedRecords) {
+			size += len(quiet[part]) + 2
+			part++
+		}
+		s.record(audit.Record{Kind: audit.KindLog, Verdict: audit.Allow, Reason: reasonSkipped, Count: uint64(part),
+			Note: "not looked for, since they would be found by chance: " + strings.Join(quiet[:part], "; ")})
+		quiet = quiet[part:]
 	}
 }
 

@@ -158,6 +158,32 @@ func TestWhatIsNotLookedForIsTold(t *testing.T) {
 	}
 }
 
+// TestAllThatIsNotLookedForIsNamed: a note has a bound, so many names take more records.
+func TestAllThatIsNotLookedForIsNamed(t *testing.T) {
+	var heard ears
+	watched := map[string]string{}
+	for i := range 100 {
+		watched[fmt.Sprintf(".env:PORT_%03d", i)] = "8080"
+	}
+	s := newScanner(told{watched: values(watched)}, heard.hear)
+	s.newest()
+	count, notes := uint64(0), ""
+	for _, r := range heard.list {
+		count, notes = count+r.Count, notes+r.Note
+		if r.Reason != "dlp_skipped" || len(r.Note) > 512 {
+			t.Errorf("%+v", r)
+		}
+	}
+	for name := range watched {
+		if !strings.Contains(notes, name+": shorter") {
+			t.Errorf("%s is not told", name)
+		}
+	}
+	if count != 100 {
+		t.Errorf("%d counted", count)
+	}
+}
+
 // TestARepositoryCannotCrowdTheOperatorOut: the bound of what is looked for falls on
 // what lay in the folder, whatever its files are called.
 func TestARepositoryCannotCrowdTheOperatorOut(t *testing.T) {

@@ -99,7 +99,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	if err != nil {
 		return nil, err
 	}
-	watched, more := h.watching(req.watch())
+	watched, not, more := h.watching(req.watch())
 	risks = append(risks, more...)
 	p := &Prepared{req: req, facts: facts, provider: got, identity: id, policy: pol}
 	shown := req.Spec
@@ -110,7 +110,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args,
 		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: slices.Concat(got.Mounts, req.Mounts), Walls: facts.Walls,
 		Resources: h.resources(id, facts), Notes: slices.Concat(facts.Notes, unbuilt(req.Spec), h.nameless(req)),
-		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.Hash(), Watched: watched,
+		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.Hash(), Watched: watched, NotWatched: not,
 		Scratch: cmp.Or(shown.Limits.Memory/2, facts.Defaults.Scratch),
 	})
 	return p, nil

@@ -105,7 +105,7 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 
 // begin starts the gateway and tells it everything.
 func (solo Solo) begin(told plan.Gateway, tokens map[string]secret.Lease, password string) (*backend.Gateway, error) {
-	watched, warnings := watchRequest{spec: bottle.Spec{Watch: solo.Spec.Watch}, home: solo.Home, dir: solo.Dir}.keep(nil)
+	watched, _, warnings := watchRequest{spec: bottle.Spec{Watch: solo.Spec.Watch}, home: solo.Home, dir: solo.Dir}.keep(nil)
 	for _, w := range warnings {
 		if solo.Warn != nil {
 			solo.Warn(w.Message)

@@ -126,7 +126,7 @@ func (s *starting) readSecrets(ctx context.Context) (err error) {
 		return err
 	}
 	// Read again: the operator may have thought for an hour. He was warned then of what can't be read.
-	s.watched, _ = s.prep.req.watch().keep(s.env)
+	s.watched, _, _ = s.prep.req.watch().keep(s.env)
 	shaped := *s.prep
 	shaped.provider = s.prep.provider.Holding(lookalikes(s.tokens))
 	s.prep = &shaped

@@ -20,12 +20,20 @@ type watchRequest struct {
 
 // keep are the values, besides the injected credentials, that the gateway is to keep
 // from leaving: those of the key files under git, of the files under egress.watch, and
-// env. What cannot be read is a warning: the gateway knows less then, and holds.
-func (w watchRequest) keep(env map[string]string) (map[string]secret.Value, bottle.Problems) {
-	out := map[string]secret.Value{}
-	var warnings bottle.Problems
+// env. What cannot be read is a warning: the gateway knows less then, and holds. not
+// tells what of them it will not look for, each as "name: why", sorted.
+func (w watchRequest) keep(env map[string]string) (out map[string]secret.Value, not []string, warnings bottle.Problems) {
+	out = map[string]secret.Value{}
+	leave := func(name, why string) {
+		if why != "" {
+			not = append(not, name+": "+why)
+		}
+	}
 	for name, value := range env {
-		out["env:"+name] = secret.New([]byte(value))
+		if value != "" {
+			out["env:"+name] = secret.New([]byte(value))
+			leave("env:"+name, watch.Why("env:"+name, value))
+		}
 	}
 	for _, r := range w.spec.Repos {
 		if r.KeyFile == "" {
@@ -39,17 +47,18 @@ func (w watchRequest) keep(env map[string]string) (map[string]secret.Value, bott
 		}
 		out["git:"+r.Name+" key_file"] = v
 	}
-	found, more := watch.Look(w.sources())
+	found, more := watch.Look(w.sources()) // also what is not looked for: the gateway records it
 	for _, s := range found {
 		out[s.Name] = s.Value
+		leave(s.Name, s.Why)
 	}
 	maps.DeleteFunc(out, func(_ string, v secret.Value) bool { return v.Empty() })
-	return out, append(warnings, more...)
+	slices.Sort(not)
+	return out, not, append(warnings, more...)
 }
 
 // sources are the files and folders under egress.watch. The operator's own come first:
-// what a repository holds must not crowd them out. That one below the operator's
-// present folder is not there is nothing to tell of: not every project has a .env.
+// what a repository holds must not crowd them out.
 func (w watchRequest) sources() []watch.Source {
 	var own, here []watch.Source
 	for _, p := range w.spec.Watch {
@@ -59,30 +68,33 @@ func (w watchRequest) sources() []watch.Source {
 		case filepath.IsAbs(p):
 			own = append(own, watch.Source{Path: p, Shown: p})
 		case !home:
-			here = append(here, watch.Source{Path: filepath.Join(w.dir, p), Shown: p, May: true})
+			here = append(here, watch.Source{Path: filepath.Join(w.dir, p), Shown: p})
 		}
 	}
 	return slices.Concat(own, here)
 }
 
-// watching tells, before a start, the names of what would be kept from leaving. What
-// the operator will be asked for is not known yet, and counts. Nothing is asked or run.
-func (h *House) watching(w watchRequest) (names []string, warnings bottle.Problems) {
+// watching tells, before a start, the names of what would be kept from leaving, and of
+// what would not, each as "name: why". What the operator will be asked for is not known
+// yet, and counts. Nothing is asked or run.
+func (h *House) watching(w watchRequest) (names, not []string, warnings bottle.Problems) {
 	env := map[string]string{}
 	for _, e := range w.spec.Env {
 		switch e.Kind {
 		case bottle.EnvAsk:
 			names = append(names, "env:"+e.Name)
 		case bottle.EnvHost:
-			if v, ok := h.Host(e.Value); ok && watch.Counts("env:"+e.Name, v) {
+			if v, ok := h.Host(e.Value); ok {
 				env[e.Name] = v
 			}
 		case bottle.EnvLiteral:
-			if watch.Counts("env:"+e.Name, e.Value) {
-				env[e.Name] = e.Value
-			}
+			env[e.Name] = e.Value
 		}
 	}
-	values, warnings := w.keep(env)
-	return slices.Sorted(slices.Values(slices.AppendSeq(names, maps.Keys(values)))), warnings
+	values, not, warnings := w.keep(env)
+	for _, line := range not {
+		name := line[:strings.LastIndex(line, ": ")]
+		delete(values, name)
+	}
+	return slices.Sorted(slices.Values(slices.AppendSeq(names, maps.Keys(values)))), not, warnings
 }

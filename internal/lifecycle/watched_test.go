@@ -44,6 +44,9 @@ func TestInvariant2WatchedValuesReachTheGatewayAlone(t *testing.T) {
 	if !slices.Equal(p.Plan.Egress.Watched, want) {
 		t.Errorf("watched %q", p.Plan.Egress.Watched)
 	}
+	if not := []string{".env:NODE_ENV: plain words", "env:FROM_HOST: shorter than 8 bytes", "env:NODE_ENV: plain words"}; !slices.Equal(p.Plan.Egress.NotWatched, not) {
+		t.Errorf("not watched %q", p.Plan.Egress.NotWatched)
+	}
 	var text bytes.Buffer
 	if err := p.Plan.Text(&text, nil); err != nil {
 		t.Fatal(err)
@@ -52,7 +55,7 @@ func TestInvariant2WatchedValuesReachTheGatewayAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"watches 4 values of env, git keys, .env, ~/.aws so that they do not leave", "~/.nothing is not there", "/nonexistent/key"} {
+	for _, part := range []string{"watches 4 values of env, git keys, .env, ~/.aws so that they do not leave", "does not look for 3 values: .env:NODE_ENV: plain words; env:FROM_HOST: shorter than 8 bytes; env:NODE_ENV: plain words", "~/.nothing is not there", ".env.local is not there", "/nonexistent/key"} {
 		if !strings.Contains(strings.Join(strings.Fields(text.String()), " "), part) {
 			t.Errorf("%q is not in\n%s", part, &text)
 		}

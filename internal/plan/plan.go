@@ -28,6 +28,7 @@ type Input struct {
 	Scratch       int64           // see Plan
 	CAFingerprint string          // empty before a gateway has made its CA: a dry run
 	Watched       []string        // names of the values that must not leave; nil: nothing was read
+	NotWatched    []string        // those that are not looked for, each as "name: why"
 }
 
 // Plan is everything that a start would create and allow, as one JSON value. It
@@ -82,6 +83,7 @@ type Egress struct {
 	UpstreamProxy   *UpstreamProxy  `json:"upstream_proxy"` // null: the gateway connects by itself
 	Watch           []string        `json:"watch"`          // files and folders whose secrets must not leave
 	Watched         []string        `json:"watched"`        // names of the values that must not leave, theirs among them; sorted, never a value
+	NotWatched      []string        `json:"not_watched"`    // of these, what is not looked for, each as "name: why"; sorted
 }
 
 // Quota is what the bottle may take of the way out; zero: the gateway's default.
@@ -161,7 +163,9 @@ func New(in Input) Plan {
 	}
 	p.Egress.Limits = Quota(in.Spec.Egress)
 	p.Egress.Watch, p.Egress.Watched = list(in.Spec.Watch), list(in.Watched)
+	p.Egress.NotWatched = list(in.NotWatched)
 	slices.Sort(p.Egress.Watched)
+	slices.Sort(p.Egress.NotWatched)
 	for _, w := range in.Warnings {
 		p.Warnings = append(p.Warnings, w.String())
 	}

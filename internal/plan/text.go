@@ -3,7 +3,6 @@ package plan
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -160,6 +159,9 @@ func (p Plan) reaches(t *text) {
 	for _, l := range wrap(strings.Fields(p.watches()), lineWidth-labelWidth) {
 		t.line("", l)
 	}
+	for _, l := range wrap(strings.Fields(p.watchesNot()), lineWidth-labelWidth) {
+		t.line("", t.style(Warn, l))
+	}
 	for i, g := range p.Git {
 		t.line(first(i, "git"), clean(g.Name)+"  "+clean(g.Upstream)+"  "+pushWords(g.Push, t.style))
 	}
@@ -168,34 +170,6 @@ func (p Plan) reaches(t *text) {
 	} else {
 		t.line("supervise", "no: the agent cannot ask for more")
 	}
-}
-
-// watches says of which values the gateway keeps the agent from sending them.
-func (p Plan) watches() string {
-	n := len(p.Egress.Watched)
-	if n == 0 && len(p.Egress.Watch) == 0 {
-		return ""
-	}
-	var from []string
-	for kind, name := range map[string]string{"env:": "env", "git:": "git keys"} {
-		if slices.ContainsFunc(p.Egress.Watched, func(s string) bool { return strings.HasPrefix(s, kind) }) {
-			from = append(from, name)
-		}
-	}
-	slices.Sort(from)
-	if n == 0 {
-		return "watches " + strings.Join(p.Egress.Watch, ", ") + " so that no secret of them leaves"
-	}
-	for _, w := range p.Egress.Watch { // those that something was found in
-		if slices.ContainsFunc(p.Egress.Watched, func(s string) bool { return strings.HasPrefix(s, w+":") || strings.HasPrefix(s, w+"/") }) {
-			from = append(from, w)
-		}
-	}
-	leave := "they do not leave"
-	if n == 1 {
-		leave = "it does not leave"
-	}
-	return "watches " + count(n, "value") + " of " + strings.Join(from, ", ") + " so that " + leave
 }
 
 // onward says which proxy everything goes through.

@@ -27,12 +27,12 @@ const (
 type Source struct {
 	Path  string // absolute
 	Shown string // as it is told: ~/.aws, .env
-	May   bool   // that it is not there is nothing to tell of
 }
 
 // Look reads the secrets of all sources, in their order, each under a name of its own:
 // a folder's files too, those at most two folders below it, the first 200 by name.
-// What could not be read, or not all, is a warning; a start does not stop for it.
+// What could not be read, or not all, or holds no secret is a warning; a start does not
+// stop for it.
 func Look(sources []Source) (found []Secret, warnings bottle.Problems) {
 	l := look{names: map[string]bool{}, left: MaxAll}
 	for _, s := range sources {
@@ -47,6 +47,7 @@ type look struct {
 	names    map[string]bool
 	left     int // bytes of MaxAll
 	files    int // of the present source
+	yield    int // of the present source: values
 }
 
 func (l *look) warn(shown, why string) {
@@ -54,13 +55,12 @@ func (l *look) warn(shown, why string) {
 }
 
 func (l *look) source(s Source) {
-	l.files = 0
+	l.files, l.yield = 0, 0
+	told := len(l.warnings)
 	info, err := os.Stat(s.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if !s.May {
-			l.warn(s.Shown, "is not there: nothing of it is watched")
-		}
+		l.warn(s.Shown, "is not there: nothing of it is watched")
 	case err != nil:
 		l.warn(s.Shown, "cannot be looked at: "+reason(err))
 	case info.IsDir():
@@ -70,6 +70,9 @@ func (l *look) source(s Source) {
 		}
 	default:
 		l.file(s.Path, s.Shown)
+	}
+	if len(l.warnings) == told && l.yield == 0 && l.left >= 0 {
+		l.warn(s.Shown, "holds nothing that is taken for a secret: write NAME=value lines into a file whose name ends in .env")
 	}
 }
 
@@ -106,7 +109,12 @@ func (l *look) file(path, shown string) {
 		return
 	}
 	defer clear(content)
-	for _, s := range parse(shown, content, &l.left) {
+	secrets, full := parse(shown, content, &l.left)
+	l.yield += len(secrets)
+	if full {
+		l.warn(shown, fmt.Sprintf("holds more than %d values, or one longer than %d KiB: not all of it is watched", maxValues, longest>>10))
+	}
+	for _, s := range secrets {
 		if !l.names[s.Name] { // else of a source that is named twice, or holds another
 			l.names[s.Name] = true
 			l.found = append(l.found, s)

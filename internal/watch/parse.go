@@ -19,10 +19,9 @@ import (
 
 // Bounds of what is taken out of one file.
 const (
-	shortest  = 8        // bytes of a value; a shorter one would be found by chance
 	longest   = 16 << 10 // bytes of a value; the largest keys have 6 KiB
 	token     = 16       // bytes of what only looks like a secret
-	maxValues = 200      // of one file
+	maxValues = 200      // of one file, and as many that are not looked for
 	maxName   = 64       // bytes of the name that a file gives a value
 	maxNested = 16       // JSON within JSON
 )
@@ -32,19 +31,21 @@ const (
 type Secret struct {
 	Name  string
 	Value secret.Value
+	Why   string // it is not looked for, such as "plain words"; empty: it is
 }
 
 // Parse takes the secrets out of a file's content. file is its path, which tells its
 // form and begins the names; it is shown as it is. There are at most 200 of them, and
-// no name is given twice.
+// as many that are not looked for; no name is given twice.
 func Parse(file string, content []byte) []Secret {
 	left := MaxAll
-	return parse(file, content, &left)
+	found, _ := parse(file, content, &left)
+	return found
 }
 
 // parse is Parse with a budget: to judge a value takes a microsecond a byte. A negative
-// one means that something was left out for it.
-func parse(file string, content []byte, left *int) []Secret {
+// one means that something was left out for it; full, that there were too many, or one too long.
+func parse(file string, content []byte, left *int) (found []Secret, full bool) {
 	p := parser{file: bottle.Printable(file), names: map[string]bool{}, left: left}
 	base := strings.ToLower(path.Base(file))
 	switch {
@@ -64,7 +65,7 @@ func parse(file string, content []byte, left *int) []Secret {
 		p.settings(string(content))
 		p.random(string(content))
 	}
-	return p.found
+	return p.found, p.full
 }
 
 // public are the files of SSH that hold no secret.
@@ -87,11 +88,18 @@ type parser struct {
 	found []Secret
 	names map[string]bool
 	left  *int // bytes that may still be judged
+	taken int  // of found, those that are looked for
+	full  bool // more values are there, or one that is too long
+	guess bool // the file gives them no names: what is no secret is nothing to tell of
 }
 
 // take adds a value. What stands for another one, as ${TOKEN}, is none.
 func (p *parser) take(name, value string) {
-	if value = strings.TrimSpace(value); len(value) < shortest || len(value) > longest || strings.HasPrefix(value, "$") || len(p.found) == maxValues || *p.left < 0 {
+	if value = strings.TrimSpace(value); value == "" || strings.HasPrefix(value, "$") || *p.left < 0 {
+		return
+	}
+	if p.taken == maxValues || len(p.found) == 2*maxValues || len(value) > longest {
+		p.full = true
 		return
 	}
 	if *p.left -= len(value); *p.left < 0 {
@@ -105,17 +113,23 @@ func (p *parser) take(name, value string) {
 	for n := 2; p.names[full]; n++ {
 		full = p.file + ":" + name + " " + strconv.Itoa(n)
 	}
-	if !Counts(full, value) {
+	why := Why(full, value)
+	if why == "" {
+		p.taken++
+	} else if p.guess {
 		return
 	}
 	p.names[full] = true
-	p.found = append(p.found, Secret{full, secret.New([]byte(value))})
+	p.found = append(p.found, Secret{full, secret.New([]byte(value)), why})
 }
 
-// Counts reports whether a value of that name is looked for at all: production, a path
-// and a port are found everywhere, and are no secrets.
-func Counts(name, value string) bool {
-	return len(known.New([]known.Secret{{Name: name, Value: []byte(value)}}).Skipped()) == 0
+// Why says why a value of that name is not looked for, or "" if it is: production, a
+// path and a port are found everywhere, and are no secrets.
+func Why(name, value string) string {
+	for _, line := range known.New([]known.Secret{{Name: name, Value: []byte(value)}}).Skipped() {
+		return strings.TrimPrefix(line, name+": ")
+	}
+	return ""
 }
 
 // dotenv reads NAME=value lines, as shells and the libraries called dotenv do: with
@@ -313,6 +327,7 @@ func (p *parser) walk(within, name string, v any, depth int) {
 // random takes each word of letters, digits and the marks of base64 that looks random.
 func (p *parser) random(text string) {
 	number := 0
+	p.guess = true
 	for line := range strings.Lines(text) {
 		number++
 		for word := range strings.FieldsFuncSeq(line, func(r rune) bool {

@@ -16,7 +16,9 @@ import (
 func values(list []Secret) []string {
 	out := []string{}
 	for _, s := range list {
-		out = append(out, s.Name+" = "+s.Value.Reveal())
+		if s.Why == "" {
+			out = append(out, s.Name+" = "+s.Value.Reveal())
+		}
 	}
 	return out
 }
@@ -57,6 +59,41 @@ func TestForms(t *testing.T) {
 	}
 }
 
+// TestLeftOutIsNamed: what is in a file and is not looked for is told, by name and why.
+func TestLeftOutIsNamed(t *testing.T) {
+	var got []string
+	for _, s := range Parse(".env", []byte("LICENSE=purple-lamp-under-desk5\nDB_PASSWORD=hunter22\nADMIN_PASSWORD=hunter2\nCUSTOMER=acme corporation\nPIN_TOKEN=12345678\nA=$B\nC=\n")) {
+		got = append(got, s.Name+" "+s.Why)
+	}
+	if want := []string{".env:LICENSE ", ".env:DB_PASSWORD ", ".env:ADMIN_PASSWORD shorter than 8 bytes", ".env:CUSTOMER nothing in it looks random", ".env:PIN_TOKEN a plain number"}; !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestNothingFoundIsTold: a file of which nothing is watched says so, if it was named.
+func TestNothingFoundIsTold(t *testing.T) {
+	dir := t.TempDir()
+	var sources []Source
+	for name, content := range map[string]string{
+		"vars": "A=exported-secret-value-1234\n", "empty.env": "# nothing\n", "in/config": "x\n", "mode.env": "MODE=production\n",
+		"many.env": strings.Repeat("A_KEY=q1w2e3r4t5\n", 201), "long.env": "A=" + strings.Repeat("x", longest+1),
+	} {
+		name, _, _ := strings.Cut(name, "/")
+		write(t, dir, name+map[bool]string{true: "/config"}[name == "in"], content)
+		sources = append(sources, Source{Path: filepath.Join(dir, name), Shown: name})
+	}
+	_, warnings := Look(sources)
+	told := warnings.Error()
+	for _, want := range []string{"vars holds nothing that is", "empty.env holds nothing that is", "in holds nothing that is", "many.env holds more than 200 values", "long.env holds more than"} {
+		if !strings.Contains(told, want) {
+			t.Errorf("%q is not told in\n%s", want, told)
+		}
+	}
+	if len(warnings) != 5 {
+		t.Errorf("%v", warnings)
+	}
+}
+
 // FuzzParse: whatever a file holds, its secrets are few, have names of their own that
 // a terminal does not obey, and values that stand in the file.
 func FuzzParse(f *testing.F) {
@@ -73,11 +110,11 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("the name %q", s.Name)
 			}
 			names[s.Name] = true
-			if s.Value.Len() < shortest || s.Value.Len() > len(content) {
+			if s.Value.Empty() || s.Value.Len() > len(content) || s.Why == "" && s.Value.Len() < 8 {
 				t.Errorf("%s has %d bytes of %d", s.Name, s.Value.Len(), len(content))
 			}
 		}
-		if len(list) > maxValues {
+		if len(list) > 2*maxValues {
 			t.Errorf("%d values", len(list))
 		}
 	})
@@ -115,7 +152,7 @@ func TestLookIsBounded(t *testing.T) {
 	}
 	found, warnings := Look([]Source{
 		{Path: filepath.Join(dir, "in"), Shown: "~/in"}, {Path: filepath.Join(dir, "in/pipe.env"), Shown: "pipe.env"},
-		{Path: filepath.Join(dir, "none"), Shown: "~/none"}, {Path: filepath.Join(dir, "none"), Shown: ".env", May: true},
+		{Path: filepath.Join(dir, "none"), Shown: "~/none"}, {Path: filepath.Join(dir, "none"), Shown: ".env"},
 		{Path: filepath.Join(dir, "many"), Shown: "~/many"}, {Path: filepath.Join(dir, "in/a.env"), Shown: "~/in/a.env"},
 	})
 	var names []string
@@ -126,12 +163,12 @@ func TestLookIsBounded(t *testing.T) {
 		t.Errorf("%d found, the first %q", len(found), names[:4])
 	}
 	told := warnings.Error()
-	for _, want := range []string{"~/in/big.env is not watched: it is too large", "pipe.env is not watched: it is not a regular file", "~/none is not there", "~/many holds more than 200 files"} {
+	for _, want := range []string{"~/in/big.env is not watched: it is too large", "pipe.env is not watched: it is not a regular file", "~/none is not there", ".env is not there", "~/many holds more than 200 files"} {
 		if !strings.Contains(told, want) {
 			t.Errorf("%q is not told in\n%s", want, told)
 		}
 	}
-	if warnings.Fatal() || len(warnings) != 4 {
+	if warnings.Fatal() || len(warnings) != 5 {
 		t.Errorf("%v", warnings)
 	}
 }

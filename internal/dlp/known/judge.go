@@ -38,6 +38,7 @@ func classOf(b []byte) class {
 func judge(v []byte, name string, certain bool) (why string, wholeOnly bool) {
 	letters, numbers, other := count(v)
 	words, prose := readsAsWords(v)
+	chosen := named(name) && !says(string(v)) // a word that a person chose; password and api-key stand everywhere
 	switch {
 	case len(v) < shortest:
 		return "shorter than 8 bytes", false
@@ -45,9 +46,9 @@ func judge(v []byte, name string, certain bool) (why string, wholeOnly bool) {
 		return "fewer than 4 different bytes", false
 	case letters == 0 && other == 0 && numbers < 10:
 		return "a plain number", false
-	case prose && (words < 3 || len(v) < partial):
+	case !chosen && prose && (words < 3 || len(v) < partial):
 		return "plain words", false
-	case wordAndDigits(v):
+	case !chosen && wordAndDigits(v):
 		return "a word with digits", false
 	}
 	random := looksRandom(v)
@@ -56,7 +57,7 @@ func judge(v []byte, name string, certain bool) (why string, wholeOnly bool) {
 		return "a path", false
 	case !random && isHost(v) && wordy(v):
 		return "a host name", false
-	case certain:
+	case certain || chosen:
 		return "", prose
 	case !random:
 		return "nothing in it looks random", false
@@ -75,6 +76,22 @@ func says(name string) bool {
 		}
 	}
 	return name == "auth" || name == "pass" || strings.HasSuffix(name, "_auth")
+}
+
+// named reports whether a name is that of a secret, not only of what belongs to one:
+// DB_PASSWORD, also with a number behind, but not TOKEN_TYPE. What a file's path says
+// does not count.
+func named(name string) bool {
+	name = strings.ToLower(name[strings.LastIndexByte(name, ':')+1:])
+	for field := range strings.FieldsSeq(name) {
+		field = strings.TrimRight(field, "_0123456789")
+		for w := range strings.FieldsSeq("password passwd passphrase secret token salt key license licence") {
+			if strings.HasSuffix(field, w) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // isCommit: build systems put such values into the environment, and ordinary traffic

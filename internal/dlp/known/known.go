@@ -17,6 +17,8 @@
 //   - Left out always: fewer than 8 bytes or 4 different ones, plain numbers below 10
 //     digits, one or two plain words (also with a few digits behind), paths and host
 //     names in which nothing looks random. Three words or more count as a whole only.
+//     Under a name that ends in PASSWORD, SECRET, TOKEN, SALT, KEY or LICENSE one or
+//     two words count too, as a whole, unless they are such a name themselves.
 //   - A certain part is taken otherwise. A part is certain if the caller says so, if
 //     its name or its field's name says so (TOKEN, PASSWORD, ...), or if it is a key.
 //   - Any other part must hold something that looks random: eight or more letters and

@@ -181,6 +181,10 @@ func TestWhatIsNoSecret(t *testing.T) {
 		{"A_TOKEN", "aaaaaaaaaaaaaaaaab", "fewer than 4 different bytes"},
 		{"DB_PASSWORD", "password", "plain words"},
 		{"DB_PASSWORD", "Password123", "a word with digits"},
+		{"API_KEY", "your-api-key", "plain words"},
+		{"TOKEN_TYPE", "authorization", "plain words"},
+		{"./secret/key:MODE", "production", "plain words"},
+		{"PIN_TOKEN", "12345678", "a plain number"},
 		{"NODE_ENV", "production", "plain words"},
 		{"KEY_ID", "123456789", "a plain number"},
 		{"DATE_KEY", "2024-10-01", "a plain number"},
@@ -208,6 +212,20 @@ func TestWhatIsNoSecret(t *testing.T) {
 	}
 	if s := New([]Secret{{Name: "BIG", Value: make([]byte, maxValue+1)}}); len(s.Skipped()) != 1 {
 		t.Error("a huge value was taken")
+	}
+}
+
+// TestNamedSecretsMayBeWords: what a person chose for a password reads as words; the
+// name tells what it is.
+func TestNamedSecretsMayBeWords(t *testing.T) {
+	for name, value := range map[string]string{
+		".env:LICENSE": "purple-lamp-under-desk5", ".env:APP_SALT": "sea-and-sand", ".env:DB_PASSWORD": "hunter22", ".env:DB_PASSWORD_2": "wintertime",
+		"~/.netrc:password api.example.com": "swordfish", "a.env:KEY 2": "summer2024", "LICENCE": "blue-moon",
+	} {
+		s := New([]Secret{{Name: name, Value: []byte(value)}})
+		if m := scan(s, []byte("x="+value+"&y")); len(s.Skipped()) != 0 || len(m) == 0 || !m[0].Whole {
+			t.Errorf("%s: %q, %+v", name, s.Skipped(), m)
+		}
 	}
 }
 

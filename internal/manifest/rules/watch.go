@@ -17,6 +17,8 @@ func RefuseWatch(p string) (why, hint string) {
 		return "it holds more than secrets, and far more files than are read", name
 	case strings.HasPrefix(p, "~") && !strings.HasPrefix(p, "~/"):
 		return "only ~/ of your own home folder can be resolved", "write the whole path"
+	case strings.HasPrefix(p, "$"):
+		return "variables are not filled in here", "write ~/ for your home folder"
 	case p == ".." || strings.HasPrefix(p, "../"):
 		return "it leads out of the folder that you stand in, whichever that is", "write the path from / or from ~/"
 	case strings.ContainsAny(p, "*?[{"):
