@@ -273,6 +273,12 @@ func (l *Look) refuse(bad []dlp.Finding) *Refusal {
 		}
 	}
 	r.Message = "the request carries a secret: " + strings.Join(words, "; ") + ". Take it out and send the request again"
+	switch {
+	case l.mode == modeRedact && f.Known():
+		r.Message += ". It is not taken out for you: dlp: redact takes out what only looks like a secret"
+	case l.mode == modeRedact:
+		r.Message += ". It can't be taken out for you: dlp: redact changes only whole bodies of text, JSON and forms, up to 256 KiB"
+	}
 	if r.Ask {
 		r.Message += ", or ask the operator to let it pass: bottle approve " + l.i.cfg.Identity + " " + f.Print
 	}

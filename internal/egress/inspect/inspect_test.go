@@ -321,6 +321,22 @@ func TestPlacesHideNamesOfSecrets(t *testing.T) {
 	}
 }
 
+// Under redact a denial says why what was found is not taken out.
+func TestRedactSaysWhyItRefuses(t *testing.T) {
+	for f, want := range map[*dlp.Finding]string{
+		{Rule: dlp.KnownSecret, Name: "W"}: "takes out what only looks like a secret",
+		{Rule: "github-pat"}:               "whole bodies",
+	} {
+		for _, mode := range []string{modeRedact, "block"} {
+			l := look(t)
+			l.mode = mode
+			if no := l.refuse([]dlp.Finding{*f}); strings.Contains(no.Message, want) != (mode == modeRedact) {
+				t.Errorf("%s: %s", mode, no.Message)
+			}
+		}
+	}
+}
+
 // Admissions are bounded, and the one that ends first goes.
 func TestAdmissionsAreBounded(t *testing.T) {
 	now := time.Unix(1000, 0)
