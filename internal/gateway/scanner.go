@@ -130,6 +130,7 @@ func (s *scanner) known() []known.Secret {
 	for _, name := range slices.SortedFunc(maps.Keys(s.watched), func(a, b string) int { return cmp.Or(cmp.Compare(foreign(a), foreign(b)), cmp.Compare(a, b)) }) {
 		out = append(out, spell(name, s.watched[name], false))
 	}
+	rename(out)
 	return slices.DeleteFunc(out, func(k known.Secret) bool { return len(k.Value) == 0 })
 }
 

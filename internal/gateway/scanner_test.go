@@ -251,3 +251,22 @@ func TestAdmissions(t *testing.T) {
 		t.Errorf("%+v, recorded %+v", got, list)
 	}
 }
+
+// TestANameSaysWhatAValueIs: a copy of a value in some file, also in base64 or with
+// something around it, gives a finding no other name than the one that somebody gave it.
+func TestANameSaysWhatAValueIs(t *testing.T) {
+	s := newScanner(told{watched: values(map[string]string{
+		".env:GITHUB_TOKEN": tokenA, "~/p/a.py:line 1": base64.StdEncoding.EncodeToString([]byte(tokenA)), "~/p/a.py:line 2": tokenA,
+		"~/p/b.py:line 3 2": base64.RawURLEncoding.EncodeToString([]byte("me:" + tokenA)), "~/p/c.py:line 9": tokenB,
+	})}, func(audit.Record) {})
+	e := s.newest()
+	for text, want := range map[string]string{
+		tokenA: ".env:GITHUB_TOKEN", base64.StdEncoding.EncodeToString([]byte(tokenA)): ".env:GITHUB_TOKEN",
+		base64.RawURLEncoding.EncodeToString([]byte("me:" + tokenA)): ".env:GITHUB_TOKEN", tokenB: "~/p/c.py:line 9",
+	} {
+		found := e.Scan([]byte("x=" + text + "&y"))
+		if len(found) == 0 || found[0].Name != want {
+			t.Errorf("%d findings, %+v; want %s", len(found), found, want)
+		}
+	}
+}
