@@ -10,7 +10,7 @@ import (
 func (d *deps) desk() live.Desk {
 	return live.Desk{
 		Group: groupRun, Out: d.Stdout, Err: d.Stderr, Style: d.style, Terminal: d.Terminal,
-		Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) }, Store: d.state, Tree: d.tree, Names: firstOf(d.identities),
+		Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) }, Store: d.state, Tree: d.tree,
 	}
 }
 

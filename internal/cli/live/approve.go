@@ -16,6 +16,7 @@ import (
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
+	"bottle/internal/store"
 )
 
 // approval is what the operator wants to let pass, and to where.
@@ -45,6 +46,8 @@ func (d Desk) Approve() *cobra.Command {
 	c.Flags().StringVar(&a.host, "host", "", "where it may be sent; absent: where it was sent last")
 	c.Flags().DurationVar(&a.last, "for", time.Hour, "how long, up to 24h")
 	c.Flags().BoolVarP(&a.yes, "yes", "y", false, "do not ask")
+	_ = c.RegisterFlagCompletionFunc("host", d.completeHost)
+	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"15m", "1h", "8h", "24h"}, cobra.ShellCompDirectiveNoFileComp))
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()
@@ -128,14 +131,17 @@ func (d Desk) approve(ctx context.Context, word string, a approval, js bool) err
 	}
 	out := admission{Identity: meta.Identity}
 	var last finding
-	for _, f := range list {
-		if f.Fingerprint == a.print && (a.host == "" || a.host == f.Host) {
+	for _, f := range list { // one that was sent to that host says most
+		if f.Fingerprint == a.print && (a.host == "" || a.host == f.Host || last.Host != a.host) {
 			last, out.Finding = f, &f.Finding
 		}
 	}
 	if a.host = cmp.Or(a.host, last.Host); a.host == "" {
 		return ui.Usage(fmt.Errorf("the log of %s holds no such fingerprint, so it does not say for which host", meta.Identity),
 			"bottle audit "+string(meta.Identity)+" --denied; or say it: --host api.example.com")
+	}
+	if err := leads(ctx, socket, meta, a.host); err != nil {
+		return err
 	}
 	if !js || !a.yes {
 		d.showApproval(meta.Identity, a, last, out.Finding != nil)
@@ -156,13 +162,30 @@ func (d Desk) approve(ctx context.Context, word string, a approval, js bool) err
 	return nil
 }
 
+// leads refuses a host that no route of the running bottle leads to, before anybody is
+// asked: an approval would open nothing.
+func leads(ctx context.Context, socket string, meta store.Metadata, host string) error {
+	var now plan.InForce
+	if err := ask(ctx, socket, plan.Control{Op: plan.OpPolicy}, &now); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(now.Routes, func(r bottle.Route) bool { return r.Host.Matches(bottle.Host(host)) }) {
+		return nil
+	}
+	return ui.Fail(fmt.Errorf("no route of %s leads to %s: whatever is sent there is refused", meta.Identity, bottle.Printable(host)),
+		fmt.Sprintf("name another --host; or add the route: bottle edit %s && bottle reload %s", meta.Bottle, meta.Identity))
+}
+
 // showApproval says what would be let pass, and to where.
 func (d Desk) showApproval(id bottle.Identity, a approval, f finding, seen bool) {
 	style := d.Style(d.Err)
 	fmt.Fprintf(d.Err, "%s may send this value to %s for %s:\n", style(plan.Strong, string(id)), style(plan.Strong, bottle.Printable(a.host)), a.last)
 	if !seen {
-		fmt.Fprintln(d.Err, "  "+style(plan.Warn, "the log knows of no request with it to that host: nobody can say what it is"))
+		fmt.Fprintln(d.Err, "  "+style(plan.Warn, "the log knows of no request with it: nobody can say what it is"))
 		return
+	}
+	if f.Host != a.host {
+		fmt.Fprintln(d.Err, "  "+style(plan.Warn, "it was not sent there yet, but to "+bottle.Printable(f.Host)+":"))
 	}
 	role := plan.Warn
 	if f.Secret != "" {
@@ -171,10 +194,26 @@ func (d Desk) showApproval(id bottle.Identity, a approval, f finding, seen bool)
 	fmt.Fprintf(d.Err, "  %s, last at %s\n", style(role, f.String()), f.Time.Local().Format("15:04:05"))
 }
 
+// completeHost completes the hosts that the log has seen the value sent to, or any.
+func (d Desk) completeHost(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var out []string
+	if s, err := d.Store(); err == nil && len(args) > 0 {
+		if id, err := s.Match(args[0]); err == nil {
+			list, _ := d.findings(c.Context(), id) // unreadable completes to nothing
+			for _, f := range slices.Backward(list) {
+				if (len(args) == 1 || strings.EqualFold(args[1], f.Fingerprint)) && !slices.Contains(out, bottle.Printable(f.Host)) {
+					out = append(out, bottle.Printable(f.Host))
+				}
+			}
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
+
 // completeApproval completes the bottles, and then the fingerprints in the bottle's log.
 func (d Desk) completeApproval(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
-		return d.Names(c, args, typed)
+		return d.running(c, args, typed)
 	}
 	var out []string
 	if s, err := d.Store(); err == nil && len(args) == 1 {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -33,11 +34,16 @@ type counter struct {
 	asked    []plan.Control
 	question string
 	answer   bool
+	route    bottle.Pattern
 }
 
 func newCounter(t *testing.T) *counter {
 	t.Helper()
 	c := &counter{id: "worker-abc12", answer: true}
+	var err error
+	if c.route, err = bottle.ParsePattern("*.example.com"); err != nil {
+		t.Fatal(err)
+	}
 	dir, err := os.MkdirTemp("/tmp", "desk-") // short: a socket's path is
 	if err != nil {
 		t.Fatal(err)
@@ -82,9 +88,6 @@ func newCounter(t *testing.T) *counter {
 		Out: &c.out, Err: &c.err, Style: func(io.Writer) plan.Style { return ui.Plain }, Terminal: func(any) bool { return true },
 		Confirm: func(q string, yes bool) (bool, error) { c.question = q; return yes || c.answer, nil },
 		Store:   func() (*store.Store, error) { return s, nil },
-		Names: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			return []string{string(c.id)}, cobra.ShellCompDirectiveNoFileComp
-		},
 	}
 	return c
 }
@@ -99,6 +102,11 @@ func (c *counter) serve(l net.Listener) {
 		line, _ := bufio.NewReader(conn).ReadBytes('\n')
 		var req plan.Control
 		_ = json.Unmarshal(line, &req)
+		if req.Op == plan.OpPolicy {
+			_ = json.NewEncoder(conn).Encode(plan.InForce{Routes: []bottle.Route{{Host: c.route}}})
+			conn.Close()
+			continue
+		}
 		c.mu.Lock()
 		c.asked = append(c.asked, req)
 		c.mu.Unlock()
@@ -171,8 +179,56 @@ func TestApproveWithoutAYesAsksNobody(t *testing.T) {
 	if asked := c.heard(); len(asked) > 0 {
 		t.Errorf("asked %+v", asked)
 	}
-	if err := c.run("worker", printB, "--host", "refuse.example.com", "--yes"); err == nil || !strings.Contains(err.Error(), "no route leads to it") || !strings.Contains(c.err.String(), "nobody can say what it is") {
+	if err := c.run("worker", printB, "--host", "refuse.example.com", "--yes"); err == nil || !strings.Contains(err.Error(), "no route leads to it") || strings.Contains(hint(err), "version") || !strings.Contains(c.err.String(), "nobody can say what it is") {
 		t.Errorf("%v: %s", err, c.err.String())
+	}
+}
+
+// TestApproveRefusesAHostWithoutARoute: before it says what would be, and with the next
+// step; and a value that was sent elsewhere is known by that.
+func TestApproveRefusesAHostWithoutARoute(t *testing.T) {
+	c := newCounter(t)
+	err := c.run("worker", printA, "--host", "nope.example", "--yes")
+	if err == nil || !strings.Contains(err.Error(), "no route of worker-abc12 leads to nope.example") || !strings.Contains(hint(err), "bottle reload worker-abc12") || c.err.Len() > 0 || len(c.heard()) > 0 {
+		t.Errorf("%v: %s", err, c.err.String())
+	}
+	if err := c.run("worker", printA, "--host", "new.example.com", "--yes"); err != nil {
+		t.Error(err)
+	}
+	for _, part := range []string{"it was not sent there yet, but to api.example.com:", "found known-secret .env:API"} {
+		if !strings.Contains(c.err.String(), part) {
+			t.Errorf("%q is not in %q", part, c.err.String())
+		}
+	}
+}
+
+// TestCompletionOffersWhatCanBeSpokenTo: bottles that run, hosts that the value was sent to.
+func TestCompletionOffersWhatCanBeSpokenTo(t *testing.T) {
+	c := newCounter(t)
+	s, err := c.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := s.Reserve("gone-abc12")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(res.Write(store.Metadata{Identity: "gone-abc12", Agent: "worker", Bottle: "dev", Backend: "native"}), res.Release()); err != nil {
+		t.Fatal(err)
+	}
+	cmd := c.Approve()
+	cmd.SetContext(t.Context())
+	if list, d := c.completeApproval(cmd, nil, ""); !slices.Equal(list, []string{"worker-abc12\trunning"}) || d != cobra.ShellCompDirectiveNoFileComp {
+		t.Errorf("%q", list)
+	}
+	for flag, want := range map[string][]string{"host": {"api.example.com", "first.example.com"}, "for": {"15m", "1h", "8h", "24h"}} {
+		f, ok := cmd.GetFlagCompletionFunc(flag)
+		if !ok {
+			t.Fatal(flag)
+		}
+		if list, d := f(cmd, []string{"worker", printA}, ""); !slices.Equal(list, want) || d != cobra.ShellCompDirectiveNoFileComp {
+			t.Errorf("--%s: %q", flag, list)
+		}
 	}
 }
 
@@ -197,4 +253,13 @@ func TestApproveForMachines(t *testing.T) {
 	if list, _ := c.completeApproval(cmd, nil, ""); len(list) != 1 {
 		t.Errorf("%q", list)
 	}
+}
+
+// hint is the next step that an error names.
+func hint(err error) string {
+	var f *ui.Failure
+	if errors.As(err, &f) {
+		return f.Hint
+	}
+	return ""
 }

@@ -32,13 +32,26 @@ type Desk struct {
 	Confirm  func(question string, yes bool) (bool, error)
 	Store    func() (*store.Store, error)
 	Tree     func() (manifest.Tree, error)
-	Names    cobra.CompletionFunc // of the bottles
 }
 
 const (
 	answerWait = 30 * time.Second // for one answer; a gateway answers in milliseconds
 	maxAnswer  = 16 << 20         // bytes
 )
+
+// running completes the first word of a command with the bottles that run: to no other
+// can be spoken.
+func (d Desk) running(_ *cobra.Command, args []string, _ string) (out []string, _ cobra.ShellCompDirective) {
+	if s, err := d.Store(); err == nil && len(args) == 0 {
+		list, _ := s.List() // unreadable completes to nothing
+		for _, e := range list {
+			if e.Live {
+				out = append(out, cobra.CompletionWithDesc(string(e.Metadata.Identity), "running"))
+			}
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
 
 // find is the one running bottle that word means, and its control socket.
 func (d Desk) find(word string) (m store.Metadata, socket string, err error) {
@@ -91,7 +104,11 @@ func ask(ctx context.Context, socket string, req plan.Control, into any) error {
 		Error string `json:"error"`
 	}
 	if err := json.Unmarshal(answer, &refused); err == nil && refused.Error != "" {
-		return ui.Fail(errors.New("the gateway refuses: "+bottle.Printable(refused.Error)), "the gateway may be of another version: start the bottle anew")
+		hint := "the gateway may be of another version: start the bottle anew"
+		if req.Op == plan.OpAdmit { // it knows the request, and says what is wrong with it
+			hint = "nothing was let pass"
+		}
+		return ui.Fail(errors.New("the gateway refuses: "+bottle.Printable(refused.Error)), hint)
 	}
 	if err := json.NewDecoder(bytes.NewReader(answer)).Decode(into); err != nil {
 		return fmt.Errorf("read the gateway's answer: %w", err)

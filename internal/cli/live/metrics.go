@@ -29,7 +29,7 @@ func (d Desk) Metrics() *cobra.Command {
 		Example: "  bottle metrics researcher\n" +
 			"  bottle metrics researcher-m3hxd > /var/lib/node_exporter/researcher.prom\n" +
 			"  bottle metrics researcher --format json | jq '.[] | select(.name == \"bottle_decisions_total\")'",
-		Args: command.Words(1, 1), ValidArgsFunction: d.Names,
+		Args: command.Words(1, 1), ValidArgsFunction: d.running,
 	}
 	formats := []string{"text", "json", plan.FormatPrometheus}
 	format := c.Flags().String("format", "", "text for people, json for machines, prometheus for it; absent: text on a terminal, else prometheus")

@@ -32,7 +32,7 @@ func (d Desk) Reload() *cobra.Command {
 		Example: "  bottle edit dev && bottle reload researcher\n" +
 			"  bottle reload researcher-m3hxd --yes\n" +
 			"  bottle reload researcher --format json        what would change; with --yes it does",
-		Args: command.Words(1, 1), ValidArgsFunction: d.Names,
+		Args: command.Words(1, 1), ValidArgsFunction: d.running,
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	asJSON := command.Formats(c)
