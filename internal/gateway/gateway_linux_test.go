@@ -313,7 +313,7 @@ func newUpstream(t testing.TB, dir string) *upstream {
 func (r *running) what(u *upstream) plan.Gateway {
 	return plan.Gateway{Version: version, Identity: identity, Bottle: "dev", Inherit: true,
 		Audit: filepath.Join(r.dir, "audit.jsonl"), Control: filepath.Join(r.dir, "control.sock"),
-		Placeholders: map[string]string{"API_TOKEN": fakeKey},
+		Placeholders: map[string]string{"API_TOKEN": fakeKey}, Watch: []string{"~/.aws"},
 		Routes: []bottle.Route{{Host: bottle.Pattern{Host: "example.com"}, Ports: []uint16{443}, TLS: "intercept", DLP: "block", Rule: "dev.md:3",
 			Auth:     &bottle.Auth{Scheme: "Bearer", TokenRef: "API_TOKEN"},
 			Upstream: &bottle.Upstream{Address: u.Listener.Addr().String(), CAFile: u.ca}}}}

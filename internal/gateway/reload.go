@@ -33,7 +33,7 @@ func (g *gateway) hash() string {
 }
 
 func (g *gateway) inForce() plan.InForce {
-	return plan.InForce{Hash: g.hash(), Routes: append([]bottle.Route{}, g.rule.Load().routes...), Limits: g.told.Limits, Onward: g.told.Onward}
+	return plan.InForce{Hash: g.hash(), Routes: append([]bottle.Route{}, g.rule.Load().routes...), Limits: g.told.Limits, Onward: g.told.Onward, Watch: g.told.Watch}
 }
 
 // reload answers a request for new routes. All of them are looked at before any

@@ -87,7 +87,7 @@ func TestReload(t *testing.T) {
 		t.Fatal("the route does not work before the reload")
 	}
 	var now plan.InForce
-	if ctl(t, what.Control, plan.Control{Op: plan.OpPolicy}, &now); now.Hash != ready.PolicyHash || len(now.Routes) != 1 || now.Routes[0].Rule != "dev.md:3" {
+	if ctl(t, what.Control, plan.Control{Op: plan.OpPolicy}, &now); now.Hash != ready.PolicyHash || len(now.Routes) != 1 || now.Routes[0].Rule != "dev.md:3" || len(now.Watch) != 1 {
 		t.Errorf("in force: %+v", now)
 	}
 

@@ -219,7 +219,7 @@ func (s *starting) pathDirs() []string {
 // gateway is what the gateway is told.
 func (s *starting) gateway() plan.Gateway {
 	return plan.Gateway{
-		Version: bottle.Version, Identity: s.prep.identity, Bottle: s.prep.req.Spec.Name, Routes: s.prep.req.Spec.Routes, Onward: s.prep.req.Spec.Onward,
+		Version: bottle.Version, Identity: s.prep.identity, Bottle: s.prep.req.Spec.Name, Routes: s.prep.req.Spec.Routes, Onward: s.prep.req.Spec.Onward, Watch: s.prep.req.Spec.Watch,
 		Audit: s.res.Layout.Audit, Control: s.res.Layout.Control, Inherit: true, Placeholders: s.prep.provider.Placeholders,
 		Limits: s.prep.req.Spec.Egress,
 	}

@@ -70,6 +70,7 @@ type InForce struct {
 	Routes []bottle.Route        `json:"routes"`
 	Limits bottle.Quota          `json:"egress_limits"`
 	Onward *bottle.UpstreamProxy `json:"upstream_proxy,omitempty"` // without the credential's value
+	Watch  []string              `json:"watch,omitempty"`          // egress.watch at the start
 }
 
 // Reloaded is the answer to a reload. Problems that are errors mean that the old

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,7 @@ func (d Desk) Reload() *cobra.Command {
 			"force. A request keeps the policy that it began with; a tunnel or WebSocket that is no longer allowed\n" +
 			"is cut. If anything is wrong, everything that is wrong is listed and the old routes stay in force.\n" +
 			"Only routes change. A gateway is told its secrets once: a route with a credential that is new to it\n" +
-			"is refused. What else a manifest says (env, mounts, limits) needs a new start.",
+			"is refused. What else a manifest says (watch, env, mounts, limits) needs a new start.",
 		Example: "  bottle edit dev && bottle reload researcher\n" +
 			"  bottle reload researcher-m3hxd --yes\n" +
 			"  bottle reload researcher --format json        what would change; with --yes it does",
@@ -117,6 +118,9 @@ func waiting(now plan.InForce, spec bottle.Spec) []string {
 	if !reflect.DeepEqual(now.Onward, spec.Onward) {
 		out = append(out, "egress.upstream_proxy")
 	}
+	if !slices.Equal(now.Watch, spec.Watch) {
+		out = append(out, "egress.watch")
+	}
 	return out
 }
 
@@ -124,7 +128,7 @@ func waiting(now plan.InForce, spec bottle.Spec) []string {
 func (d Desk) tellWaiting(keys []string, meta store.Metadata) {
 	style := d.Style(d.Err)
 	if len(keys) == 0 {
-		fmt.Fprintln(d.Err, style(plan.Faint, "Only routes are reloaded: env, mounts, workspace and limits are those of the bottle's start."))
+		fmt.Fprintln(d.Err, style(plan.Faint, "Only routes are reloaded: watch, env, mounts, workspace and limits are those of the bottle's start."))
 		return
 	}
 	again := "bottle start " + string(meta.Agent)

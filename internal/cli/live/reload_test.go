@@ -20,7 +20,7 @@ func TestReloadTellsWhatWaitsForAStart(t *testing.T) {
 	same, other := proxy, proxy
 	same.Auth = &bottle.Auth{Scheme: "Basic", TokenRef: "LOGIN"}
 	other.Auth = &bottle.Auth{Scheme: "Basic", TokenRef: "ANOTHER"}
-	now := plan.InForce{Limits: bottle.Quota{Connections: 5}, Onward: &proxy}
+	now := plan.InForce{Limits: bottle.Quota{Connections: 5}, Onward: &proxy, Watch: []string{"~/.aws"}}
 	for name, c := range map[string]struct {
 		spec bottle.Spec
 		want []string
@@ -30,7 +30,11 @@ func TestReloadTellsWhatWaitsForAStart(t *testing.T) {
 		"no proxy":     {bottle.Spec{Egress: bottle.Quota{Connections: 5}}, []string{"egress.upstream_proxy"}},
 		"another auth": {bottle.Spec{Egress: bottle.Quota{Connections: 5}, Onward: &other}, []string{"egress.upstream_proxy"}},
 		"both":         {bottle.Spec{}, []string{"egress.limits", "egress.upstream_proxy"}},
+		"a file":       {bottle.Spec{Egress: bottle.Quota{Connections: 5}, Onward: &same, Watch: []string{".env", "~/.aws"}}, []string{"egress.watch"}},
 	} {
+		if c.spec.Watch == nil {
+			c.spec.Watch = now.Watch
+		}
 		if got := waiting(now, c.spec); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q", name, got)
 		}
