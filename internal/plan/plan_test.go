@@ -324,3 +324,12 @@ func TestTextSaysH2CAndCounts(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestAWarningIsCalledSoOnce: the label says it; the JSON has no label.
+func TestAWarningIsCalledSoOnce(t *testing.T) {
+	p := plan.New(plan.Input{Warnings: bottle.Problems{{Severity: bottle.Warning, Message: "look here"}}})
+	var b bytes.Buffer
+	if err := p.Text(&b, nil); err != nil || !strings.Contains(b.String(), "warnings   look here\n") || p.Warnings[0] != "warning: look here" {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+}

@@ -251,7 +251,7 @@ func (p Plan) warnings(t *text) {
 		t.line(first(i, "notes"), clean(n))
 	}
 	for i, w := range p.alarms() {
-		t.line(first(i, "warnings"), t.style(Warn, clean(w)))
+		t.line(first(i, "warnings"), t.style(Warn, clean(strings.TrimPrefix(w, "warning: "))))
 	}
 }
 

@@ -41,6 +41,10 @@ func (t token) rule() rule.Rule {
 	if t.exact {
 		begin, end, border = `(?:^|[^0-9A-Za-z+/_-])`, "", `(?:$|[^0-9A-Za-z+/_=-])`
 	}
+	article := "A "
+	if strings.IndexByte("aeio", t.who[0]) >= 0 { // a user, a unit
+		article = "An "
+	}
 	least := 3.0
 	if t.min < 24 {
 		least = 2.8
@@ -48,7 +52,7 @@ func (t token) rule() rule.Rule {
 	hit := t.prefix + sample(t.class, t.min) + t.example
 	return rule.Rule{
 		ID:          t.id,
-		Description: "A " + t.who + ", which is as good as its owner.",
+		Description: article + t.who + ", which is as good as its owner.",
 		Keywords:    []string{strings.ToLower(t.prefix)},
 		Regexp:      fmt.Sprintf(`%s(%s[%s]{%d}%s%s)%s`, begin, regexp.QuoteMeta(t.prefix), t.class, t.min, t.tail, end, border),
 		Group:       1,

@@ -111,3 +111,14 @@ func foundBy(set *rule.Set, r *rule.Rule, text string) bool {
 	}
 	return slices.ContainsFunc(all, func(m rule.Match) bool { return m.Rule.ID == r.ID })
 }
+
+// TestDescriptionsAreEnglish: an access token, a user key.
+func TestDescriptionsAreEnglish(t *testing.T) {
+	for _, r := range Rules() {
+		for _, wrong := range []string{"A a", "A e", "A i", "A o", "An u"} {
+			if strings.HasPrefix(r.Description, wrong) {
+				t.Errorf("%s: %s", r.ID, r.Description)
+			}
+		}
+	}
+}

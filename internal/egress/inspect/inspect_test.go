@@ -321,6 +321,15 @@ func TestPlacesHideNamesOfSecrets(t *testing.T) {
 	}
 }
 
+// A denial's words have no blank in a place: what is sent as a form need not be one.
+func TestPlacesHaveNoBlanksAround(t *testing.T) {
+	l := look(t)
+	_, err := sent(l, strings.NewReader("key = "+watched), -1, "Content-Type", "application/x-www-form-urlencoded")
+	if refusal(t, err) != policy.SecretFound || len(l.Findings()) == 0 || l.Findings()[0].Place != "body.form:key" {
+		t.Errorf("%v, %+v", err, l.Findings())
+	}
+}
+
 // Under redact a denial says why what was found is not taken out.
 func TestRedactSaysWhyItRefuses(t *testing.T) {
 	for f, want := range map[*dlp.Finding]string{

@@ -80,7 +80,7 @@ func (k *kind) at(offset int64) string {
 	case k.json != nil:
 		return "body.json:" + k.json.Place()
 	case k.fields != nil:
-		return "body." + k.fields.Place()
+		return "body." + strings.TrimSpace(k.fields.Place()) // a = 1, sent as a form, has a blank in its name
 	case k.parts != nil:
 		return "body." + k.parts.Place()
 	}
