@@ -2,6 +2,7 @@
 package manual
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -45,8 +46,9 @@ func Page(c *cobra.Command) string {
 	fmt.Fprintf(&b, ".TH %q 1 %q %q %q\n", strings.ToUpper(name), "", "bottle "+bottle.Version, "bottle manual")
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(name), roff(c.Short))
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n.B %s\n", roff(c.UseLine()))
-	if c.Long != "" {
-		fmt.Fprintf(&b, ".SH DESCRIPTION\n%s\n", roff(c.Long))
+	long, codes, _ := strings.Cut(c.Long, "Exit code: ") // a command's own; else those of all
+	if long != "" {
+		fmt.Fprintf(&b, ".SH DESCRIPTION\n%s\n", roff(strings.TrimSpace(long)))
 	}
 	if subs := c.Commands(); len(subs) > 0 {
 		b.WriteString(".SH COMMANDS\n")
@@ -72,7 +74,7 @@ func Page(c *cobra.Command) string {
 	if c.Example != "" {
 		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(c.Example))
 	}
-	b.WriteString(".SH EXIT STATUS\nThe agent's own code passes through. 0: done; 1: the answer is no; 2: a mistake on the command line; 125: the tool failed.\n")
+	fmt.Fprintf(&b, ".SH EXIT STATUS\n%s\n", roff(cmp.Or(codes, "The agent's own code passes through. 0: done; 1: the answer is no; 2: a mistake on the command line; 125: the tool failed.")))
 	if c.HasParent() {
 		b.WriteString(".SH SEE ALSO\n.BR bottle (1)\n")
 	}

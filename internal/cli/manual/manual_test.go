@@ -1,6 +1,11 @@
 package manual
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
 
 // No line of text in a man page is taken for a request of the formatter.
 func TestRoffSpellsOutRequests(t *testing.T) {
@@ -10,5 +15,16 @@ func TestRoffSpellsOutRequests(t *testing.T) {
 		if got := roff(in); got != want {
 			t.Errorf("roff(%q) = %q, want %q", in, got, want)
 		}
+	}
+}
+
+// TestExitStatusIsSaidOnce: by a command that has codes of its own, or for all.
+func TestExitStatusIsSaidOnce(t *testing.T) {
+	own := Page(&cobra.Command{Use: "x", Short: "x", Long: "Look.\n\nExit code: 0 nothing, 1 something."})
+	if strings.Contains(own, "answer is no") || strings.Contains(own, "Exit code") || !strings.Contains(own, ".SH EXIT STATUS\n0 nothing, 1 something.\n") {
+		t.Error(own)
+	}
+	if other := Page(&cobra.Command{Use: "x", Short: "x"}); !strings.Contains(other, "answer is no") {
+		t.Error(other)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,11 +43,13 @@ func New(d Deps) *cobra.Command {
 		Long: "Look for secrets in files, in folders with all below them, or in standard input (-), with the rules,\n" +
 			"decoders and limits by which the gateway looks at what leaves a bottle. Values that only a gateway\n" +
 			"knows, such as the credentials that it adds, are not looked for. Links are not followed, unless you\n" +
-			"name one; .git/objects is left out.\n\n" +
+			"name one; .git/objects is left out. Without a name, standard input is looked at, unless it is a terminal.\n" +
+			"A pipe that nobody writes into within 10 seconds counts as not read.\n\n" +
 			"A line for each finding: file:line:column, the rule, what it was encoded in (the outermost first), its\n" +
 			"length, and a fingerprint; never the secret itself. Equal secrets have equal fingerprints within one run;\n" +
 			"the key of those is random and gone with it.\n\n" +
-			"Exit code: 0 nothing found, 1 something found, 125 nothing found but not everything could be read.",
+			"Exit code: 0 nothing found, 1 something found, 2 a mistake on the command line,\n" +
+			"125 nothing found but not everything could be read.",
 		Example: "  bottle scan .                                   this folder\n" +
 			"  git diff --cached | bottle scan -               what is about to be committed\n" +
 			"  bottle scan --rule private-key,github-pat ~/project\n" +
@@ -93,6 +96,7 @@ func (d Deps) run(o options, names []string) error {
 	}
 	only := map[string]bool{}
 	for _, id := range o.rules {
+		id = strings.ToLower(strings.TrimSpace(id))
 		if _, ok := rules.find(id); !ok {
 			hint := "bottle scan --list-rules"
 			if n := ui.Near(id, rules.ids()); n != "" {
@@ -134,6 +138,8 @@ func (t *teller) end(format string) error {
 		return err
 	case t.report.found > 0:
 		return ui.Exit(ui.CodeNo)
+	case len(t.report.Unread) > 0 && len(t.report.Unread) == t.report.Files && format == "text":
+		return ui.Fail(errors.New("nothing could be read"), "name a file or a folder that is there: bottle scan .")
 	case len(t.report.Unread) > 0:
 		return ui.Exit(ui.CodeFailed)
 	}

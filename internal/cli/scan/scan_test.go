@@ -407,3 +407,42 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestMissingIsTold: in words, and not among the files that were read.
+func TestMissingIsTold(t *testing.T) {
+	missing, file := filepath.Join(t.TempDir(), "missing"), filepath.Join(tree(t, "found"), "found")
+	if _, _, errs := ran(t, "", missing); !strings.Contains(errs, "missing: there is no such file or folder") || strings.Contains(errs, "stat ") {
+		t.Error(errs)
+	}
+	for _, args := range [][]string{{missing, file}, {"--rule", "github-pat, private-key", file}, {"--rule", "GitHub-PAT", file}} {
+		if code, _, errs := ran(t, "", args...); code != 1 || !strings.Contains(errs, "1 finding in 1 of 1 file ") {
+			t.Errorf("%q: %s", args, errs)
+		}
+	}
+}
+
+// TestAPipeThatNobodyWritesIntoEnds: and one that somebody writes into is read.
+func TestAPipeThatNobodyWritesIntoEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j := job{path: path, named: true, patience: 50 * time.Millisecond}
+	if _, err := j.open(); !errors.Is(err, ErrNoWriter) {
+		t.Errorf("%v", err)
+	}
+	j.patience = time.Minute
+	wrote := make(chan error, 1)
+	go func() { wrote <- os.WriteFile(path, []byte("hello"), 0o600) }()
+	f, err := j.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if b, err := io.ReadAll(f); string(b) != "hello" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+}

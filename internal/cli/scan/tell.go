@@ -1,8 +1,10 @@
 package scan
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -99,7 +101,7 @@ func (t *teller) tell(r Result) bool {
 	if r.Err != nil {
 		rep.Unread = append(rep.Unread, unread{r.File, r.Err.Error()})
 		t.wipe()
-		t.warn("not read: " + bottle.Printable(r.Err.Error()))
+		t.warn("not read: " + bottle.Printable(r.File) + ": " + bottle.Printable(reason(r.Err)))
 	}
 	return true
 }
@@ -141,7 +143,7 @@ func (t *teller) sum() {
 	rep := t.report
 	text := fmt.Sprintf("nothing found in %s (%s)", ui.Plural(rep.Files-len(rep.Unread), "file"), megabytes(rep.Bytes))
 	if rep.found > 0 {
-		text = fmt.Sprintf("%s in %d of %s (%s)", ui.Plural(rep.found, "finding"), rep.in, ui.Plural(rep.Files, "file"), megabytes(rep.Bytes))
+		text = fmt.Sprintf("%s in %d of %s (%s)", ui.Plural(rep.found, "finding"), rep.in, ui.Plural(max(rep.Files-len(rep.Unread), rep.in), "file"), megabytes(rep.Bytes))
 	}
 	if len(rep.Unread) > 0 {
 		text += "; not read, or not to the end: " + ui.Plural(len(rep.Unread), "file")
@@ -150,6 +152,18 @@ func (t *teller) sum() {
 		text += "; there are more, which are not told"
 	}
 	fmt.Fprintln(t.err, text)
+}
+
+// reason is a cause in words, without the path.
+func reason(err error) string {
+	var p *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is no such file or folder"
+	case errors.As(err, &p):
+		return p.Err.Error()
+	}
+	return err.Error()
 }
 
 func megabytes(n int64) string {

@@ -2,7 +2,6 @@ package scan
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -37,6 +36,8 @@ type job struct {
 	named bool // on the command line: it may be a link, or a pipe
 	err   error
 	done  chan Result
+
+	patience time.Duration // for a pipe's writer
 }
 
 // Walk looks at files, some at a time.
@@ -63,7 +64,7 @@ func (w *Walk) Run(names []string) {
 		defer close(order)
 		defer close(work)
 		feed(names, func(j job) bool {
-			j.done = make(chan Result, 1)
+			j.done, j.patience = make(chan Result, 1), writerWait
 			return send(order, j, stop) && send(work, j, stop)
 		})
 	})
@@ -185,17 +186,53 @@ func (j job) open() (*os.File, error) {
 	if !j.named {
 		flags |= syscall.O_NOFOLLOW | syscall.O_NONBLOCK // a pipe without a writer would keep us for ever
 	}
-	f, err := os.OpenFile(j.path, flags, 0)
+	f, err := j.openAs(flags)
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() && !(j.named && info.Mode().Type() == fs.ModeNamedPipe) {
-		err = fmt.Errorf("read %s: %w", j.path, ErrNoFile)
+		err = &fs.PathError{Op: "read", Path: j.path, Err: ErrNoFile}
 	}
 	if err != nil {
 		_ = f.Close()
 		return nil, err
 	}
 	return f, nil
+}
+
+// ErrNoWriter says that nobody wrote into a pipe.
+var ErrNoWriter = errors.New("nobody writes into this pipe")
+
+// writerWait is how long a named pipe waits for somebody who writes into it.
+const writerWait = 10 * time.Second
+
+// openAs opens a file. To open a pipe waits for a writer, who may never come.
+func (j job) openAs(flags int) (*os.File, error) {
+	if info, err := os.Stat(j.path); !j.named || err != nil || info.Mode().Type() != fs.ModeNamedPipe {
+		return os.OpenFile(j.path, flags, 0)
+	}
+	type opened struct {
+		file *os.File
+		err  error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		f, err := os.OpenFile(j.path, flags, 0)
+		done <- opened{f, err}
+	}()
+	clock := time.NewTimer(j.patience)
+	defer clock.Stop()
+	select {
+	case o := <-done:
+		return o.file, o.err
+	case <-clock.C:
+	}
+	if w, err := os.OpenFile(j.path, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil { // ends the wait
+		if o := <-done; o.err == nil {
+			_ = o.file.Close()
+		}
+		_ = w.Close()
+	}
+	return nil, &fs.PathError{Op: "open", Path: j.path, Err: ErrNoWriter}
 }
