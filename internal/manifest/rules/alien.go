@@ -15,6 +15,10 @@ func BottleAlien(key string) string {
 		return "this belongs in the agent's file"
 	case "routes":
 		return "routes stand under `egress`"
+	case "watch":
+		return "it stands under `egress`"
+	case "dlp":
+		return "write `dlp: block`, redact, ask or off in each route under `egress.routes`"
 	case "image", "dockerfile":
 		return "write `agent_provider: {dockerfile: ./Dockerfile}`"
 	}
@@ -26,6 +30,8 @@ func EgressAlien(key string) string {
 	switch key {
 	case "allowlist":
 		return "an old spelling: write `routes:` with one `- host: NAME` for each host"
+	case "dlp":
+		return "write `dlp: block`, redact, ask or off in each route"
 	case "dlp_action":
 		return "an old spelling: write `dlp: block`, redact, ask or off in each route"
 	}
