@@ -91,7 +91,7 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/authority", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/denial", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/inspect", "internal/egress/mask", "internal/egress/measure", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
+		beside: []string{"internal/egress/authority", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/denial", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/inspect", "internal/egress/linger", "internal/egress/mask", "internal/egress/measure", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/conns", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1"}},
 	{dir: "internal/egress/pools", layer: wire, only: []string{"internal/bottle", "internal/egress/dial", "internal/egress/http1", "internal/egress/records"},
@@ -110,6 +110,7 @@ var rooms = []room{
 	{dir: "internal/egress/measure", layer: wire, only: []string{"internal/metric", "internal/policy"}, onlyFrom: []string{"internal/egress", "internal/egress/inspect", "internal/gateway"}},
 	{dir: "internal/egress/quota", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/standing"}},
 	{dir: "internal/egress/standing", layer: wire, only: []string{"internal/bottle", "internal/policy", "internal/egress/quota"}, beside: []string{"internal/egress/quota"}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/linger", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/mask", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/credential", "internal/egress/tripwire"}},
 	{dir: "internal/egress/redirect", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/responder", layer: wire, onlyFrom: []string{"internal/egress"}},

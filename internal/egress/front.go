@@ -184,7 +184,7 @@ func (s *session) refuseFault(w http.ResponseWriter, c net.Conn, f *strict.Fault
 	if t == nil || t.refused == nil { // else it is on record
 		_ = s.p.recordTunnel(about, v, denial.Status(v.Reason))
 	}
-	writeDenial(w, v, about.host, about.policy.Hash(), denial.Secret{})
+	denial.Write(w, v, about.host, about.policy.Hash(), denial.Secret{})
 }
 
 // hijack takes a connection over: what follows on it is not HTTP.

@@ -14,6 +14,7 @@ import (
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/fields"
 	"bottle/internal/egress/inspect"
+	"bottle/internal/egress/linger"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/pools"
 	"bottle/internal/egress/tripwire"
@@ -181,6 +182,7 @@ func (x *exchange) readForm() policy.Verdict {
 // its :scheme nobody reads: what goes on is of the tunnel's scheme.
 func (x *exchange) readForm2() policy.Verdict {
 	r := x.r
+	r.Body = linger.Hold(r.Body)
 	switch hosts := r.Header["Host"]; {
 	case len(hosts) > 1 || len(hosts) == 1 && hosts[0] != r.Host:
 		return policy.Refuse(policy.AuthorityMismatch, "")
@@ -317,7 +319,8 @@ func (x *exchange) refuse(v policy.Verdict) {
 	if s := x.secret.Load(); s != nil {
 		told = s.told
 	}
-	writeDenial(x.w, v, x.host, x.policy.Hash(), told)
+	denial.Write(x.w, v, x.host, x.policy.Hash(), told)
+	linger.After(x.w, x.r)
 }
 
 // refuseStranger refuses who does not know the port's password: another user of
@@ -333,7 +336,7 @@ func (p *Proxy) refuseStranger(w http.ResponseWriter, r *http.Request) {
 	t := &tunnel{kind: KindConnect, policy: x.policy, opened: x.start}
 	_ = t.readTarget(r) // same
 	_ = p.recordTunnel(t, v, denial.Status(v.Reason))
-	writeDenial(w, v, t.host, t.policy.Hash(), denial.Secret{})
+	denial.Write(w, v, t.host, t.policy.Hash(), denial.Secret{})
 }
 
 // record makes the one record of this exchange; later calls give the first's

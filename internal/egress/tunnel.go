@@ -16,6 +16,7 @@ import (
 	"bottle/internal/egress/denial"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/hello"
+	"bottle/internal/egress/linger"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/records"
 	"bottle/internal/policy"
@@ -50,12 +51,13 @@ func tunnelOf(c net.Conn) *tunnel {
 func (s *session) serveInner(w http.ResponseWriter, r *http.Request) {
 	t := tunnelOf(connOf(r))
 	if t == nil {
-		writeDenial(w, policy.Refuse(policy.Internal, ""), "", "", denial.Secret{})
+		denial.Write(w, policy.Refuse(policy.Internal, ""), "", "", denial.Secret{})
 		return
 	}
 	t.used.Store(true)
 	if t.refused != nil {
-		writeDenial(w, *t.refused, t.host, t.policy.Hash(), t.named.tell())
+		denial.Write(w, *t.refused, t.host, t.policy.Hash(), t.named.tell())
+		linger.After(w, r)
 		return
 	}
 	s.p.serveRequest(w, r, t)

@@ -5,6 +5,7 @@ package denial
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strconv"
 
@@ -101,4 +102,16 @@ func Of(v policy.Verdict, host bottle.Host, hash string, s Secret) (code int, h 
 		h.Set("Proxy-Authenticate", `Basic realm="bottle"`)
 	}
 	return code, h, body
+}
+
+// Write answers with v and ends the connection: what else is in it was written by
+// somebody who expected another answer.
+func Write(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string, s Secret) {
+	code, h, body := Of(v, host, hash, s)
+	if _, one := w.(http.Hijacker); !one {
+		h.Del("Connection") // of HTTP/2 one stream has failed, not all
+	}
+	maps.Copy(w.Header(), h)
+	w.WriteHeader(code)
+	_, _ = w.Write(body)
 }
