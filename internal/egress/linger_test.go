@@ -80,7 +80,8 @@ func TestDenialByHTTP2ArrivesWhole(t *testing.T) {
 			r := w.raw2()
 			r.t = t
 			defer r.c.Close()
-			_ = r.headers(1, false, ":method", "POST", ":scheme", "https", ":authority", apiHost, ":path", "/x", "x-a", c.header)
+			_ = r.headers(1, false, ":method", "POST", ":scheme", "https", ":authority", apiHost, ":path", "/x", "x-a", c.header,
+				"content-length", strconv.Itoa(len(c.body)+2000))
 			for rest := c.body; len(rest) > 0; {
 				n := min(len(rest), 16<<10)
 				_ = r.fr.WriteData(1, false, rest[:n])
