@@ -3,6 +3,7 @@ package decision
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ type repeated struct {
 	window  time.Duration
 	more    int
 	out, in int64
+	found   []Finding // in what was counted
 }
 
 // others stands for all hosts past the bounds.
@@ -88,6 +90,23 @@ func printOf(rec Record) string {
 	return rec.Findings[0].Rule + rec.Findings[0].Fingerprint
 }
 
+// maxMerged is how many findings a record of many refusals has.
+const maxMerged = 12
+
+// merged adds findings of like refusals, each once: the same secret may have stood in
+// several places.
+func merged(into, more []Finding) []Finding {
+	for _, f := range more {
+		same := func(o Finding) bool {
+			return o.Rule == f.Rule && o.Place == f.Place && o.Fingerprint == f.Fingerprint && o.Secret == f.Secret
+		}
+		if len(into) < maxMerged && !slices.ContainsFunc(into, same) {
+			into = append(into[:len(into):len(into)], f)
+		}
+	}
+	return into
+}
+
 // clip cuts s to at most limit bytes, and says so. What is kept is a copy.
 func clip(s string, limit int) string {
 	if len(s) <= limit {
@@ -113,11 +132,13 @@ func (g *Gate) count(key string, rec *Record, now time.Time) (string, bool) {
 	if ok {
 		if now.Sub(r.since) < r.window {
 			r.more, r.out, r.in = r.more+1, r.out+rec.BytesOut, r.in+rec.BytesIn
+			r.found = merged(r.found, rec.Findings)
 			return key, false
 		}
 		next.window = min(2*r.window, lastWindow)
 		if r.more > 0 {
 			rec.Count, rec.BytesOut, rec.BytesIn = r.more+1, rec.BytesOut+r.out, rec.BytesIn+r.in
+			rec.Findings = merged(r.found, rec.Findings)
 		}
 	}
 	next.rec = *rec
@@ -189,6 +210,7 @@ func (g *Gate) Flush(ahead time.Duration) int {
 		}
 		rec := r.rec
 		rec.Time, rec.Duration, rec.Count, rec.BytesOut, rec.BytesIn = now, 0, r.more, r.out, r.in
+		rec.Findings = r.found
 		out = append(out, due{key, rec})
 		*r = repeated{rec: r.rec, since: now, window: min(2*r.window, lastWindow)}
 	}
@@ -208,5 +230,6 @@ func (g *Gate) owe(key string, rec Record) {
 	defer g.mu.Unlock()
 	if r := g.seen[key]; r != nil {
 		r.more, r.out, r.in = r.more+rec.Count, r.out+rec.BytesOut, r.in+rec.BytesIn
+		r.found = merged(rec.Findings, r.found)
 	}
 }

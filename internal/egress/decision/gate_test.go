@@ -40,6 +40,46 @@ func refusal(host, path string) Record {
 	return Record{Kind: KindHTTP, Method: "GET", Host: host, Port: 443, Path: path, Verdict: "deny", Reason: "host_not_listed", Status: 403}
 }
 
+// The same secret in other places is counted with the first; the record of the count says
+// where they stood.
+func TestCountedFindingsKeepTheirPlaces(t *testing.T) {
+	b, g := newBook(t)
+	at := func(place string) {
+		r := refusal("a.example.net", "/x")
+		r.Findings = []Finding{{Rule: "r", Fingerprint: "f", Place: place}}
+		if err := g.Decided(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	places := func() string {
+		said := ""
+		for _, f := range b.records[len(b.records)-1].Findings {
+			said += f.Place + " "
+		}
+		return said
+	}
+	for _, place := range []string{"one", "two", "three", "two"} {
+		at(place)
+	}
+	g.Flush(AtTheEnd)
+	if n := len(b.records); n != 2 || b.records[1].Count != 3 || places() != "two three " {
+		t.Errorf("%d records, %q", n, places())
+	}
+	at("four")
+	b.now = b.now.Add(time.Hour)
+	at("five")
+	if r := b.records[len(b.records)-1]; r.Count != 2 || places() != "four five " {
+		t.Errorf("%+v", r)
+	}
+	for i := range 1000 {
+		at(fmt.Sprint(i))
+	}
+	g.Flush(AtTheEnd)
+	if n := len(b.records[len(b.records)-1].Findings); n != maxMerged {
+		t.Errorf("%d findings", n)
+	}
+}
+
 // The weakness: each refused request is a record on the operator's disk. The
 // attack: the same one, 30,000 times. This proves that it is recorded at once, then
 // ever more seldom, and that no single one is lost from the count.
