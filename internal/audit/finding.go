@@ -17,6 +17,7 @@ type Finding struct {
 	Length      int      `json:"length"`                // of the secret, in bytes; 0: not known
 	Fingerprint string   `json:"fingerprint,omitempty"` // what `bottle approve` takes; empty: there is none
 	Secret      string   `json:"secret,omitempty"`      // the name of a secret that the gateway knows
+	Outcome     string   `json:"outcome,omitempty"`     // approved by an operator, or redacted; empty: it was to be refused
 }
 
 // Limits of the findings of one record, in bytes but for the first two. The agent
@@ -58,6 +59,9 @@ func findings(b []byte, list []Finding, leftOut int) []byte {
 		if f.Secret != "" {
 			b = text(b, `,"secret":"`, f.Secret, maxShort)
 		}
+		if f.Outcome != "" {
+			b = text(b, `,"outcome":"`, f.Outcome, maxRule/2)
+		}
 		b = append(b, '}')
 	}
 	if len(list) > 0 {
@@ -72,7 +76,12 @@ func findings(b []byte, list []Finding, leftOut int) []byte {
 
 // String is the finding in words, safe to print.
 func (f Finding) String() string {
-	s := "found " + bottle.Printable(f.Rule)
+	did := "found"
+	switch f.Outcome {
+	case "approved", "redacted":
+		did = f.Outcome
+	}
+	s := did + " " + bottle.Printable(f.Rule)
 	if f.Secret != "" {
 		s += " " + bottle.Printable(f.Secret)
 	}

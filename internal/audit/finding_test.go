@@ -46,13 +46,32 @@ func TestFindingsAreKept(t *testing.T) {
 	}
 }
 
+// TestOutcomeIsTold: what was let pass or taken out is not told as a mere find.
+func TestOutcomeIsTold(t *testing.T) {
+	r := Record{Kind: "http", Verdict: Allow, Findings: []Finding{
+		{Rule: "known-secret", Secret: ".env:A", Place: "header:X", Encoding: []string{}, Length: 20, Outcome: "approved"},
+		{Rule: "github-pat", Place: "body", Encoding: []string{}, Outcome: "redacted"},
+		{Rule: "x", Place: "head", Encoding: []string{}, Outcome: "\x1b[2J"},
+	}}
+	back, err := parse(r.JSON())
+	if diff := cmp.Diff(r.Findings, back.Findings); err != nil || diff != "" {
+		t.Fatal(err, diff)
+	}
+	got := Text(back, nil)
+	for _, want := range []string{"  approved known-secret .env:A in header:X (20 B)", "  redacted github-pat in body", "  found x in head"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in %q", want, got)
+		}
+	}
+}
+
 // TestFindingsAreBounded: an agent that puts a thousand secrets into a request, in
 // fields with endless names, does not fill the disk by it; that there were more is told.
 func TestFindingsAreBounded(t *testing.T) {
 	long := strings.Repeat("\x00", 4096)
 	r := Record{Kind: long, Method: long, Host: long, Path: long, Rule: long, Reason: long, Policy: long, Credential: long, Note: long}
 	for range 1000 {
-		r.Findings = append(r.Findings, Finding{Rule: long, Place: long, Encoding: strings.Split(long, ""), Length: 1 << 40, Fingerprint: long, Secret: long})
+		r.Findings = append(r.Findings, Finding{Rule: long, Place: long, Encoding: strings.Split(long, ""), Length: 1 << 40, Fingerprint: long, Secret: long, Outcome: long})
 	}
 	line := r.JSON()
 	if len(line) > maxLine {

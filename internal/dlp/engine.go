@@ -120,9 +120,18 @@ func (e *Engine) Skipped() []string { return e.known.Skipped() }
 // engine.
 func (e *Engine) Known() *known.Set { return e.known }
 
-// Pass says of a finding whether it may pass, by its rule, name and fingerprint: its
-// place is not known yet. What passes is no finding.
-type Pass func(Finding) bool
+// Pass says what is done with a finding, by its rule, name and fingerprint: its place
+// is not known yet.
+type Pass func(Finding) Passing
+
+// Passing is what is done with a finding.
+type Passing uint8
+
+const (
+	Stops    Passing = iota // it is a finding
+	Passes                  // it may pass: it is told once for each value, behind what may not, a few at most
+	Harmless                // it is none
+)
 
 // Scan looks at a whole text, such as a URL or a header's value. It gives nil where
 // there is nothing. pass may be nil.

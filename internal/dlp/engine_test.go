@@ -256,10 +256,19 @@ func TestFindingsAreToldApart(t *testing.T) {
 func TestWhatMayPassCrowdsNothingOut(t *testing.T) {
 	e, all := engine(t), samples(t)
 	first := e.Scan([]byte(all["github-pat"]), nil)[0]
-	pass := func(f Finding) bool { return f.Print == first.Print }
+	how := Passes
+	pass := func(f Finding) Passing {
+		if f.Print == first.Print {
+			return how
+		}
+		return Stops
+	}
 	many := strings.Repeat(all["github-pat"]+"\n", 400)
-	if found := e.Scan([]byte(many), pass); found != nil {
-		t.Fatalf("what may pass is found: %v", found)
+	if found := e.Scan([]byte(many), pass); len(found) != 1 || found[0].Print != first.Print {
+		t.Fatalf("what may pass is not told once: %v", found)
+	}
+	if how = Harmless; e.Scan([]byte(many), pass) != nil {
+		t.Fatal("what is harmless is told")
 	}
 	for id, secret := range map[string]string{"aws-access-token": all["aws-access-token"], KnownSecret: base64.StdEncoding.EncodeToString([]byte(secretValue))} {
 		if found := e.Scan([]byte(many+secret+"\n"), pass); !has(found, id) {

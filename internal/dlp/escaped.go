@@ -68,17 +68,14 @@ func (c *scan) addEscaped(m rule.Match, text []byte, lo, hi int, from *origin, e
 		c.open = min(c.open, start)
 		return
 	}
-	f := Finding{Rule: m.Rule.ID, Length: len(value), Print: c.print(value)}
-	if c.passes(f) || len(c.found) >= 4*c.engine.limits.Report {
-		return
-	}
-	start, stop := 0, hi-lo
-	if c.dear++; c.dear <= 64 {
-		start, stop = within(text[lo:hi], value)
-	}
-	f.view, f.from, f.to = from.view(), lo+start, lo+stop
-	f.Start, f.End = c.place(from, lo+start, lo+stop)
-	c.keep(f, from)
+	f := Finding{Rule: m.Rule.ID, Length: len(value), Print: c.print(value), view: from.view()}
+	c.judge(f, from, func() (int, int) {
+		start, stop := 0, hi-lo
+		if c.dear++; c.dear <= mostPlaces {
+			start, stop = within(text[lo:hi], value)
+		}
+		return c.place(from, lo+start, lo+stop)
+	})
 }
 
 // within gives the shortest part of raw that holds value when it is decoded up to

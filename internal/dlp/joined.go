@@ -55,11 +55,8 @@ func (c *scan) joined(text []byte) {
 	j := &c.cut
 	j.hits, j.matches = c.engine.plainly(j.hits[:0], j.matches[:0], text)
 	for _, m := range j.matches {
-		f := Finding{Rule: KnownSecret, Name: m.Name, End: c.size, Length: m.End - m.Start, Print: c.print(text[m.Start:m.End]),
-			Chain: []string{"pieces"}, view: -1}
-		if !c.passes(f) {
-			c.keep(f, nil)
-		}
+		f := Finding{Rule: KnownSecret, Name: m.Name, Length: m.End - m.Start, Print: c.print(text[m.Start:m.End]), Chain: []string{"pieces"}, view: -1}
+		c.judge(f, nil, func() (int, int) { return 0, c.size })
 	}
 }
 

@@ -17,6 +17,9 @@ import (
 // source code costs some 30 KB, a manual of passwords 4 MB; all of it takes 15 ms.
 const effort = rule.Effort / 2
 
+// mostPlaces is how often a place is looked for by decoding, in one text.
+const mostPlaces = 64
+
 // scan is the work on one text, with memory that is used again.
 type scan struct {
 	engine *Engine
@@ -31,6 +34,7 @@ type scan struct {
 	more   bool // more may follow a text that is looked at as if it ended
 	levels []*level
 	found  []Finding
+	passed []Finding // what may pass
 	near   escaped
 	cut    joined
 	json   bool // the text is JSON, or a part of it
@@ -59,7 +63,7 @@ type origin struct {
 // not told: it may go on, and whoever calls looks at it again together with what
 // follows. open is where the first such thing begins, or the text's length.
 func (c *scan) scan(text []byte, end bool) (found []Finding, open int) {
-	c.size, c.views, c.bytes, c.effort, c.found = len(text), 0, 0, effort, nil
+	c.size, c.views, c.bytes, c.effort, c.found, c.passed = len(text), 0, 0, effort, nil, nil
 	c.open, c.packs, c.dear = len(text), len(text), 0
 	c.view(text, nil, 0, end)
 	if c.json {
@@ -167,8 +171,7 @@ func (c *scan) undecodable(from *origin, start, end int) {
 	if len(c.found) >= 4*c.engine.limits.Report {
 		return
 	}
-	start, end = c.place(from, start, end)
-	c.keep(Finding{Rule: Undecodable, Start: start, End: end, view: -1}, from)
+	c.judge(Finding{Rule: Undecodable, view: -1}, from, func() (int, int) { return c.place(from, start, end) })
 }
 
 // add keeps a finding of a view's text[start:end], unless it touches the end of a text
@@ -181,36 +184,48 @@ func (c *scan) add(f Finding, text []byte, start, end int, from *origin, last bo
 	}
 	f.view, f.from, f.to = from.view(), start, end
 	f.Length, f.Print = end-start, c.print(text[start:end])
-	if c.passes(f) || len(c.found) >= 4*c.engine.limits.Report {
+	c.judge(f, from, func() (int, int) { return c.place(from, start, end) })
+}
+
+// judge keeps a finding, and looks only then where it is. What may pass is not counted
+// among findings, or much of it would crowd out what may not.
+func (c *scan) judge(f Finding, from *origin, place func() (int, int)) {
+	passing := Stops
+	if c.pass != nil {
+		passing = c.pass(f)
+	}
+	switch {
+	case passing == Harmless, passing == Stops && len(c.found) >= 4*c.engine.limits.Report:
 		return
+	case passing == Passes:
+		if len(c.passed) >= c.engine.limits.Report || slices.ContainsFunc(c.passed, func(g Finding) bool { return g.Print == f.Print }) {
+			return
+		}
 	}
-	f.Start, f.End = c.place(from, start, end)
-	c.keep(f, from)
-}
-
-// passes: what may pass is not counted among findings, or many of it would crowd out
-// what may not.
-func (c *scan) passes(f Finding) bool { return c.pass != nil && c.pass(f) }
-
-// place is origin.place, which decodes much to be exact: so it is only a few times, and
-// all of what was decoded after those.
-func (c *scan) place(from *origin, start, end int) (int, int) {
-	const most = 64
-	if from != nil {
-		c.dear++
+	if f.Start, f.End = place(); f.to == 0 {
+		f.from, f.to = f.Start, f.End
 	}
-	return from.place(start, end, c.dear <= most)
-}
-
-func (c *scan) print(value []byte) string { return known.Fingerprint(c.engine.key, value) }
-
-func (c *scan) keep(f Finding, from *origin) {
 	for o := from; o != nil; o = o.up {
 		f.Chain = append(f.Chain, o.span.Kind.String())
 	}
 	slices.Reverse(f.Chain)
-	c.found = append(c.found, f)
+	if passing == Passes {
+		c.passed = append(c.passed, f)
+	} else {
+		c.found = append(c.found, f)
+	}
 }
+
+// place is origin.place, which decodes much to be exact: so it is only a few times, and
+// all of what was decoded after those.
+func (c *scan) place(from *origin, start, end int) (int, int) {
+	if from != nil {
+		c.dear++
+	}
+	return from.place(start, end, c.dear <= mostPlaces)
+}
+
+func (c *scan) print(value []byte) string { return known.Fingerprint(c.engine.key, value) }
 
 // place gives where in the outermost text stands what is at [start:end] in the view.
 func (o *origin) place(start, end int, exact bool) (int, int) {
@@ -267,7 +282,7 @@ func (o *origin) outer(start, end int) (int, int) {
 // less encoded before more.
 func (c *scan) finish() []Finding {
 	if len(c.found) == 0 {
-		return nil
+		return c.passed
 	}
 	slices.SortStableFunc(c.found, func(a, b Finding) int {
 		return cmp.Or(weight(a)-weight(b), len(a.Chain)-len(b.Chain), a.Start-b.Start, b.End-a.End)
@@ -279,7 +294,7 @@ func (c *scan) finish() []Finding {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Finding) int { return a.Start - b.Start })
-	return out
+	return append(out, c.passed...)
 }
 
 func weight(f Finding) int {

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"bottle/internal/egress/decision"
 	"bottle/internal/policy"
 )
 
@@ -542,7 +543,7 @@ func TestRedact(t *testing.T) {
 			t.Errorf("%s: the upstream saw %+v", coding, one)
 		}
 	}
-	if r := w.all()[0]; r.Verdict != "allow" || r.Note == "" || len(r.Findings) == 0 || r.Findings[0].Rule != "github-pat" || r.Findings[0].Place != "body.json:$.a" {
+	if r := w.all()[0]; r.Verdict != "allow" || r.Note == "" || len(r.Findings) == 0 || r.Findings[0].Rule != "github-pat" || r.Findings[0].Place != "body.json:$.a" || r.Findings[0].Outcome != "redacted" {
 		t.Errorf("record %+v", r)
 	}
 	if n := w.p.Measured().Scanned.Load(); n < 200 {
@@ -606,6 +607,105 @@ func TestAskAndAdmit(t *testing.T) {
 				}
 				now = now.Add(2 * time.Hour)
 				denied(t, ask(), 403, policy.SecretFound)
+			}
+		}
+	}
+}
+
+// The record of a request with an approved secret says so, and where it stood, also in a
+// body that is judged as it flows: behind the first secret, too.
+func TestApprovedIsRecordedWithItsPlace(t *testing.T) {
+	w, s := guarded(t, "block", nil)
+	other := strings.Replace(patLike, "x7", "y8", 1)
+	small := `{"n":1,"a":["` + patLike + `"],"b":"` + other + `"}`
+	padding := `{"p":"` + strings.Repeat("lorem ipsum ", 40_000) + `","a":["`
+	large := padding + patLike + `"],"q":"` + strings.Repeat("dolor sit ", 40_000) + `","b":"` + other + `"}`
+	for _, secret := range []string{patLike, other} {
+		res, err := w.client().Do(bearing(t, "header", secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.p.Admit(denied(t, res, 403, policy.SecretFound).Print, apiHost, time.Now().Add(time.Hour))
+	}
+	for name, body := range map[string]string{"small": small, "large": large} {
+		res, err := w.client().Post("https://"+apiHost+"/x", "application/json", strings.NewReader(body))
+		if got := text(t, res, err); got != "done" {
+			t.Fatalf("%s: %s", name, got)
+		}
+		for one := range s.came {
+			if one.body == body {
+				break
+			}
+		}
+		all := w.all()
+		r := all[len(all)-1]
+		if len(r.Findings) != 2 || r.Verdict != "allow" || r.Findings[0].Place != "body.json:$.a[0]" || r.Findings[1].Place != "body.json:$.b" ||
+			r.Findings[0].Outcome != "approved" || r.Findings[1].Outcome != "approved" {
+			t.Errorf("%s: %+v", name, r.Findings)
+		}
+	}
+	res, err := w.client().Do(bearing(t, "header", patLike))
+	_ = text(t, res, err)
+	all := w.all()
+	if r := all[len(all)-1]; len(r.Findings) != 1 || r.Findings[0].Place != "header:X-Any" || r.Findings[0].Outcome != "approved" {
+		t.Errorf("%+v", r)
+	}
+	// What is refused behind an approved one is placed by the whole body.
+	res, err = w.client().Post("https://"+apiHost+"/x", "application/json", strings.NewReader(large[:len(large)-2]+`","c":"`+watched+`"}`))
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	w.stop()
+	all = w.all()
+	if f := all[len(all)-1].Findings; !slices.ContainsFunc(f, func(f decision.Finding) bool { return f.Secret != "" && f.Place == "body.json:$.c" && f.Outcome == "" }) {
+		t.Errorf("%+v", f)
+	}
+}
+
+// A record holds no token that is in a name which no route lists, though the name is
+// refused for that alone.
+func TestTokenInAnUnlistedNameIsNotRecorded(t *testing.T) {
+	w, _ := guarded(t, "block", nil)
+	token := strings.ToLower(patLike)
+	for _, name := range []string{token + ".elsewhere.example.org", token + "." + apiHost} {
+		c := w.raw(w.addr, "CONNECT "+name+":443 HTTP/1.1\r\nHost: "+name+":443\r\n\r\n")
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if said, _ := io.ReadAll(c); !bytes.Contains(said, []byte(`"reason":"host_not_listed"`)) {
+			t.Errorf("%s", said)
+		}
+	}
+	w.stop()
+	for _, r := range w.all() {
+		if strings.Contains(fmt.Sprintf("%+v", r), token) || !strings.HasPrefix(r.Host, "(secret).") || r.Reason != string(policy.HostNotListed) {
+			t.Errorf("%+v", r)
+		}
+	}
+	if n := len(w.all()); n != 1 && n != 2 {
+		t.Errorf("%d records", n)
+	}
+}
+
+// The name of a field may end with a space; words about it do not.
+func TestPlaceHasNoSpaceAtItsEnd(t *testing.T) {
+	w, _ := guarded(t, "block", nil)
+	res, err := w.client().Post("https://"+apiHost+"/x", "application/x-www-form-urlencoded", strings.NewReader("key = "+watched))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := denied(t, res, 403, policy.SecretFound); !strings.Contains(d.Message, "in body.form:key. Take") {
+		t.Error(d.Message)
+	}
+	res, err = w.client().Get("https://" + apiHost + "/x?key+=" + watched)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := denied(t, res, 403, policy.SecretFound); !strings.Contains(d.Message, "in url.query:key. Take") {
+		t.Error(d.Message)
+	}
+	for _, r := range w.all() {
+		for _, f := range r.Findings {
+			if f.Place != strings.TrimSpace(f.Place) {
+				t.Errorf("%q", f.Place)
 			}
 		}
 	}

@@ -264,7 +264,7 @@ func TestANameSaysWhatAValueIs(t *testing.T) {
 		tokenA: ".env:GITHUB_TOKEN", base64.StdEncoding.EncodeToString([]byte(tokenA)): ".env:GITHUB_TOKEN",
 		base64.RawURLEncoding.EncodeToString([]byte("me:" + tokenA)): ".env:GITHUB_TOKEN", tokenB: "~/p/c.py:line 9",
 	} {
-		found := e.Scan([]byte("x=" + text + "&y"))
+		found := e.Scan([]byte("x="+text+"&y"), nil)
 		if len(found) == 0 || found[0].Name != want {
 			t.Errorf("%d findings, %+v; want %s", len(found), found, want)
 		}

@@ -35,6 +35,7 @@ type Body struct {
 	about   About
 	from    *source
 	text    *dlp.Body
+	before  int64 // bytes of the body in front of text
 	kind    kind
 	coded   *coded // nil: the bytes are what they say
 	grpc    *grpc  // nil: it is none
@@ -236,31 +237,45 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 	}
 	// A scan stops at the first window in which it finds something. Whether all may
 	// pass is known when all was looked at.
-	if b.refused(b.timed(func() []dlp.Finding { return b.all(text) }), text, sent) {
+	all := b.timed(func() []dlp.Finding { return b.all(text) })
+	if b.refused(all, text, sent) {
 		return
 	}
 	keep := 0
 	if !end {
 		keep = min(overlap, len(text)-sent)
 	}
-	b.out = slices.Clone(text[sent : len(text)-keep])
-	b.kind.feed(b.out)
+	goes := len(text) - keep
+	b.out = slices.Clone(text[sent:goes])
+	b.passing(all, text[:goes], sent)
+	b.before += b.text.Offset() + int64(goes)
 	next := b.fresh()
-	next.Write(text[len(text)-keep:])
+	next.Write(text[goes:])
 	b.text.Release()
 	b.text = next
 }
 
 // refused ends the body if it must not go on for what was found in text.
 func (b *Body) refused(found []dlp.Finding, text []byte, sent int) bool {
-	bad, _ := b.l.sort(found, false)
-	if len(bad) == 0 {
+	if bad, _, _ := b.l.split(found, false); len(bad) == 0 {
 		return false
 	}
-	b.coded.chain(bad)
-	b.kind.place(bad, text, sent, b.text.Offset())
-	b.stop(b.l.refuse(bad))
+	found = distinct(found)
+	b.coded.chain(found)
+	b.kind.place(found, text, sent, b.before+b.text.Offset())
+	b.stop(b.l.refuse(b.l.sort(found)))
 	return true
+}
+
+// passing notes what may pass in a text that goes on, behind what was sent of it. What
+// begins behind that text is found again with what follows.
+func (b *Body) passing(found []dlp.Finding, text []byte, sent int) {
+	_, _, passed := b.l.split(distinct(found), false)
+	passed = slices.DeleteFunc(passed, func(f dlp.Finding) bool { return f.Start >= len(text) })
+	b.coded.chain(passed)
+	fed := b.kind.place(passed, text, sent, b.before+b.text.Offset())
+	b.kind.feed(text[fed:])
+	b.l.approved(passed)
 }
 
 // settle decides about a whole body in which that was found: refuse it, or take out what
@@ -269,11 +284,12 @@ func (b *Body) settle(text []byte, found []dlp.Finding) {
 	// A scan stops at the first window in which it finds something.
 	found, changed := distinct(append(found, b.timed(func() []dlp.Finding { return b.all(text) })...)), false
 	for range rounds {
-		bad, cuts := b.l.sort(found, b.coded.plain() && b.kind.redactable(text))
-		b.coded.chain(bad)
-		b.coded.chain(cuts)
-		b.kind.place(bad, text, 0, 0)
-		b.kind.place(cuts, text, 0, 0)
+		bad, cuts, passed := b.l.split(found, b.coded.plain() && b.kind.redactable(text))
+		for _, list := range [][]dlp.Finding{bad, cuts, passed} {
+			b.coded.chain(list)
+			b.kind.place(list, text, 0, 0)
+		}
+		b.l.approved(passed)
 		if len(bad) > 0 {
 			b.stop(b.l.refuse(bad))
 			return

@@ -444,7 +444,7 @@ func (m *members) header() error {
 	for i := range found {
 		found[i].Place = "body.gzip-header"
 	}
-	bad, _ := m.look.sort(found, false)
+	bad := m.look.sort(found)
 	if no := m.look.refuse(bad); no != nil {
 		return no
 	}

@@ -147,11 +147,10 @@ func (o *overt) ReadByte() (byte, error) {
 func (o *overt) look(end bool) error {
 	found := o.text.Scan(end)
 	_ = o.text.Ready()
-	bad, _ := o.l.sort(onlyKnown(found), false)
-	for i := range bad {
-		bad[i].Place = "body.brotli"
+	for i := range found {
+		found[i].Place = "body.brotli"
 	}
-	if no := o.l.refuse(bad); no != nil {
+	if no := o.l.refuse(o.l.sort(onlyKnown(found))); no != nil {
 		return no
 	}
 	return nil

@@ -83,7 +83,7 @@ func (g *grpc) compressed(where string) *Refusal {
 	for i := range found {
 		found[i].Place, found[i].Chain = where, append([]string{g.coding.String()}, found[i].Chain...)
 	}
-	bad, _ := g.l.sort(found, false)
+	bad := g.l.sort(found)
 	if no := g.l.refuse(bad); no != nil {
 		return no
 	}
@@ -138,6 +138,6 @@ func (g *grpc) fields(where string) *Refusal {
 	if values > 1 {
 		join.Flush()
 	}
-	bad, _ := g.l.sort(found, false)
+	bad := g.l.sort(found)
 	return g.l.refuse(bad)
 }

@@ -36,7 +36,7 @@ func (l *Look) Head(h Head) *Refusal {
 	if no := w.look(l, "head"); no != nil {
 		return no
 	}
-	bad, _ := l.sort(carrying(h.Target), false)
+	bad := l.sort(carrying(h.Target))
 	return l.refuse(bad)
 }
 
@@ -59,7 +59,7 @@ func (w *head) look(l *Look, where string) *Refusal {
 		func() []dlp.Finding { return w.joined(l) },
 		func() []dlp.Finding { return l.remember(w.text, where) },
 	} {
-		bad, _ := l.sort(more(), false)
+		bad := l.sort(more())
 		if no := l.refuse(bad); no != nil {
 			return no
 		}

@@ -194,12 +194,22 @@ func (l *Look) Findings() []decision.Finding {
 // Redacted says whether something was taken out of the request.
 func (l *Look) Redacted() bool { return l != nil && l.redacted.Load() }
 
-// sort tells what of the findings is to be refused, and what can be taken out, where
-// that is possible at all. What is neither may pass.
-func (l *Look) sort(found []dlp.Finding, cutting bool) (bad, cuts []dlp.Finding) {
+// sort gives what of the findings is to be refused. What may pass is noted with its place.
+func (l *Look) sort(found []dlp.Finding) []dlp.Finding {
+	bad, _, passed := l.split(found, false)
+	l.approved(passed)
+	return bad
+}
+
+// split tells what of the findings is to be refused, what can be taken out, where that is
+// possible at all, and what an operator lets pass. What is none of these is no secret.
+func (l *Look) split(found []dlp.Finding, cutting bool) (bad, cuts, passed []dlp.Finding) {
 	for _, f := range found {
 		switch {
-		case l.lets(f):
+		case l.harmless[f.Print]:
+		case f.Print != "" && l.i.admits(f.Print, l.host):
+			l.pass(f.Name)
+			passed = append(passed, f)
 		case f.Known() && slices.Contains(f.Chain, inPieces) && l.passes(f.Name):
 		case cutting && l.mode == modeRedact && !f.Known() && f.Rule != dlp.Undecodable:
 			cuts = append(cuts, f)
@@ -207,7 +217,14 @@ func (l *Look) sort(found []dlp.Finding, cutting bool) (bad, cuts []dlp.Finding)
 			bad = append(bad, f)
 		}
 	}
-	return bad, cuts
+	return bad, cuts, passed
+}
+
+// approved notes what may pass.
+func (l *Look) approved(passed []dlp.Finding) {
+	for _, f := range passed {
+		l.note(f, measure.OutcomeAdmitted)
+	}
 }
 
 // pass and passes are about known secrets that may pass whole, so in pieces too.
@@ -226,16 +243,14 @@ func (l *Look) passes(name string) bool {
 }
 
 // lets says of a finding whether it may pass, before it is counted among others.
-func (l *Look) lets(f dlp.Finding) bool {
+func (l *Look) lets(f dlp.Finding) dlp.Passing {
 	switch {
 	case l.harmless[f.Print]:
-		return true
-	case f.Print == "" || !l.i.admits(f.Print, l.host):
-		return false
+		return dlp.Harmless
+	case f.Print != "" && l.i.admits(f.Print, l.host):
+		return dlp.Passes
 	}
-	l.pass(f.Name)
-	l.note(f, measure.OutcomeAdmitted)
-	return true
+	return dlp.Stops
 }
 
 // note keeps a finding for the record.
@@ -243,9 +258,15 @@ func (l *Look) note(f dlp.Finding, o measure.Outcome) {
 	l.i.cfg.Measured.Found(o, 1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	one := decision.Finding{Rule: f.Rule, Place: f.Place, Encoding: f.Chain, Length: f.Length, Fingerprint: f.Print, Secret: f.Name}
+	one := decision.Finding{Rule: f.Rule, Place: strings.TrimSpace(f.Place), Encoding: f.Chain, Length: f.Length, Fingerprint: f.Print, Secret: f.Name}
+	switch o {
+	case measure.OutcomeAdmitted:
+		one.Outcome = decision.Approved
+	case measure.OutcomeRedacted:
+		one.Outcome = decision.Redacted
+	}
 	same := func(o decision.Finding) bool {
-		return o.Rule == one.Rule && o.Place == one.Place && (o.Fingerprint == one.Fingerprint || f.Known() && o.Secret == one.Secret)
+		return o.Rule == one.Rule && o.Outcome == one.Outcome && (o.Place == one.Place || o.Outcome == decision.Approved) && (o.Fingerprint == one.Fingerprint || f.Known() && o.Secret == one.Secret)
 	}
 	if len(l.found) < maxFindings && !slices.ContainsFunc(l.found, same) {
 		l.found = append(l.found, one)
@@ -300,8 +321,8 @@ func described(f dlp.Finding) string {
 	case f.Rule == dlp.Undecodable:
 		what = "something encoded too deeply, too often, or too large"
 	}
-	if f.Place != "" {
-		what += " in " + f.Place
+	if at := strings.TrimSpace(f.Place); at != "" { // a field's name may end with a space
+		what += " in " + at
 	}
 	if len(f.Chain) > 0 {
 		what += ", encoded as " + strings.Join(f.Chain, " in ")

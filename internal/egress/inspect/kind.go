@@ -88,8 +88,9 @@ func (k *kind) at(offset int64) string {
 }
 
 // place says where findings stand in text, which begins at base; what was fed before
-// ends at text[fed:]. fed is 0 for a whole body, which is followed from its start.
-func (k *kind) place(found []dlp.Finding, text []byte, fed int, base int64) {
+// ends at text[fed:]. fed is 0 for a whole body, which is followed from its start. It
+// gives how far text was fed by then.
+func (k *kind) place(found []dlp.Finding, text []byte, fed int, base int64) int {
 	if fed == 0 && base == 0 {
 		k.begin()
 	}
@@ -101,6 +102,7 @@ func (k *kind) place(found []dlp.Finding, text []byte, fed int, base int64) {
 		}
 		f.Place = k.at(base + int64(f.Start))
 	}
+	return fed
 }
 
 // redactable: what says nothing of itself can be changed if it is text.
@@ -144,7 +146,7 @@ func (b *Body) together(text []byte) *Refusal {
 	if b.kind.fields != nil || b.kind.boundary != "" {
 		found = append(found, b.values(text)...)
 	}
-	bad, _ := b.l.sort(found, false)
+	bad := b.l.sort(found)
 	return b.l.refuse(bad)
 }
 

@@ -64,7 +64,7 @@ func (m *Messages) Next(begin, final bool, data []byte) (hold int, no *Refusal) 
 		return 0, no
 	}
 	if whole {
-		bad, _ := m.l.sort(m.together(data, where), false)
+		bad := m.l.sort(m.together(data, where))
 		return 0, m.l.refuse(bad)
 	}
 	if final {
@@ -84,7 +84,7 @@ func (m *Messages) judge(found []dlp.Finding, text []byte, where string) *Refusa
 	for i := range found {
 		found[i].Place = where
 	}
-	bad, _ := m.l.sort(found, false)
+	bad := m.l.sort(found)
 	if len(bad) > 0 && looksJSON(text) {
 		t := kind{form: place.JSON}
 		t.begin()

@@ -9,6 +9,7 @@ import (
 	"bottle/internal/dlp/own"
 	"bottle/internal/dlp/place"
 	"bottle/internal/egress/decision"
+	"bottle/internal/egress/measure"
 	"bottle/internal/policy"
 )
 
@@ -41,7 +42,7 @@ func (i *Inspector) Name(name string, route *bottle.Route) (*Refusal, []decision
 	found := s.engine.Scan(text, l.lets)
 	switch {
 	case route == nil:
-		found = onlyKnown(found)
+		found = l.unlisted(found)
 	case len(found) == 0 && own.Host([]byte(name)):
 		found = []dlp.Finding{{Rule: highEntropyHost, Length: len(name)}}
 	case len(found) == 0:
@@ -50,8 +51,20 @@ func (i *Inspector) Name(name string, route *bottle.Route) (*Refusal, []decision
 	for n := range found {
 		found[n].Place = place.Host
 	}
-	bad, _ := l.sort(found, false)
+	bad := l.sort(found)
 	return l.refuse(bad), l.Findings()
+}
+
+// unlisted are the known secrets in a name that is refused anyhow. What looks like a
+// secret besides is no alarm, but no record shows it either.
+func (l *Look) unlisted(found []dlp.Finding) []dlp.Finding {
+	for _, f := range found {
+		if !f.Known() && !l.harmless[f.Print] {
+			f.Place = place.Host
+			l.note(f, measure.OutcomeDenied)
+		}
+	}
+	return onlyKnown(found)
 }
 
 // onlyKnown are the known secrets among findings.
