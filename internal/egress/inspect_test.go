@@ -685,6 +685,27 @@ func TestTokenInAnUnlistedNameIsNotRecorded(t *testing.T) {
 	}
 }
 
+// A record holds no token that is in the path of a request which is refused for that path
+// alone.
+func TestTokenInAnUnlistedPathIsNotRecorded(t *testing.T) {
+	r := route(apiHost, "127.0.0.1:1", "")
+	r.Paths = []string{"/v1"}
+	w := newWorld(t, func(c *Config) { c.DLP = scanner(t, map[string]string{"W": watched}) }, r)
+	for _, secret := range []string{patLike, watched, url.PathEscape(watched)} {
+		res, err := w.client().Get("https://" + apiHost + "/v2/" + secret + "/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		denied(t, res, 403, policy.PathNotListed)
+	}
+	w.stop()
+	for _, r := range w.all() {
+		if r.Path != "/v2/(secret)" || len(r.Findings) == 0 || r.Findings[0].Place != "url.path[1]" {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
 // The name of a field may end with a space; words about it do not.
 func TestPlaceHasNoSpaceAtItsEnd(t *testing.T) {
 	w, _ := guarded(t, "block", nil)

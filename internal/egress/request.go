@@ -374,6 +374,9 @@ func (x *exchange) recordOf(v policy.Verdict, status int) Record {
 		rec.Credential = x.auth.TokenRef
 	}
 	rec.Findings = append(x.look.Findings(), x.named.findings()...)
+	if x.look == nil && !v.Allowed() {
+		rec.Findings = append(rec.Findings, x.p.inspector.Path(rec.Path)...)
+	}
 	rec.Hide()
 	if v.Allowed() && x.look.Redacted() {
 		rec.Note = "secrets were taken out of it"

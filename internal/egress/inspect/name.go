@@ -55,6 +55,29 @@ func (i *Inspector) Name(name string, route *bottle.Route) (*Refusal, []decision
 	return l.refuse(bad), l.Findings()
 }
 
+// Path looks at the path, escaped, of a request that is refused before anybody looked into
+// it: it goes nowhere, but its record must not hold what looks like a secret.
+func (i *Inspector) Path(path string) []decision.Finding {
+	s := i.current()
+	if s == nil {
+		return nil
+	}
+	l := &Look{i: i, state: s}
+	w := i.heads.Get().(*head)
+	defer i.heads.Put(w)
+	w.reset()
+	w.target(path)
+	l.scanned(len(w.text))
+	found := s.engine.Scan(w.text)
+	w.place(found)
+	for _, f := range found {
+		if !l.harmless[f.Print] {
+			l.note(f, measure.OutcomeDenied)
+		}
+	}
+	return l.Findings()
+}
+
 // unlisted are the known secrets in a name that is refused anyhow. What looks like a
 // secret besides is no alarm, but no record shows it either.
 func (l *Look) unlisted(found []dlp.Finding) []dlp.Finding {
