@@ -68,7 +68,7 @@ func (i *Inspector) Path(path string) []decision.Finding {
 	w.reset()
 	w.target(path)
 	l.scanned(len(w.text))
-	found := s.engine.Scan(w.text)
+	found := s.engine.Scan(w.text, nil)
 	w.place(found)
 	for _, f := range found {
 		if !l.harmless[f.Print] {
