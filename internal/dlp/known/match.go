@@ -116,6 +116,9 @@ func lineBreak(text []byte, i, di int) int {
 	if c == '\\' && (d == 'n' || d == 'r') || d == '\\' && (c == 'n' || c == 'r') {
 		return 2
 	}
+	if c == '\\' && di < 0 && (d == 'N' || d == 'R') { // the secret's own, in whose place the escape's was taken
+		return 2
+	}
 	return 0
 }
 
