@@ -181,6 +181,9 @@ func TestEveryStretchAcrossLinesIsFound(t *testing.T) {
 		seg := s.segs[0]
 		for _, at := range seg.breaks {
 			for from := max(0, int(at)-partial+1); from < int(at) && from+partial <= len(seg.raw); from++ {
+				if seg.good != nil && seg.good[from] == seg.good[from+1] {
+					continue // it happens to read as words
+				}
 				for _, br := range []string{"\n", `\r\n`, "\n    ", " \\n\t"} {
 					text := wrap(seg.raw[from:from+partial], int(at)-from, 64, br)
 					own := lower(seg.raw[at-1])
@@ -188,6 +191,9 @@ func TestEveryStretchAcrossLinesIsFound(t *testing.T) {
 						t.Fatalf("%s: %q: %+v", k.name, text, m)
 					}
 					slices.Reverse(text)
+					if next := lower(seg.raw[at]); own == 'n' || own == 'r' || next == 'n' || next == 'r' {
+						continue // with the letters of an escape written backwards nobody can tell them apart
+					}
 					if m := scan(s, text); len(m) != 1 || m[0].Start != 0 || m[0].End != len(text) && own != 'n' && own != 'r' || m[0].From != int(seg.at[from]) || !m[0].Reversed {
 						t.Fatalf("%s: %q: %+v", k.name, text, m)
 					}

@@ -63,6 +63,14 @@ func (s *segment) grow(text []byte, start, end, pos int, reversed bool) (Match, 
 // of dk, and returns the first places that do not agree.
 func (s *segment) walk(text []byte, i, di, k, dk int) (int, int) {
 	for k >= 0 && k < len(s.text) {
+		// Met from behind, the n of an escape may also be an n of the secret: as an escape
+		// it is taken where that goes on.
+		if di < 0 && i > 0 && i < len(text) && text[i-1] == '\\' && (text[i] == 'n' || text[i] == 'r') {
+			if next := i - gap(text, i, di); next >= 0 && next < i && lower(text[next]) == s.text[k] {
+				i, k = next+di, k+dk
+				continue
+			}
+		}
 		if i >= 0 && i < len(text) && lower(text[i]) == s.text[k] {
 			i, k = i+di, k+dk
 			continue
@@ -82,9 +90,8 @@ const (
 )
 
 // gap returns how many bytes from i on, in steps of di, are line breaks with blanks
-// around them: LF, CR, or their escapes \n and \r, from either end. Met from behind, the
-// n of an escape may pass for an n of the secret; then that n passes for the escape's,
-// and the same bytes are found. 0: there is no line break.
+// around them: LF, CR, or their escapes \n and \r, from either end. 0: there is no line
+// break.
 func gap(text []byte, i, di int) int {
 	n := blanks(text, i, di)
 	found := false
@@ -114,9 +121,6 @@ func lineBreak(text []byte, i, di int) int {
 	}
 	d := text[i+di]
 	if c == '\\' && (d == 'n' || d == 'r') || d == '\\' && (c == 'n' || c == 'r') {
-		return 2
-	}
-	if c == '\\' && di < 0 && (d == 'N' || d == 'R') { // the secret's own, in whose place the escape's was taken
 		return 2
 	}
 	return 0
