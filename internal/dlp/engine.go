@@ -38,7 +38,7 @@ func (f Finding) Known() bool { return f.Rule == KnownSecret }
 type Limits struct {
 	Depth  int // encodings within each other; 6
 	Views  int // decoded texts; 4,096
-	Bytes  int // of all decoded texts together; 16 times the text and 256 KiB
+	Bytes  int // of all decoded texts together; 16 times the text and 4 MiB
 	Report int // findings of one text; 64. More are not told apart: it is refused anyway
 }
 

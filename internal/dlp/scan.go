@@ -148,7 +148,7 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 func (c *scan) attempt(s decode.Span, from *origin, err error) {
 	c.views++
 	if s.Kind == decode.Bzip2 {
-		c.bytes += 900 << 10 // a block is read and sorted as a whole
+		c.bytes += 256 << 10 // a block is read and sorted as a whole
 	}
 	const header = 1 << 10 // with less of it nobody can tell
 	if err != nil && (!s.Cut || s.End-s.Start > header) {
@@ -164,7 +164,7 @@ func (c *scan) budget() int {
 	if b := c.engine.limits.Bytes; b > 0 {
 		return b
 	}
-	return 16*c.size + Window
+	return 16*c.size + 4<<20
 }
 
 func (c *scan) undecodable(from *origin, start, end int) {

@@ -81,7 +81,7 @@ func password(b []byte) bool {
 		return false
 	}
 	low := strings.ToLower(string(b))
-	for _, w := range [...]string{"password", "passwd", "secret", "mypass", "hunter2", "foobar", "p@ss", "pass1", "pass_", "test", "hidden", "my-pass", "dbpass", "token", "guest", "admin123", "root123", "postgres", "foo.bar"} {
+	for _, w := range [...]string{"password", "passwd", "secret", "secr3t", "s3cret", "mypass", "hunter2", "foobar", "p@ss", "pass1", "pass_", "test", "hidden", "my-pass", "dbpass", "token", "guest", "admin123", "root123", "postgres", "foo.bar"} {
 		if strings.HasPrefix(low, w) {
 			return false
 		}
