@@ -27,8 +27,7 @@ type escaped struct {
 }
 
 // escaped judges a hit by the text round it with its escapes decoded, once and more
-// often. It appends what it finds to dst, as places in text, and reports the value of
-// the last.
+// often.
 func (c *scan) escaped(text []byte, h find.Hit, from *origin, end bool) {
 	if bytes.IndexByte(text[max(0, h.Start-nearBefore):min(len(text), h.End+nearBehind)], '\\') < 0 {
 		return

@@ -130,12 +130,16 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 		c.views++
 		c.bytes += len(out)
 		switch {
-		case !whole && s.Cut && packed(s.Kind) && len(out) < left: // all of it is needed to read more of it
-			start, _ := c.place(from, s.Start, s.End)
-			c.open = min(c.open, start)
 		case !whole && !s.Cut, depth >= e.limits.Depth:
 			c.undecodable(from, s.Start, s.End)
 			continue
+		case !whole && packed(s.Kind): // all of it is needed to read more of it
+			if len(out) >= left {
+				c.undecodable(from, s.Start, s.End)
+				continue
+			}
+			start, _ := c.place(from, s.Start, s.End)
+			c.open = min(c.open, start)
 		}
 		l.origin = origin{e.decoder, text, s, from, c.views}
 		c.view(out, &l.origin, depth+1, whole)

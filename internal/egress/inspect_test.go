@@ -795,3 +795,35 @@ func TestHonestBodiesPass(t *testing.T) {
 		}
 	}
 }
+
+// The attack: with one approved value in it, a window is given on although something
+// compressed begins in it, whose rest nobody can then read.
+func TestNothingCompressedGoesBehindWhatIsApproved(t *testing.T) {
+	w, s := guarded(t, "block", nil)
+	res, err := w.client().Do(bearing(t, "header", patLike))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.p.Admit(denied(t, res, 403, policy.SecretFound).Print, apiHost, time.Now().Add(time.Hour))
+	inner := append(noisy(700<<10), watched...)
+	body := `{"a":"` + patLike + `","d":"` + base64.StdEncoding.EncodeToString(deflated(t, "gzip", inner)) + `"}`
+	if len(body) < 512<<10 {
+		t.Fatalf("%d bytes fit into the window", len(body))
+	}
+	res, err = w.client().Post("https://"+apiHost+"/x", "application/json", strings.NewReader(body))
+	if err == nil {
+		_ = text(t, res, nil)
+	}
+	w.stop()
+	select {
+	case one := <-s.came:
+		if one.body == body {
+			t.Error("the whole body came to the upstream")
+		}
+	default:
+	}
+	all := w.all()
+	if r := all[len(all)-1]; r.Verdict != "deny" {
+		t.Errorf("the record is %+v", r)
+	}
+}

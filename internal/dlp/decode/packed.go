@@ -62,22 +62,6 @@ func (f *finder) isZlib(i int) bool {
 	return isZlib(near) && firstHigh(near) < len(near)
 }
 
-// Packed tells how a body is compressed as a whole, by its first bytes: six are
-// enough. It gives None where they say nothing, as those of Deflate and Brotli do.
-func Packed(head []byte) Kind {
-	switch {
-	case bytes.HasPrefix(head, []byte(gzipMark)):
-		return Gzip
-	case bytes.HasPrefix(head, []byte(zstdMark)):
-		return Zstd
-	case bytes.HasPrefix(head, []byte("BZh")):
-		return Bzip2
-	case isZlib(head):
-		return Zlib
-	}
-	return None
-}
-
 // unpack decodes compressed data to its end, to the limit or to the first damage.
 func (d *Decoder) unpack(dst, src []byte, s Span, limit int) (out []byte, whole bool, err error) {
 	kind, skip, err := payload(s.Kind, src)

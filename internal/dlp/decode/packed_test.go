@@ -221,9 +221,6 @@ func TestInflate(t *testing.T) {
 	want := strings.Repeat(longText(), 300)
 	for _, kind := range []Kind{Gzip, Zlib, Deflate, Zstd, Brotli} {
 		packed := pack(t, kind, want)
-		if got := Packed(packed); kind != Deflate && kind != Brotli && got != kind {
-			t.Errorf("Packed tells %s of %s", got, kind)
-		}
 		for range 2 { // the second time with a used decompressor
 			r, err := d.Inflate(kind, bytes.NewReader(packed))
 			if err != nil {

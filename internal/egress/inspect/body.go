@@ -66,8 +66,12 @@ func (l *Look) Body(src io.ReadCloser, a About) *Body {
 }
 
 // all looks at a text as a whole: a scan of a flowing one stops where it finds something.
-func (b *Body) all(text []byte) []dlp.Finding {
-	found := b.l.engine.Scan(text, b.l.lets)
+func (b *Body) all(text []byte, end bool) []dlp.Finding {
+	look := b.l.engine.Scan
+	if !end {
+		look = b.l.engine.ScanPart // the beginning of something compressed must not go without its end
+	}
+	found := look(text, b.l.lets)
 	if b.kind.json != nil {
 		found = append(found, b.l.strings(text, "body")...)
 	}
@@ -237,7 +241,7 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 	}
 	// A scan stops at the first window in which it finds something. Whether all may
 	// pass is known when all was looked at.
-	all := b.timed(func() []dlp.Finding { return b.all(text) })
+	all := b.timed(func() []dlp.Finding { return b.all(text, end) })
 	if b.refused(all, text, sent) {
 		return
 	}
@@ -282,7 +286,7 @@ func (b *Body) passing(found []dlp.Finding, text []byte, sent int) {
 // can be, until nothing is left.
 func (b *Body) settle(text []byte, found []dlp.Finding) {
 	// A scan stops at the first window in which it finds something.
-	found, changed := distinct(append(found, b.timed(func() []dlp.Finding { return b.all(text) })...)), false
+	found, changed := distinct(append(found, b.timed(func() []dlp.Finding { return b.all(text, true) })...)), false
 	for range rounds {
 		bad, cuts, passed := b.l.split(found, b.coded.plain() && b.kind.redactable(text))
 		for _, list := range [][]dlp.Finding{bad, cuts, passed} {
@@ -312,7 +316,7 @@ func (b *Body) settle(text []byte, found []dlp.Finding) {
 		}
 		b.l.redacted.Store(true)
 		changed = true
-		found = b.timed(func() []dlp.Finding { return b.all(text) })
+		found = b.timed(func() []dlp.Finding { return b.all(text, true) })
 	}
 	b.stop(b.l.unscannable("body", "there is too much in it to take out"))
 }
