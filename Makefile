@@ -66,12 +66,7 @@ dlp-corpus: ## secrets found where none is: all source code and text of this mac
 	@BOTTLE_CORPUS=all $(GO) test -count=1 -timeout=20m $(TESTFLAGS) -run='^TestCorpus$$' ./test/corpus
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
-	@set -e; list=$$(grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' cmd internal test | sort); \
-	test -n "$$list" || { echo "no fuzz target found"; exit 1; }; \
-	echo "$$list" | sed 's/func //; s/:/ /' | while read -r file name; do \
-		echo "$$(dirname $$file) $$name"; \
-		$(GO) test -run='^$$' -fuzz="^$$name\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=20x ./$$(dirname $$file) </dev/null; \
-	done
+	@.ci/fuzz $(FUZZTIME)
 
 race: ## the unit tests under the race detector; needs a C compiler
 	@CGO_ENABLED=1 $(GO) test -race -count=1 $(TESTFLAGS) ./internal/...

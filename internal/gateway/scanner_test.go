@@ -13,7 +13,6 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/dlp"
 	dlprule "bottle/internal/dlp/rule"
-	"bottle/internal/plan"
 	"bottle/internal/secret"
 )
 
@@ -210,45 +209,6 @@ func TestTheEngineIsMadeOnce(t *testing.T) {
 	wg.Wait()
 	if made != 1 || engines[0] == nil || slices.ContainsFunc(engines, func(e *dlp.Engine) bool { return e != engines[0] }) {
 		t.Errorf("made %d times", made)
-	}
-}
-
-// TestAdmissions: the operator's word is taken for one value, one host of the policy and
-// a time, and stands in the log; anything else changes nothing and leaves no record.
-func TestAdmissions(t *testing.T) {
-	r := inProcess(t)
-	u := newUpstream(t, r.dir)
-	r.start(t, u)
-	what := r.what(u)
-	print := strings.Repeat("0a", 16)
-	for _, c := range []struct {
-		req  plan.Control
-		want string
-	}{
-		{plan.Control{Fingerprint: "0a", Host: "example.com", Seconds: 60}, "32 hex digits"},
-		{plan.Control{Fingerprint: strings.ToUpper(print), Host: "example.com", Seconds: 60}, "32 hex digits"},
-		{plan.Control{Fingerprint: print, Seconds: 60}, "the host is none"},
-		{plan.Control{Fingerprint: print, Host: "Example.com", Seconds: 60}, "one form: example.com"},
-		{plan.Control{Fingerprint: print, Host: "evil.example.net", Seconds: 60}, "no route leads to evil.example.net"},
-		{plan.Control{Fingerprint: print, Host: "example.com"}, "from 1 to 86400 seconds"},
-		{plan.Control{Fingerprint: print, Host: "example.com", Seconds: 86401}, "from 1 to 86400 seconds"},
-		{plan.Control{Fingerprint: print, Host: "example.com", Seconds: -1}, "from 1 to 86400 seconds"},
-	} {
-		c.req.Op = plan.OpAdmit
-		var got refusal
-		ctl(t, what.Control, c.req, &got)
-		if !strings.Contains(got.Error, c.want) {
-			t.Errorf("%+v: %q, want %q", c.req, got.Error, c.want)
-		}
-	}
-	if list := logged(t, what.Audit, "dlp_admitted"); len(list) > 0 {
-		t.Fatalf("recorded %+v", list)
-	}
-	var got plan.Admitted
-	ctl(t, what.Control, plan.Control{Op: plan.OpAdmit, Fingerprint: print, Host: "example.com", Seconds: 3600}, &got)
-	list := logged(t, what.Audit, "dlp_admitted")
-	if got.Host != "example.com" || got.Fingerprint != print || got.Until.IsZero() || len(list) != 1 || list[0].Host != "example.com" || !strings.Contains(list[0].Note, print) {
-		t.Errorf("%+v, recorded %+v", got, list)
 	}
 }
 

@@ -5,11 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"io/fs"
-	"net/url"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -82,57 +77,4 @@ func TestCarriedTextIsSeen(t *testing.T) {
 			}
 		}))
 	}
-}
-
-// TestCorpusURLs prints how many of the URLs that lie in the folders of BOTTLE_CORPUS
-// seem to carry data.
-func TestCorpusURLs(t *testing.T) {
-	folders := os.Getenv("BOTTLE_CORPUS")
-	if folders == "" {
-		t.Skip("set BOTTLE_CORPUS to folders, with a colon between them")
-	}
-	expr := regexp.MustCompile(`https?://[0-9A-Za-z][^\s"'<>\\^\x60{}|)\]]{3,1000}`)
-	seen, bad := map[string]bool{}, 0
-	for _, folder := range filepath.SplitList(folders) {
-		_ = filepath.WalkDir(folder, func(p string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return nil
-			}
-			text, err := os.ReadFile(p)
-			if err != nil || len(text) > 32<<20 {
-				return nil
-			}
-			for _, raw := range expr.FindAllString(string(text), -1) {
-				if seen[raw] {
-					continue
-				}
-				seen[raw] = true
-				if what := judgeURL(raw); what != "" {
-					bad++
-					t.Logf("%s %s (%s)", what, raw, p)
-				}
-			}
-			return nil
-		})
-	}
-	t.Logf("%d of %d different URLs", bad, len(seen))
-}
-
-func judgeURL(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return ""
-	}
-	if Host([]byte(u.Hostname())) {
-		return "host"
-	}
-	if Path([]byte(u.EscapedPath())) {
-		return "path"
-	}
-	for _, pair := range strings.Split(u.RawQuery, "&") {
-		if name, value, _ := strings.Cut(pair, "="); QueryValue([]byte(name), []byte(value)) {
-			return "query"
-		}
-	}
-	return ""
 }
