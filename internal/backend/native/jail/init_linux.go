@@ -74,17 +74,25 @@ func Init(identity string) (int, error) {
 	}
 }
 
-// deaf takes the runtime's handlers off all signals but the one that it preempts
-// its own threads by. Without a handler the kernel gives pid 1 none of what comes
-// from inside (pid_namespaces(7)); with them the agent could make init die as of
-// a fault of its own. A real fault still ends it.
+// deaf takes the runtime's handlers off all signals: with them the agent could make
+// init die as of a fault of its own. What would end a process is ignored instead, for
+// the kernel shields pid 1 from the default action (pid_namespaces(7)) only while the
+// first thread doesn't block the signal, and a thread that forks blocks all of them. A
+// real fault still ends it. Of a child Go sets to the default what its runtime has
+// handled in init, so the agent inherits only that 32 and 34 are ignored, two real-time
+// signals whose users set a handler, and whatever nohup(1) set for the operator.
 func deaf() error {
-	var none [4]uint64 // struct kernel_sigaction: SIG_DFL, no flags, empty mask
 	for s := syscall.Signal(1); s <= 64; s++ {
-		if s == syscall.SIGKILL || s == syscall.SIGSTOP || s == syscall.SIGURG {
-			continue
+		var action [4]uint64 // struct kernel_sigaction: SIG_DFL, no flags, empty mask
+		switch s {
+		case syscall.SIGKILL, syscall.SIGSTOP:
+			continue // nobody can
+		case syscall.SIGCHLD, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGURG, syscall.SIGWINCH:
+			// Their default ends nobody; who ignores SIGCHLD can't wait for children.
+		default:
+			action[0] = 1 // SIG_IGN
 		}
-		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&none)), 0, 8, 0, 0)
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 		if errno != 0 {
 			return fmt.Errorf("be deaf to %s: %w", s, errno)
 		}
