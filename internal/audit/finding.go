@@ -17,7 +17,7 @@ type Finding struct {
 	Length      int      `json:"length"`                // of the secret, in bytes; 0: not known
 	Fingerprint string   `json:"fingerprint,omitempty"` // what `bottle approve` takes; empty: there is none
 	Secret      string   `json:"secret,omitempty"`      // the name of a secret that the gateway knows
-	Outcome     string   `json:"outcome,omitempty"`     // approved by an operator, or redacted; empty: it was to be refused
+	Outcome     string   `json:"outcome,omitempty"`     // approved by an operator, redacted, or handed_out by the host that it went to; empty: it was to be refused
 }
 
 // Limits of the findings of one record, in bytes but for the first two. The agent
@@ -80,6 +80,8 @@ func (f Finding) String() string {
 	switch f.Outcome {
 	case "approved", "redacted":
 		did = f.Outcome
+	case "handed_out":
+		did = "given back to its host:"
 	}
 	s := did + " " + bottle.Printable(f.Rule)
 	if f.Secret != "" {

@@ -145,6 +145,7 @@ func (x *exchange) answer(res *http.Response) error {
 	if res.Body != http.NoBody {
 		res.Body = mask.Body(x.p.guard.Masks, res.Body)
 	}
+	x.look.Answer(res)
 	x.p.guard.Masks().Header(res.Trailer) // their names are announced
 	body := &answerBody{ReadCloser: res.Body, x: x, res: res, left: res.ContentLength}
 	if x.r.Method == http.MethodHead || res.ContentLength == 0 || res.Body == http.NoBody {

@@ -72,7 +72,7 @@ func (x *exchange) inspect() policy.Verdict {
 	look, no := x.p.inspector.Look(x.verdict.Route, x.host)
 	if no == nil {
 		x.look = look
-		no = look.Head(inspect.Head{Method: x.r.Method, Target: x.r.URL.RequestURI(), Header: x.r.Header, Trailer: x.trailer})
+		no = look.Head(inspect.Head{Method: x.r.Method, Target: x.r.URL.RequestURI(), Header: x.r.Header, Trailer: x.trailer, Secure: x.scheme == "https"})
 	}
 	if no != nil {
 		_ = x.stopped(no)

@@ -48,13 +48,15 @@ type Finding struct {
 	Length      int      // of the secret, in bytes; 0: not known
 	Fingerprint string   // keyed, of its exact value; empty: there is none
 	Secret      string   // the reference of a known secret; else empty
-	Outcome     string   // Approved or Redacted; empty: nothing but to refuse the request
+	Outcome     string   // Approved, Redacted or HandedOut; empty: nothing but to refuse the request
 }
 
 // What became of a finding that did not end its request.
 const (
 	Approved = "approved" // an operator lets it pass to that host
 	Redacted = "redacted" // it was taken out
+
+	HandedOut = "handed_out" // that host handed it out itself
 )
 
 // hidden stands for what held a secret.

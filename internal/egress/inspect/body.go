@@ -288,6 +288,7 @@ func (b *Body) settle(text []byte, found []dlp.Finding) {
 	// A scan stops at the first window in which it finds something.
 	found, changed := distinct(append(found, b.timed(func() []dlp.Finding { return b.all(text, true) })...)), false
 	for range rounds {
+		found = b.returned(found, text)
 		bad, cuts, passed := b.l.split(found, b.coded.plain() && b.kind.redactable(text))
 		for _, list := range [][]dlp.Finding{bad, cuts, passed} {
 			b.coded.chain(list)

@@ -22,6 +22,7 @@ import (
 	"bottle/internal/dlp/decode"
 	"bottle/internal/dlp/known"
 	"bottle/internal/egress/decision"
+	"bottle/internal/egress/handout"
 	"bottle/internal/egress/measure"
 	"bottle/internal/policy"
 )
@@ -62,6 +63,7 @@ type Inspector struct {
 	inflate *decode.Decoder
 	heads   sync.Pool // of *head
 	blocks  sync.Pool // of *[blockSize]byte
+	handed  *handout.Memory
 
 	mu       sync.Mutex
 	state    *state
@@ -83,7 +85,7 @@ type state struct {
 
 // New makes an Inspector. It starts nothing.
 func New(cfg Config) *Inspector {
-	i := &Inspector{cfg: cfg, inflate: decode.New(), admitted: map[admission]time.Time{}}
+	i := &Inspector{cfg: cfg, inflate: decode.New(), admitted: map[admission]time.Time{}, handed: handout.New(cfg.Now)}
 	i.heads.New = func() any { return newHead() }
 	i.blocks.New = func() any { return new([blockSize]byte) }
 	return i
@@ -159,7 +161,9 @@ type Look struct {
 	*state
 	mode string
 	host bottle.Host
-	dest string // to whom: what one party owns
+	dest string        // to whom: what one party owns
+	asks string        // for what, at host
+	from handout.Party // what host handed out may go back to it
 
 	redacted atomic.Bool
 
@@ -264,6 +268,8 @@ func (l *Look) note(f dlp.Finding, o measure.Outcome) {
 		one.Outcome = decision.Approved
 	case measure.OutcomeRedacted:
 		one.Outcome = decision.Redacted
+	case measure.OutcomeHandedOut:
+		one.Outcome = decision.HandedOut
 	}
 	same := func(o decision.Finding) bool {
 		return o.Rule == one.Rule && o.Outcome == one.Outcome && (o.Place == one.Place || o.Outcome == decision.Approved) && (o.Fingerprint == one.Fingerprint || f.Known() && o.Secret == one.Secret)

@@ -65,10 +65,10 @@ func (i *Inspector) Path(path string) []decision.Finding {
 	l := &Look{i: i, state: s}
 	w := i.heads.Get().(*head)
 	defer i.heads.Put(w)
-	w.reset()
-	w.target(path)
-	l.scanned(len(w.text))
-	found := s.engine.Scan(w.text, nil)
+	w.Reset()
+	w.Target(path)
+	l.scanned(len(w.Bytes))
+	found := s.engine.Scan(w.Bytes, nil)
 	w.place(found)
 	for _, f := range found {
 		if !l.harmless[f.Print] {

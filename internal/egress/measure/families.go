@@ -79,7 +79,7 @@ func (m *Set) queries() (out []metric.Sample) {
 }
 
 func (m *Set) findings() (out []metric.Sample) {
-	for o, name := range [outcomes]string{"deny", "redact", "admit"} {
+	for o, name := range [outcomes]string{"deny", "redact", "admit", "hand_back"} {
 		out = append(out, metric.Sample{Value: float64(m.found[o].Load()), Labels: map[string]string{"action": name}})
 	}
 	return out

@@ -164,9 +164,10 @@ type Outcome uint8
 
 // The outcomes.
 const (
-	OutcomeDenied   Outcome = iota
-	OutcomeRedacted         // taken out, and the request went on
-	OutcomeAdmitted         // let pass by an operator's word
+	OutcomeDenied    Outcome = iota
+	OutcomeRedacted          // taken out, and the request went on
+	OutcomeAdmitted          // let pass by an operator's word
+	OutcomeHandedOut         // gone back to the host that handed it out, counted once a day for each value
 	outcomes
 )
 
