@@ -17,3 +17,5 @@ func (d *deps) desk() live.Desk {
 func newMetrics(d *deps) *cobra.Command { return d.desk().Metrics() }
 func newReload(d *deps) *cobra.Command  { return d.desk().Reload() }
 func newApprove(d *deps) *cobra.Command { return d.desk().Approve() }
+
+func newApprovals(d *deps) *cobra.Command { return d.desk().Approvals() }

@@ -78,7 +78,7 @@ func newRoot(d *deps) *cobra.Command {
 func commands() []func(*deps) *cobra.Command {
 	return []func(*deps) *cobra.Command{
 		newDemo, newDemoClient, newStart, newStop, newChanges, newCleanup, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport, newScan,
-		newAudit, newApprove, newMetrics, newReload, newDoctor, newCompletion, newMan, newVersion,
+		newAudit, newApprove, newApprovals, newMetrics, newReload, newDoctor, newCompletion, newMan, newVersion,
 	}
 }
 

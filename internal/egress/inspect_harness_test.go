@@ -4,13 +4,16 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/zstd"
 
+	"bottle/internal/bottle"
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/known"
 	"bottle/internal/dlp/once"
+	"bottle/internal/egress/approval"
 )
 
 // allRules are compiled once for all tests.
@@ -32,6 +35,11 @@ func scanner(t testing.TB, values map[string]string) func() *dlp.Engine {
 		t.Fatal(err)
 	}
 	return func() *dlp.Engine { return e }
+}
+
+// Admit lets a value pass.
+func (p *Proxy) Admit(print string, host bottle.Host, until time.Time) {
+	p.Approved().Add(approval.Approval{Print: print, Host: host, Until: until})
 }
 
 func nothing() *dlp.Engine { return nil }

@@ -3,9 +3,9 @@ package egress
 import (
 	"net/http"
 	"strings"
-	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/approval"
 	"bottle/internal/egress/credential"
 	"bottle/internal/egress/decision"
 	"bottle/internal/egress/denial"
@@ -22,11 +22,8 @@ type sighting struct {
 	list    []decision.Finding
 }
 
-// Admit lets a secret, by its fingerprint, pass to a host until then: an operator has
-// looked at the denial.
-func (p *Proxy) Admit(print string, host bottle.Host, until time.Time) {
-	p.inspector.Admit(print, host, until)
-}
+// Approved is what an operator lets pass, having looked at the denial.
+func (p *Proxy) Approved() *approval.Book { return p.inspector.Approved() }
 
 // name looks at a name on its way to be resolved. v is the policy's verdict on it.
 func (p *Proxy) name(name string, v policy.Verdict) (policy.Verdict, *sighting) {

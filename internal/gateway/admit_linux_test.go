@@ -45,3 +45,41 @@ func TestAdmissions(t *testing.T) {
 		t.Errorf("%+v, recorded %+v", got, list)
 	}
 }
+
+// TestRevocations: what is in force is told; what is taken back is gone, and in the log;
+// what is not in force changes nothing.
+func TestRevocations(t *testing.T) {
+	r := inProcess(t)
+	u := newUpstream(t, r.dir)
+	r.start(t, u)
+	socket, log := r.what(u).Control, r.what(u).Audit
+	print := strings.Repeat("0a", 16)
+	var no refusal
+	if ctl(t, socket, plan.Control{Op: plan.OpAdmit, Fingerprint: print, Host: "example.com", Seconds: 60, By: strings.Repeat("x", 65)}, &no); !strings.Contains(no.Error, "64 bytes") {
+		t.Errorf("%q", no.Error)
+	}
+	var one plan.Admitted
+	ctl(t, socket, plan.Control{Op: plan.OpAdmit, Fingerprint: print, Host: "example.com", Seconds: 60, By: "ann\x1b[2J"}, &one)
+	var list plan.Approvals
+	if ctl(t, socket, plan.Control{Op: plan.OpAdmits}, &list); len(list.List) != 1 || list.List[0] != one || one.By != `ann\x1b[2J` || one.Until.Sub(one.Since).Seconds() != 60 {
+		t.Errorf("%+v", list)
+	}
+	for _, c := range []plan.Control{{Fingerprint: print[:8]}, {Fingerprint: print, Host: "Example.com"}, {Fingerprint: print, Host: "other.example.com"}, {Fingerprint: strings.Repeat("0b", 16)}} {
+		c.Op, no = plan.OpRevoke, refusal{}
+		if ctl(t, socket, c, &no); no.Error == "" {
+			t.Errorf("%+v was obeyed", c)
+		}
+	}
+	if got := logged(t, log, "dlp_revoked"); len(got) > 0 {
+		t.Fatalf("recorded %+v", got)
+	}
+	var gone plan.Approvals
+	ctl(t, socket, plan.Control{Op: plan.OpRevoke, Fingerprint: print, By: "bob"}, &gone)
+	got := logged(t, log, "dlp_revoked")
+	if len(gone.List) != 1 || !gone.Recorded || len(got) != 1 || got[0].Host != "example.com" || !strings.Contains(got[0].Note, "(bob) no longer lets the value "+print) {
+		t.Errorf("%+v, recorded %+v", gone, got)
+	}
+	if ctl(t, socket, plan.Control{Op: plan.OpAdmits}, &list); len(list.List) != 0 {
+		t.Errorf("%+v", list)
+	}
+}

@@ -17,6 +17,8 @@ import (
 //	{"op":"policy"}                                  InForce
 //	{"op":"reload","routes":[…],"check":true}        Reloaded; with check nothing changes
 //	{"op":"admit","fingerprint":"…","host":"…","seconds":3600}   Admitted
+//	{"op":"admitted"}                                Approvals: all in force
+//	{"op":"revoke","fingerprint":"…"}                Approvals: those that were; with a host only that one
 //
 // What can't be obeyed is answered by {"error":"…"}.
 const (
@@ -25,6 +27,8 @@ const (
 	OpPolicy  = "policy"
 	OpReload  = "reload"
 	OpAdmit   = "admit"
+	OpRevoke  = "revoke"
+	OpAdmits  = "admitted"
 )
 
 // FormatPrometheus asks for the text format of Prometheus, version 0.0.4.
@@ -48,13 +52,22 @@ type Control struct {
 	Fingerprint string `json:"fingerprint,omitempty"`
 	Host        string `json:"host,omitempty"`
 	Seconds     int    `json:"seconds,omitempty"`
+	By          string `json:"by,omitempty"` // who says so, as he calls himself, up to 64 bytes
 }
 
 // Admitted is the answer to an admission: it is in force, and recorded.
 type Admitted struct {
 	Fingerprint string      `json:"fingerprint"`
 	Host        bottle.Host `json:"host"`
+	Since       time.Time   `json:"since"`
 	Until       time.Time   `json:"until"`
+	By          string      `json:"by,omitempty"`
+}
+
+// Approvals are admissions, the one that ends first in front.
+type Approvals struct {
+	List     []Admitted `json:"approvals"`
+	Recorded bool       `json:"recorded"` // false: they were revoked, and the decision log did not take it
 }
 
 // Metrics is the answer to a request for them: either as data or as text.

@@ -149,7 +149,7 @@ func (d Desk) approve(ctx context.Context, word string, a approval, js bool) err
 	if ok, err := d.Confirm("Let it pass?", a.yes); err != nil || !ok {
 		return d.unchanged(err)
 	}
-	err = ask(ctx, socket, plan.Control{Op: plan.OpAdmit, Fingerprint: a.print, Host: a.host, Seconds: int(a.last / time.Second)}, &out.Admitted)
+	err = ask(ctx, socket, plan.Control{Op: plan.OpAdmit, Fingerprint: a.print, Host: a.host, Seconds: int(a.last / time.Second), By: operator()}, &out.Admitted)
 	switch {
 	case err != nil:
 		return err

@@ -35,6 +35,7 @@ type counter struct {
 	question string
 	answer   bool
 	route    bottle.Pattern
+	now      []plan.Admitted // in force
 }
 
 func newCounter(t *testing.T) *counter {
@@ -107,8 +108,16 @@ func (c *counter) serve(l net.Listener) {
 			conn.Close()
 			continue
 		}
+		if req.Op == plan.OpAdmits {
+			_ = json.NewEncoder(conn).Encode(plan.Approvals{List: c.now, Recorded: true})
+			conn.Close()
+			continue
+		}
 		c.mu.Lock()
 		c.asked = append(c.asked, req)
+		if req.Op == plan.OpRevoke {
+			_ = json.NewEncoder(conn).Encode(plan.Approvals{List: []plan.Admitted{{Fingerprint: req.Fingerprint, Host: "api.example.com"}}})
+		}
 		c.mu.Unlock()
 		if req.Host == "refuse.example.com" {
 			_ = json.NewEncoder(conn).Encode(map[string]string{"error": "no route leads to it"})
@@ -125,10 +134,11 @@ func (c *counter) heard() []plan.Control {
 	return slices.Clone(c.asked)
 }
 
-func (c *counter) run(args ...string) error {
+func (c *counter) run(args ...string) error { return c.does(c.Approve(), args...) }
+
+func (c *counter) does(cmd *cobra.Command, args ...string) error {
 	c.out.Reset()
 	c.err.Reset()
-	cmd := c.Approve()
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.SetArgs(args)
 	return cmd.Execute()

@@ -105,7 +105,10 @@ func ask(ctx context.Context, socket string, req plan.Control, into any) error {
 	}
 	if err := json.Unmarshal(answer, &refused); err == nil && refused.Error != "" {
 		hint := "the gateway may be of another version: start the bottle anew"
-		if req.Op == plan.OpAdmit { // it knows the request, and says what is wrong with it
+		switch req.Op {
+		case plan.OpRevoke:
+			hint = "bottle approvals IDENTITY shows what is in force"
+		case plan.OpAdmit: // it knows the request, and says what is wrong with it
 			hint = "nothing was let pass"
 		}
 		return ui.Fail(errors.New("the gateway refuses: "+bottle.Printable(refused.Error)), hint)

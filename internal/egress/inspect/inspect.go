@@ -21,6 +21,7 @@ import (
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/decode"
 	"bottle/internal/dlp/known"
+	"bottle/internal/egress/approval"
 	"bottle/internal/egress/decision"
 	"bottle/internal/egress/handout"
 	"bottle/internal/egress/measure"
@@ -41,10 +42,9 @@ const (
 )
 
 const (
-	maxDescribed = 3    // findings in a denial's words
-	maxFindings  = 64   // of one request, in its record
-	maxAdmitted  = 1024 // at one time
-	destinations = 256  // of which pieces of secrets are remembered
+	maxDescribed = 3   // findings in a denial's words
+	maxFindings  = 64  // of one request, in its record
+	destinations = 256 // of which pieces of secrets are remembered
 )
 
 // Config is what an Inspector is made of.
@@ -65,15 +65,10 @@ type Inspector struct {
 	blocks  sync.Pool // of *[blockSize]byte
 	handed  *handout.Memory
 
-	mu       sync.Mutex
-	state    *state
-	admitted map[admission]time.Time
-}
+	approved *approval.Book
 
-// admission is a secret that an operator lets pass to one host.
-type admission struct {
-	print string
-	host  bottle.Host
+	mu    sync.Mutex
+	state *state
 }
 
 // state is what belongs to one engine.
@@ -85,41 +80,14 @@ type state struct {
 
 // New makes an Inspector. It starts nothing.
 func New(cfg Config) *Inspector {
-	i := &Inspector{cfg: cfg, inflate: decode.New(), admitted: map[admission]time.Time{}, handed: handout.New(cfg.Now)}
+	i := &Inspector{cfg: cfg, inflate: decode.New(), approved: approval.New(cfg.Now), handed: handout.New(cfg.Now)}
 	i.heads.New = func() any { return newHead() }
 	i.blocks.New = func() any { return new([blockSize]byte) }
 	return i
 }
 
-// Admit lets the secret with that fingerprint pass to that host until then. Of more
-// than 1,024 the one that ends first is forgotten.
-func (i *Inspector) Admit(print string, host bottle.Host, until time.Time) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if len(i.admitted) >= maxAdmitted {
-		var first admission
-		for a, end := range i.admitted {
-			if first.print == "" || end.Before(i.admitted[first]) {
-				first = a
-			}
-		}
-		delete(i.admitted, first)
-	}
-	i.admitted[admission{print, host}] = until
-}
-
-// admits reports whether an operator lets a secret pass.
-func (i *Inspector) admits(print string, host bottle.Host) bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	a := admission{print, host}
-	until, ok := i.admitted[a]
-	if ok && !i.cfg.Now().Before(until) {
-		delete(i.admitted, a)
-		return false
-	}
-	return ok
-}
+// Approved is what an operator lets pass.
+func (i *Inspector) Approved() *approval.Book { return i.approved }
 
 // current is the newest engine with what belongs to it; nil: there is none.
 func (i *Inspector) current() *state {
@@ -211,7 +179,7 @@ func (l *Look) split(found []dlp.Finding, cutting bool) (bad, cuts, passed []dlp
 	for _, f := range found {
 		switch {
 		case l.harmless[f.Print]:
-		case f.Print != "" && l.i.admits(f.Print, l.host):
+		case f.Print != "" && l.i.approved.Has(f.Print, l.host):
 			l.pass(f.Name)
 			passed = append(passed, f)
 		case f.Known() && slices.Contains(f.Chain, inPieces) && l.passes(f.Name):
@@ -251,7 +219,7 @@ func (l *Look) lets(f dlp.Finding) dlp.Passing {
 	switch {
 	case l.harmless[f.Print]:
 		return dlp.Harmless
-	case f.Print != "" && l.i.admits(f.Print, l.host):
+	case f.Print != "" && l.i.approved.Has(f.Print, l.host):
 		return dlp.Passes
 	}
 	return dlp.Stops

@@ -346,22 +346,6 @@ func TestRedactSaysWhyItRefuses(t *testing.T) {
 	}
 }
 
-// Admissions are bounded, and the one that ends first goes.
-func TestAdmissionsAreBounded(t *testing.T) {
-	now := time.Unix(1000, 0)
-	i := New(Config{Now: func() time.Time { return now }, Measured: measure.New()})
-	for n := range 2 * maxAdmitted {
-		i.Admit(strings.Repeat("x", n+1), "h", now.Add(time.Duration(n+1)*time.Second))
-	}
-	if len(i.admitted) != maxAdmitted || i.admits("x", "h") || !i.admits(strings.Repeat("x", 2*maxAdmitted), "h") {
-		t.Errorf("%d admissions", len(i.admitted))
-	}
-	now = now.Add(time.Duration(2*maxAdmitted+1) * time.Second)
-	if i.admits(strings.Repeat("x", 2*maxAdmitted), "h") {
-		t.Error("one outlives its time")
-	}
-}
-
 // FuzzBody: whatever comes in whatever coding, nothing panics, and what goes on is what
 // came, from its start.
 func FuzzBody(f *testing.F) {
