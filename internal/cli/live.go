@@ -3,7 +3,10 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"bottle/internal/bottle"
 	"bottle/internal/cli/live"
+	"bottle/internal/lifecycle"
+	"bottle/internal/secret"
 )
 
 // desk is what the commands about a running bottle touch.
@@ -11,6 +14,10 @@ func (d *deps) desk() live.Desk {
 	return live.Desk{
 		Group: groupRun, Out: d.Stdout, Err: d.Stderr, Style: d.style, Terminal: d.Terminal,
 		Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) }, Store: d.state, Tree: d.tree,
+		Watched: func(s bottle.Spec, dir string) (map[string]secret.Value, bottle.Problems) {
+			home, _ := d.userHome()
+			return lifecycle.Watched(s, home, dir, d.Lookup)
+		},
 	}
 }
 

@@ -83,3 +83,26 @@ func TestRevocations(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 }
+
+// TestWatchOverTheControlSocket: the operator's reload tells values; a void one changes
+// nothing, none is in the log, and the next reload knows what was read.
+func TestWatchOverTheControlSocket(t *testing.T) {
+	r := inProcess(t)
+	u := newUpstream(t, r.dir)
+	r.start(t, u)
+	socket, log := r.what(u).Control, r.what(u).Audit
+	var no refusal
+	if ctl(t, socket, plan.Control{Op: plan.OpWatch, Watched: map[string]string{".env:A": tokenB, "": tokenC}}, &no); no.Error == "" || strings.Contains(no.Error, tokenB) {
+		t.Errorf("%q", no.Error)
+	}
+	var w plan.Watching
+	ctl(t, socket, plan.Control{Op: plan.OpWatch, Watched: map[string]string{".env:A": tokenB}, Watch: []string{".env"}}, &w)
+	list := logged(t, log, "dlp_watched")
+	if w.Watched != 1 || w.New != 1 || len(list) != 1 || strings.Contains(list[0].Note, tokenB[:8]) {
+		t.Errorf("%+v, %+v", w, list)
+	}
+	var now plan.InForce
+	if ctl(t, socket, plan.Control{Op: plan.OpPolicy}, &now); len(now.Watch) != 1 || now.Watch[0] != ".env" {
+		t.Errorf("%q", now.Watch)
+	}
+}

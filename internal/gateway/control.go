@@ -63,6 +63,7 @@ func (g *gateway) operations() []operation {
 		{plan.OpPolicy, controlLine, func(plan.Control) any { return g.inForce() }},
 		{plan.OpReload, plan.MaxReload, func(c plan.Control) any { return g.reload(c) }},
 		{plan.OpAdmit, controlLine, g.admit},
+		{plan.OpWatch, plan.MaxWatch, g.watch},
 		{plan.OpAdmits, controlLine, func(plan.Control) any { return approvals(g.proxy.Approved().List()) }},
 		{plan.OpRevoke, controlLine, g.revoke},
 	}

@@ -10,12 +10,14 @@ import (
 	"bottle/internal/egress"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
+	"bottle/internal/secret"
 )
 
 // The reasons of the records that tell of reloads.
 const (
 	reasonReloaded = "policy_reloaded"
 	reasonRefused  = "policy_refused"
+	reasonWatched  = "dlp_watched" // values were read anew
 )
 
 // rule is a policy and the routes that it was compiled from.
@@ -33,7 +35,11 @@ func (g *gateway) hash() string {
 }
 
 func (g *gateway) inForce() plan.InForce {
-	return plan.InForce{Hash: g.hash(), Routes: append([]bottle.Route{}, g.rule.Load().routes...), Limits: g.told.Limits, Onward: g.told.Onward, Watch: g.told.Watch}
+	watch := g.told.Watch
+	if w := g.watching.Load(); w != nil {
+		watch = *w
+	}
+	return plan.InForce{Hash: g.hash(), Routes: append([]bottle.Route{}, g.rule.Load().routes...), Limits: g.told.Limits, Onward: g.told.Onward, Watch: watch}
 }
 
 // reload answers a request for new routes. All of them are looked at before any
@@ -60,6 +66,28 @@ func (g *gateway) reload(req plan.Control) plan.Reloaded {
 		g.rule.Store(&rule{pol, req.Routes})
 		out.Applied = true
 	}
+	return out
+}
+
+// watch answers a request to look for more values. All before stay, and an approval holds
+// as it did. When it has answered, every later request is held against the new ones.
+func (g *gateway) watch(req plan.Control) any {
+	g.reloading.Lock()
+	defer g.reloading.Unlock()
+	fresh := map[string]secret.Value{}
+	for name, v := range req.Watched {
+		if name == "" || v == "" {
+			return refusal{"a value, or the name of one, is empty; nothing was changed"}
+		}
+		fresh[name] = secret.New([]byte(v))
+	}
+	out, ok := g.scanner.watch(fresh)
+	if !ok {
+		return refusal{"the gateway can't look for secrets any more, so nothing leaves: start the bottle anew"}
+	}
+	g.watching.Store(&req.Watch)
+	_ = g.rec.append(audit.Record{Kind: audit.KindLog, Verdict: audit.Allow, Reason: reasonWatched, Policy: g.hash(),
+		Note: fmt.Sprintf("%d values are looked for, %d of them new, besides %d from before", out.Watched, out.New, out.Before)})
 	return out
 }
 

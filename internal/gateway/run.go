@@ -59,7 +59,8 @@ type gateway struct {
 	packets *packets
 	control *control
 
-	reloading sync.Mutex // one after the other
+	reloading sync.Mutex               // one after the other
+	watching  atomic.Pointer[[]string] // egress.watch as it was read last; nil: at the start
 }
 
 // Run serves one bottle until its standard input or ctx ends; then it finishes

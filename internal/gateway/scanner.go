@@ -17,6 +17,7 @@ import (
 	"bottle/internal/dlp/known"
 	"bottle/internal/dlp/once"
 	dlprule "bottle/internal/dlp/rule"
+	"bottle/internal/plan"
 	"bottle/internal/secret"
 )
 
@@ -47,16 +48,19 @@ type scanner struct {
 	basic   map[string]bool           // by token_ref: it is sent as user:password in base64
 	values  map[string][]secret.Value // by token_ref, the newest last
 	proxy   secret.Value
-	watched map[string]secret.Value
+	watched map[string][]secret.Value // by name, the newest last
 	set     *dlprule.Set
 	told    map[string]bool // what was skipped and has been told
 }
 
 func newScanner(t told, record func(audit.Record)) *scanner {
-	s := &scanner{rules: dlp.DefaultRules, record: record, proxy: t.proxy, watched: t.watched, basic: map[string]bool{}, values: map[string][]secret.Value{}, told: map[string]bool{}}
+	s := &scanner{rules: dlp.DefaultRules, record: record, proxy: t.proxy, watched: map[string][]secret.Value{}, basic: map[string]bool{}, values: map[string][]secret.Value{}, told: map[string]bool{}}
 	_, _ = rand.Read(s.key[:]) // never fails
 	for ref, v := range t.secrets {
 		s.values[ref] = []secret.Value{v}
+	}
+	for name, v := range t.watched {
+		s.watched[name] = []secret.Value{v}
 	}
 	note := func(a *bottle.Auth) {
 		if a != nil && strings.EqualFold(a.Scheme, "Basic") {
@@ -85,18 +89,60 @@ func (s *scanner) newest() *dlp.Engine {
 func (s *scanner) learn(fresh map[string]secret.Value) {
 	s.making.Lock()
 	defer s.making.Unlock()
-	for ref, v := range fresh {
-		list := slices.DeleteFunc(s.values[ref], v.Equal)
-		s.values[ref] = append(list, v)[max(0, len(list)+1-mostValues):]
+	add(s.values, fresh)
+	s.remake()
+}
+
+// watch is learn for values that are only watched; it gives how many of them are looked
+// for, how many are new under their name, how many of before are not among them, and
+// which are not looked for. False: there is no engine any more.
+func (s *scanner) watch(fresh map[string]secret.Value) (w plan.Watching, ok bool) {
+	s.making.Lock()
+	defer s.making.Unlock()
+	for name, v := range fresh {
+		if !slices.ContainsFunc(s.watched[name], v.Equal) {
+			w.New++
+		}
 	}
+	add(s.watched, fresh)
+	for name, list := range s.watched {
+		if w.Before += len(list); !fresh[name].Empty() {
+			w.Before--
+		}
+	}
+	w.Watched = len(fresh)
+	e := s.remake()
+	if e == nil {
+		return w, false
+	}
+	for _, line := range e.Skipped() {
+		if at := strings.LastIndex(line, ": "); at >= 0 && !fresh[line[:at]].Empty() {
+			w.Skipped = append(w.Skipped, line)
+			w.Watched--
+		}
+	}
+	return w, true
+}
+
+// add puts each value behind those that it replaces, of which some are kept.
+func add(to map[string][]secret.Value, fresh map[string]secret.Value) {
+	for name, v := range fresh {
+		list := slices.DeleteFunc(to[name], v.Equal)
+		to[name] = append(list, v)[max(0, len(list)+1-mostValues):]
+	}
+}
+
+// remake makes the engine of all that is known by now.
+func (s *scanner) remake() *dlp.Engine {
 	e, err := s.make()
 	s.engine.Store(e)
 	if err != nil {
 		s.record(audit.Record{Kind: audit.KindLog, Verdict: audit.Deny, Reason: reasonUnscanned,
 			Note: fmt.Sprintf("what leaves can't be looked at, so nothing leaves but where dlp is off: %v", err)})
-		return
+		return nil
 	}
 	s.tell(e.Skipped())
+	return e
 }
 
 // make compiles an engine with a memory of its own: what was clean of the old values
@@ -128,7 +174,9 @@ func (s *scanner) known() []known.Secret {
 	}
 	out = append(out, spell(proxyPassword, s.proxy, true))
 	for _, name := range slices.SortedFunc(maps.Keys(s.watched), func(a, b string) int { return cmp.Or(cmp.Compare(foreign(a), foreign(b)), cmp.Compare(a, b)) }) {
-		out = append(out, spell(name, s.watched[name], false))
+		for _, v := range slices.Backward(s.watched[name]) {
+			out = append(out, spell(name, v, false))
+		}
 	}
 	rename(out)
 	return slices.DeleteFunc(out, func(k known.Secret) bool { return len(k.Value) == 0 })

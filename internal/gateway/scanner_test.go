@@ -230,3 +230,28 @@ func TestANameSaysWhatAValueIs(t *testing.T) {
 		}
 	}
 }
+
+// A value that is told while the gateway runs is looked for from then on, where it was
+// seen as clean before, too; what it replaces still is.
+func TestWatchAddsAndForgetsNothing(t *testing.T) {
+	var heard ears
+	s := newScanner(told{secrets: values(map[string]string{"KEY": tokenA}), watched: values(map[string]string{".env:API": tokenB, ".env:GONE": tokenC})}, heard.hear)
+	text := "see " + tokenD + " and " + tokenB + " and " + tokenC + " and " + tokenA
+	if got := found(t, s.newest(), text); slices.Contains(got, ".env:NEW") || len(got) != 3 {
+		t.Fatalf("%q", got)
+	}
+	w, ok := s.watch(values(map[string]string{".env:API": tokenD, "env:MODE": "production"}))
+	if !ok || w.Watched != 1 || w.New != 2 || w.Before != 2 || len(w.Skipped) != 1 || !strings.HasPrefix(w.Skipped[0], "env:MODE: ") {
+		t.Errorf("%+v", w)
+	}
+	if got := found(t, s.newest(), text); len(got) != 4 {
+		t.Errorf("%q", got)
+	}
+	if w, _ := s.watch(values(map[string]string{".env:API": tokenD})); w.New != 0 || w.Watched != 1 || w.Before != 3 {
+		t.Errorf("again: %+v", w)
+	}
+	s.set, s.rules = nil, func() (*dlprule.Set, error) { return nil, errors.New("no rules") }
+	if _, ok := s.watch(nil); ok || s.newest() != nil {
+		t.Error("without an engine it says that it watches")
+	}
+}

@@ -57,6 +57,25 @@ func (w watchRequest) keep(env map[string]string) (out map[string]secret.Value, 
 	return out, not, append(warnings, more...)
 }
 
+// Watched reads anew what a running bottle's gateway is to keep from leaving, as keep
+// does, for the manifest as it stands now. dir is the folder that its operator stood in,
+// host looks up his environment. What he was asked for at the start is not known here.
+func Watched(spec bottle.Spec, home, dir string, host func(string) (string, bool)) (map[string]secret.Value, bottle.Problems) {
+	env := map[string]string{}
+	for _, e := range spec.Env {
+		switch e.Kind {
+		case bottle.EnvHost:
+			if v, ok := host(e.Value); ok {
+				env[e.Name] = v
+			}
+		case bottle.EnvLiteral:
+			env[e.Name] = e.Value
+		}
+	}
+	out, _, warnings := watchRequest{spec: spec, home: home, dir: dir}.keep(env)
+	return out, warnings
+}
+
 // sources are the files and folders under egress.watch. The operator's own come first:
 // what a repository holds must not crowd them out.
 func (w watchRequest) sources() []watch.Source {
@@ -67,7 +86,7 @@ func (w watchRequest) sources() []watch.Source {
 			own = append(own, watch.Source{Path: filepath.Join(w.home, rest), Shown: p})
 		case filepath.IsAbs(p):
 			own = append(own, watch.Source{Path: p, Shown: p})
-		case !home:
+		case !home && w.dir != "":
 			here = append(here, watch.Source{Path: filepath.Join(w.dir, p), Shown: p})
 		}
 	}

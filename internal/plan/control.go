@@ -19,6 +19,7 @@ import (
 //	{"op":"admit","fingerprint":"…","host":"…","seconds":3600}   Admitted
 //	{"op":"admitted"}                                Approvals: all in force
 //	{"op":"revoke","fingerprint":"…"}                Approvals: those that were; with a host only that one
+//	{"op":"watch","watched":{".env:KEY":"…"},"watch":[".env"]}   Watching: values that must not leave, besides all before
 //
 // What can't be obeyed is answered by {"error":"…"}.
 const (
@@ -29,6 +30,7 @@ const (
 	OpAdmit   = "admit"
 	OpRevoke  = "revoke"
 	OpAdmits  = "admitted"
+	OpWatch   = "watch"
 )
 
 // FormatPrometheus asks for the text format of Prometheus, version 0.0.4.
@@ -36,6 +38,9 @@ const FormatPrometheus = "prometheus"
 
 // MaxReload bounds the line of a reload, in bytes.
 const MaxReload = 1 << 20
+
+// MaxWatch bounds the line of a watch, in bytes: some times what is looked for.
+const MaxWatch = 4 << 20
 
 // MaxAdmit bounds how long a secret may be admitted, in seconds.
 const MaxAdmit = 24 * 60 * 60
@@ -53,6 +58,19 @@ type Control struct {
 	Host        string `json:"host,omitempty"`
 	Seconds     int    `json:"seconds,omitempty"`
 	By          string `json:"by,omitempty"` // who says so, as he calls himself, up to 64 bytes
+
+	// Of watch: values by name, and egress.watch as it is written now. Only a value can
+	// be added by it; nothing is taken from what is looked for.
+	Watched map[string]string `json:"watched,omitempty"`
+	Watch   []string          `json:"watch,omitempty"`
+}
+
+// Watching is the answer to a watch.
+type Watching struct {
+	Watched int      `json:"watched"`               // values that were told now, and are looked for
+	New     int      `json:"new"`                   // of them, that were not looked for under that name
+	Before  int      `json:"before"`                // values that were told earlier, and not now: they are looked for, too
+	Skipped []string `json:"not_watched,omitempty"` // each as "name: why"
 }
 
 // Admitted is the answer to an admission: it is in force, and recorded.
@@ -83,7 +101,7 @@ type InForce struct {
 	Routes []bottle.Route        `json:"routes"`
 	Limits bottle.Quota          `json:"egress_limits"`
 	Onward *bottle.UpstreamProxy `json:"upstream_proxy,omitempty"` // without the credential's value
-	Watch  []string              `json:"watch,omitempty"`          // egress.watch at the start
+	Watch  []string              `json:"watch,omitempty"`          // egress.watch, as it was read last
 }
 
 // Reloaded is the answer to a reload. Problems that are errors mean that the old

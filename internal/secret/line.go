@@ -26,6 +26,21 @@ func Line(values, watched map[string]Value, proxy Value) ([]byte, error) {
 	return line, nil
 }
 
+// WatchLine is a plan.Control of OpWatch as one JSON line without its end, for a
+// gateway's control socket and nothing else. The caller clears the line once it is
+// written.
+func WatchLine(watched map[string]Value, watch []string) ([]byte, error) {
+	out := plan.Control{Op: plan.OpWatch, Watched: map[string]string{}, Watch: watch}
+	for name, v := range watched {
+		out.Watched[name] = v.Reveal()
+	}
+	line, err := json.Marshal(out)
+	if err != nil {
+		return nil, fmt.Errorf("encode secrets: %w", err)
+	}
+	return line, nil
+}
+
 // UpdateLine is plan.Update as one JSON line without its end, for the gateway's
 // standard input and nothing else: new values, and the references whose value has
 // expired without a new one. The caller clears the line once it is written.

@@ -38,11 +38,11 @@ func TestReloadOfARunningBottle(t *testing.T) {
 		b.types("https://api.example.com/v1/a")
 		b.says("/v1/a gives 200")
 
-		if out := h.tool("reload", h.agent, "--yes"); !strings.Contains(out, "nothing to change") {
+		if out := h.tool("reload", h.agent, "--yes"); !strings.Contains(out, "no route changed") {
 			t.Errorf("without a change: %s", out)
 		}
 		h.edit("egress:\n", "egress:\n  limits: {connections: 77}\n")
-		if s := finish(t, h.command("reload", h.agent, "--yes")); s.code != 0 || !strings.Contains(s.out, "nothing to change") ||
+		if s := finish(t, h.command("reload", h.agent, "--yes")); s.code != 0 || !strings.Contains(s.out, "no route changed") ||
 			!strings.Contains(s.err, "egress.limits changed, and not in the running bottle") || !strings.Contains(s.err, "bottle stop "+id+" && bottle start "+h.agent) {
 			t.Errorf("a limit changed: %+v", s)
 		}

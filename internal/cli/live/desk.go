@@ -20,6 +20,7 @@ import (
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
+	"bottle/internal/secret"
 	"bottle/internal/store"
 )
 
@@ -32,6 +33,7 @@ type Desk struct {
 	Confirm  func(question string, yes bool) (bool, error)
 	Store    func() (*store.Store, error)
 	Tree     func() (manifest.Tree, error)
+	Watched  func(s bottle.Spec, dir string) (map[string]secret.Value, bottle.Problems) // what must not leave, read now
 }
 
 const (
@@ -82,7 +84,16 @@ func ask(ctx context.Context, socket string, req plan.Control, into any) error {
 	if err != nil {
 		return fmt.Errorf("write request: %w", err)
 	}
-	if len(line) >= plan.MaxReload {
+	return say(ctx, socket, req.Op, line, into)
+}
+
+// say is ask with a request that is a line already, without its end.
+func say(ctx context.Context, socket, op string, line []byte, into any) error {
+	if op == plan.OpWatch {
+		if len(line) >= plan.MaxWatch {
+			return ui.Fail(fmt.Errorf("what egress.watch names holds %d KiB, more than the %d KiB that a gateway takes", len(line)>>10, plan.MaxWatch>>10), "name fewer files")
+		}
+	} else if len(line) >= plan.MaxReload {
 		return ui.Fail(fmt.Errorf("the routes are %d KiB as JSON, more than the %d KiB that a gateway takes", len(line)>>10, plan.MaxReload>>10), "write fewer routes, with wildcards where they fit")
 	}
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
@@ -105,7 +116,7 @@ func ask(ctx context.Context, socket string, req plan.Control, into any) error {
 	}
 	if err := json.Unmarshal(answer, &refused); err == nil && refused.Error != "" {
 		hint := "the gateway may be of another version: start the bottle anew"
-		switch req.Op {
+		switch op {
 		case plan.OpRevoke:
 			hint = "bottle approvals IDENTITY shows what is in force"
 		case plan.OpAdmit: // it knows the request, and says what is wrong with it

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +14,7 @@ import (
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
+	"bottle/internal/secret"
 	"bottle/internal/store"
 )
 
@@ -24,12 +24,14 @@ func (d Desk) Reload() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "reload IDENTITY",
 		GroupID: d.Group,
-		Short:   "Read a running bottle's routes anew and put them in force",
+		Short:   "Read a running bottle's routes and watched secrets anew and put them in force",
 		Long: "Read the manifest of a running bottle again, show which routes come and go, ask, and put them in\n" +
 			"force. A request keeps the policy that it began with; a tunnel or WebSocket that is no longer allowed\n" +
 			"is cut. If anything is wrong, everything that is wrong is listed and the old routes stay in force.\n" +
-			"Only routes change. A gateway is told its secrets once: a route with a credential that is new to it\n" +
-			"is refused. What else a manifest says (watch, env, mounts, limits) needs a new start.",
+			"What egress.watch, env and git keys hold is read again, too: a token that you have just written to a\n" +
+			".env does not leave either. What was watched before still is. A gateway is told its credentials once:\n" +
+			"a route with a new one is refused. What else a manifest says (env of the agent, mounts, limits) needs\n" +
+			"a new start.",
 		Example: "  bottle edit dev && bottle reload researcher\n" +
 			"  bottle reload researcher-m3hxd --yes\n" +
 			"  bottle reload researcher --format json        what would change; with --yes it does",
@@ -55,6 +57,7 @@ type change struct {
 	Removed  []bottle.Route  `json:"removed"`
 	Waiting  []string        `json:"needs_start"` // keys of the manifest that changed, and that only a new start puts in force
 	plan.Reloaded
+	Watching *plan.Watching `json:"watching,omitempty"` // what is looked for now; absent: it was not read anew
 }
 
 func (d Desk) reload(ctx context.Context, word string, yes, js bool) error {
@@ -101,11 +104,35 @@ func (d Desk) reload(ctx context.Context, word string, yes, js bool) error {
 			return err
 		}
 	}
+	if yes || !js {
+		if out.Watching, err = d.rewatch(ctx, socket, meta, spec); err != nil {
+			return err
+		}
+	}
 	if err := d.done(out, now, js); err != nil || js {
 		return err
 	}
 	d.tellWaiting(out.Waiting, meta)
 	return nil
+}
+
+// rewatch reads what must not leave, and tells the gateway.
+func (d Desk) rewatch(ctx context.Context, socket string, meta store.Metadata, spec bottle.Spec) (*plan.Watching, error) {
+	if meta.Backend == "proxy" { // what it was told of at its start
+		spec = bottle.Spec{Watch: spec.Watch}
+	}
+	values, warnings := d.Watched(spec, meta.Workspace)
+	ui.Tell(d.Err, d.Style(d.Err), warnings)
+	line, err := secret.WatchLine(values, spec.Watch)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(line)
+	var out plan.Watching
+	if err := say(ctx, socket, plan.OpWatch, line, &out); err != nil {
+		return nil, err
+	}
+	return &out, nil
 }
 
 // waiting are the keys of the manifest whose value is another one than the gateway
@@ -118,9 +145,6 @@ func waiting(now plan.InForce, spec bottle.Spec) []string {
 	if !reflect.DeepEqual(now.Onward, spec.Onward) {
 		out = append(out, "egress.upstream_proxy")
 	}
-	if !slices.Equal(now.Watch, spec.Watch) {
-		out = append(out, "egress.watch")
-	}
 	return out
 }
 
@@ -128,7 +152,7 @@ func waiting(now plan.InForce, spec bottle.Spec) []string {
 func (d Desk) tellWaiting(keys []string, meta store.Metadata) {
 	style := d.Style(d.Err)
 	if len(keys) == 0 {
-		fmt.Fprintln(d.Err, style(plan.Faint, "Only routes are reloaded: watch, env, mounts, workspace and limits are those of the bottle's start."))
+		fmt.Fprintln(d.Err, style(plan.Faint, "The agent's env, mounts, workspace and limits are those of the bottle's start."))
 		return
 	}
 	again := "bottle start " + string(meta.Agent)
@@ -164,6 +188,21 @@ func (d Desk) show(c change, changes []policy.Change) {
 	ui.Tell(d.Err, style, c.Problems)
 }
 
+// tellWatching says what is looked for now.
+func (d Desk) tellWatching(w *plan.Watching) {
+	if w == nil || w.Watched+w.Before+len(w.Skipped) == 0 {
+		return
+	}
+	line := fmt.Sprintf("watched: %s, %d new", ui.Plural(w.Watched, "value"), w.New)
+	if w.Before > 0 {
+		line += fmt.Sprintf("; %d from before, which still do not leave", w.Before)
+	}
+	fmt.Fprintln(d.Out, line)
+	for _, s := range w.Skipped[:min(len(w.Skipped), 5)] {
+		fmt.Fprintln(d.Err, "  "+d.Style(d.Err)(plan.Faint, "not looked for: "+bottle.Printable(s)))
+	}
+}
+
 // done says what is in force now.
 func (d Desk) done(c change, before plan.InForce, js bool) error {
 	switch {
@@ -172,12 +211,14 @@ func (d Desk) done(c change, before plan.InForce, js bool) error {
 	case js:
 		return ui.JSON(d.Out, c)
 	case !c.Applied && c.New == c.Old:
-		fmt.Fprintf(d.Out, "nothing to change: the routes of %s are in force, policy %s\n", c.Bottle, c.Old)
+		fmt.Fprintf(d.Out, "no route changed: those of %s are in force, policy %s\n", c.Bottle, c.Old)
+		d.tellWatching(c.Watching)
 		return nil
 	case !c.Applied:
 		return ui.Fail(errors.New("the gateway did not take the routes"), "bottle reload "+string(c.Identity))
 	}
 	fmt.Fprintf(d.Out, "in force: policy %s\n", c.New)
+	d.tellWatching(c.Watching)
 	style := d.Style(d.Err)
 	if c.Cut > 0 {
 		fmt.Fprintf(d.Err, "cut: %s that it no longer allows\n", ui.Plural(c.Cut, "open stream"))

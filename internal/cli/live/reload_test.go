@@ -30,7 +30,7 @@ func TestReloadTellsWhatWaitsForAStart(t *testing.T) {
 		"no proxy":     {bottle.Spec{Egress: bottle.Quota{Connections: 5}}, []string{"egress.upstream_proxy"}},
 		"another auth": {bottle.Spec{Egress: bottle.Quota{Connections: 5}, Onward: &other}, []string{"egress.upstream_proxy"}},
 		"both":         {bottle.Spec{}, []string{"egress.limits", "egress.upstream_proxy"}},
-		"a file":       {bottle.Spec{Egress: bottle.Quota{Connections: 5}, Onward: &same, Watch: []string{".env", "~/.aws"}}, []string{"egress.watch"}},
+		"a file":       {bottle.Spec{Egress: bottle.Quota{Connections: 5}, Onward: &same, Watch: []string{".env", "~/.aws"}}, nil},
 	} {
 		if c.spec.Watch == nil {
 			c.spec.Watch = now.Watch
@@ -52,7 +52,7 @@ func TestReloadTellsWhatWaitsForAStart(t *testing.T) {
 	if got := say([]string{"egress.limits"}, meta); !strings.Contains(got, "&& bottle proxy dev\n") {
 		t.Errorf("a proxy: %s", got)
 	}
-	if got := say(nil, meta); !strings.Contains(got, "Only routes are reloaded") || strings.Contains(got, "changed") {
+	if got := say(nil, meta); !strings.Contains(got, "are those of the bottle's start") || strings.Contains(got, "changed") {
 		t.Errorf("nothing known to wait: %s", got)
 	}
 }
