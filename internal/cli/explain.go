@@ -48,11 +48,18 @@ func (d *deps) explain(agent, method, url string, js bool) error {
 		return ui.Usage(err, "bottle explain "+agent+" GET https://example.com/")
 	}
 	if js {
-		err = ui.JSON(d.Stdout, struct {
+		out := struct {
 			policy.Verdict
 			Credential string `json:"credential"`
+			TLS        string `json:"tls,omitempty"` // of the route that allows it
+			DLP        string `json:"dlp,omitempty"` // the same
+			H2C        bool   `json:"h2c,omitempty"` // the same
 			Policy     string `json:"policy"`
-		}{v, ui.Injected(v), p.Hash()})
+		}{Verdict: v, Credential: ui.Injected(v), Policy: p.Hash()}
+		if v.Route != nil && v.Allowed() {
+			out.TLS, out.DLP, out.H2C = v.Route.TLS, v.Route.DLP, v.Route.H2C
+		}
+		err = ui.JSON(d.Stdout, out)
 	} else {
 		ui.Verdict(d.Stdout, d.style(d.Stdout), v)
 		if !v.Allowed() && listable(v.Reason) {
