@@ -108,7 +108,7 @@ func (d *deps) verifyLog(path string, kept audit.Head, js bool) error {
 func (d *deps) showLog(ctx context.Context, path string, filter audit.Filter, follow, js bool) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	style := d.style(d.Stdout)
+	style, width := d.style(d.Stdout), ui.Width(d.Stdout, d.Terminal(d.Stdout))
 	var broken error
 	for r, err := range audit.Read(ctx, path, filter, follow) {
 		switch {
@@ -120,9 +120,9 @@ func (d *deps) showLog(ctx context.Context, path string, filter audit.Filter, fo
 		case js:
 			fmt.Fprintf(d.Stdout, "%s\n", r.JSON())
 		case r.Verdict == audit.Allow:
-			fmt.Fprintln(d.Stdout, audit.Text(r, time.Local))
+			fmt.Fprintln(d.Stdout, ui.Hang(audit.Text(r, time.Local), width, 14))
 		default:
-			fmt.Fprintln(d.Stdout, style(plan.Warn, audit.Text(r, time.Local)))
+			fmt.Fprintln(d.Stdout, style(plan.Warn, ui.Hang(audit.Text(r, time.Local), width, 14)))
 		}
 	}
 	return broken

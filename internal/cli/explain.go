@@ -61,7 +61,7 @@ func (d *deps) explain(agent, method, url string, js bool) error {
 		}
 		err = ui.JSON(d.Stdout, out)
 	} else {
-		ui.Verdict(d.Stdout, d.style(d.Stdout), v)
+		ui.Verdict(d.Stdout, d.style(d.Stdout), ui.Width(d.Stdout, d.Terminal(d.Stdout)), v)
 		if !v.Allowed() && listable(v.Reason) {
 			fmt.Fprintf(d.Stdout, "  %s to allow it: bottle edit %s\n", d.style(d.Stdout)(plan.Faint, "→"), spec.Name)
 		}

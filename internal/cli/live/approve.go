@@ -191,7 +191,7 @@ func (d Desk) showApproval(id bottle.Identity, a approval, f finding, seen bool)
 	if f.Secret != "" {
 		role = plan.Shout // one that the operator himself said must not leave
 	}
-	fmt.Fprintf(d.Err, "  %s, last at %s\n", style(role, f.String()), f.Time.Local().Format("15:04:05"))
+	fmt.Fprintf(d.Err, "  %s, last at %s\n", style(role, ui.Hang("  "+f.String(), ui.Width(d.Err, d.Terminal(d.Err))-len(", last at 15:04:05"), 4)[2:]), f.Time.Local().Format("15:04:05"))
 }
 
 // completeHost completes the hosts that the log has seen the value sent to, or any.

@@ -115,7 +115,7 @@ func (d Deps) run(o options, names []string) error {
 	}
 	t := &teller{
 		out: d.Out, err: d.Err, style: d.Style(d.Out), warn: ui.Warn(d.Err, d.Style(d.Err)), keep: o.format != "text",
-		screen: d.Terminal(d.Err), rules: rules, only: only, now: time.Now, began: time.Now(),
+		width: ui.Width(d.Out, d.Terminal(d.Out)), screen: d.Terminal(d.Err), rules: rules, only: only, now: time.Now, began: time.Now(),
 	}
 	t.report.Findings = []finding{}
 	w := Walk{Engine: engine, Stdin: d.In, Workers: runtime.GOMAXPROCS(0), Tell: t.tell, Tick: t.progress}

@@ -61,6 +61,7 @@ type teller struct {
 	out, err io.Writer
 	style    plan.Style // of out
 	warn     func(string)
+	width    int  // of out, in cells; 0: lines as long as they are
 	keep     bool // findings are printed together in the end
 	screen   bool // err is a terminal: show how far we are
 	rules    catalogue
@@ -114,6 +115,10 @@ func (t *teller) line(f finding) string {
 	}
 	if f.Length > 0 {
 		parts = append(parts, ui.Plural(f.Length, "byte"))
+	}
+	if t.width > 0 { // what it is goes below, so that a list of places can be read
+		what := "  " + strings.TrimSpace(f.Fingerprint+"  "+bottle.Printable(f.Description))
+		return strings.Join(parts, "  ") + "\n" + t.style(plan.Faint, ui.Hang(what, t.width, 2))
 	}
 	if f.Fingerprint != "" {
 		parts = append(parts, t.style(plan.Faint, f.Fingerprint))

@@ -115,6 +115,37 @@ func Lines(text string, width int) []string {
 	return append(out, line)
 }
 
+// Hang breaks a line that is wider than a screen at its spaces, and indents what goes
+// on, in cells. What has no space stays whole. Width 0 breaks nothing.
+func Hang(line string, width, indent int) string {
+	if width < minFold+indent {
+		return line
+	}
+	var out []string
+	left, room := []rune(line), width
+	for len(left) > room {
+		lead := 0
+		for lead < len(left) && left[lead] == ' ' {
+			lead++
+		}
+		at := room
+		for at > lead && left[at] != ' ' {
+			at--
+		}
+		if at <= lead { // one word is wider
+			for at = max(lead, room); at < len(left) && left[at] != ' '; {
+				at++
+			}
+		}
+		out = append(out, strings.TrimRight(string(left[:at]), " "))
+		left, room = []rune(strings.TrimLeft(string(left[at:]), " ")), width-indent
+	}
+	if len(left) > 0 {
+		out = append(out, string(left))
+	}
+	return strings.Join(out, "\n"+strings.Repeat(" ", indent))
+}
+
 // JSON prints v for machines: indented, with a line feed.
 func JSON(w io.Writer, v any) error {
 	e := json.NewEncoder(w)

@@ -3,21 +3,23 @@ package ui
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
 
-// Verdict prints what the gateway would answer.
-func Verdict(w io.Writer, style plan.Style, v policy.Verdict) {
+// Verdict prints what the gateway would answer, on a screen of width cells (0: lines as
+// long as they are).
+func Verdict(w io.Writer, style plan.Style, width int, v policy.Verdict) {
 	role := plan.Strong
 	if !v.Allowed() {
 		role = plan.Shout
 	}
 	line := func(label, text string) {
 		if text != "" {
-			fmt.Fprintln(w, style(plan.Label, fmt.Sprintf("%-11s", label))+bottle.Printable(text))
+			fmt.Fprintln(w, style(plan.Label, fmt.Sprintf("%-11s", label))+Hang(strings.Repeat(" ", 11)+bottle.Printable(text), width, 11)[11:])
 		}
 	}
 	fmt.Fprintln(w, style(plan.Label, fmt.Sprintf("%-11s", "verdict"))+style(role, v.Action.String()))
