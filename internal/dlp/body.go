@@ -14,6 +14,7 @@ const Window = 256 << 10
 type Body struct {
 	Pass   Pass // what may pass; nil: nothing
 	JSON   bool // it is JSON: a known secret is found even where it is cut into many strings
+	Plain  bool // nothing compressed is followed in it: it is looked at twice
 	engine *Engine
 	base   int64 // offset in the whole body at which buf begins
 	buf    []byte
@@ -24,6 +25,11 @@ type Body struct {
 	last   once.ID // it
 	high   int     // most bytes that buf has held
 	run    []chunk // those behind cut that are to be looked at
+	flows  []*flow // what is larger than the window, and decoded beside it
+	depth  int     // in how many others it is
+	marked int64   // where in the whole body no pack of git was looked for yet
+	share  *share  // with those that it is in
+	passed []Finding
 }
 
 type chunk struct {
@@ -34,12 +40,13 @@ type chunk struct {
 // Body begins to look at a body. Release gives its memory back.
 func (e *Engine) Body() *Body {
 	b := e.bodies.Get().(*Body)
-	*b = Body{engine: e, buf: b.buf[:0], run: b.run[:0]}
+	*b = Body{engine: e, buf: b.buf[:0], run: b.run[:0], flows: b.flows[:0]}
 	return b
 }
 
 // Release ends the work on a body. Nothing of it may be used afterwards.
 func (b *Body) Release() {
+	b.unfollow(true)
 	if cap(b.buf) <= 4*Window {
 		clear(b.buf[:min(b.high, cap(b.buf))]) // whatever it was, it need not stay in memory; Replace may have made a smaller one
 		b.engine.bodies.Put(b)
@@ -65,10 +72,10 @@ func (b *Body) Held() int { return len(b.buf) - b.sent }
 func (b *Body) Offset() int64 { return b.base }
 
 // Text is what findings are places in: some of what was given out (Sent bytes), and
-// all that was not. It is valid until the next Write or Replace.
+// all that was not. It is valid until the next Write.
 func (b *Body) Text() (text []byte, sent int) { return b.buf, b.sent }
 
-// Ready gives out what is clean. It is valid until the next Write or Replace.
+// Ready gives out what is clean. It is valid until the next Write.
 func (b *Body) Ready() []byte {
 	out := b.buf[b.sent:b.clean]
 	b.sent = b.clean
@@ -76,12 +83,14 @@ func (b *Body) Ready() []byte {
 }
 
 // Replace puts text in the place of all that was not given out, as where something
-// was taken out of it. Scan must be called again.
+// was taken out of it. Scan must be called again. What was found in something compressed
+// ends the work on that; all else that is followed goes on if the length is the same.
 func (b *Body) Replace(text []byte) {
 	keep := b.buf[:b.sent:b.sent]
 	if b.cut > b.sent { // chunks of the old text are none of the new one's
 		b.from, b.cut, b.last = min(b.from, b.sent), b.sent, once.ID{}
 	}
+	b.unfollow(len(text) != b.Held())
 	b.clean = b.sent
 	b.buf = append(keep, text...)
 }
@@ -91,6 +100,9 @@ func (b *Body) Replace(text []byte) {
 // end says that the body ends here. Otherwise up to 8 KiB at its end are not ready
 // yet, for what follows may belong to them.
 func (b *Body) Scan(end bool) []Finding {
+	if found := b.follow(end); found != nil {
+		return found
+	}
 	c := b.scanner()
 	defer b.engine.give(c)
 	clean := b.engine.clean
@@ -115,9 +127,12 @@ func (b *Body) Scan(end bool) []Finding {
 	if found := b.look(c, end); found != nil {
 		return found
 	}
-	b.clean = max(b.sent, b.from) // the last chunk waits for what follows it
+	b.clean = max(b.sent, min(b.from, b.free())) // the last chunk waits for what follows it
 	if end {
 		b.clean = len(b.buf)
+	}
+	if b.Held()-(b.clean-b.sent) > maxHeld {
+		return []Finding{{Rule: Undecodable, Start: b.clean, End: len(b.buf)}}
 	}
 	return nil
 }
@@ -132,17 +147,20 @@ func (b *Body) Flush() []Finding {
 	c := b.scanner()
 	defer b.engine.give(c)
 	c.more = true
-	found, open := c.scan(b.buf[b.from:], true)
+	found, open := b.scan(c, len(b.buf), true)
 	if found != nil {
-		return b.placed(found)
+		return found
 	}
-	b.clean = max(b.clean, b.from+open) // something compressed waits for its end
+	b.clean = max(b.clean, min(open, b.free())) // something compressed waits for its end
 	return nil
 }
 
 func (b *Body) scanner() *scan {
 	c := b.engine.scanner(b.Pass)
 	c.json = b.JSON
+	if !b.Plain && b.depth < maxNested {
+		c.body = b
+	}
 	return c
 }
 
@@ -152,12 +170,11 @@ func (b *Body) look(c *scan, end bool) []Finding {
 	if len(b.run) == 0 {
 		return nil
 	}
-	found, open := c.scan(b.buf[b.from:b.run[len(b.run)-1].end], end)
+	found, open := b.scan(c, b.run[len(b.run)-1].end, end)
 	if found != nil {
-		return b.placed(found)
+		return found
 	}
-	open, packs := open+b.from, c.packs+b.from
-	n := 0
+	packs, n := min(c.packs+b.from, b.followed()), 0
 	for n < len(b.run) && b.run[n].end <= open {
 		ch := b.run[n]
 		if ch.end-b.cut >= once.Shortest && ch.end <= packs { // a shorter one is too little of a context for the next
@@ -171,6 +188,17 @@ func (b *Body) look(c *scan, end bool) []Finding {
 		return []Finding{{Rule: Undecodable, Start: open, End: len(b.buf)}} // whole it would be larger than the window
 	}
 	return nil
+}
+
+// scan looks at the text from the chunk before what is new up to stop. What is
+// compressed there and larger is followed from now on. open is where in Text something
+// begins that is not whole.
+func (b *Body) scan(c *scan, stop int, end bool) (found []Finding, open int) {
+	found, open = c.scan(b.buf[b.from:stop], end)
+	if found != nil {
+		return b.placed(found), 0
+	}
+	return b.promote(c.opened, open+b.from)
 }
 
 // placed makes places in what was scanned places in Text.

@@ -157,12 +157,12 @@ func (e *Engine) ScanPart(text []byte, pass Pass) []Finding {
 
 func (e *Engine) scanner(pass Pass) *scan {
 	c := e.scans.Get().(*scan)
-	c.json, c.more, c.pass = false, false, pass
+	c.json, c.more, c.pass, c.body = false, false, pass, nil
 	return c
 }
 
 func (e *Engine) give(c *scan) {
-	c.pass = nil
+	c.pass, c.body = nil, nil
 	e.scans.Put(c)
 }
 

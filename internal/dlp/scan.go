@@ -37,7 +37,9 @@ type scan struct {
 	passed []Finding // what may pass
 	near   escaped
 	cut    joined
-	json   bool // the text is JSON, or a part of it
+	json   bool  // the text is JSON, or a part of it
+	body   *Body // that the text is a part of, if what is compressed in it is followed
+	opened []opening
 }
 
 // level is the memory of one depth.
@@ -64,7 +66,7 @@ type origin struct {
 // follows. open is where the first such thing begins, or the text's length.
 func (c *scan) scan(text []byte, end bool) (found []Finding, open int) {
 	c.size, c.views, c.bytes, c.effort, c.found, c.passed = len(text), 0, 0, effort, nil, nil
-	c.open, c.packs, c.dear = len(text), len(text), 0
+	c.open, c.packs, c.dear, c.opened = len(text), len(text), 0, c.opened[:0]
 	c.view(text, nil, 0, end)
 	if c.json {
 		c.strings(text)
@@ -110,7 +112,11 @@ func (c *scan) view(text []byte, from *origin, depth int, end bool) {
 func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) {
 	e := c.engine
 	var more bool
-	if l.spans, more = e.decoder.Find(l.spans[:0], text, end && !(c.more && from == nil)); more {
+	lo, hi := 0, 0
+	if from == nil && c.body != nil {
+		lo, hi = c.body.unmarked(len(text))
+	}
+	if l.spans, more = e.decoder.FindBut(l.spans[:0], text, end && !(c.more && from == nil), lo, hi); more {
 		c.undecodable(from, 0, len(text))
 	}
 	for _, s := range l.spans {
@@ -118,6 +124,9 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 		if left <= 0 || c.views >= e.limits.Views {
 			c.undecodable(from, s.Start, s.End)
 			return
+		}
+		if packed(s.Kind) && c.followed(text, s, from) {
+			continue
 		}
 		out, whole, err := e.decoder.Decode(l.decoded[:0], text, s, left)
 		if packed(s.Kind) {
@@ -128,6 +137,9 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 		}
 		l.decoded = out
 		c.views++
+		if packed(s.Kind) && !whole && c.waits(text, s, from, len(out) >= left) {
+			continue
+		}
 		c.bytes += len(out)
 		switch {
 		case !whole && !s.Cut, depth >= e.limits.Depth:

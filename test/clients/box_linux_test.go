@@ -47,7 +47,6 @@ type site struct {
 	port     int    // that it is known by; 0: 443
 	scheme   string // of the credential that the gateway adds; empty: none
 	passed   bool   // its TLS is not opened
-	blind    bool   // nobody looks for secrets in what goes there
 }
 
 // serve starts a site. The server is closed with the test.
@@ -148,9 +147,6 @@ func (b *box) manifest() string {
 		if s.passed {
 			fmt.Fprintf(&m, "      tls: passthrough\n      dlp: off\n      upstream: {address: %q}\n", s.addr)
 			continue
-		}
-		if s.blind {
-			m.WriteString("      dlp: off\n")
 		}
 		ca := fmt.Sprintf("ca-%d.pem", i)
 		b.write(ca, string(s.ca))

@@ -56,7 +56,6 @@ func gitSite(t *testing.T) (*site, string) {
 	}), "git.example.com")
 	s := serve(t, srv, err, "git.example.com")
 	s.scheme = "Basic"
-	s.blind = true // a pack larger than the window can't be looked into as it flows, and is refused
 	return s, repo
 }
 
@@ -75,6 +74,11 @@ as cloned git -C direct log --format=%s
 echo more >>proxied/hello; head -c 3000000 /dev/urandom >proxied/large
 git -C proxied add . && git -C proxied commit -q -m second
 as push git -C proxied push -q origin HEAD:refs/heads/agent
+git -C proxied checkout -q -b leak
+key=ghp_$(head -c 64 /dev/urandom | base64 -w0 | tr -dc A-Za-z0-9 | head -c 36)
+{ head -c 700000 /dev/urandom; echo "token = $key"; head -c 700000 /dev/urandom; } >proxied/kept
+git -C proxied add . && git -C proxied commit -q -m third
+as push-secret git -C proxied push -q origin HEAD:refs/heads/leak
 as fetch direct git -C direct fetch -q origin agent
 as fetched git -C direct log --format=%s FETCH_HEAD
 as no-proxy git ls-remote https://no-proxy.example.net/x.git
@@ -91,6 +95,12 @@ as no-direct direct git ls-remote https://no-direct.example.net/x.git
 	if out, err := exec.Command("git", "-C", repo, "-c", "safe.directory=*", "log", "--format=%s", "agent").CombinedOutput(); err != nil || string(out) != "second\nfirst\n" {
 		t.Errorf("the server has %q, %v", out, err)
 	}
+	if s := r.said["push-secret"]; s.code == "0" {
+		t.Errorf("a secret was pushed: %s", s.text)
+	}
+	if out, err := exec.Command("git", "-C", repo, "-c", "safe.directory=*", "branch", "--list", "leak").CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("the server has %q, %v", out, err)
+	}
 	services := map[string]int{}
 	for _, q := range s.requests() {
 		services[q.Method+" "+q.Path]++
@@ -103,14 +113,21 @@ as no-direct direct git ls-remote https://no-direct.example.net/x.git
 			t.Errorf("never asked for: %s; %v", want, services)
 		}
 	}
-	pushed := int64(0)
+	pushed, leaks := int64(0), 0
 	for _, rec := range r.records {
+		if rec.Reason == "secret_found" && rec.Path == "/team/app.git/git-receive-pack" {
+			leaks++
+			continue
+		}
 		if rec.Host == s.host && (rec.Verdict != "allow" || rec.Credential != "OPERATORS_TOKEN" || rec.Status != http.StatusOK) {
 			t.Errorf("the record is %+v", rec)
 		}
 		if rec.Path == "/team/app.git/git-receive-pack" {
 			pushed += rec.BytesOut
 		}
+	}
+	if leaks != 1 {
+		t.Errorf("%d records of a secret in a push", leaks)
 	}
 	if pushed < 3000000 {
 		t.Errorf("%d bytes are recorded as pushed", pushed)

@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -238,4 +239,60 @@ as no-direct d /tmp/f https://no-direct.example.net
 	}
 	r.refused(byProxy, "no-proxy")
 	r.refused(direct, "no-direct")
+}
+
+// TestPublish sends packages to their registries by the registries' own programs: npm
+// wraps an archive in base64 in JSON, twine and its like a wheel in a form.
+func TestPublish(t *testing.T) {
+	require.Tool(t, "node", "npm", "curl", "python3")
+	took := func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			http.NotFound(w, r)
+			return
+		}
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		fmt.Fprint(w, `{"ok":true}`)
+	}
+	const npm, pypi = "registry.npmjs.org", "upload.pypi.org"
+	var sites []*site
+	for _, host := range []string{npm, pypi} {
+		srv, err := loopback.Serve(http.HandlerFunc(took), host)
+		sites = append(sites, serve(t, srv, err, host))
+	}
+	r := newBox(t, sites).run(`
+key() { echo ghp_$(head -c 64 /dev/urandom | base64 -w0 | tr -dc A-Za-z0-9 | head -c 36); }
+fill() { head -c 900000 /dev/urandom; echo; echo "token = $1"; head -c 900000 /dev/urandom; }
+mkdir -p /tmp/p && cd /tmp/p && echo '{"name":"tiny-bottle","version":"1.2.3","main":"index.js"}' >package.json && printf '# Tiny\n\n"works"\n' >README.md
+echo "//registry.npmjs.org/:_authToken=none" >.npmrc
+publish() { npm publish --no-audit --no-fund --no-update-notifier --fetch-retries=0 --cache /tmp/p-cache; }
+wheel() { python3 -m zipfile -c /tmp/tiny_bottle-1.2.3-py3-none-any.whl index.js README.md && curl -sSf -F :action=file_upload -F name=tiny-bottle -F content=@/tmp/tiny_bottle-1.2.3-py3-none-any.whl https://upload.pypi.org/legacy/; }
+fill none >index.js
+as npm publish
+as wheel wheel
+fill $(key) >index.js
+as npm-secret publish
+as wheel-secret wheel
+`)
+	r.ended("", "npm", "wheel")
+	for _, name := range []string{"npm-secret", "wheel-secret"} {
+		if s := r.said[name]; s.code == "0" {
+			t.Errorf("%s: a secret was published: %s", name, s.text)
+		}
+	}
+	count := map[string]int{}
+	for _, rec := range r.records {
+		if rec.Method == "PUT" || rec.Method == "POST" {
+			count[rec.Host+" "+rec.Verdict+" "+rec.Reason]++
+			if rec.Verdict == "allow" && rec.BytesOut < 1_800_000 {
+				t.Errorf("%s got %d bytes", rec.Host, rec.BytesOut)
+			}
+		}
+	}
+	for _, want := range []string{npm + " allow listed", pypi + " allow listed", npm + " deny secret_found", pypi + " deny secret_found"} {
+		if count[want] == 0 {
+			t.Errorf("no record says %q; %v", want, count)
+		}
+	}
 }

@@ -98,7 +98,14 @@ func New() *Decoder {
 // first digit, may overlap. more says that there were over [MaxSpans]: the caller
 // must not take the text for clean. It takes time in proportion to the text.
 func (d *Decoder) Find(dst []Span, text []byte, final bool) (spans []Span, more bool) {
-	f := finder{d: d, text: text, final: final, spans: dst, room: MaxSpans}
+	return d.FindBut(dst, text, final, 0, 0)
+}
+
+// FindBut is Find that looks for no zlib in text[from:to]: who calls follows what is
+// compressed there. A mark of two bytes stands in compressed data by chance, and before
+// each object of a pack of git.
+func (d *Decoder) FindBut(dst []Span, text []byte, final bool, from, to int) (spans []Span, more bool) {
+	f := finder{d: d, text: text, final: final, spans: dst, room: MaxSpans, from: from, to: to}
 	f.runs()
 	f.lists()
 	f.percents()
@@ -122,6 +129,8 @@ type finder struct {
 	spans []Span
 	room  int // spans that may still be added
 	more  bool
+	from  int // of text: no zlib is looked for from here
+	to    int // up to here
 }
 
 // add appends one span. It reports whether there was room.

@@ -42,7 +42,7 @@ func (f *finder) marks(kind Kind, mark string, rare byte) {
 		}
 		i += j
 		start := i - before
-		if string(f.text[start:min(len(f.text), start+len(mark))]) != mark || kind == Zlib && !f.isZlib(start) {
+		if string(f.text[start:min(len(f.text), start+len(mark))]) != mark || kind == Zlib && (f.from <= start && start < f.to || !f.isZlib(start)) {
 			continue
 		}
 		if kind == Bzip2 {
@@ -84,8 +84,8 @@ func (d *Decoder) unpack(dst, src []byte, s Span, limit int) (out []byte, whole 
 		return out, true, nil
 	case errors.Is(err, io.ErrUnexpectedEOF) && s.Cut && (s.Kind != Zlib || len(out)-len(dst) >= minText):
 		return out, false, nil
-	case errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrUnknownDictionary):
-		return out, false, nil // others may be able to read it
+	case Opaque(err):
+		return out, false, nil
 	case len(out)-len(dst) < minText:
 		return dst, false, ErrNot
 	}
@@ -115,6 +115,17 @@ func fill(dst []byte, r io.Reader, limit int) ([]byte, error) {
 
 // errOpaque: compressed in a way that we do not read, or encrypted.
 var errOpaque = errors.New("cannot be read")
+
+// Header gives what kind of stream the payload of something compressed is, which src
+// begins with, and where in src that begins: [Deflate], [Zstd] or [Bzip2]. It fails
+// where src is none, or cannot be read further.
+func Header(kind Kind, src []byte) (as Kind, skip int, err error) { return payload(kind, src) }
+
+// Opaque reports whether that error of a decompressor says that others may be able to
+// read on.
+func Opaque(err error) bool {
+	return errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrUnknownDictionary)
+}
 
 // payload passes over a header. The headers are read here rather than by the
 // libraries, whose limits for names are narrower than those of other programs.

@@ -391,6 +391,10 @@ func advance(text []byte, i, n int) (int, bool) {
 	return i, true
 }
 
+// SkipBreak returns what follows a line break at text[i], as digits may stand in lines:
+// i where there is none. A break has 64 bytes at most.
+func SkipBreak(text []byte, i int) int { return skipBreak(text, i) }
+
 // skipBreak returns what follows a line break at i: a real one, or one that is escaped
 // once or more often, as in JSON, with the next line's indentation. It returns i where
 // there is none.

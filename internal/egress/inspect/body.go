@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"bottle/internal/dlp"
@@ -31,6 +32,7 @@ type About struct {
 // Body gives on what of a body is clean. Reads are for one goroutine at a time; Close may
 // be called by another.
 type Body struct {
+	mu      sync.Mutex // of all but from: Close waits for a Read
 	l       *Look
 	about   About
 	from    *source
@@ -88,6 +90,8 @@ func (b *Body) fresh() *dlp.Body {
 // as the window goes, and one whose sender pauses as far as it has come; what was read
 // is looked at, but for its end. An error is what a Read would give.
 func (b *Body) Ahead() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.ahead = true
 	for b.ahead && len(b.out) == 0 && b.err == nil {
 		b.step()
@@ -110,6 +114,8 @@ func (b *Body) Whole() (int64, bool) {
 
 // Read gives on what is clean.
 func (b *Body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for len(b.out) == 0 && b.err == nil {
 		b.step()
 	}
@@ -119,15 +125,33 @@ func (b *Body) Read(p []byte) (int, error) {
 	if len(b.out) > 0 {
 		return n, nil
 	}
-	if b.err != nil && b.text != nil {
-		b.text.Release()
-		b.text = nil
+	if b.err != nil {
+		b.release()
 	}
 	return n, b.err
 }
 
 // Close ends the reading, also one that waits, and returns when nobody reads any more.
-func (b *Body) Close() error { return b.from.close() }
+func (b *Body) Close() error {
+	err := b.from.close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = cmp.Or(b.err, http.ErrBodyReadAfterClose)
+	b.out = nil
+	b.release()
+	return err
+}
+
+// release gives back what was taken for looking.
+func (b *Body) release() {
+	if b.text != nil {
+		b.text.Release()
+		b.text = nil
+	}
+	if b.coded != nil {
+		b.coded.close()
+	}
+}
 
 // step reads until there is something to look at, and looks. It leaves something to
 // give on, or an error.
@@ -229,6 +253,7 @@ func (b *Body) ended() {
 // found gives on what is clean; findings end the body, or may pass.
 func (b *Body) found(found []dlp.Finding, end bool) {
 	if found == nil {
+		b.let()
 		b.out = b.text.Ready()
 		if !end {
 			b.kind.feed(b.out)
@@ -257,6 +282,17 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 	next.Write(text[goes:])
 	b.text.Release()
 	b.text = next
+}
+
+// let notes what in something compressed may pass.
+func (b *Body) let() {
+	if passed := b.text.Passed(); len(passed) > 0 {
+		b.coded.chain(passed)
+		for i := range passed {
+			passed[i].Place = b.kind.at(b.before + b.text.Offset())
+		}
+		b.l.approved(passed)
+	}
 }
 
 // refused ends the body if it must not go on for what was found in text.

@@ -163,7 +163,9 @@ func (c *coded) open() error {
 				in = &frames{in: in}
 			}
 			if k.kind == decode.Brotli {
-				in = &overt{in: in, l: c.b.l, text: c.b.l.engine.Body()}
+				o := &overt{in: in, l: c.b.l, text: c.b.l.engine.Body()}
+				o.text.Plain = true // compressed bytes look like anything
+				in = o
 			}
 			var r io.ReadCloser
 			if r, err = c.b.l.i.inflate.Inflate(k.kind, in); err != nil {
@@ -239,6 +241,7 @@ func (c *coded) look() {
 		c.found(found)
 		return
 	}
+	b.let()
 	c.clean += int64(len(b.text.Ready()))
 	if len(c.codings) > 1 {
 		return

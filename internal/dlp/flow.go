@@ -1,0 +1,342 @@
+package dlp
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"slices"
+
+	"bottle/internal/dlp/decode"
+	"bottle/internal/dlp/unpack"
+)
+
+// Something compressed can be larger than all that is looked at together. It is decoded
+// beside the body as that flows, and what comes of it is looked at as a body of its own:
+//
+//	the body    ···{"data":"H4sIAAAA················
+//	base64                  └▶ a body: 1f 8b 08 ·····
+//	gzip                               └▶ a body: package/README.md·····
+//
+// No byte of it goes on while something of it is in a decoder, or has come out and was
+// not looked at.
+const (
+	longer    = 64 << 10   // a compressed thing of which so much is here is followed
+	maxFlows  = 8          // at one time in one body
+	maxNested = 4          // in each other
+	maxHeld   = 8 * Window // bytes that wait: two blocks of bzip2
+	maxRatio  = 100        // bytes decoded for each one of the body, and
+	maxFree   = 32 << 20   // so many more
+	rescanned = 16 << 10   // looked at again with what follows, where a finding was let pass
+)
+
+// share is what one body and all that are in it may cost together.
+type share struct{ in, out int64 }
+
+// flow is one thing that is followed.
+type flow struct {
+	stream *unpack.Stream
+	kind   decode.Kind
+	start  int64 // where in the whole body it begins
+	at     int64 // what comes next for it
+	text   *Body // what was in it
+	found  []Finding
+}
+
+var (
+	errFound   = errors.New("something was found in it")
+	errTooMuch = errors.New("there is too much in it")
+)
+
+// opening is something compressed that was not at its end.
+type opening struct {
+	kind    decode.Kind // of the outermost of what it is in
+	start   int         // of that
+	print   string      // of its bytes
+	must    bool        // it is to be followed, however short it is
+	already bool        // it is
+}
+
+// top gives the outermost of what a span is encoded in.
+func top(s decode.Span, from *origin) decode.Span {
+	for o := from; o != nil; o = o.up {
+		s = o.span
+	}
+	return s
+}
+
+// followed notes what is being followed, and is not to be decoded here.
+func (c *scan) followed(text []byte, s decode.Span, from *origin) bool {
+	if c.body == nil {
+		return false
+	}
+	t := top(s, from)
+	if !c.body.follows(t.Kind, c.body.base+int64(c.body.from+t.Start)) {
+		return false
+	}
+	c.opened = append(c.opened, opening{print: c.print(text[s.Start:]), already: true})
+	return true
+}
+
+// waits notes what is not at its end, and may be followed. What is in it is then looked
+// at there, or here when it is whole.
+func (c *scan) waits(text []byte, s decode.Span, from *origin, must bool) bool {
+	if c.body == nil || !s.Cut || len(c.opened) >= 8*maxFlows {
+		return false
+	}
+	t := top(s, from)
+	c.opened = append(c.opened, opening{kind: t.Kind, start: t.Start, print: c.print(text[s.Start:]), must: must})
+	return true
+}
+
+// follows reports whether that is followed.
+func (b *Body) follows(kind decode.Kind, start int64) bool {
+	return slices.ContainsFunc(b.flows, func(f *flow) bool { return f.kind == kind && f.start == start })
+}
+
+// promote follows what was open, and gives where in Text the first thing begins that is
+// not followed. One thing may be met in two ways, such as in JSON as it is and with its
+// escapes decoded.
+func (b *Body) promote(opened []opening, open int) ([]Finding, int) {
+	var have []string
+	for i := range opened {
+		o := &opened[i]
+		start := b.base + int64(b.from+o.start)
+		if !o.already && (o.must || len(b.buf)-b.from-o.start >= longer) && len(b.flows) < maxFlows {
+			o.already = b.follows(o.kind, start)
+			if s, ok := unpack.New(b.engine.decoder, o.kind, b.buf[b.from+o.start:]); ok && !o.already {
+				o.already = true
+				if found := b.begin(s, o.kind, start); found != nil {
+					return found, 0
+				}
+			}
+		}
+		if o.already {
+			have = append(have, o.print)
+		}
+	}
+	for _, o := range opened {
+		if !o.already && !slices.Contains(have, o.print) {
+			open = min(open, b.from+o.start)
+		}
+	}
+	return nil, open
+}
+
+// begin follows something from its start.
+func (b *Body) begin(s *unpack.Stream, kind decode.Kind, start int64) []Finding {
+	if b.share == nil {
+		b.share = &share{}
+	}
+	b.came()
+	f := &flow{stream: s, kind: kind, start: start, at: start}
+	f.text = b.within()
+	b.flows = append(b.flows, f)
+	return b.feed(f, false)
+}
+
+// came counts what is decoded against what has come.
+func (b *Body) came() {
+	if b.depth == 0 && b.share != nil {
+		b.share.in = b.base + int64(len(b.buf))
+	}
+}
+
+// within begins a body of what is in this one.
+func (b *Body) within() *Body {
+	t := b.engine.Body()
+	t.Pass, t.depth, t.share = b.Pass, b.depth+1, b.share
+	return t
+}
+
+// follow decodes on what is followed, and looks at it. Packs of git are followed from
+// their mark on.
+func (b *Body) follow(end bool) []Finding {
+	b.came()
+	b.flows = slices.DeleteFunc(b.flows, func(f *flow) bool {
+		over := f.stream.Ended() && f.at <= b.base+int64(b.from)
+		if over {
+			f.release()
+		}
+		return over
+	})
+	for _, f := range b.flows {
+		if found := b.feed(f, end); found != nil {
+			return found
+		}
+	}
+	return b.packs(end)
+}
+
+// packs looks for packs of git.
+func (b *Body) packs(end bool) []Finding {
+	if b.Plain || b.depth >= maxNested {
+		return nil
+	}
+	const mark = len(unpack.PackMark) + 1
+	for i := int(max(b.marked-b.base, 0)); len(b.buf)-i >= mark; {
+		n := bytes.Index(b.buf[i:], []byte(unpack.PackMark))
+		if n < 0 || len(b.buf)-i-n < mark {
+			if i = max(i, len(b.buf)-mark+1); n >= 0 {
+				i = len(b.buf) - mark + 1
+			}
+			b.marked = b.base + int64(i)
+			return nil
+		}
+		i += n
+		start := b.base + int64(i)
+		i += mark
+		b.marked = b.base + int64(i)
+		if !unpack.IsPack(b.buf[i-mark:]) || len(b.flows) >= maxFlows || slices.ContainsFunc(b.flows, func(f *flow) bool { return f.start <= start && start < f.at }) {
+			continue
+		}
+		if found := b.begin(unpack.NewPack(b.engine.decoder), decode.None, start); found != nil {
+			return found
+		}
+		if f := b.flows[len(b.flows)-1]; end {
+			if found := b.feed(f, true); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
+
+// feed gives a flow what has come.
+func (b *Body) feed(f *flow, end bool) []Finding {
+	if f.stream.Ended() {
+		return nil
+	}
+	n, err := f.stream.Feed(b.buf[f.at-b.base:], end, func(out []byte) error { return b.take(f, out) })
+	f.at += int64(n)
+	if err == nil {
+		err = f.look(f.stream.Ended())
+	}
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, errFound) {
+		f.found = []Finding{{Rule: Undecodable}}
+	}
+	f.at = max(f.at, b.base+1)
+	start, stop := max(f.start, b.base), f.at
+	for i := range f.found {
+		g := &f.found[i]
+		g.Start, g.End, g.view = int(min(start, stop-1)-b.base), int(stop-b.base), -1
+		g.Chain = append([]string{f.stream.Name()}, g.Chain...)
+	}
+	return f.found
+}
+
+// take takes what was decoded.
+func (b *Body) take(f *flow, out []byte) error {
+	if b.share.out += int64(len(out)); b.share.out > maxFree+maxRatio*b.share.in {
+		return errTooMuch
+	}
+	f.text.Write(out)
+	if f.text.Held() > Window {
+		return f.look(false)
+	}
+	return nil
+}
+
+// look looks at what was decoded.
+func (f *flow) look(end bool) error {
+	b := f.text
+	if f.found = b.Scan(end); f.found != nil {
+		if !b.passes(f.found) {
+			return errFound
+		}
+		// A scan stops at the first window in which it finds something.
+		look := b.engine.ScanPart
+		if end {
+			look = b.engine.Scan
+		}
+		text, sent := b.Text()
+		if f.found = look(text, b.Pass); !b.passes(f.found) {
+			return errFound
+		}
+		b.passed = append(b.passed, f.found[:min(len(f.found), b.engine.limits.Report-len(b.passed))]...)
+		keep := 0
+		if !end {
+			keep = min(rescanned, len(text)-sent)
+		}
+		next := b.engine.Body()
+		next.Pass, next.depth, next.share, next.passed = b.Pass, b.depth, b.share, b.passed
+		next.Write(text[len(text)-keep:])
+		next.base = b.base + int64(len(text)-keep)
+		next.marked = next.base
+		b.Release()
+		f.text, f.found = next, nil
+	}
+	_ = f.text.Ready()
+	return nil
+}
+
+// passes reports whether all findings may pass.
+func (b *Body) passes(found []Finding) bool {
+	return !slices.ContainsFunc(found, func(f Finding) bool { return b.Pass == nil || b.Pass(f) == Stops })
+}
+
+// free is up to where in Text nothing is in a decoder.
+func (b *Body) free() int {
+	least := int64(math.MaxInt64 / 2)
+	for _, f := range b.flows {
+		if !f.stream.Ended() {
+			least = min(least, f.start+f.stream.Free(f.text.base+int64(f.text.sent)))
+		}
+	}
+	return int(min(least-b.base, math.MaxInt))
+}
+
+// followed is where in Text the first thing that is followed begins: what is in it, is
+// clean in no other company.
+func (b *Body) followed() int {
+	first := len(b.buf)
+	for _, f := range b.flows {
+		first = min(first, int(max(f.start-b.base, 0)))
+	}
+	return first
+}
+
+// unmarked is where in what is scanned, of that length, no mark of zlib is looked for.
+func (b *Body) unmarked(n int) (from, to int) {
+	for _, f := range b.flows {
+		if f.kind == decode.Base64 {
+			continue
+		}
+		lo, hi := int(f.start-b.base)-b.from, int(f.at-b.base)-b.from
+		if lo, hi = max(lo, 0), min(hi, n); hi-lo > to-from {
+			from, to = lo, hi
+		}
+	}
+	return from, to
+}
+
+// unfollow ends the work on what is followed and had something in it, or on all.
+func (b *Body) unfollow(all bool) {
+	b.flows = slices.DeleteFunc(b.flows, func(f *flow) bool {
+		over := all || f.found != nil
+		if over {
+			f.release()
+		}
+		return over
+	})
+}
+
+func (f *flow) release() {
+	f.stream.Close()
+	f.text.Release()
+}
+
+// Passed are findings in what is followed that were let pass, since it was asked last.
+func (b *Body) Passed() (out []Finding) {
+	out, b.passed = b.passed, nil
+	for _, f := range b.flows {
+		for _, g := range f.text.Passed() {
+			g.Start, g.End, g.view = int(max(f.start-b.base, 0)), int(max(f.at-b.base, 1)), -1
+			g.Chain = append([]string{f.stream.Name()}, g.Chain...)
+			out = append(out, g)
+		}
+	}
+	return out
+}
