@@ -563,7 +563,7 @@ func TestRedact(t *testing.T) {
 		}
 		denied(t, res, 403, policy.SecretFound)
 	}
-	large := string(noisy(600_000)) + patLike
+	large := string(noisy(1_200_000)) + patLike
 	if res, err := w.client().Post("https://"+apiHost+"/x", "text/plain", strings.NewReader(large)); err == nil {
 		denied(t, res, 403, policy.SecretFound)
 	}
@@ -574,6 +574,55 @@ func TestRedact(t *testing.T) {
 		if strings.Contains(one.body, patLike) || len(one.body) > 1000 && one.whole {
 			t.Errorf("the upstream saw %d bytes, whole: %v", len(one.body), one.whole)
 		}
+	}
+}
+
+// An agent sends all of its conversation on every turn. This proves that a long one with
+// examples of keys in it goes on without them, wherever they stand, as valid JSON, and
+// that what follows a key in its token goes with it.
+func TestRedactInALongConversation(t *testing.T) {
+	w, s := guarded(t, "redact", nil)
+	type message struct{ Role, Content string }
+	var list []message
+	for i := range 150 {
+		said := fmt.Sprintf("turn %d: \"%s\"\n", i, noisy(4000))
+		if i%37 == 0 {
+			said += "the key is " + patLike + "TAILofTHEtoken_1 and\n"
+		}
+		list = append(list, message{"user", said})
+	}
+	body, err := json.Marshal(map[string]any{"messages": list})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(body) < 600_000 {
+		t.Fatalf("only %d bytes", len(body))
+	}
+	for _, bad := range []string{"", watched} {
+		sent := bytes.Replace(body, []byte("turn 149"), []byte("turn 149"+bad), 1)
+		res, err := w.client().Post("https://"+apiHost+"/x", "application/json", bytes.NewReader(sent))
+		if bad != "" {
+			if err != nil {
+				t.Fatal(err)
+			}
+			denied(t, res, 403, policy.SecretFound)
+			continue
+		}
+		if got := text(t, res, err); got != "done" {
+			t.Fatalf("%s", got)
+		}
+		one := <-s.came
+		var v struct{ Messages []message }
+		if err := json.Unmarshal([]byte(one.body), &v); err != nil || len(v.Messages) != len(list) {
+			t.Fatalf("%d messages, %v", len(v.Messages), err)
+		}
+		if n := strings.Count(one.body, "the key is [redacted:github-pat] and"); n != 5 || strings.Contains(one.body, patLike[8:]) || strings.Contains(one.body, "TAIL") {
+			t.Errorf("%d were taken out", n)
+		}
+	}
+	w.stop()
+	if s.count() != 1 {
+		t.Errorf("%d requests left", s.count())
 	}
 }
 

@@ -46,6 +46,8 @@ type Body struct {
 	begun   bool   // it has, or some of the body
 	out     []byte // clean, to be given on before anything else is read
 	err     error  // behind out
+	held    bool   // memory was taken for it, to hold it as a whole
+	suspect bool   // something was found in it, and its end is waited for
 	spent   time.Duration
 	counted bool
 }
@@ -69,6 +71,9 @@ func (l *Look) Body(src io.ReadCloser, a About) *Body {
 
 // all looks at a text as a whole: a scan of a flowing one stops where it finds something.
 func (b *Body) all(text []byte, end bool) []dlp.Finding {
+	if end && len(text) > 2*dlp.Window {
+		return b.windows(text)
+	}
 	look := b.l.engine.Scan
 	if !end {
 		look = b.l.engine.ScanPart // the beginning of something compressed must not go without its end
@@ -151,6 +156,10 @@ func (b *Body) release() {
 	if b.coded != nil {
 		b.coded.close()
 	}
+	if b.held {
+		b.held = false
+		b.l.i.memory.give(gathered)
+	}
 }
 
 // step reads until there is something to look at, and looks. It leaves something to
@@ -182,6 +191,8 @@ func (b *Body) step() {
 			b.err = err
 		case b.grpc != nil && b.grpc.between() && b.text.Held() > 0:
 			b.found(b.timed(b.text.Flush), false) // the other side may wait for this message
+		case b.text.Held() > dlp.Window && b.gathers():
+			b.gather()
 		case b.text.Held() > dlp.Window:
 			b.found(b.timed(func() []dlp.Finding { return b.text.Scan(false) }), false)
 		}
@@ -344,7 +355,7 @@ func (b *Body) settle(text []byte, found []dlp.Finding) {
 			return
 		}
 		var err error
-		if text, err = place.Redact(nil, text, b.kind.form, cutsOf(cuts)); err != nil {
+		if text, err = place.Redact(nil, text, b.kind.form, cutsOf(text, cuts)); err != nil {
 			b.stop(b.l.refuse(cuts))
 			return
 		}
@@ -368,11 +379,11 @@ func distinct(found []dlp.Finding) []dlp.Finding {
 	})
 }
 
-// cutsOf are findings as what is to be taken out.
-func cutsOf(found []dlp.Finding) []place.Cut {
+// cutsOf are findings in text as what is to be taken out: each with all of its token.
+func cutsOf(text []byte, found []dlp.Finding) []place.Cut {
 	var out []place.Cut
 	for _, f := range found {
-		out = append(out, place.Cut{Start: f.Start, End: f.End, Word: "[redacted:" + f.Rule + "]"})
+		out = append(out, place.Cut{Start: f.Start, End: tail(text, f.End), Word: "[redacted:" + f.Rule + "]"})
 	}
 	return out
 }

@@ -42,9 +42,10 @@ const (
 )
 
 const (
-	maxDescribed = 3   // findings in a denial's words
-	maxFindings  = 64  // of one request, in its record
-	destinations = 256 // of which pieces of secrets are remembered
+	maxDescribed = 3        // findings in a denial's words
+	maxFindings  = 64       // of one request, in its record
+	maxMemory    = 64 << 20 // bytes that all requests together may hold for looking, beside their windows
+	destinations = 256      // of which pieces of secrets are remembered
 )
 
 // Config is what an Inspector is made of.
@@ -64,6 +65,7 @@ type Inspector struct {
 	heads   sync.Pool // of *head
 	blocks  sync.Pool // of *[blockSize]byte
 	handed  *handout.Memory
+	memory  memory
 
 	approved *approval.Book
 
@@ -80,7 +82,7 @@ type state struct {
 
 // New makes an Inspector. It starts nothing.
 func New(cfg Config) *Inspector {
-	i := &Inspector{cfg: cfg, inflate: decode.New(), approved: approval.New(cfg.Now), handed: handout.New(cfg.Now)}
+	i := &Inspector{cfg: cfg, inflate: decode.New(), approved: approval.New(cfg.Now), handed: handout.New(cfg.Now), memory: memory{left: maxMemory}}
 	i.heads.New = func() any { return newHead() }
 	i.blocks.New = func() any { return new([blockSize]byte) }
 	return i
@@ -272,7 +274,7 @@ func (l *Look) refuse(bad []dlp.Finding) *Refusal {
 	case l.mode == modeRedact && f.Known():
 		r.Message += ". It is not taken out for you: dlp: redact takes out what only looks like a secret"
 	case l.mode == modeRedact:
-		r.Message += ". It can't be taken out for you: dlp: redact changes only whole bodies of text, JSON and forms, up to 256 KiB"
+		r.Message += ". It can't be taken out for you: dlp: redact changes only whole bodies of text, JSON and forms, up to 1 MiB"
 	}
 	if r.Ask {
 		r.Message += ", or ask the operator to let it pass: bottle approve " + l.i.cfg.Identity + " " + f.Print
