@@ -138,11 +138,14 @@ func joins(c byte) bool {
 	return c|0x20 >= 'a' && c|0x20 <= 'z' || '0' <= c && c <= '9' || c >= 0x80 || c == '_' || c == '.' || c == '#' || c == '&' || c == '%' || c == '+' || c == '$' || c == '@'
 }
 
-// runStride: a seed phrase has at least 12 words of 3 letters, so it has 40 bytes from
-// the first word's second letter to the last but one's first. Of every 40 bytes, one is
-// among those, and the next word after it has another behind it. The shortest key of a
-// wallet has 51 letters and digits: of every 40 bytes, 12 in a row lie within.
-const runStride = 40
+// runStride: a seed phrase has at least 12 words of 3 letters, so the words from the
+// first to the ninth and the gaps behind them have 36 bytes. Of every 36 bytes, one is
+// among those, and behind the word in which it is, there are three others. The shortest
+// key of a wallet has 51 letters and digits: of every 36 bytes, 12 in a row lie within.
+const (
+	runStride = 36
+	sure      = 3
+)
 
 const (
 	ones  = 0x0101010101010101
@@ -165,16 +168,14 @@ func digits(w uint64) uint64 {
 // the processor cannot foresee costs more than all else here.
 func (s *scanner) runs(dst []rule.Match, text []byte) []rule.Match {
 	seen, run, i := 0, 0, 0
-	for ; i+8+2*(maxGap+8) <= len(text); i += runStride {
+	for ; i+8+window+8 <= len(text); i += runStride {
 		w := binary.LittleEndian.Uint64(text[i:])
 		l := letters(w)
 		if l|digits(w) == highs && i >= run && longRun(text, i) {
 			dst, run = s.judgeRun(dst, text, i)
 		}
-		if end, ok := s.words.next(text, i+bits.TrailingZeros64(^l&highs)/8); ok {
-			if _, ok = s.words.next(text, end); ok {
-				dst, seen = s.judgeWord(dst, text, i, seen)
-			}
+		if s.words.crowd(text, i+bits.TrailingZeros64(^l&highs)/8) {
+			dst, seen = s.judgeWord(dst, text, i, seen)
 		}
 	}
 	for ; i < len(text); i += runStride {

@@ -21,12 +21,16 @@ var wordList string
 // it lets one of 32 pass: it fits into the nearest cache, the table does not.
 type dictionary struct {
 	filter [1 << 10]uint64
+	mask   [64]uint64 // of the first so many bytes
 	key    [1 << 13]uint64
 	number [1 << 13]uint16
 }
 
 func newDictionary(list string) *dictionary {
 	d := &dictionary{}
+	for n := range d.mask {
+		d.mask[n] = 1<<(8*n) - 1
+	}
 	for i, w := range strings.Fields(list) {
 		var b [8]byte
 		copy(b[:], w)
@@ -64,17 +68,75 @@ func (d *dictionary) at(text []byte, start int) int {
 	return -1
 }
 
-// next tells whether a word of the list may follow the gap that begins at i, and where
-// it ends. It is the cheap test for what Scan meets all the time, has false positives,
-// and reads up to 24 bytes.
-func (d *dictionary) next(text []byte, i int) (end int, ok bool) {
-	n := bits.TrailingZeros64(letters(binary.LittleEndian.Uint64(text[i:]))) / 8
-	if i += n; n == 8 {
-		i += bits.TrailingZeros64(letters(binary.LittleEndian.Uint64(text[i:]))) / 8
+// window is how many bytes crowd reads at a time: more than a gap and a word.
+const window = 32
+
+// lettersIn sets a bit for each byte of a window that is a letter.
+func lettersIn(b []byte) uint64 {
+	const pack = 0x0002040810204081 // makes eight bits of eight high bits
+	b = b[:window:window]
+	return letters(binary.LittleEndian.Uint64(b))*pack>>56 | letters(binary.LittleEndian.Uint64(b[8:]))*pack>>56<<8 |
+		letters(binary.LittleEndian.Uint64(b[16:]))*pack>>56<<16 | letters(binary.LittleEndian.Uint64(b[24:]))*pack>>56<<24
+}
+
+// crowd tells whether a phrase may stand around i, which is in a gap or at a word's end:
+// whether the filter lets twelve words pass that follow each other there. It is the cheap
+// test for what Scan meets all the time, has false positives, and gives true where the
+// text's borders are near.
+func (d *dictionary) crowd(text []byte, i int) bool {
+	const fewest = 12
+	n := d.ahead(text, i, fewest)
+	return n >= sure && n+d.behind(text, i, fewest-n) >= fewest
+}
+
+// ahead counts the words behind i that the filter lets pass, up to most.
+func (d *dictionary) ahead(text []byte, i, most int) (n int) {
+	for n < most {
+		if i+window+8 > len(text) {
+			return most
+		}
+		q := text[i : i+window+8 : i+window+8]
+		m := lettersIn(q)
+		starts, ends, end := m&^(m<<1), m<<1&^m&(1<<window-1), 0
+		for ; ends != 0; n++ {
+			start := bits.TrailingZeros64(starts)
+			if end = bits.TrailingZeros64(ends); !d.passes(spread((binary.LittleEndian.Uint64(q[start:]) | 0x20*ones) & d.mask[(end-start)&63])) {
+				return n
+			}
+			starts, ends = starts&(starts-1), ends&(ends-1)
+		}
+		if i += end; end == 0 {
+			return n
+		}
 	}
-	w := binary.LittleEndian.Uint64(text[i:])
-	n = bits.TrailingZeros64(letters(w)^highs) &^ 7
-	return i + n/8, d.passes(spread((w | 0x20*ones) & (1<<n - 1)))
+	return n
+}
+
+// behind counts the words before i in the same way. Eight bytes must follow i.
+func (d *dictionary) behind(text []byte, i, most int) (n int) {
+	for n < most {
+		if i < window {
+			return most
+		}
+		m, end := lettersIn(text[i-window:i])<<(64-window), i
+		for {
+			gap := bits.LeadingZeros64(m)
+			size := bits.LeadingZeros64(^(m << gap))
+			start := i - gap - size
+			if end-start >= window {
+				break
+			}
+			if !d.passes(spread((binary.LittleEndian.Uint64(text[start:]) | 0x20*ones) & d.mask[size&63])) {
+				return n
+			}
+			n++
+			m, i = m<<(gap+size), start
+		}
+		if i == end {
+			return n
+		}
+	}
+	return n
 }
 
 // two tells whether a word of the list begins at start, and another after a gap.
