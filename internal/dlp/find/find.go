@@ -1,10 +1,10 @@
 // Package find tells where any of a fixed set of literals stands in a text, without
 // ASCII case, in one pass.
 //
-// The pass looks at every second position only. There it hashes three bytes and
+// The pass looks at every third position only. There it hashes three bytes and
 // looks up whether some literal has them at that distance from its start; only then
-// are whole literals compared. Every literal is entered twice, once for each of the
-// two ways in which it can stand to the even positions, so none is missed. A dense
+// are whole literals compared. Every literal is entered three times, once for each of the
+// ways in which it can stand to those positions, so none is missed. A dense
 // Aho-Corasick automaton waits for one load from memory at each byte, and was less
 // than half as fast (see docs/decisions).
 package find
@@ -37,17 +37,19 @@ type Hit struct {
 type Set struct {
 	literals [][]byte        // in lower case
 	seen     [1 << 18]byte   // by hash: of the fourth byte's lowest three bits, which literals have any; 0: none has the hash
-	rank     [1 << 12]uint16 // set bits of present before each word
+	bit      [256]byte       // of a byte: the one of its lowest three bits
+	rank     [1 << 12]uint32 // set bits of present before each word
 	present  [1 << 12]uint64
 	buckets  []uint32 // by rank: where its entries begin
 	entries  []entry
 	short    shorts
 }
 
-// entry is one way to look a literal up: its bytes from at on have the hash.
+// entry is one way to look a literal up: its bytes from at on have the hash. -1 is the
+// byte before it, which may be any.
 type entry struct {
 	literal uint16
-	at      uint8
+	at      int16
 }
 
 // New compiles literals. Each is compared without ASCII case. The same literal may be
@@ -59,6 +61,9 @@ func New(literals [][]byte, behind []int) (*Set, error) {
 		return nil, ErrLiteral
 	}
 	s := &Set{}
+	for c := range s.bit {
+		s.bit[c] = 1 << (c & 7)
+	}
 	byHash := map[uint32][]entry{}
 	for i, l := range literals {
 		if len(l) < Shortest || len(l) > 255 {
@@ -82,7 +87,7 @@ func New(literals [][]byte, behind []int) (*Set, error) {
 	for _, h := range hashes {
 		for _, e := range byHash[h] {
 			if l, next := s.literals[e.literal], int(e.at)+3; next < len(l) {
-				s.seen[h] |= 1 << (l[next] & 7)
+				s.seen[h] |= s.bit[l[next]]
 			} else {
 				s.seen[h] = 0xff
 			}
@@ -94,7 +99,7 @@ func New(literals [][]byte, behind []int) (*Set, error) {
 	s.buckets = append(s.buckets, uint32(len(s.entries)))
 	n := 0
 	for i, w := range s.present {
-		s.rank[i] = uint16(n)
+		s.rank[i] = uint32(n)
 		n += bits.OnesCount64(w)
 	}
 	return s, nil
@@ -103,32 +108,50 @@ func New(literals [][]byte, behind []int) (*Set, error) {
 // gram is three bytes of a literal.
 type gram struct {
 	hash uint32
-	at   uint8
+	at   int16
 }
 
-// grams are those that stand for a literal: two neighbours, so that one of them is at
-// an even position, and the two that ordinary text has least. Of three bytes there is
-// only one gram; the other is its last two with any byte behind.
+// stride is how many positions the pass goes on, and how many grams stand for a literal.
+const stride = 3
+
+// grams are those that stand for a literal: three neighbours, so that one of them is at
+// a position that is looked at, and the three that ordinary text has least. Where a
+// literal is too short for three, any byte may stand before it, or behind it.
 func grams(low []byte) []gram {
-	if len(low) == 3 {
-		out := []gram{{hash3(low[0], low[1], low[2]), 0}}
-		have := map[uint32]bool{}
-		for c := range 256 {
-			if h := hash3(low[1], low[2], byte(c)); !have[h] {
-				have[h] = true
-				out = append(out, gram{h, 1})
-			}
+	first, least := -1, 1<<30
+	for at := 0; at+stride+2 <= len(low); at++ {
+		cost := 0
+		for n := at; n < at+stride; n++ {
+			cost += commonness(low[n : n+3])
 		}
-		return out
-	}
-	best, least := 0, 1<<30
-	for at := 0; at+4 <= len(low); at++ {
-		if cost := commonness(low[at:at+3]) + commonness(low[at+1:at+4]); cost < least {
-			best, least = at, cost
+		if cost < least {
+			first, least = at, cost
 		}
 	}
-	b := low[best:]
-	return []gram{{hash3(b[0], b[1], b[2]), uint8(best)}, {hash3(b[1], b[2], b[3]), uint8(best + 1)}}
+	var out []gram
+	for at := first; at < first+stride; at++ {
+		switch {
+		case at < 0:
+			out = append(out, anyOf(at, func(c byte) uint32 { return hash3(c, low[0], low[1]) })...)
+		case at+3 > len(low):
+			out = append(out, anyOf(at, func(c byte) uint32 { return hash3(low[at], low[at+1], c) })...)
+		default:
+			out = append(out, gram{hash3(low[at], low[at+1], low[at+2]), int16(at)})
+		}
+	}
+	return out
+}
+
+// anyOf gives the grams of which one byte may be any.
+func anyOf(at int, hash func(byte) uint32) (out []gram) {
+	have := map[uint32]bool{}
+	for c := range 256 {
+		if h := hash(byte(c)); !have[h] {
+			have[h] = true
+			out = append(out, gram{h, int16(at)})
+		}
+	}
+	return out
 }
 
 // commonness is a guess at how often three bytes stand in text and source code: for
@@ -151,13 +174,12 @@ func commonness(b []byte) int {
 const fold = 0x2020202020202020
 
 func hash3(a, b, c byte) uint32 {
-	return hash(uint32(a)|uint32(b)<<8|uint32(c)<<16|fold&0xffffff, 0)
+	return hash(uint32(a) | uint32(b)<<8 | uint32(c)<<16 | fold&0xffffff)
 }
 
-// hash of the three bytes that begin at bit shift of a folded word.
-func hash(word uint32, shift int) uint32 {
-	return (word >> shift & 0xffffff) * 0x9e3779b1 >> 14
-}
+// hash of the three lowest bytes of a folded word: the multiplier has no bit below the
+// ninth, so that the fourth byte goes beyond the product.
+func hash(word uint32) uint32 { return word * 0x9e377900 >> 14 }
 
 // Find appends every occurrence in text to dst, also overlapping ones, in no order. It allocates only when dst has to grow.
 func (s *Set) Find(dst []Hit, text []byte) []Hit {
@@ -165,32 +187,28 @@ func (s *Set) Find(dst []Hit, text []byte) []Hit {
 		return dst
 	}
 	i := 0
-	for ; i+16 <= len(text); i += 8 {
-		w := binary.LittleEndian.Uint64(text[i:]) | fold
-		x := uint32(binary.LittleEndian.Uint64(text[i+6:])) | fold&0xffffffff
-		h0, h1, h2, h3 := hash(uint32(w), 0), hash(uint32(w>>16), 0), hash(uint32(w>>32), 0), hash(x, 0)
-		m0, m1, m2, m3 := s.seen[h0]>>(w>>24&7), s.seen[h1]>>(w>>40&7), s.seen[h2]>>(w>>56&7), s.seen[h3]>>(x>>24&7)
-		if (m0|m1|m2|m3)&1 == 0 {
+	for ; i+16 <= len(text); i += 4 * stride {
+		q := text[i : i+16 : i+16]
+		v, w := binary.LittleEndian.Uint64(q)|fold, binary.LittleEndian.Uint64(q[2*stride:])|fold
+		h0, h1, h2, h3 := hash(uint32(v)), hash(uint32(v>>24)), hash(uint32(w)), hash(uint32(w>>24))
+		m0, m1, m2, m3 := s.seen[h0]&s.bit[byte(v>>24)], s.seen[h1]&s.bit[byte(v>>48)], s.seen[h2]&s.bit[byte(w>>24)], s.seen[h3]&s.bit[byte(w>>48)]
+		if m0|m1|m2|m3 == 0 {
 			continue
 		}
-		if m0&1 != 0 {
-			dst = s.look(dst, text, i, h0)
-		}
-		if m1&1 != 0 {
-			dst = s.look(dst, text, i+2, h1)
-		}
-		if m2&1 != 0 {
-			dst = s.look(dst, text, i+4, h2)
-		}
-		if m3&1 != 0 {
-			dst = s.look(dst, text, i+6, h3)
+		for n, h := range [...]struct {
+			is   byte
+			hash uint32
+		}{{m0, h0}, {m1, h1}, {m2, h2}, {m3, h3}} {
+			if h.is != 0 {
+				dst = s.look(dst, text, i+n*stride, h.hash)
+			}
 		}
 	}
-	// The rest, and two bytes of nothing, so that a literal of three that ends the text
+	// The rest, and a byte of nothing, so that a literal of three that ends the text
 	// is seen by its last two.
 	var tail [24]byte
 	n := copy(tail[:], text[i:])
-	for j := 0; j+1 < n; j += 2 {
+	for j := 0; j+1 < n; j += stride {
 		if h := hash3(tail[j], tail[j+1], tail[j+2]); s.seen[h] != 0 {
 			dst = s.look(dst, text, i+j, h)
 		}
