@@ -186,18 +186,29 @@ func (m *Memory) Forget() {
 
 // id is NH of a chunk of at most Longest bytes, with zeros up to a multiple of 32.
 func (m *Memory) id(b []byte) ID {
-	var hi, lo uint64
-	k := m.key[:]
-	n := len(b)
-	for len(b) >= 32 && len(k) >= 4 {
+	var hi, lo, c uint64
+	n, k := len(b), m.key[:]
+	for ; len(b) >= 64 && len(k) >= 8; b, k = b[64:], k[8:] {
 		h0, l0 := bits.Mul64(binary.LittleEndian.Uint64(b)+k[0], binary.LittleEndian.Uint64(b[8:])+k[1])
 		h1, l1 := bits.Mul64(binary.LittleEndian.Uint64(b[16:])+k[2], binary.LittleEndian.Uint64(b[24:])+k[3])
-		var c uint64
 		lo, c = bits.Add64(lo, l0, 0)
 		hi, _ = bits.Add64(hi, h0, c)
 		lo, c = bits.Add64(lo, l1, 0)
 		hi, _ = bits.Add64(hi, h1, c)
-		b, k = b[32:], k[4:]
+		h2, l2 := bits.Mul64(binary.LittleEndian.Uint64(b[32:])+k[4], binary.LittleEndian.Uint64(b[40:])+k[5])
+		h3, l3 := bits.Mul64(binary.LittleEndian.Uint64(b[48:])+k[6], binary.LittleEndian.Uint64(b[56:])+k[7])
+		lo, c = bits.Add64(lo, l2, 0)
+		hi, _ = bits.Add64(hi, h2, c)
+		lo, c = bits.Add64(lo, l3, 0)
+		hi, _ = bits.Add64(hi, h3, c)
+	}
+	for ; len(b) >= 32 && len(k) >= 4; b, k = b[32:], k[4:] {
+		h0, l0 := bits.Mul64(binary.LittleEndian.Uint64(b)+k[0], binary.LittleEndian.Uint64(b[8:])+k[1])
+		h1, l1 := bits.Mul64(binary.LittleEndian.Uint64(b[16:])+k[2], binary.LittleEndian.Uint64(b[24:])+k[3])
+		lo, c = bits.Add64(lo, l0, 0)
+		hi, _ = bits.Add64(hi, h0, c)
+		lo, c = bits.Add64(lo, l1, 0)
+		hi, _ = bits.Add64(hi, h1, c)
 	}
 	if len(b) > 0 {
 		var rest [32]byte
