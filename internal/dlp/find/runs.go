@@ -33,49 +33,79 @@ func isWord(b byte) bool {
 	return (b|0x20)-'a' < 26 || b-'0' < 10 || b == '_' || b == '-'
 }
 
-// parts sets the top bit of each of eight bytes that surely is in no run: below '0' but
-// for '-', as blanks, quotes, dots and brackets are, and beyond ASCII. Each byte is
-// compared on its own: its top bit is set before, so nothing is borrowed from the next.
+const ones, tops = 0x0101010101010101, 0x8080808080808080
+
+// parts sets the top bit of each of eight bytes that is in no run. No sum of a byte
+// goes over into the next.
 func parts(eight uint64) uint64 {
-	const ones, tops = 0x0101010101010101, 0x8080808080808080
-	dash := eight ^ '-'*ones
-	return (^((eight|tops)-'0'*ones)&(dash&^tops+tops-ones|dash) | eight) & tops
+	low := eight &^ tops
+	letter := low | ' '*ones // '_' becomes DEL
+	letters := (letter + (0x80-'a')*ones) &^ (letter + (0x80-'z'-1)*ones)
+	digits := (low + (0x80-'0')*ones) &^ (low + (0x80-'9'-1)*ones)
+	under, dash := (low^'_'*ones)+0x7f*ones, (low^'-'*ones)+0x7f*ones // the top bit says: it is another
+	return (under & dash &^ letters &^ digits | eight) & tops
 }
 
-func isPart(b byte) bool { return b < '0' && b != '-' || b >= 0x80 }
+func isPart(b byte) bool { return !isWord(b) }
 
-// find goes by eight bytes at a time and counts those without a part in a row. Its
-// branches do not depend on what ordinary text holds.
+// belowDash sets the top bit of each of eight bytes that is below '-' without its top bit.
+func belowDash(eight uint64) uint64 {
+	return ^((eight | tops) - '-'*ones) & tops
+}
+
+// find goes by eight bytes at a time. A run fills one such word, and of what is left of
+// it, half of the word before or behind: where nothing is below '-' so far, which is
+// rare, it looks closer. One branch asks for two words.
 func (s *shorts) find(dst []Hit, text []byte) []Hit {
-	if len(s.literals) == 0 {
+	if len(s.literals) == 0 || len(text) < longRun {
 		return dst
 	}
-	p, row := 0, 0 // row bytes before p have no part
-	for p+8 <= len(text) {
-		m := parts(binary.LittleEndian.Uint64(text[p:]))
-		if row+bits.TrailingZeros64(m)>>3 >= longRun {
-			end := rowEnd(text, p)
-			dst = s.row(dst, text, p-row, end)
-			if p, row = end&^7, 0; p+8 > len(text) {
-				return dst // at most seven bytes are left
+	const half = 0xffffffff
+	before, now := uint64(0), belowDash(binary.LittleEndian.Uint64(text))
+	for i := 0; i+8 <= len(text); {
+		for ; i+24 <= len(text); i += 16 {
+			q := text[i+8 : i+24 : i+24]
+			first, second := belowDash(binary.LittleEndian.Uint64(q)), belowDash(binary.LittleEndian.Uint64(q[8:]))
+			if now|(before>>32)*(first&half) == 0 || first|(now>>32)*(second&half) == 0 {
+				break
 			}
-			m = parts(binary.LittleEndian.Uint64(text[p:]))
+			before, now = first, second
 		}
-		whole := row + 8
-		row = bits.LeadingZeros64(m) >> 3
-		if m == 0 {
-			row = whole
+		next := uint64(0)
+		if i+16 <= len(text) {
+			next = belowDash(binary.LittleEndian.Uint64(text[i+8:]))
 		}
-		p += 8
-	}
-	if end := rowEnd(text, p); end-p+row >= longRun {
-		dst = s.row(dst, text, p-row, end)
+		if i += 8; now|(before>>32)*(next&half) != 0 || parts(binary.LittleEndian.Uint64(text[i-8:])) != 0 {
+			before, now = now, next
+			continue
+		}
+		start, end := runStart(text, i-8), runEnd(text, i)
+		if end-start >= longRun {
+			dst = s.run(dst, text, start, end)
+		}
+		if i = end + 1; i+8 > len(text) { // a part stands at end
+			return dst
+		}
+		before, now = 0, belowDash(binary.LittleEndian.Uint64(text[i:]))
 	}
 	return dst
 }
 
-// rowEnd is where the first part at or behind p is.
-func rowEnd(text []byte, p int) int {
+// runStart is where the word bytes before i begin.
+func runStart(text []byte, i int) int {
+	for ; i >= 8; i -= 8 {
+		if m := parts(binary.LittleEndian.Uint64(text[i-8:])); m != 0 {
+			return i - bits.LeadingZeros64(m)>>3
+		}
+	}
+	for i > 0 && !isPart(text[i-1]) {
+		i--
+	}
+	return i
+}
+
+// runEnd is where the first part at or behind p is.
+func runEnd(text []byte, p int) int {
 	for ; p+8 <= len(text); p += 8 {
 		if m := parts(binary.LittleEndian.Uint64(text[p:])); m != 0 {
 			return p + bits.TrailingZeros64(m)>>3
@@ -85,25 +115,6 @@ func rowEnd(text []byte, p int) int {
 		p++
 	}
 	return p
-}
-
-// row looks at the runs in a row.
-func (s *shorts) row(dst []Hit, text []byte, from, to int) []Hit {
-	for from < to {
-		if !isWord(text[from]) {
-			from++
-			continue
-		}
-		end := from + 1
-		for end < to && isWord(text[end]) {
-			end++
-		}
-		if end-from >= longRun {
-			dst = s.run(dst, text, from, end)
-		}
-		from = end
-	}
-	return dst
 }
 
 // run compares what stands before and in text[start:end].
