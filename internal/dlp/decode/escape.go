@@ -32,9 +32,7 @@ func (f *finder) backslashes(i int) int {
 		if quiet++; m != 0 {
 			quiet = 0
 		}
-		next := binary.LittleEndian.Uint64(text[i+1:])
-		m &^= equalTops(next, 'n') | equalTops(next, 't') | equalTops(next, '"') | equalTops(next, '\\')
-		for ; m != 0; m &= m - 1 {
+		for m &= mayHideTops(binary.LittleEndian.Uint64(text[i+1:])); m != 0; m &= m - 1 {
 			if p := i + bits.TrailingZeros64(m)/8; mayHide(text[p+1]) && p >= done {
 				done = f.escapeAt(p)
 			}
@@ -55,6 +53,17 @@ func (f *finder) backslashes(i int) int {
 func equalTops(w uint64, c byte) uint64 {
 	w ^= ones * uint64(c)
 	return tops &^ (w&(ones*0x7f) + ones*0x7f | w)
+}
+
+// mayHideTops sets the top bit of each of eight bytes for which mayHide holds, and of some
+// others; not of those that most often stand behind a backslash, which are n, t, r, a
+// quote and a backslash.
+func mayHideTops(w uint64) uint64 {
+	low := w &^ tops
+	control := ^(low + (0x80-' ')*ones)
+	middle := (low + (0x80-'+')*ones) &^ (low + (0x80-'\\')*ones) // also 'U'
+	under := ^((low ^ '_'*ones) + 0x7f*ones)
+	return (control | middle | under | (low + (0x80-'u')*ones)) & tops
 }
 
 // mayHide tells by the character behind a backslash whether the escape is to be read.

@@ -43,7 +43,7 @@ func parts(eight uint64) uint64 {
 	letters := (letter + (0x80-'a')*ones) &^ (letter + (0x80-'z'-1)*ones)
 	digits := (low + (0x80-'0')*ones) &^ (low + (0x80-'9'-1)*ones)
 	under, dash := (low^'_'*ones)+0x7f*ones, (low^'-'*ones)+0x7f*ones // the top bit says: it is another
-	return (under & dash &^ letters &^ digits | eight) & tops
+	return (under&dash&^letters&^digits | eight) & tops
 }
 
 func isPart(b byte) bool { return !isWord(b) }
