@@ -41,6 +41,7 @@ func Scan(dst []rule.Match, text []byte) []rule.Match {
 	s := scan()
 	dst = s.groups(dst, text)
 	dst = s.runs(dst, text)
+	dst = s.seeds(dst, text)
 	return s.urls(dst, text)
 }
 
@@ -138,14 +139,17 @@ func joins(c byte) bool {
 	return c|0x20 >= 'a' && c|0x20 <= 'z' || '0' <= c && c <= '9' || c >= 0x80 || c == '_' || c == '.' || c == '#' || c == '&' || c == '%' || c == '+' || c == '$' || c == '@'
 }
 
-// runStride: a seed phrase has at least 12 words of 3 letters, so the words from the
-// first to the ninth and the gaps behind them have 36 bytes. Of every 36 bytes, one is
-// among those, and behind the word in which it is, there are three others. The shortest
-// key of a wallet has 51 letters and digits: of every 36 bytes, 12 in a row lie within.
+// A seed phrase has at least 12 words of 3 letters, so the words from the first to the
+// ninth and the gaps behind them have 36 bytes. Of every 36 bytes, one is among those, and
+// behind the word in which it is, there are three others.
 const (
-	runStride = 36
-	sure      = 3
+	seedStride = 36
+	sure       = 3
 )
+
+// runStride: the shortest key of a wallet has 51 letters and digits. Of every 40 bytes,
+// 12 in a row lie within.
+const runStride = 40
 
 const (
 	ones  = 0x0101010101010101
@@ -164,25 +168,32 @@ func digits(w uint64) uint64 {
 	return (low + (0x80-'0')*ones) &^ (low + (0x80-'9'-1)*ones) &^ w & highs
 }
 
-// runs finds seed phrases and keys of wallets. There are few branches, because one that
-// the processor cannot foresee costs more than all else here.
-func (s *scanner) runs(dst []rule.Match, text []byte) []rule.Match {
-	seen, run, i := 0, 0, 0
-	for ; i+8+window+8 <= len(text); i += runStride {
-		w := binary.LittleEndian.Uint64(text[i:])
-		l := letters(w)
-		if l|digits(w) == highs && i >= run && longRun(text, i) {
-			dst, run = s.judgeRun(dst, text, i)
-		}
-		if s.words.crowd(text, i+bits.TrailingZeros64(^l&highs)/8) {
+// seeds finds seed phrases. Behind a word that is in none, another may begin: the next
+// look is a stride behind it.
+func (s *scanner) seeds(dst []rule.Match, text []byte) []rule.Match {
+	seen, i := 0, seedStride-1
+	for i+8+window+8 <= len(text) {
+		l := letters(binary.LittleEndian.Uint64(text[i:]))
+		may, next := s.words.crowd(text, i+bits.TrailingZeros64(^l&highs)/8)
+		if next += seedStride - 1; may {
 			dst, seen = s.judgeWord(dst, text, i, seen)
+			next = i + seedStride
 		}
+		i = next
 	}
-	for ; i < len(text); i += runStride {
-		if i >= run && longRun(text, i) {
+	for ; i < len(text); i += seedStride {
+		dst, seen = s.judgeWord(dst, text, i, seen)
+	}
+	return dst
+}
+
+// runs finds keys of wallets.
+func (s *scanner) runs(dst []rule.Match, text []byte) []rule.Match {
+	run := 0
+	for i := 0; i+12 <= len(text); i += runStride {
+		if w := binary.LittleEndian.Uint64(text[i:]); letters(w)|digits(w) == highs && i >= run && longRun(text, i) {
 			dst, run = s.judgeRun(dst, text, i)
 		}
-		dst, seen = s.judgeWord(dst, text, i, seen)
 	}
 	return dst
 }

@@ -82,34 +82,37 @@ func lettersIn(b []byte) uint64 {
 // crowd tells whether a phrase may stand around i, which is in a gap or at a word's end:
 // whether the filter lets twelve words pass that follow each other there. It is the cheap
 // test for what Scan meets all the time, has false positives, and gives true where the
-// text's borders are near.
-func (d *dictionary) crowd(text []byte, i int) bool {
+// text's borders are near. Where it gives false, no phrase that begins before next holds
+// what stands behind i.
+func (d *dictionary) crowd(text []byte, i int) (may bool, next int) {
 	const fewest = 12
-	n := d.ahead(text, i, fewest)
-	return n >= sure && n+d.behind(text, i, fewest-n) >= fewest
+	n, next := d.ahead(text, i, fewest)
+	return n >= sure && n+d.behind(text, i, fewest-n) >= fewest, next
 }
 
-// ahead counts the words behind i that the filter lets pass, up to most.
-func (d *dictionary) ahead(text []byte, i, most int) (n int) {
+// ahead counts the words behind i that the filter lets pass, up to most. end is the end
+// of the first that it does not.
+func (d *dictionary) ahead(text []byte, i, most int) (n, end int) {
 	for n < most {
 		if i+window+8 > len(text) {
-			return most
+			return most, i
 		}
 		q := text[i : i+window+8 : i+window+8]
 		m := lettersIn(q)
-		starts, ends, end := m&^(m<<1), m<<1&^m&(1<<window-1), 0
+		starts, ends := m&^(m<<1), m<<1&^m&(1<<window-1)
+		if ends == 0 { // too long a gap, or too long a word
+			return n, i + bits.TrailingZeros64(starts|1<<window)
+		}
 		for ; ends != 0; n++ {
 			start := bits.TrailingZeros64(starts)
 			if end = bits.TrailingZeros64(ends); !d.passes(spread((binary.LittleEndian.Uint64(q[start:]) | 0x20*ones) & d.mask[(end-start)&63])) {
-				return n
+				return n, i + end
 			}
 			starts, ends = starts&(starts-1), ends&(ends-1)
 		}
-		if i += end; end == 0 {
-			return n
-		}
+		i += end
 	}
-	return n
+	return n, i
 }
 
 // behind counts the words before i in the same way. Eight bytes must follow i.

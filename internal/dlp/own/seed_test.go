@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"bottle/internal/dlp/rule"
 )
 
 // phraseOf makes a valid phrase of twelve words of some length.
@@ -47,7 +49,7 @@ func TestSeedIsFoundInTheMiddle(t *testing.T) {
 		phrase := phraseOf(t, r, size[0], size[1])
 		for _, gap := range gaps {
 			for name, side := range sides {
-				for pad := range runStride {
+				for pad := range 3 * seedStride {
 					after := []byte(side)
 					slices.Reverse(after)
 					text := bytes.Join([][]byte{pads(pad), []byte(side), []byte("="), []byte(strings.Join(phrase, gap)), []byte("="), after}, nil)
@@ -59,5 +61,40 @@ func TestSeedIsFoundInTheMiddle(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestSamplesMissNoSeed: in a text of words of the list and others, in which valid phrases
+// stand here and there, Scan finds what it would find if it looked at each place.
+func TestSamplesMissNoSeed(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	others := []string{"the", "of", "a", "internationally", "{", "0x41", "of_the", "42"}
+	all, found := strings.Fields(wordList), 0
+	for range 200 {
+		var text []byte
+		for len(text) < 3000 {
+			switch n := r.IntN(40); {
+			case n == 0:
+				text = append(text, strings.Join(phraseOf(t, r, 3, 3+r.IntN(6)), " ")...)
+			case n < 12:
+				text = append(text, others[r.IntN(len(others))]...)
+			default:
+				text = append(text, all[r.IntN(len(all))]...)
+			}
+			text = append(text, " \n_,"[r.IntN(4)])
+		}
+		s := scan()
+		want, seen := []rule.Match(nil), 0
+		for i := range text {
+			want, seen = s.judgeWord(want, text, i, seen)
+		}
+		got := s.seeds(nil, text)
+		if !slices.Equal(got, want) {
+			t.Fatalf("%v, want %v in\n%s", got, want, text)
+		}
+		found += len(got)
+	}
+	if found < 200 {
+		t.Errorf("only %d phrases were there", found)
 	}
 }
