@@ -86,14 +86,18 @@ func kinds() (catalogue, error) {
 // Engine makes an engine as the gateway has it, that knows no value. Its fingerprints
 // have a random key.
 func Engine() (*dlp.Engine, error) {
+	var key [32]byte
+	rand.Read(key[:]) // never fails (crypto/rand)
+	return engineOf(key)
+}
+
+func engineOf(key [32]byte) (*dlp.Engine, error) {
 	set, err := dlp.DefaultRules()
 	if err != nil {
 		return nil, err
 	}
-	var key [32]byte
 	hash := make([]byte, once.KeySize)
-	rand.Read(key[:]) // never fails (crypto/rand)
-	rand.Read(hash)
+	rand.Read(hash) // never fails (crypto/rand)
 	return dlp.New(dlp.Config{Rules: set, Key: key, Clean: once.New(hash, remember), Limits: dlp.Limits{Report: perWindow}})
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/cli/ui"
+	"bottle/internal/dlp"
 	"bottle/internal/plan"
 )
 
@@ -31,6 +32,8 @@ type options struct {
 	format string
 	rules  []string
 	list   bool
+	base   string
+	accept bool
 }
 
 // New is the command `bottle scan`.
@@ -48,9 +51,13 @@ func New(d Deps) *cobra.Command {
 			"A line for each finding: file:line:column, the rule, what it was encoded in (the outermost first), its\n" +
 			"length, and a fingerprint; never the secret itself. Equal secrets have equal fingerprints within one run;\n" +
 			"the key of those is random and gone with it.\n\n" +
-			"Exit code: 0 nothing found, 1 something found, 2 a mistake on the command line,\n" +
+			"A baseline lists findings that you accept, by file, rule and 16 bits of a slow hash: it can be committed,\n" +
+			"and does not hold the secrets. It is no reason to keep them: what is committed is known.\n\n" +
+			"Exit code: 0 nothing found (that the baseline does not accept), 1 something found, 2 a mistake on the command line,\n" +
 			"125 nothing found but not everything could be read.",
 		Example: "  bottle scan .                                   this folder\n" +
+			"  bottle scan . --baseline .bottle-scan.json --write-baseline   accept what is there now,\n" +
+			"  bottle scan . --baseline .bottle-scan.json                    and tell only what is new\n" +
 			"  git diff --cached | bottle scan -               what is about to be committed\n" +
 			"  bottle scan --rule private-key,github-pat ~/project\n" +
 			"  bottle scan . --format sarif > scan.sarif       for code scanning\n" +
@@ -58,6 +65,8 @@ func New(d Deps) *cobra.Command {
 	}
 	c.Flags().BoolVar(&o.list, "list-rules", false, "list what is looked for, and where each rule comes from")
 	c.Flags().StringSliceVar(&o.rules, "rule", nil, "tell findings of these rules only (ids, joined by commas; may be repeated)")
+	c.Flags().StringVar(&o.base, "baseline", "", "a file of findings that are accepted")
+	c.Flags().BoolVar(&o.accept, "write-baseline", false, "write all that is found into that file, in the place of what it lists")
 	formats := []string{"text", "json", "sarif"}
 	c.Flags().StringVar(&o.format, "format", "text", "text for people, json for machines, sarif (2.1.0) for code scanning")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
@@ -72,7 +81,11 @@ func New(d Deps) *cobra.Command {
 		switch {
 		case !slices.Contains(formats, o.format):
 			return ui.Usage(fmt.Errorf("there is no format %q", o.format), "use --format text, json or sarif")
-		case o.list && (len(args) > 0 || len(o.rules) > 0 || o.format == "sarif"):
+		case o.accept && o.base == "":
+			return ui.Usage(errors.New("--write-baseline needs a file"), "bottle scan . --baseline .bottle-scan.json --write-baseline")
+		case o.accept && len(o.rules) > 0:
+			return ui.Usage(errors.New("a baseline is of all rules: --rule would drop what the others find"), "leave --rule out")
+		case o.list && (o.base != "" || len(args) > 0 || len(o.rules) > 0 || o.format == "sarif"):
 			return ui.Usage(errors.New("--list-rules looks at no file"), "bottle scan --list-rules, with --format json for machines")
 		case !o.list && len(args) == 0 && d.Terminal(d.In):
 			return ui.Usage(errors.New("scan needs something to look at"), "bottle scan .")
@@ -106,7 +119,19 @@ func (d Deps) run(o options, names []string) error {
 		}
 		only[id] = true
 	}
-	engine, err := Engine()
+	var base *baseline
+	engine, err := (*dlp.Engine)(nil), error(nil)
+	switch {
+	case o.base == "":
+		engine, err = Engine()
+	case o.accept:
+		base, err = newBaseline(o.base)
+	default:
+		base, err = readBaseline(o.base)
+	}
+	if err == nil && base != nil {
+		engine, err = engineOf(base.key())
+	}
 	if err != nil {
 		return err
 	}
@@ -115,7 +140,7 @@ func (d Deps) run(o options, names []string) error {
 	}
 	t := &teller{
 		out: d.Out, err: d.Err, style: d.Style(d.Out), warn: ui.Warn(d.Err, d.Style(d.Err)), keep: o.format != "text",
-		width: ui.Width(d.Out, d.Terminal(d.Out)), screen: d.Terminal(d.Err), rules: rules, only: only, now: time.Now, began: time.Now(),
+		width: ui.Width(d.Out, d.Terminal(d.Out)), screen: d.Terminal(d.Err), rules: rules, only: only, base: base, accept: o.accept, now: time.Now, began: time.Now(),
 	}
 	t.report.Findings = []finding{}
 	w := Walk{Engine: engine, Stdin: d.In, Workers: runtime.GOMAXPROCS(0), Tell: t.tell, Tick: t.progress}
@@ -126,6 +151,15 @@ func (d Deps) run(o options, names []string) error {
 // end prints what is printed last, and gives the exit code.
 func (t *teller) end(format string) error {
 	var err error
+	switch {
+	case t.accept:
+		err = t.base.write()
+	case t.base != nil && len(t.only) == 0:
+		t.report.Gone = t.base.gone()
+	}
+	if err != nil {
+		return err
+	}
 	switch format {
 	case "json":
 		err = ui.JSON(t.out, t.report)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,7 +24,9 @@ type report struct {
 	Unread   []unread  `json:"unread,omitempty"`
 	Files    int       `json:"files"`
 	Bytes    int64     `json:"bytes"`
-	More     bool      `json:"more,omitempty"` // not all findings are told
+	More     bool      `json:"more,omitempty"`          // not all findings are told
+	Accepted int       `json:"accepted,omitempty"`      // findings that the baseline lists: they are not among those here
+	Gone     int       `json:"accepted_gone,omitempty"` // entries of the baseline that were not found
 	found    int
 	in       int // so many files
 }
@@ -66,6 +69,8 @@ type teller struct {
 	screen   bool // err is a terminal: show how far we are
 	rules    catalogue
 	only     map[string]bool // rules; empty: all
+	base     *baseline       // what is accepted; nil: nothing
+	accept   bool            // all that is found, into base
 	now      func() time.Time
 	began    time.Time
 	shown    bool // the line of progress stands on the screen
@@ -83,12 +88,24 @@ func (t *teller) tell(r Result) bool {
 		if len(t.only) > 0 && !t.only[h.Rule] {
 			continue
 		}
+		if t.base != nil && t.accept {
+			t.base.Findings = append(t.base.Findings, t.base.entry(r.File, h))
+			rep.Accepted++
+			continue
+		}
+		if t.base != nil && t.base.accepts(r.File, h) {
+			rep.Accepted++
+			continue
+		}
 		if rep.found == mostHits {
 			rep.More = true
 			return false
 		}
 		rep.found++
 		f := t.rules.finding(r.File, h)
+		if t.base != nil {
+			f.Fingerprint = t.base.shown(h.Print)
+		}
 		if t.keep {
 			rep.Findings = append(rep.Findings, f)
 		} else {
@@ -149,6 +166,12 @@ func (t *teller) sum() {
 	text := fmt.Sprintf("nothing found in %s (%s)", ui.Plural(rep.Files-len(rep.Unread), "file"), megabytes(rep.Bytes))
 	if rep.found > 0 {
 		text = fmt.Sprintf("%s in %d of %s (%s)", ui.Plural(rep.found, "finding"), rep.in, ui.Plural(max(rep.Files-len(rep.Unread), rep.in), "file"), megabytes(rep.Bytes))
+	}
+	if rep.Accepted > 0 {
+		text += "; besides " + strconv.Itoa(rep.Accepted) + " that the baseline accepts"
+	}
+	if rep.Gone > 0 {
+		text += "; " + strconv.Itoa(rep.Gone) + " of the baseline were not met (--write-baseline drops them)"
 	}
 	if len(rep.Unread) > 0 {
 		text += "; not read, or not to the end: " + ui.Plural(len(rep.Unread), "file")
