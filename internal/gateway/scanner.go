@@ -175,7 +175,9 @@ func (s *scanner) known() []known.Secret {
 	out = append(out, spell(proxyPassword, s.proxy, true))
 	for _, name := range slices.SortedFunc(maps.Keys(s.watched), func(a, b string) int { return cmp.Or(cmp.Compare(foreign(a), foreign(b)), cmp.Compare(a, b)) }) {
 		for _, v := range slices.Backward(s.watched[name]) {
-			out = append(out, spell(name, v, false))
+			k := spell(name, v, false)
+			k.Foreign = foreign(name) > 0
+			out = append(out, k)
 		}
 	}
 	rename(out)

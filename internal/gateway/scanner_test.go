@@ -255,3 +255,14 @@ func TestWatchAddsAndForgetsNothing(t *testing.T) {
 		t.Error("without an engine it says that it watches")
 	}
 }
+
+// What lay in the folder that the operator stood in may be a decoy; nothing else may.
+func TestOnlyTheRepositorysValuesAreForeign(t *testing.T) {
+	s := newScanner(told{secrets: values(map[string]string{"KEY": tokenA}), proxy: secret.New([]byte(tokenD)),
+		watched: values(map[string]string{".env:A": tokenB, "~/.aws/credentials:x": tokenC, "env:Z": tokenB, "git:r key_file": tokenC, "/etc/x:y": tokenC})}, nil)
+	for _, k := range s.known() {
+		if k.Foreign != strings.HasPrefix(k.Name, ".env") {
+			t.Errorf("%s: %v", k.Name, k.Foreign)
+		}
+	}
+}

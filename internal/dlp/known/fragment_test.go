@@ -372,3 +372,35 @@ func FuzzPieces(f *testing.F) {
 		NewMemory(s, 1, 0).Saw("d", s.Pieces(nil, text), now)
 	})
 }
+
+// The weakness: the memory of a destination is bounded. The attack: a repository's .env
+// holds hundreds of values of which the agent sends pieces between those of a real one.
+// This proves that decoys push out decoys.
+func TestDecoysDoNotPushOutWhatIsReal(t *testing.T) {
+	const real = "ghp_a8Fk39slQp20dkfj38ZqWm47TyRn55BvCx61"
+	for _, foreign := range []bool{true, false} {
+		list := []Secret{{Name: "real", Value: []byte(real), Certain: true}}
+		r := rand.New(rand.NewPCG(1, 2))
+		for i := range 4 * maxStretches {
+			v := make([]byte, 32)
+			for k := range v {
+				v[k] = alnum[r.IntN(len(alnum))]
+			}
+			list = append(list, Secret{Name: fmt.Sprint(".env:TOKEN_", i), Value: v, Foreign: foreign})
+		}
+		s := New(list)
+		m := NewMemory(s, 4, 0)
+		found := false
+		for at := 0; at+10 <= len(real); at += 10 {
+			for _, got := range m.Saw("d", s.Pieces(nil, []byte("q="+real[at:at+10])), now) {
+				found = found || got.Name == "real"
+			}
+			for _, decoy := range list[1:] {
+				m.Saw("d", s.Pieces(nil, append([]byte("q="), decoy.Value[4:14]...)), now)
+			}
+		}
+		if found != foreign {
+			t.Errorf("decoys that are foreign: %v; the secret was found: %v", foreign, found)
+		}
+	}
+}

@@ -56,6 +56,7 @@ type Secret struct {
 	Name    string // the reference, for records; words like TOKEN in it make the value certain
 	Value   []byte // text, a multi-line file of keys or settings, or bytes; at most 64 KiB
 	Certain bool   // it is a credential by its origin (injected, a key file), whatever it looks like
+	Foreign bool   // it may be another's than the operator's, such as a decoy: its pieces are forgotten before those of others
 }
 
 // Match is one secret, or a part of one, in a text.
@@ -71,6 +72,7 @@ type Match struct {
 // Set is a compiled list of secrets: immutable, safe for many goroutines.
 type Set struct {
 	names   []string
+	foreign []bool // by secret
 	segs    []segment
 	lits    [][]byte
 	sites   [][]site // by literal
@@ -102,7 +104,7 @@ func New(secrets []Secret) *Set {
 	total := 0
 	b := builder{set: s, index: make(map[string]int, 16*len(secrets)), seen: map[string]bool{}}
 	for i, sec := range secrets {
-		s.names = append(s.names, sec.Name)
+		s.names, s.foreign = append(s.names, sec.Name), append(s.foreign, sec.Foreign)
 		total += len(sec.Value)
 		switch {
 		case len(sec.Value) > maxValue:

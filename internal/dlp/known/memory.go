@@ -2,6 +2,7 @@ package known
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 	"time"
 )
@@ -144,7 +145,7 @@ func (m *Memory) cover(d *destination, p Piece, now time.Time) (from, to int32, 
 		}
 		kept = append(kept, s)
 	}
-	d.stretches = push(kept, merged)
+	d.stretches = m.push(kept, merged)
 	size, total := int32(len(m.set.segs[p.seg].text)), int32(0)
 	first, last := merged.from, merged.to
 	for _, s := range d.stretches {
@@ -182,15 +183,16 @@ func (m *Memory) chain(d *destination, p Piece, now time.Time) (from, to int32, 
 		d.chains[i] = next
 		return next.from, next.to, next.to-next.from >= partial
 	}
-	d.chains = push(d.chains, next)
+	d.chains = m.push(d.chains, next)
 	return next.from, next.to, next.to-next.from >= partial
 }
 
-// push appends, and drops the oldest of too many.
-func push(list []stretch, s stretch) []stretch {
-	if len(list) >= maxStretches {
-		copy(list, list[1:])
-		list = list[:len(list)-1]
+// push appends, and drops the oldest of too many: one of a foreign secret, as long as
+// there is one. So who may write decoys does not make it forget what is not his.
+func (m *Memory) push(list []stretch, s stretch) []stretch {
+	if list = append(list, s); len(list) <= maxStretches {
+		return list
 	}
-	return append(list, s)
+	drop := max(0, slices.IndexFunc(list, func(s stretch) bool { return m.set.foreign[m.set.segs[s.seg].secret] }))
+	return slices.Delete(list, drop, drop+1)
 }
