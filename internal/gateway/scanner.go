@@ -99,10 +99,9 @@ func (s *scanner) learn(fresh map[string]secret.Value) {
 func (s *scanner) watch(fresh map[string]secret.Value) (w plan.Watching, ok bool) {
 	s.making.Lock()
 	defer s.making.Unlock()
+	had := map[string]bool{} // by name, of what is looked for
 	for name, v := range fresh {
-		if !slices.ContainsFunc(s.watched[name], v.Equal) {
-			w.New++
-		}
+		had[name] = slices.ContainsFunc(s.watched[name], v.Equal)
 	}
 	add(s.watched, fresh)
 	for name, list := range s.watched {
@@ -110,7 +109,6 @@ func (s *scanner) watch(fresh map[string]secret.Value) (w plan.Watching, ok bool
 			w.Before--
 		}
 	}
-	w.Watched = len(fresh)
 	e := s.remake()
 	if e == nil {
 		return w, false
@@ -118,7 +116,12 @@ func (s *scanner) watch(fresh map[string]secret.Value) (w plan.Watching, ok bool
 	for _, line := range e.Skipped() {
 		if at := strings.LastIndex(line, ": "); at >= 0 && !fresh[line[:at]].Empty() {
 			w.Skipped = append(w.Skipped, line)
-			w.Watched--
+			delete(had, line[:at])
+		}
+	}
+	for _, before := range had {
+		if w.Watched++; !before {
+			w.New++
 		}
 	}
 	return w, true

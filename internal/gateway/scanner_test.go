@@ -241,7 +241,7 @@ func TestWatchAddsAndForgetsNothing(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 	w, ok := s.watch(values(map[string]string{".env:API": tokenD, "env:MODE": "production"}))
-	if !ok || w.Watched != 1 || w.New != 2 || w.Before != 2 || len(w.Skipped) != 1 || !strings.HasPrefix(w.Skipped[0], "env:MODE: ") {
+	if !ok || w.Watched != 1 || w.New != 1 || w.Before != 2 || len(w.Skipped) != 1 || !strings.HasPrefix(w.Skipped[0], "env:MODE: ") {
 		t.Errorf("%+v", w)
 	}
 	if got := found(t, s.newest(), text); len(got) != 4 {

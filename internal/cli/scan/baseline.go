@@ -35,7 +35,7 @@ type baseline struct {
 	dir    string // what names of files are below
 	run    [32]byte
 	hashes map[string]string // of fingerprints
-	met    map[accepted]bool   // of the entries: whether it was found
+	met    map[accepted]bool // of the entries: whether it was found
 }
 
 type accepted struct {
