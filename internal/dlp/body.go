@@ -1,6 +1,9 @@
 package dlp
 
-import "bottle/internal/dlp/once"
+import (
+	"bottle/internal/dlp/once"
+	"bottle/internal/dlp/place"
+)
 
 // Window is how many bytes of a body are held back until they are looked at. A body
 // that fits is judged as a whole, before any of it goes on.
@@ -12,24 +15,26 @@ const Window = 256 << 10
 //
 // Of what it has given out it keeps the last chunk as the context of what follows.
 type Body struct {
-	Pass   Pass // what may pass; nil: nothing
-	JSON   bool // it is JSON: a known secret is found even where it is cut into many strings
-	Plain  bool // nothing compressed is followed in it: it is looked at twice
-	engine *Engine
-	base   int64 // offset in the whole body at which buf begins
-	buf    []byte
-	sent   int     // of buf: given out
-	clean  int     // of buf: may be given out
-	from   int     // of buf: the last chunk that was found clean begins here
-	cut    int     // of buf: it ends here
-	last   once.ID // it
-	high   int     // most bytes that buf has held
-	run    []chunk // those behind cut that are to be looked at
-	flows  []*flow // what is larger than the window, and decoded beside it
-	depth  int     // in how many others it is
-	marked int64   // where in the whole body no pack of git was looked for yet
-	share  *share  // with those that it is in
-	passed []Finding
+	Pass    Pass // what may pass; nil: nothing
+	JSON    bool // it is JSON: a known secret is found even where it is cut into many strings
+	Plain   bool // nothing compressed is followed in it: it is looked at twice
+	engine  *Engine
+	base    int64 // offset in the whole body at which buf begins
+	buf     []byte
+	sent    int     // of buf: given out
+	clean   int     // of buf: may be given out
+	from    int     // of buf: the last chunk that was found clean begins here
+	cut     int     // of buf: it ends here
+	last    once.ID // it
+	high    int     // most bytes that buf has held
+	run     []chunk // those behind cut that are to be looked at
+	flows   []*flow // what is larger than the window, and decoded beside it
+	depth   int     // in how many others it is
+	marked  int64   // where in the whole body no pack of git was looked for yet
+	quoted  int64   // of JSON: what quoting is about
+	quoting place.Quoting
+	share   *share // with those that it is in
+	passed  []Finding
 }
 
 type chunk struct {
@@ -55,6 +60,7 @@ func (b *Body) Release() {
 
 // Write takes the next bytes of the body. They are copied.
 func (b *Body) Write(p []byte) {
+	b.quote() // before it is forgotten
 	if drop := min(b.from, b.sent); drop > Window || drop > 0 && len(b.buf)+len(p) > cap(b.buf) {
 		b.buf = b.buf[:copy(b.buf, b.buf[drop:])]
 		b.base += int64(drop)
@@ -194,11 +200,21 @@ func (b *Body) look(c *scan, end bool) []Finding {
 // compressed there and larger is followed from now on. open is where in Text something
 // begins that is not whole.
 func (b *Body) scan(c *scan, stop int, end bool) (found []Finding, open int) {
+	c.quoting = b.quote()
 	found, open = c.scan(b.buf[b.from:stop], end)
 	if found != nil {
 		return b.placed(found), 0
 	}
 	return b.promote(c.opened, open+b.from)
+}
+
+// quote tells whether the text from the chunk before what is new on begins in a string.
+func (b *Body) quote() place.Quoting {
+	if at := int(b.quoted - b.base); b.JSON && at < b.from {
+		b.quoting = b.quoting.Follow(b.buf[at:b.from])
+		b.quoted = b.base + int64(b.from)
+	}
+	return b.quoting
 }
 
 // placed makes places in what was scanned places in Text.

@@ -157,7 +157,7 @@ func (e *Engine) ScanPart(text []byte, pass Pass) []Finding {
 
 func (e *Engine) scanner(pass Pass) *scan {
 	c := e.scans.Get().(*scan)
-	c.json, c.more, c.pass, c.body = false, false, pass, nil
+	c.json, c.more, c.pass, c.body, c.quoting = false, false, pass, nil, 0
 	return c
 }
 

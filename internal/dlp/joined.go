@@ -1,16 +1,18 @@
 package dlp
 
 import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+
 	"bottle/internal/dlp/find"
 	"bottle/internal/dlp/known"
 	"bottle/internal/dlp/place"
 )
 
-// joined looks for known secrets that were cut into pieces.
+// joined looks for known secrets that were cut into pieces over the strings of JSON.
 type joined struct {
-	values, keys *known.Joiner
-	hits         []find.Hit
-	matches      []known.Match
+	values, keys *Joiner
 }
 
 // strings looks at the strings of a JSON text as if they stood one behind the other:
@@ -21,9 +23,17 @@ func (c *scan) strings(text []byte) {
 	}
 	j := &c.cut
 	if j.values == nil {
-		j.values, j.keys = known.NewJoiner(c.joined), known.NewJoiner(c.joined)
+		whole := func(f Finding) {
+			f.Chain, f.view = []string{"pieces"}, -1
+			c.judge(f, nil, func() (int, int) { return 0, c.size })
+		}
+		j.values, j.keys = c.engine.Join(whole), c.engine.Join(whole)
 	}
-	place.Strings(text, func(raw []byte, key bool) bool {
+	rest := c.quoting.Skip(text)
+	if cut := text[:len(text)-len(rest)]; len(cut) > 0 { // the end of a string, perhaps all that is left of a piece
+		j.values.Add(bytes.TrimSuffix(cut, []byte{'"'}))
+	}
+	place.Strings(rest, func(raw []byte, key bool) bool {
 		if key {
 			j.keys.Add(raw)
 		} else {
@@ -35,29 +45,56 @@ func (c *scan) strings(text []byte) {
 	j.keys.Flush()
 }
 
+// Joiner puts values together that stand apart in one thing that is sent, and looks for
+// known secrets in what comes of that: as they are, and each decoded by itself, from base64
+// and from hexadecimal. It is not safe for many goroutines; its memory is bounded.
+type Joiner struct {
+	plain, base64, hex *known.Joiner
+	room               [maxPieceDigits]byte
+}
+
+const (
+	minPieceDigits = 4   // of an encoded piece; one with less is looked for as text
+	maxPieceDigits = 128 // the ends of a longer one are no pieces, and it was decoded where it stands
+)
+
 // Join gives a joiner for values that stand apart in one thing that is sent, such as
 // the headers and parameters of a request. found is told of each known secret that the
-// values, one behind the other, hold; its Start and End are of no use. It is not safe
-// for many goroutines.
-func (e *Engine) Join(found func(Finding)) *known.Joiner {
+// values, one behind the other, hold; its Start and End are of no use.
+func (e *Engine) Join(found func(Finding)) *Joiner {
 	var hits []find.Hit
 	var matches []known.Match
-	return known.NewJoiner(func(text []byte) {
+	look := func(text []byte) {
 		hits, matches = e.plainly(hits[:0], matches[:0], text)
 		for _, m := range matches {
 			found(Finding{Rule: KnownSecret, Name: m.Name, Length: m.End - m.Start, Print: known.Fingerprint(e.key, text[m.Start:m.End])})
 		}
-	})
+	}
+	return &Joiner{plain: known.NewJoiner(look), base64: known.NewJoiner(look), hex: known.NewJoiner(look)}
 }
 
-// joined looks at one joined text.
-func (c *scan) joined(text []byte) {
-	j := &c.cut
-	j.hits, j.matches = c.engine.plainly(j.hits[:0], j.matches[:0], text)
-	for _, m := range j.matches {
-		f := Finding{Rule: KnownSecret, Name: m.Name, Length: m.End - m.Start, Print: c.print(text[m.Start:m.End]), Chain: []string{"pieces"}, view: -1}
-		c.judge(f, nil, func() (int, int) { return 0, c.size })
+// Add appends one value.
+func (j *Joiner) Add(value []byte) {
+	j.plain.Add(value)
+	if len(value) < minPieceDigits || len(value) > maxPieceDigits {
+		return
 	}
+	digits := bytes.TrimRight(value, "=")
+	if n, err := base64.RawStdEncoding.Decode(j.room[:], digits); err == nil {
+		j.base64.Add(j.room[:n])
+	} else if n, err := base64.RawURLEncoding.Decode(j.room[:], digits); err == nil {
+		j.base64.Add(j.room[:n])
+	}
+	if n, err := hex.Decode(j.room[:], value); err == nil {
+		j.hex.Add(j.room[:n])
+	}
+}
+
+// Flush looks at what is left. The joiner can be used again.
+func (j *Joiner) Flush() {
+	j.plain.Flush()
+	j.base64.Flush()
+	j.hex.Flush()
 }
 
 // plainly finds known secrets in a text as it is.

@@ -10,6 +10,7 @@ import (
 	"bottle/internal/dlp/find"
 	"bottle/internal/dlp/known"
 	"bottle/internal/dlp/own"
+	"bottle/internal/dlp/place"
 	"bottle/internal/dlp/rule"
 )
 
@@ -22,24 +23,25 @@ const mostPlaces = 64
 
 // scan is the work on one text, with memory that is used again.
 type scan struct {
-	engine *Engine
-	size   int
-	views  int // decoded so far
-	bytes  int // decoded so far
-	effort int // that rules may still cost
-	open   int // from here on the text holds something that is not whole
-	packs  int // the first thing that is compressed begins here
-	dear   int // places that were looked for by decoding
-	pass   Pass
-	more   bool // more may follow a text that is looked at as if it ended
-	levels []*level
-	found  []Finding
-	passed []Finding // what may pass
-	near   escaped
-	cut    joined
-	json   bool  // the text is JSON, or a part of it
-	body   *Body // that the text is a part of, if what is compressed in it is followed
-	opened []opening
+	engine  *Engine
+	size    int
+	views   int // decoded so far
+	bytes   int // decoded so far
+	effort  int // that rules may still cost
+	open    int // from here on the text holds something that is not whole
+	packs   int // the first thing that is compressed begins here
+	dear    int // places that were looked for by decoding
+	pass    Pass
+	more    bool // more may follow a text that is looked at as if it ended
+	levels  []*level
+	found   []Finding
+	passed  []Finding // what may pass
+	near    escaped
+	cut     joined
+	json    bool          // the text is JSON, or a part of it
+	quoting place.Quoting // of the text's beginning
+	body    *Body         // that the text is a part of, if what is compressed in it is followed
+	opened  []opening
 }
 
 // level is the memory of one depth.

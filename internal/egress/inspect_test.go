@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -401,11 +402,21 @@ func must(r *http.Request, err error) *http.Request {
 // The weakness: each request alone is harmless. The attack: a secret in pieces of eight
 // bytes, one with each request. This proves that it does not arrive whole.
 func TestSecretInSuccessiveRequests(t *testing.T) {
-	for _, way := range []string{"query", "body", "header"} {
+	for _, way := range []string{"query", "body", "header", "100000", "600000"} {
 		w, s := guarded(t, "block", nil)
 		stopped := false
 		for i := 0; i+8 <= len(watched); i += 8 {
-			res, err := w.client().Do(bearing(t, way, watched[i:i+8]))
+			var req *http.Request
+			if n, err := strconv.Atoi(way); err == nil {
+				req, _ = http.NewRequest("POST", "https://"+apiHost+"/x", bytes.NewReader(slices.Concat(noisy(n), []byte(" "+watched[i:i+8]+" "), noisy(n))))
+			} else {
+				req = bearing(t, way, watched[i:i+8])
+			}
+			res, err := w.client().Do(req)
+			if n, _ := strconv.Atoi(way); err != nil && n > 300_000 { // it had begun to go on
+				stopped = true
+				break
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -418,6 +429,51 @@ func TestSecretInSuccessiveRequests(t *testing.T) {
 		}
 		if !stopped || s.count() > 2 {
 			t.Errorf("in %s %d requests left", way, s.count())
+		}
+	}
+}
+
+// The weakness: pieces may be encoded one by one, and JSON may be called something else.
+// The attack: a secret so in the strings of a text, whole and flowing.
+func TestSecretInEncodedPieces(t *testing.T) {
+	w, s := guarded(t, "block", nil)
+	row := func(encode func(string) string, size int) string {
+		var out []string
+		for p := range slices.Chunk([]byte(watched), size) {
+			out = append(out, encode(string(p)))
+		}
+		all, _ := json.Marshal(map[string]any{"a": out})
+		return string(all)
+	}
+	for name, text := range map[string]string{
+		"base64":  row(func(p string) string { return base64.StdEncoding.EncodeToString([]byte(p)) }, 5),
+		"url":     row(func(p string) string { return base64.RawURLEncoding.EncodeToString([]byte(p)) }, 7),
+		"hex":     row(func(p string) string { return hex.EncodeToString([]byte(p)) }, 4),
+		"letters": row(func(p string) string { return p }, 1),
+	} {
+		for _, kind := range []string{"application/json", "text/plain", "application/octet-stream", ""} {
+			for _, pad := range []int{0, 600_000} {
+				body := ` {"pad":"` + string(bytes.ReplaceAll(noisy(pad), []byte("\n"), []byte(" "))) + `","x":` + text + `}`
+				req, _ := http.NewRequest("POST", "https://"+apiHost+"/x", strings.NewReader(body))
+				req.Header.Set("Content-Type", kind)
+				res, err := w.client().Do(req)
+				if err != nil && pad > 0 {
+					continue // it had begun to go on
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if res.StatusCode != 403 {
+					t.Errorf("%s as %q behind %d bytes passed", name, kind, pad)
+				}
+				denied(t, res, 403, policy.SecretFound)
+			}
+		}
+	}
+	w.stop()
+	for _, one := range s.list {
+		if one.whole {
+			t.Errorf("the upstream has %d bytes, whole", len(one.body))
 		}
 	}
 }

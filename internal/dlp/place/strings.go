@@ -76,6 +76,55 @@ func Strings(b []byte, each func(raw []byte, key bool) bool) {
 	}
 }
 
+// Quoting is whether a place of a JSON text is within a string. The zero value is not.
+type Quoting uint8
+
+const (
+	inString  Quoting = iota + 1
+	atEscaped         // and the next byte is escaped
+)
+
+// Follow gives what holds behind b, if q holds before it.
+func (q Quoting) Follow(b []byte) Quoting {
+	rest := q.Skip(b)
+	if q != 0 && rest == nil {
+		return q.cut(b)
+	}
+	for i := len(b) - len(rest); ; {
+		i += indexQuote(b[i:]) + 1
+		if i > len(b) {
+			return 0
+		}
+		end := stringEnd(b, i)
+		if end >= len(b) {
+			return inString + Quoting(end-len(b))
+		}
+		i = end + 1
+	}
+}
+
+// Skip gives what of b is behind the string that q says it begins in; nil: nothing.
+func (q Quoting) Skip(b []byte) []byte {
+	if q == 0 {
+		return b
+	}
+	start := min(int(q-inString), len(b))
+	end := stringEnd(b, start)
+	if end >= len(b) {
+		return nil
+	}
+	return b[end+1:]
+}
+
+// cut is Follow where no string ends in b.
+func (q Quoting) cut(b []byte) Quoting {
+	start := int(q - inString)
+	if start > len(b) {
+		return q
+	}
+	return inString + Quoting(stringEnd(b, start)-len(b))
+}
+
 // indexQuote gives the index of the first quote, or len(b). What stands between two
 // strings is mostly short: calling bytes.IndexByte would take longer.
 func indexQuote(b []byte) int {

@@ -130,3 +130,34 @@ func BenchmarkUnescape(b *testing.B) {
 		Unescape(dst, text)
 	}
 }
+
+// Wherever a text is cut, one knows behind the cut whether it is in a string.
+func TestQuoting(t *testing.T) {
+	text := []byte(`{"a\"b":"c\\","d":["","e\\\"",{"f":"long enough for more than thirty-two bytes \\\" and so on"}]} `)
+	inside := make([]bool, len(text)+1)
+	for i, in := 0, false; i < len(text); i++ {
+		switch {
+		case in && text[i] == '\\':
+			inside[i+1] = true
+			i++
+		case text[i] == '"':
+			in = !in
+		}
+		inside[i+1] = in
+	}
+	for a := range len(text) + 1 {
+		for b := a; b <= len(text); b++ {
+			q := Quoting(0).Follow(text[:a]).Follow(text[a:b])
+			if (q != 0) != inside[b] {
+				t.Fatalf("cut at %d and %d: %d", a, b, q)
+			}
+			var whole, rest int
+			Strings(text, func([]byte, bool) bool { whole++; return true })
+			Strings(text[:b], func([]byte, bool) bool { whole--; return true })
+			Strings(q.Skip(text[b:]), func([]byte, bool) bool { rest++; return true })
+			if whole != rest {
+				t.Fatalf("cut at %d: %d strings, want %d", b, rest, whole)
+			}
+		}
+	}
+}

@@ -46,6 +46,7 @@ type Body struct {
 	begun   bool   // it has, or some of the body
 	out     []byte // clean, to be given on before anything else is read
 	err     error  // behind out
+	sniffed bool   // it says that it is something else, and begins as JSON does
 	held    bool   // memory was taken for it, to hold it as a whole
 	suspect bool   // something was found in it, and its end is waited for
 	spent   time.Duration
@@ -79,7 +80,7 @@ func (b *Body) all(text []byte, end bool) []dlp.Finding {
 		look = b.l.engine.ScanPart // the beginning of something compressed must not go without its end
 	}
 	found := look(text, b.l.lets)
-	if b.kind.json != nil {
+	if b.text.JSON {
 		found = append(found, b.l.strings(text, "body")...)
 	}
 	return found
@@ -87,7 +88,7 @@ func (b *Body) all(text []byte, end bool) []dlp.Finding {
 
 func (b *Body) fresh() *dlp.Body {
 	t := b.l.engine.Body()
-	t.JSON, t.Pass = b.kind.json != nil, b.l.lets
+	t.JSON, t.Pass = b.kind.json != nil || b.sniffed, b.l.lets
 	return t
 }
 
@@ -216,7 +217,16 @@ func (b *Body) take(chunk []byte) {
 			return
 		}
 	}
+	b.sniff(chunk)
 	b.text.Write(chunk)
+}
+
+// sniff looks whether the text begins as JSON: a server may read it so, whatever it is
+// said to be. Its strings are joined; what is found costs nothing where it is none.
+func (b *Body) sniff(chunk []byte) {
+	if b.text.Offset() == 0 && b.text.Held() == 0 && !b.begun && looksJSON(chunk) {
+		b.sniffed, b.text.JSON = true, true
+	}
 }
 
 // flushable: of a message of gRPC the other side waits for the whole.
@@ -265,7 +275,15 @@ func (b *Body) ended() {
 func (b *Body) found(found []dlp.Finding, end bool) {
 	if found == nil {
 		b.let()
+		_, sent := b.text.Text()
+		whole := end && sent == 0 && b.text.Offset() == 0 // its pieces are remembered already
 		b.out = b.text.Ready()
+		if !whole {
+			if bad := b.l.sort(b.l.remember(b.out, "body")); len(bad) > 0 {
+				b.stop(b.l.refuse(bad))
+				return
+			}
+		}
 		if !end {
 			b.kind.feed(b.out)
 		}

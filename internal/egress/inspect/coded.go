@@ -198,6 +198,7 @@ func (c *coded) step() {
 		n, err := c.decoder.Read(block[:])
 		b.l.scanned(n)
 		c.decoded += int64(n)
+		b.sniff(block[:n])
 		b.text.Write(block[:n])
 		read := c.base + int64(c.at)
 		c.marks = append(c.marks, checkpoint{read, c.decoded})
@@ -242,7 +243,12 @@ func (c *coded) look() {
 		return
 	}
 	b.let()
-	c.clean += int64(len(b.text.Ready()))
+	ready := b.text.Ready()
+	if bad := b.l.sort(b.l.remember(ready, "body")); len(bad) > 0 {
+		b.stop(b.l.refuse(bad))
+		return
+	}
+	c.clean += int64(len(ready))
 	if len(c.codings) > 1 {
 		return
 	}

@@ -309,12 +309,9 @@ func described(f dlp.Finding) string {
 // scanned counts a look of that many bytes.
 func (l *Look) scanned(n int) { l.i.cfg.Measured.Scanned.Add(uint64(max(n, 0))) }
 
-// remember holds the pieces of secrets in a small text against those that were sent
-// to the same party before.
+// remember holds the pieces of secrets in a text against those that were sent to the
+// same party before.
 func (l *Look) remember(text []byte, where string) []dlp.Finding {
-	if len(text) > maxRemembered {
-		return nil
-	}
 	pieces := l.engine.Known().Pieces(nil, text)
 	var out []dlp.Finding
 	for _, m := range l.memory.Saw(l.dest, pieces, l.i.cfg.Now()) {
@@ -325,9 +322,6 @@ func (l *Look) remember(text []byte, where string) []dlp.Finding {
 
 // inPieces stands for how a secret was cut, among what it was encoded in.
 const inPieces = "pieces"
-
-// maxRemembered is how large a text may be for its pieces to be remembered, in bytes.
-const maxRemembered = 16 << 10
 
 // knownOnly are the known secrets among findings: where text was put together of pieces,
 // all else may be chance.

@@ -8,7 +8,6 @@ import (
 	"unicode/utf8"
 
 	"bottle/internal/dlp"
-	"bottle/internal/dlp/known"
 	"bottle/internal/dlp/place"
 )
 
@@ -114,7 +113,7 @@ func (k *kind) redactable(text []byte) bool {
 }
 
 // joiner joins values and looks for known secrets in what comes of that.
-func (l *Look) joiner(where string, found *[]dlp.Finding) *known.Joiner {
+func (l *Look) joiner(where string, found *[]dlp.Finding) *dlp.Joiner {
 	return l.engine.Join(func(f dlp.Finding) {
 		f.Place, f.Chain = where, []string{inPieces}
 		*found = append(*found, f)

@@ -30,7 +30,12 @@ func (l *Look) Messages() *Messages {
 
 // Control looks at the payload of a control frame.
 func (m *Messages) Control(data []byte) *Refusal {
-	return m.judge(m.l.engine.Scan(data, m.l.lets), data, place.Message(m.number))
+	where := place.Message(m.number)
+	if no := m.judge(m.l.engine.Scan(data, m.l.lets), data, where); no != nil {
+		return no
+	}
+	bad := m.l.sort(m.l.remember(data, where))
+	return m.l.refuse(bad)
 }
 
 // Next looks at what came of a message: data begins with what was held back before. It
@@ -67,8 +72,9 @@ func (m *Messages) Next(begin, final bool, data []byte) (hold int, no *Refusal) 
 		bad := m.l.sort(m.together(data, where))
 		return 0, m.l.refuse(bad)
 	}
-	if final {
-		return 0, nil
+	bad := m.l.sort(m.l.remember(data, where))
+	if no := m.l.refuse(bad); no != nil || final {
+		return 0, no
 	}
 	hold = overlap
 	out := text[:len(text)-hold]
