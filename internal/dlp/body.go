@@ -17,6 +17,7 @@ const Window = 256 << 10
 type Body struct {
 	Pass    Pass // what may pass; nil: nothing
 	JSON    bool // it is JSON: a known secret is found even where it is cut into many strings
+	Room    Room // what decoders take their memory of; nil: there is enough
 	Plain   bool // nothing compressed is followed in it: it is looked at twice
 	engine  *Engine
 	base    int64 // offset in the whole body at which buf begins

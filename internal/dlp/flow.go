@@ -29,6 +29,20 @@ const (
 	rescanned = 16 << 10   // looked at again with what follows, where a finding was let pass
 )
 
+// Room is memory that many bodies share, in bytes.
+type Room interface {
+	Try(size int) bool // takes it, if it is there
+	Give(size int)     // gives it back
+}
+
+// need is what a stream of a kind may take, in bytes: of zstd its history.
+func need(kind decode.Kind) int {
+	if kind == decode.Zstd {
+		return 10 << 20
+	}
+	return 1 << 20
+}
+
 // share is what one body and all that are in it may cost together.
 type share struct{ in, out int64 }
 
@@ -103,7 +117,7 @@ func (b *Body) promote(opened []opening, open int) ([]Finding, int) {
 		start := b.base + int64(b.from+o.start)
 		if !o.already && (o.must || len(b.buf)-b.from-o.start >= longer) && len(b.flows) < maxFlows {
 			o.already = b.follows(o.kind, start)
-			if s, ok := unpack.New(b.engine.decoder, o.kind, b.buf[b.from+o.start:]); ok && !o.already {
+			if s, ok := unpack.New(b.engine.decoder, o.kind, b.buf[b.from+o.start:]); ok && !o.already && b.room(o.kind) {
 				o.already = true
 				if found := b.begin(s, o.kind, start); found != nil {
 					return found, 0
@@ -121,6 +135,9 @@ func (b *Body) promote(opened []opening, open int) ([]Finding, int) {
 	}
 	return nil, open
 }
+
+// room takes what a stream of that kind may need.
+func (b *Body) room(kind decode.Kind) bool { return b.Room == nil || b.Room.Try(need(kind)) }
 
 // begin follows something from its start.
 func (b *Body) begin(s *unpack.Stream, kind decode.Kind, start int64) []Finding {
@@ -144,7 +161,7 @@ func (b *Body) came() {
 // within begins a body of what is in this one.
 func (b *Body) within() *Body {
 	t := b.engine.Body()
-	t.Pass, t.depth, t.share = b.Pass, b.depth+1, b.share
+	t.Pass, t.Room, t.depth, t.share = b.Pass, b.Room, b.depth+1, b.share
 	return t
 }
 
@@ -186,7 +203,7 @@ func (b *Body) packs(end bool) []Finding {
 		start := b.base + int64(i)
 		i += mark
 		b.marked = b.base + int64(i)
-		if !unpack.IsPack(b.buf[i-mark:]) || len(b.flows) >= maxFlows || slices.ContainsFunc(b.flows, func(f *flow) bool { return f.start <= start && start < f.at }) {
+		if !unpack.IsPack(b.buf[i-mark:]) || len(b.flows) >= maxFlows || slices.ContainsFunc(b.flows, func(f *flow) bool { return f.start <= start && start < f.at }) || !b.room(decode.None) {
 			continue
 		}
 		if found := b.begin(unpack.NewPack(b.engine.decoder), decode.None, start); found != nil {
@@ -261,7 +278,8 @@ func (f *flow) look(end bool) error {
 			keep = min(rescanned, len(text)-sent)
 		}
 		next := b.engine.Body()
-		next.Pass, next.depth, next.share, next.passed = b.Pass, b.depth, b.share, b.passed
+		next.Pass, next.Room = b.Pass, b.Room
+		next.depth, next.share, next.passed = b.depth, b.share, b.passed
 		next.Write(text[len(text)-keep:])
 		next.base = b.base + int64(len(text)-keep)
 		next.marked = next.base
@@ -324,6 +342,9 @@ func (b *Body) unfollow(all bool) {
 }
 
 func (f *flow) release() {
+	if f.text.Room != nil {
+		f.text.Room.Give(need(f.kind))
+	}
 	f.stream.Close()
 	f.text.Release()
 }

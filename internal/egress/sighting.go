@@ -119,7 +119,7 @@ func (x *exchange) ahead(out *http.Request) error {
 		return nil
 	}
 	if x.look != nil {
-		b := x.look.Body(out.Body, inspect.About{Header: out.Header, Length: out.ContentLength, Stop: x.stopped,
+		b := x.look.Body(out.Body, inspect.About{Context: x.r.Context(), Header: out.Header, Length: out.ContentLength, Stop: x.stopped,
 			Trailer: func() http.Header { return fields.Ended(out.Trailer, x.r.Trailer) }})
 		if err := b.Ahead(); err != nil {
 			_ = b.Close()

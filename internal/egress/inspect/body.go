@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -23,6 +24,7 @@ const (
 
 // About is what is known of a body before it comes.
 type About struct {
+	Context context.Context      // of the request: how long it may wait for memory; nil: at once or not
 	Header  http.Header          // of the request that goes on; where something is taken out of the body, fields are taken out of it
 	Length  int64                // in bytes; negative: not known
 	Trailer func() http.Header   // what goes on behind the body, asked when that has ended
@@ -88,6 +90,7 @@ func (b *Body) all(text []byte, end bool) []dlp.Finding {
 
 func (b *Body) fresh() *dlp.Body {
 	t := b.l.engine.Body()
+	t.Room = b.l.i.memory
 	t.JSON, t.Pass = b.kind.json != nil || b.sniffed, b.l.lets
 	return t
 }
@@ -159,7 +162,7 @@ func (b *Body) release() {
 	}
 	if b.held {
 		b.held = false
-		b.l.i.memory.give(gathered)
+		b.l.i.memory.Give(gathered)
 	}
 }
 

@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"cmp"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/decode"
@@ -24,6 +26,10 @@ const (
 	maxRatio  = 100       // bytes decoded for each one, and
 	maxFree   = 32 << 20  // so many more
 	maxChain  = 3         // codings on each other
+
+	zstdRoom   = 10 << 20         // bytes that a decoder may need: its history, and a block
+	brotliRoom = 18 << 20         //
+	patience   = 30 * time.Second // to wait for them
 )
 
 type coding struct {
@@ -82,6 +88,7 @@ type coded struct {
 	base    int64  // where in the body it begins
 	at      int    // of raw: what comes next for the decoder
 	given   int    // of raw: what went on last
+	taken   int    // bytes of memory, for the decoders
 	lost    error  // by which the source ended, other than io.EOF
 	marks   []checkpoint
 	decoded int64 // given by the decoder
@@ -143,8 +150,30 @@ func (c *coded) more() error {
 	}
 }
 
+// room takes the memory that the decoders may need: of zstd and brotli the history.
+func (c *coded) room() error {
+	for _, k := range c.codings {
+		switch k.kind {
+		case decode.Zstd:
+			c.taken += zstdRoom
+		case decode.Brotli:
+			c.taken += brotliRoom
+		}
+	}
+	ctx, stop := context.WithTimeout(cmp.Or(c.b.about.Context, context.Background()), patience)
+	defer stop()
+	if c.taken > 0 && !c.b.l.i.memory.Take(ctx, c.taken) {
+		c.taken = 0
+		return c.b.l.unscannable("body", "too many compressed ones are looked into at this moment. Send it again later, or uncompressed")
+	}
+	return nil
+}
+
 // open makes the decoders, each reading from the one outside of it.
 func (c *coded) open() error {
+	if err := c.room(); err != nil {
+		return err
+	}
 	var in reader = c
 	for _, k := range c.codings {
 		c.inputs = append(c.inputs, in)
@@ -352,6 +381,8 @@ func (c *coded) close() {
 		_ = r.Close()
 	}
 	c.closers = nil
+	c.b.l.i.memory.Give(c.taken)
+	c.taken = 0
 }
 
 // reader is what inflaters read exactly.
