@@ -95,9 +95,10 @@ func (g *grams) first(v uint32) int32 {
 }
 
 // Pieces appends the fragments of secrets in a text: the longest stretches, of 4 to 64
-// bytes, that are not there by chance. It is for small surfaces: URLs, header values,
-// bodies up to 64 KiB; its time is linear. Secrets that do not look random have no
-// pieces, for their parts are words. It allocates only to grow dst.
+// bytes, that are not there by chance. Of a text larger than 16 KiB it gives those of 8
+// bytes and more: they hold a gram at every fifth place, and shorter ones would be there
+// by chance. Its time is linear. Secrets that do not look random have no pieces, for
+// their parts are words. It allocates only to grow dst.
 //
 // What counts: a byte tells 3.25 bits in a piece of digits, 4 in one of hex, 6 in any
 // other if the case agrees and 5 if not. A piece of 40 bits is strong wherever it
@@ -113,6 +114,9 @@ func (s *Set) Pieces(dst []Piece, text []byte) []Piece {
 	g := &s.grams
 	if g.bits == nil {
 		return dst
+	}
+	if len(text) > small {
+		return s.longPieces(dst, text)
 	}
 	i := 0
 	for ; i+8 <= len(text); i += 5 {
@@ -134,6 +138,38 @@ func (s *Set) Pieces(dst []Piece, text []byte) []Piece {
 	return dst
 }
 
+const (
+	small = 16 << 10 // bytes of a text in which every place is looked at
+	every = 5        // of places in a larger one
+)
+
+// longPieces gives the pieces that hold a gram at a place that is looked at.
+func (s *Set) longPieces(dst []Piece, text []byte) []Piece {
+	g := &s.grams
+	for i := 0; i+gram <= len(text); i += every {
+		if v := uint32(fold8(uint64(binary.LittleEndian.Uint32(text[i:])))); g.may(v) != 0 {
+			dst = s.piecesAround(dst, text, i, v)
+		}
+	}
+	return dst
+}
+
+// piecesAround is piecesAt for a gram that may stand within a piece.
+func (s *Set) piecesAround(dst []Piece, text []byte, i int, v uint32) []Piece {
+	for n := s.grams.first(v); n != 0; n = s.grams.nodes[n-1].next {
+		node := s.grams.nodes[n-1]
+		seg, back := &s.segs[node.seg], 0
+		for back < every && back < i && back < int(node.pos) && lower(text[i-back-1]) == seg.text[int(node.pos)-back-1] {
+			back++
+		}
+		if back < every { // else it was found one place before
+			node.pos -= int32(back)
+			dst = s.piece(dst, text, i-back, &node)
+		}
+	}
+	return dst
+}
+
 // fold8 folds the ASCII letters among eight bytes.
 func fold8(x uint64) uint64 {
 	const ones = 0x0101010101010101
@@ -145,19 +181,24 @@ func fold8(x uint64) uint64 {
 func (s *Set) piecesAt(dst []Piece, text []byte, i int, v uint32) []Piece {
 	for n := s.grams.first(v); n != 0; n = s.grams.nodes[n-1].next {
 		node := &s.grams.nodes[n-1]
-		seg, pos := &s.segs[node.seg], int(node.pos)
-		if i > 0 && pos > 0 && lower(text[i-1]) == seg.text[pos-1] {
+		if i > 0 && node.pos > 0 && lower(text[i-1]) == s.segs[node.seg].text[node.pos-1] {
 			continue // a longer piece began before
 		}
-		size, same := 0, true
-		for size < maxPiece && i+size < len(text) && pos+size < len(seg.text) && lower(text[i+size]) == seg.text[pos+size] {
-			same = same && text[i+size] == seg.raw[pos+size]
-			size++
-		}
-		counts, strong := weigh(text, i, i+size, same)
-		if counts {
-			dst = append(dst, Piece{Secret: seg.secret, From: pos, To: pos + size, Start: i, End: i + size, Strong: strong, seg: node.seg})
-		}
+		dst = s.piece(dst, text, i, node)
+	}
+	return dst
+}
+
+// piece appends the piece that begins at i with a node's gram, if it counts.
+func (s *Set) piece(dst []Piece, text []byte, i int, node *gramNode) []Piece {
+	seg, pos := &s.segs[node.seg], int(node.pos)
+	size, same := 0, true
+	for size < maxPiece && i+size < len(text) && pos+size < len(seg.text) && lower(text[i+size]) == seg.text[pos+size] {
+		same = same && text[i+size] == seg.raw[pos+size]
+		size++
+	}
+	if counts, strong := weigh(text, i, i+size, same); counts {
+		dst = append(dst, Piece{Secret: seg.secret, From: pos, To: pos + size, Start: i, End: i + size, Strong: strong, seg: node.seg})
 	}
 	return dst
 }
