@@ -303,7 +303,7 @@ func (c *scan) finish() []Finding {
 		return c.passed
 	}
 	slices.SortStableFunc(c.found, func(a, b Finding) int {
-		return cmp.Or(weight(a)-weight(b), len(a.Chain)-len(b.Chain), a.Start-b.Start, b.End-a.End)
+		return cmp.Or(weight(a)-weight(b), len(a.Chain)-len(b.Chain), a.Start-b.Start, b.End-a.End, cmp.Compare(a.Rule, b.Rule))
 	})
 	var out []Finding
 	for _, f := range c.found {

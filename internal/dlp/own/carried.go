@@ -112,14 +112,6 @@ func Path(path []byte) bool {
 	return sum > pathLimit
 }
 
-// QueryValue tells whether a value in a query carries data. What signs a URL is long by
-// nature: the shapes of S3's, Google's and CloudFront's signatures are let pass under
-// their own names, up to the length that they have. A sender can hide some hundred
-// bytes there, so ask only for hosts that sign URLs where that is not wanted.
-func QueryValue(name, value []byte) bool {
-	return carried(value) > segmentLimit && !digest(value) && !signs(name, value)
-}
-
 // digest tells whether a text is 128 digits of hex, perhaps with the name of its hash.
 func digest(b []byte) bool {
 	if i := bytes.LastIndexByte(b, ':'); i > 0 && i < 8 {
@@ -135,19 +127,6 @@ func onlyHex(b []byte) bool {
 		}
 	}
 	return true
-}
-
-// signs tells whether a parameter is part of how a URL is signed, and looks so.
-func signs(name, value []byte) bool {
-	switch string(bytes.ToLower(name)) {
-	case "x-amz-security-token":
-		return len(value) <= 2048 && (bytes.HasPrefix(value, []byte("IQoJb3JpZ2lu")) || bytes.HasPrefix(value, []byte("FwoGZXIvYXdz")))
-	case "x-goog-signature":
-		return len(value) == 512 && onlyHex(value)
-	case "signature":
-		return len(value) <= 360
-	}
-	return false
 }
 
 // carried counts the characters of a segment or a value that look encoded, judged

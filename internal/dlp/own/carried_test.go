@@ -35,10 +35,6 @@ func TestRealNamesCarryNothing(t *testing.T) {
 			t.Errorf("Path(%s)", path)
 		}
 	}
-	token := "IQoJb3JpZ2lu" + sample(alnum, 600)
-	if QueryValue([]byte("X-Amz-Security-Token"), []byte(token)) || !QueryValue([]byte("q"), []byte(token)) || QueryValue([]byte("X-Amz-Signature"), []byte(strings.Repeat("0a1b", 16))) {
-		t.Error("S3's signature is judged wrongly")
-	}
 }
 
 // The attack: a key leaves as labels of a name that the agent's own server answers for,

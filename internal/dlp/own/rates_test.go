@@ -28,7 +28,7 @@ func TestRates(t *testing.T) {
 	}
 	for name, encode := range encodings {
 		for _, size := range []int{32, 40, 48, 56, 64, 96, 192} {
-			var host, path, value int
+			var host, path int
 			b := make([]byte, size)
 			for range draws {
 				_, _ = source.Read(b)
@@ -40,10 +40,9 @@ func TestRates(t *testing.T) {
 				}
 				host += count(Host([]byte(strings.Join(labels, ".") + ".evil.example")))
 				path += count(Path([]byte("/a/" + text)))
-				value += count(QueryValue([]byte("q"), []byte(text)))
 			}
 			percent := func(n int) float64 { return 100 * float64(n) / float64(draws) }
-			t.Logf("%-9s %3d bytes, %3d characters: host %6.2f %%, path %6.2f %%, query %6.2f %%", name, size, len(encode(b)), percent(host), percent(path), percent(value))
+			t.Logf("%-9s %3d bytes, %3d characters: host %6.2f %%, path %6.2f %%", name, size, len(encode(b)), percent(host), percent(path))
 			if size >= 64 && percent(host) < 99 {
 				t.Errorf("%s of %d bytes gets through a host name", name, size)
 			}
@@ -61,7 +60,7 @@ func count(found bool) int {
 // BenchmarkURL judges URLs of 230 bytes, each another one: a processor learns one by
 // heart.
 func BenchmarkURL(b *testing.B) {
-	var hosts, paths, values [256][]byte
+	var hosts, paths [256][]byte
 	source := rand.NewChaCha8([32]byte{2})
 	for i := range hosts {
 		drawn := make([]byte, 64)
@@ -69,13 +68,10 @@ func BenchmarkURL(b *testing.B) {
 		h := hex.EncodeToString(drawn)
 		hosts[i] = []byte("r3---sn-" + h[:8] + ".vpce-" + h[8:24] + "-abcdefgh.s3.us-east-1.vpce.amazonaws.com")
 		paths[i] = []byte("/packages/" + h[:2] + "/" + h[2:4] + "/" + h[4:64] + "/requests-2.32.3-py3-none-any.whl")
-		values[i] = []byte(h[64:72] + "-" + h[72:76] + "-" + h[76:80] + "-" + h[80:84] + "-" + h[84:96])
 	}
-	name := []byte("id")
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		Host(hosts[i%256])
 		Path(paths[i%256])
-		QueryValue(name, values[i%256])
 	}
 }

@@ -180,7 +180,6 @@ func FuzzScan(f *testing.F) {
 		}
 		Host(text)
 		Path(text)
-		QueryValue(text, text)
 	})
 }
 

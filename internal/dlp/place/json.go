@@ -74,14 +74,6 @@ func (t *Tracker) kind() kind {
 // Reset forgets the text and keeps the memory.
 func (t *Tracker) Reset() { *t = Tracker{stack: t.stack[:0], keys: t.keys[:0]} }
 
-// CopyFrom makes t stand where o stands; it reuses t's memory. With it one can look
-// ahead in a piece and come back.
-func (t *Tracker) CopyFrom(o *Tracker) {
-	stack, keys := append(t.stack[:0], o.stack...), append(t.keys[:0], o.keys...)
-	*t = *o
-	t.stack, t.keys = stack, keys
-}
-
 // Feed takes the next piece of the text. It keeps nothing of b.
 func (t *Tracker) Feed(b []byte) {
 	for i := 0; i < len(b); {

@@ -251,15 +251,9 @@ func TestLongPathKeepsBothEnds(t *testing.T) {
 	}
 }
 
-func TestResetAndCopy(t *testing.T) {
-	var a, b Tracker
-	a.Feed([]byte(`{"a":[1,"`))
-	b.Feed([]byte(`[[[`))
-	b.CopyFrom(&a)
-	b.Feed([]byte(`x",[{"deep":"`))
-	if a.Place() != "$.a[1]" || b.Place() != "$.a[2][0].deep" {
-		t.Errorf("%s, %s", a.Place(), b.Place())
-	}
+func TestReset(t *testing.T) {
+	var b Tracker
+	b.Feed([]byte(`[[[{"deep":"`))
 	b.Reset()
 	b.Feed([]byte(`["`))
 	if b.Place() != "$[0]" {
@@ -278,116 +272,6 @@ func same(a, b *Tracker) bool {
 		return s
 	}
 	return norm(a) == norm(b)
-}
-
-func checkEffects(t interface {
-	Fatalf(string, ...any)
-}, text []byte, split [][]byte, context string) {
-	var fed, applied Tracker
-	fed.Feed([]byte(context))
-	applied.Feed([]byte(context))
-	for _, p := range split {
-		e, ok := EffectOf(applied.State(), p)
-		fed.Feed(p)
-		if !ok || !applied.Apply(e) {
-			t.Fatalf("%q: no effect of %q (%v)", text, p, ok)
-		}
-		if !same(&fed, &applied) {
-			t.Fatalf("%q, after %q:\nfed     %+v %q\napplied %+v %q", text, p, fed.stack, fed.keys, applied.stack, applied.keys)
-		}
-		if fed.State() != applied.State() {
-			t.Fatalf("%q, after %q: states differ", text, p)
-		}
-	}
-}
-
-func TestEffectIsWhatFeedDoes(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		text := genTexts(t)
-		checkEffects(t, text, pieces(t, text), "")
-	})
-}
-
-func TestEffectOfGarbage(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		tokens := rapid.SliceOfN(rapid.SampledFrom([]string{"{", "}", "[", "]", ",", ":", `"`, `\`, "1", "a", `"k":`, " ", "{\"" + strings.Repeat("k", 40)}), 0, 40).Draw(t, "tokens")
-		text := []byte(strings.Join(tokens, ""))
-		checkEffects(t, text, pieces(t, text), "")
-	})
-}
-
-// An effect that was read in one context holds in every context that it fits.
-func TestEffectFitsElsewhere(t *testing.T) {
-	contexts := []string{`{"messages":[{"content":"x`, `[[{"content":"x`, `[{"a":[{"content":"x`, `{"a":{"content":"x`, `[1,{"content":"\u00`, `{"a`, `{"b":{"` + strings.Repeat("c", 50), `"x`}
-	piece := []byte(`abcdefghijk"},{"role":"user","content":"y`)
-	fits := 0
-	for i, from := range contexts {
-		var a Tracker
-		a.Feed([]byte(from))
-		e, ok := EffectOf(a.State(), piece)
-		if !ok {
-			t.Fatal("no effect")
-		}
-		for j, in := range contexts {
-			var fed, applied Tracker
-			fed.Feed([]byte(in))
-			applied.Feed([]byte(in))
-			before := applied
-			fed.Feed(piece)
-			if !applied.Apply(e) {
-				if !same(&before, &applied) || i == j {
-					t.Errorf("%q in %q: refused, but changed", from, in)
-				}
-				continue
-			}
-			fits++
-			if !same(&fed, &applied) {
-				t.Errorf("from %q in %q: %s, want %s", from, in, applied.Place(), fed.Place())
-			}
-		}
-	}
-	if fits <= len(contexts) {
-		t.Errorf("fits in %d: no effect fits elsewhere", fits)
-	}
-}
-
-func TestEffectRefusesTheLargeAndTheDeep(t *testing.T) {
-	if _, ok := EffectOf(State{}, bytes.Repeat([]byte(`{"a":`), 257)); ok {
-		t.Error("257 levels")
-	}
-	if e, ok := EffectOf(State{}, bytes.Repeat([]byte(`{"abcdefghijabcdefghijabcdefghijabcd":`), 120)); ok {
-		t.Errorf("%d bytes", e.Size())
-	}
-	e, ok := EffectOf(State{}, bytes.Repeat([]byte(`{"a":`), 100))
-	if !ok || e.Size() > maxEffect {
-		t.Errorf("100 levels: %v, %d", ok, e.Size())
-	}
-	var deep Tracker
-	deep.Feed(bytes.Repeat([]byte(`[`), 300))
-	if _, ok := EffectOf(deep.State(), []byte("]")); ok {
-		t.Error("below what is followed")
-	}
-	e, _ = EffectOf(State{mode: inValue, depth: 1}, []byte(`",[[[["`))
-	deep = Tracker{}
-	deep.Feed([]byte(strings.Repeat(`[`, 254) + `"`))
-	if deep.Apply(e) {
-		t.Error("an effect that would go too deep here")
-	}
-	if got := int(reflect.TypeFor[Effect]().Size()); got != effectSize {
-		t.Errorf("Effect takes %d bytes, not %d", got, effectSize)
-	}
-	if got := reflect.TypeFor[frame]().Size(); got != 16 {
-		t.Errorf("frame takes %d bytes", got)
-	}
-}
-
-// A piece that is too deep only in its middle, and a key that ends in it too long.
-func TestEffectOfWhatIsNoLongerThere(t *testing.T) {
-	if _, ok := EffectOf(State{}, []byte(strings.Repeat("[", 257)+strings.Repeat("]", 257))); ok {
-		t.Error("257 levels, closed again")
-	}
-	text := `{"ab` + strings.Repeat("k", 70) + `":"x`
-	checkEffects(t, []byte(text), [][]byte{[]byte(text[:4]), []byte(text[4:])}, "")
 }
 
 func TestEscapesInKeysCutAnywhere(t *testing.T) {
@@ -413,20 +297,15 @@ func FuzzTracker(f *testing.F) {
 	f.Add([]byte(`]]}}{{,,"",:"\`), uint8(1))
 	f.Fuzz(func(t *testing.T, text []byte, n uint8) {
 		size := int(n) + 1
-		var split [][]byte
 		var whole, parts Tracker
 		for rest := text; len(rest) > 0; {
 			k := min(size, len(rest))
-			split = append(split, rest[:k])
 			parts.Feed(rest[:k])
 			rest = rest[k:]
 		}
 		whole.Feed(text)
 		if !same(&whole, &parts) {
 			t.Fatalf("%q: in pieces of %d %s, else %s", text, size, parts.Place(), whole.Place())
-		}
-		if parts.over == 0 && len(text) < 200 {
-			checkEffects(t, text, split, "")
 		}
 		if p := whole.Place(); len(p) > maxPath {
 			t.Fatalf("%d bytes: %s", len(p), p)
@@ -500,25 +379,6 @@ func BenchmarkTracker(b *testing.B) {
 			for b.Loop() {
 				t.Reset()
 				t.Feed(c.text)
-			}
-		})
-		b.Run("EffectOf/"+c.name, func(b *testing.B) {
-			b.SetBytes(32 << 10)
-			b.ReportAllocs()
-			var t Tracker
-			t.Feed(c.text[:100_000])
-			for b.Loop() {
-				EffectOf(t.State(), c.text[100_000:100_000+32<<10])
-			}
-		})
-		b.Run("Apply/"+c.name, func(b *testing.B) {
-			b.ReportAllocs()
-			var t, at Tracker
-			at.Feed(c.text[:100_000])
-			e, _ := EffectOf(at.State(), c.text[100_000:100_000+32<<10])
-			for b.Loop() {
-				t.CopyFrom(&at)
-				t.Apply(e)
 			}
 		})
 	}
