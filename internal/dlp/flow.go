@@ -272,6 +272,9 @@ func (f *flow) look(end bool) error {
 		if f.found = look(text, b.Pass); !b.passes(f.found) {
 			return errFound
 		}
+		if b.Follows() {
+			return errTooMuch // the work on it would end here, and the rest go unseen
+		}
 		b.passed = append(b.passed, f.found[:min(len(f.found), b.engine.limits.Report-len(b.passed))]...)
 		keep := 0
 		if !end {
@@ -328,6 +331,12 @@ func (b *Body) unmarked(n int) (from, to int) {
 		}
 	}
 	return from, to
+}
+
+// Follows reports whether something compressed is not at its end. Who lets a finding pass
+// and begins a new body behind it, must not then.
+func (b *Body) Follows() bool {
+	return slices.ContainsFunc(b.flows, func(f *flow) bool { return !f.stream.Ended() })
 }
 
 // unfollow ends the work on what is followed and had something in it, or on all.

@@ -299,7 +299,7 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 	// A scan stops at the first window in which it finds something. Whether all may
 	// pass is known when all was looked at.
 	all := b.timed(func() []dlp.Finding { return b.all(text, end) })
-	if b.refused(all, text, sent) {
+	if b.refused(all, text, sent) || b.inside() {
 		return
 	}
 	keep := 0
@@ -336,6 +336,16 @@ func (b *Body) refused(found []dlp.Finding, text []byte, sent int) bool {
 	b.coded.chain(found)
 	b.kind.place(found, text, sent, b.before+b.text.Offset())
 	b.stop(b.l.refuse(b.l.sort(found)))
+	return true
+}
+
+// inside ends the body if what was let pass stands within something compressed, or
+// behind its beginning: the rest of that would go unseen.
+func (b *Body) inside() bool {
+	if !b.text.Follows() {
+		return false
+	}
+	b.stop(b.l.unscannable("body", "something compressed goes on behind a value that may pass. Send them apart"))
 	return true
 }
 

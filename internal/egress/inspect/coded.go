@@ -298,7 +298,7 @@ func (c *coded) look() {
 func (c *coded) found(found []dlp.Finding) {
 	b := c.b
 	text, sent := b.text.Text()
-	if b.refused(found, text, sent) || b.refused(b.all(text, false), text, sent) {
+	if b.refused(found, text, sent) || b.refused(b.all(text, false), text, sent) || b.inside() {
 		return
 	}
 	keep := min(overlap, len(text)-sent)

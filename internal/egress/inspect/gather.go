@@ -46,18 +46,55 @@ func (b *Body) windows(text []byte) (found []dlp.Finding) {
 		}
 		at = end
 	}
-	flow := b.fresh()
-	defer flow.Release()
+	return append(found, b.flowing(text)...)
+}
+
+// flowing gives what is found in a whole text as it would flow. Behind what may pass it
+// begins anew, as a body that flows does.
+func (b *Body) flowing(text []byte) (found []dlp.Finding) {
+	flow, before := b.fresh(), 0
+	defer func() { flow.Release() }()
+	add := func(list []dlp.Finding) (stops bool) {
+		for _, f := range list {
+			stops = stops || b.l.lets(f) == dlp.Stops
+			f.Start, f.End = f.Start+before+int(flow.Offset()), f.End+before+int(flow.Offset())
+			found = append(found, f)
+		}
+		return stops
+	}
 	for at := 0; at < len(text); {
 		end := min(len(text), at+blockSize)
 		flow.Write(text[at:end])
 		at = end
-		for _, f := range flow.Scan(end == len(text)) {
-			f.Start, f.End = f.Start+int(flow.Offset()), f.End+int(flow.Offset())
-			found = append(found, f)
-			at = len(text) // what stands behind is seen when this was taken out
-		}
+		list := flow.Scan(at == len(text))
 		_ = flow.Ready()
+		if list == nil {
+			continue
+		}
+		if add(list) {
+			return found // what stands behind is seen when this was taken out
+		}
+		held, _ := flow.Text()
+		if at < len(text) {
+			list = b.l.engine.ScanPart(held, b.l.lets)
+		} else {
+			list = b.l.engine.Scan(held, b.l.lets)
+		}
+		if add(list) {
+			return found
+		}
+		if flow.Follows() {
+			return append(found, dlp.Finding{Rule: dlp.Undecodable, Start: 0, End: len(text)})
+		}
+		if at == len(text) {
+			return found
+		}
+		goes := len(held) - min(overlap, len(held))
+		next := b.fresh()
+		next.Write(held[goes:])
+		before += int(flow.Offset()) + goes
+		flow.Release()
+		flow = next
 	}
 	return found
 }

@@ -179,11 +179,16 @@ func (l *Look) sort(found []dlp.Finding) []dlp.Finding {
 // split tells what of the findings is to be refused, what can be taken out, where that is
 // possible at all, and what an operator lets pass. What is none of these is no secret.
 func (l *Look) split(found []dlp.Finding, cutting bool) (bad, cuts, passed []dlp.Finding) {
+	approved := func(f dlp.Finding) bool { return f.Print != "" && l.i.approved.Has(f.Print, l.host) }
+	for _, f := range found {
+		if approved(f) {
+			l.pass(f.Name) // before any of its pieces is judged
+		}
+	}
 	for _, f := range found {
 		switch {
 		case l.harmless[f.Print]:
-		case f.Print != "" && l.i.approved.Has(f.Print, l.host):
-			l.pass(f.Name)
+		case approved(f):
 			passed = append(passed, f)
 		case f.Known() && slices.Contains(f.Chain, inPieces) && l.passes(f.Name):
 		case cutting && l.mode == modeRedact && !f.Known() && f.Rule != dlp.Undecodable:
