@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 
@@ -50,16 +51,16 @@ func feed(t testing.TB, s *Stream, text []byte, size int) (out []byte, took int,
 }
 
 func gzipped(text []byte) []byte {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	_, _ = w.Write(text)
-	_ = w.Close()
-	return b.Bytes()
+	return written(text, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
 }
 
 func zlibbed(text []byte) []byte {
+	return written(text, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) })
+}
+
+func written(text []byte, to func(io.Writer) io.WriteCloser) []byte {
 	var b bytes.Buffer
-	w := zlib.NewWriter(&b)
+	w := to(&b)
 	_, _ = w.Write(text)
 	_ = w.Close()
 	return b.Bytes()

@@ -46,7 +46,7 @@ func (b *Book) Add(a Approval) {
 	b.sweep()
 	k := key{a.Print, a.Host}
 	if _, ok := b.list[k]; !ok && len(b.list) >= most {
-		first := slices.MinFunc(b.sorted(), func(a, c Approval) int { return a.Until.Compare(c.Until) })
+		first := b.sorted()[0]
 		delete(b.list, key{first.Print, first.Host})
 	}
 	b.list[k] = a

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"slices"
 	"strings"
@@ -94,8 +95,14 @@ func TestArchiveBehindWhatIsApproved(t *testing.T) {
 			out, err := sent(approving(t, c.mode), bytes.NewReader(c.body), length, "Content-Type", c.kind)
 			if err == nil {
 				t.Errorf("%s: all of it passed", c.name)
-			} else if r := refusal(t, err); r != policy.SecretFound && r != policy.NotScannable || len(out) == len(c.body) {
+				continue
+			}
+			var no *Refusal
+			if r := refusal(t, err); r != policy.SecretFound && r != policy.NotScannable || len(out) == len(c.body) {
 				t.Errorf("%s: %d of %d bytes, %v", c.name, len(out), len(c.body), err)
+			}
+			if errors.As(err, &no); c.name == "in it" && (no.Reason != policy.NotScannable || !strings.Contains(no.Message, "goes on behind a value that may pass")) {
+				t.Errorf("%s: %s: %s", c.name, no.Reason, no.Message)
 			}
 		}
 	}

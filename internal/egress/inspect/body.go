@@ -24,7 +24,7 @@ const (
 
 // About is what is known of a body before it comes.
 type About struct {
-	Context context.Context      // of the request: how long it may wait for memory; nil: at once or not
+	Context context.Context      // of the request: who gives up ends its wait for memory; nil: nobody does
 	Header  http.Header          // of the request that goes on; where something is taken out of the body, fields are taken out of it
 	Length  int64                // in bytes; negative: not known
 	Trailer func() http.Header   // what goes on behind the body, asked when that has ended
@@ -90,7 +90,7 @@ func (b *Body) all(text []byte, end bool) []dlp.Finding {
 
 func (b *Body) fresh() *dlp.Body {
 	t := b.l.engine.Body()
-	t.Room = b.l.i.memory
+	t.Room = b.l.i.ration
 	t.JSON, t.Pass = b.kind.json != nil || b.sniffed, b.l.lets
 	return t
 }
@@ -162,7 +162,7 @@ func (b *Body) release() {
 	}
 	if b.held {
 		b.held = false
-		b.l.i.memory.Give(gathered)
+		b.l.i.ration.Give(gathered)
 	}
 }
 

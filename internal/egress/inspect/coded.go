@@ -162,7 +162,7 @@ func (c *coded) room() error {
 	}
 	ctx, stop := context.WithTimeout(cmp.Or(c.b.about.Context, context.Background()), patience)
 	defer stop()
-	if c.taken > 0 && !c.b.l.i.memory.Take(ctx, c.taken) {
+	if c.taken > 0 && !c.b.l.i.ration.Take(ctx, c.taken) {
 		c.taken = 0
 		return c.b.l.unscannable("body", "too many compressed ones are looked into at this moment. Send it again later, or uncompressed")
 	}
@@ -381,7 +381,7 @@ func (c *coded) close() {
 		_ = r.Close()
 	}
 	c.closers = nil
-	c.b.l.i.memory.Give(c.taken)
+	c.b.l.i.ration.Give(c.taken)
 	c.taken = 0
 }
 

@@ -18,7 +18,7 @@ func (b *Body) gathers() bool {
 	if b.l.mode != modeRedact || b.begun || b.kind.form == 0 && !b.kind.unsaid || sent > 0 || b.text.Offset() > 0 || b.text.Held() > gathered {
 		return false
 	}
-	b.held = b.held || b.l.i.memory.Try(gathered)
+	b.held = b.held || b.l.i.ration.Try(gathered)
 	return b.held
 }
 

@@ -66,7 +66,7 @@ type Inspector struct {
 	heads   sync.Pool // of *head
 	blocks  sync.Pool // of *[blockSize]byte
 	handed  *handout.Memory
-	memory  *ration.Ration
+	ration  *ration.Ration
 
 	approved *approval.Book
 
@@ -83,7 +83,7 @@ type state struct {
 
 // New makes an Inspector. It starts nothing.
 func New(cfg Config) *Inspector {
-	i := &Inspector{cfg: cfg, inflate: decode.New(), approved: approval.New(cfg.Now), handed: handout.New(cfg.Now), memory: ration.New(maxMemory)}
+	i := &Inspector{cfg: cfg, inflate: decode.New(), approved: approval.New(cfg.Now), handed: handout.New(cfg.Now), ration: ration.New(maxMemory)}
 	i.heads.New = func() any { return newHead() }
 	i.blocks.New = func() any { return new([blockSize]byte) }
 	return i

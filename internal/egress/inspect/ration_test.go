@@ -55,7 +55,7 @@ func TestDecodersShareTheirMemory(t *testing.T) {
 		_ = b.Close()
 	}
 	wg.Wait()
-	if !l.i.memory.Try(maxMemory) {
+	if !l.i.ration.Try(maxMemory) {
 		t.Error("some of it is lost")
 	}
 }
