@@ -1,6 +1,8 @@
 package dlp
 
 import (
+	"math"
+
 	"bottle/internal/dlp/once"
 	"bottle/internal/dlp/place"
 )
@@ -22,47 +24,54 @@ type Body struct {
 	engine  *Engine
 	base    int64 // offset in the whole body at which buf begins
 	buf     []byte
-	sent    int     // of buf: given out
-	clean   int     // of buf: may be given out
-	from    int     // of buf: the last chunk that was found clean begins here
-	cut     int     // of buf: it ends here
-	last    once.ID // it
-	high    int     // most bytes that buf has held
-	run     []chunk // those behind cut that are to be looked at
-	flows   []*flow // what is larger than the window, and decoded beside it
-	depth   int     // in how many others it is
-	marked  int64   // where in the whole body no pack of git was looked for yet
-	quoted  int64   // of JSON: what quoting is about
-	quoting place.Quoting
-	share   *share // with those that it is in
+	sent    int              // of buf: given out
+	clean   int              // of buf: may be given out
+	from    int              // of buf: the last chunk that was found clean begins here
+	cut     int              // of buf: it ends here
+	last    once.Chunk       // it
+	quoting [3]place.Quoting // of JSON: at the beginning of buf, at from, and at cut
+	high    int              // most bytes that buf has held
+	run     []chunk          // those behind cut that are to be looked at
+	flows   []*flow          // what is larger than the window, and decoded beside it
+	depth   int              // in how many others it is
+	marked  int64            // where in the whole body no pack of git was looked for yet
+	bare    int64            // where in it the first pack begins that is not followed
+	share   *share           // with those that it is in
 	passed  []Finding
 }
 
 type chunk struct {
 	end int // of buf
-	id  once.ID
+	once.Chunk
 }
 
 // Body begins to look at a body. Release gives its memory back.
 func (e *Engine) Body() *Body {
 	b := e.bodies.Get().(*Body)
-	*b = Body{engine: e, buf: b.buf[:0], run: b.run[:0], flows: b.flows[:0]}
+	*b = Body{engine: e, buf: b.buf[:0], run: b.run[:0], flows: b.flows[:0], bare: math.MaxInt64}
 	return b
 }
 
 // Release ends the work on a body. Nothing of it may be used afterwards.
 func (b *Body) Release() {
 	b.unfollow(true)
-	if cap(b.buf) <= 4*Window {
-		clear(b.buf[:min(b.high, cap(b.buf))]) // whatever it was, it need not stay in memory; Replace may have made a smaller one
-		b.engine.bodies.Put(b)
+	if cap(b.buf) > 4*Window {
+		return
 	}
+	if b.clean < len(b.buf) {
+		clear(b.buf[:min(b.high, cap(b.buf))]) // something was found, or nobody looked: it need not stay in memory
+	}
+	b.engine.bodies.Put(b)
 }
 
 // Write takes the next bytes of the body. They are copied.
 func (b *Body) Write(p []byte) {
-	b.quote() // before it is forgotten
 	if drop := min(b.from, b.sent); drop > Window || drop > 0 && len(b.buf)+len(p) > cap(b.buf) {
+		if drop == b.from {
+			b.quoting[atStart] = b.quoting[atFrom]
+		} else {
+			b.quoting[atStart] = b.quote(b.quoting[atStart], 0, drop)
+		}
 		b.buf = b.buf[:copy(b.buf, b.buf[drop:])]
 		b.base += int64(drop)
 		b.sent, b.clean, b.from, b.cut = b.sent-drop, b.clean-drop, b.from-drop, b.cut-drop
@@ -95,7 +104,8 @@ func (b *Body) Ready() []byte {
 func (b *Body) Replace(text []byte) {
 	keep := b.buf[:b.sent:b.sent]
 	if b.cut > b.sent { // chunks of the old text are none of the new one's
-		b.from, b.cut, b.last = min(b.from, b.sent), b.sent, once.ID{}
+		b.from, b.cut, b.last = min(b.from, b.sent), b.sent, once.Chunk{}
+		b.quoting[atFrom], b.quoting[atCut] = b.quote(b.quoting[atStart], 0, b.from), b.quote(b.quoting[atStart], 0, b.cut)
 	}
 	b.unfollow(len(text) != b.Held())
 	b.clean = b.sent
@@ -115,21 +125,21 @@ func (b *Body) Scan(end bool) []Finding {
 	clean := b.engine.clean
 	b.run = b.run[:0]
 	for at, prev := b.cut, b.last; at < len(b.buf); {
-		n, id := clean.Clean(prev, b.buf[at:])
-		known := n > 0
+		next := clean.Clean(prev, b.buf[at:])
+		known := next.Size > 0
 		if !known {
-			if n, id = clean.Cut(b.buf[at:], end); n == 0 {
+			if next = clean.Cut(b.buf[at:], end); next.Size == 0 {
 				break // no whole chunk
 			}
 		} else if found := b.look(c, false); found != nil {
 			return found
 		}
-		if known && b.cut == at {
-			b.from, b.cut, b.last = at, at+n, id
+		prev = next
+		if at += next.Size; known && b.cut == at-next.Size {
+			b.advance(next)
 		} else {
-			b.run = append(b.run, chunk{at + n, id})
+			b.run = append(b.run, chunk{at, next})
 		}
-		at, prev = at+n, id
 	}
 	if found := b.look(c, end); found != nil {
 		return found
@@ -181,13 +191,13 @@ func (b *Body) look(c *scan, end bool) []Finding {
 	if found != nil {
 		return found
 	}
-	packs, n := min(c.packs+b.from, b.followed()), 0
+	packs, n := min(c.packs+b.from, b.followed(), int(b.bare-b.base)), 0
 	for n < len(b.run) && b.run[n].end <= open {
-		ch := b.run[n]
-		if ch.end-b.cut >= once.Shortest && ch.end <= packs { // a shorter one is too little of a context for the next
-			b.engine.clean.Remember(b.last, ch.id)
+		next, prev, was := b.run[n].Chunk, b.last, b.quoting[atCut]
+		b.advance(next)
+		if next.Size >= once.Shortest && b.cut <= packs { // a shorter one is too little of a context for the next
+			b.engine.clean.Remember(prev, next, b.noted(was))
 		}
-		b.from, b.cut, b.last = b.cut, ch.end, ch.id
 		n++
 	}
 	b.run = append(b.run[:0], b.run[n:]...)
@@ -197,11 +207,21 @@ func (b *Body) look(c *scan, end bool) []Finding {
 	return nil
 }
 
+// advance makes the next chunk, which is clean, the last one.
+func (b *Body) advance(next once.Chunk) {
+	was := b.quoting[atCut]
+	b.from, b.cut, b.last = b.cut, b.cut+next.Size, next
+	b.quoting[atFrom], b.quoting[atCut] = was, b.through(next, was)
+}
+
 // scan looks at the text from the chunk before what is new up to stop. What is
 // compressed there and larger is followed from now on. open is where in Text something
 // begins that is not whole.
 func (b *Body) scan(c *scan, stop int, end bool) (found []Finding, open int) {
-	c.quoting = b.quote()
+	if found = b.packs(stop, end && !c.more); found != nil {
+		return found, 0
+	}
+	c.quoting = b.quoting[atFrom]
 	found, open = c.scan(b.buf[b.from:stop], end)
 	if found != nil {
 		return b.placed(found), 0
@@ -209,13 +229,38 @@ func (b *Body) scan(c *scan, stop int, end bool) (found []Finding, open int) {
 	return b.promote(c.opened, open+b.from)
 }
 
-// quote tells whether the text from the chunk before what is new on begins in a string.
-func (b *Body) quote() place.Quoting {
-	if at := int(b.quoted - b.base); b.JSON && at < b.from {
-		b.quoting = b.quoting.Follow(b.buf[at:b.from])
-		b.quoted = b.base + int64(b.from)
+// Places of a body from which on it is known whether the text is within a string.
+const (
+	atStart = iota // of buf
+	atFrom
+	atCut
+)
+
+// quote gives what holds at buf[end], if q does at buf[start].
+func (b *Body) quote(q place.Quoting, start, end int) place.Quoting {
+	if !b.quotes() {
+		return 0
 	}
-	return b.quoting
+	return q.Follow(b.buf[start:end])
+}
+
+// quotes reports whether anybody asks.
+func (b *Body) quotes() bool { return b.JSON && b.engine.cuts }
+
+// noted keeps in a byte what the last chunk does to quoting, and through finds it there:
+// going through all quotes of a chunk that is known would cost more than all else.
+func (b *Body) noted(was place.Quoting) uint8 {
+	if !b.quotes() {
+		return 0
+	}
+	return 1 | uint8(was)<<1 | uint8(b.quoting[atCut])<<3
+}
+
+func (b *Body) through(c once.Chunk, was place.Quoting) place.Quoting {
+	if c.Note != 0 && c.Note>>1&3 == uint8(was) && b.quotes() {
+		return place.Quoting(c.Note >> 3)
+	}
+	return b.quote(was, b.from, b.cut)
 }
 
 // placed makes places in what was scanned places in Text.

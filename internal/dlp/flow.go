@@ -119,7 +119,7 @@ func (b *Body) promote(opened []opening, open int) ([]Finding, int) {
 			o.already = b.follows(o.kind, start)
 			if s, ok := unpack.New(b.engine.decoder, o.kind, b.buf[b.from+o.start:]); ok && !o.already && b.room(o.kind) {
 				o.already = true
-				if found := b.begin(s, o.kind, start); found != nil {
+				if found := b.begin(s, o.kind, start, false); found != nil {
 					return found, 0
 				}
 			}
@@ -139,8 +139,8 @@ func (b *Body) promote(opened []opening, open int) ([]Finding, int) {
 // room takes what a stream of that kind may need.
 func (b *Body) room(kind decode.Kind) bool { return b.Room == nil || b.Room.Try(need(kind)) }
 
-// begin follows something from its start.
-func (b *Body) begin(s *unpack.Stream, kind decode.Kind, start int64) []Finding {
+// begin follows something from its start. end says that the body has ended.
+func (b *Body) begin(s *unpack.Stream, kind decode.Kind, start int64, end bool) []Finding {
 	if b.share == nil {
 		b.share = &share{}
 	}
@@ -148,7 +148,7 @@ func (b *Body) begin(s *unpack.Stream, kind decode.Kind, start int64) []Finding 
 	f := &flow{stream: s, kind: kind, start: start, at: start}
 	f.text = b.within()
 	b.flows = append(b.flows, f)
-	return b.feed(f, false)
+	return b.feed(f, end)
 }
 
 // came counts what is decoded against what has come.
@@ -165,8 +165,7 @@ func (b *Body) within() *Body {
 	return t
 }
 
-// follow decodes on what is followed, and looks at it. Packs of git are followed from
-// their mark on.
+// follow decodes on what is followed, and looks at it.
 func (b *Body) follow(end bool) []Finding {
 	b.came()
 	b.flows = slices.DeleteFunc(b.flows, func(f *flow) bool {
@@ -181,40 +180,34 @@ func (b *Body) follow(end bool) []Finding {
 			return found
 		}
 	}
-	return b.packs(end)
+	return nil
 }
 
-// packs looks for packs of git.
-func (b *Body) packs(end bool) []Finding {
-	if b.Plain || b.depth >= maxNested {
-		return nil
-	}
+// packs looks for packs of git in what is new up to stop, and follows them from their
+// mark on. A chunk is not remembered with one, so there is none in those that are known.
+func (b *Body) packs(stop int, end bool) []Finding {
 	const mark = len(unpack.PackMark) + 1
-	for i := int(max(b.marked-b.base, 0)); len(b.buf)-i >= mark; {
-		n := bytes.Index(b.buf[i:], []byte(unpack.PackMark))
-		if n < 0 || len(b.buf)-i-n < mark {
-			if i = max(i, len(b.buf)-mark+1); n >= 0 {
-				i = len(b.buf) - mark + 1
-			}
-			b.marked = b.base + int64(i)
-			return nil
+	text := b.buf[:stop]
+	i := max(int(b.marked-b.base), b.cut-mark+1, 0)
+	for len(text)-i >= mark {
+		n := bytes.Index(text[i:], []byte(unpack.PackMark))
+		if n < 0 || len(text)-i-n < mark {
+			i = len(text) - mark + 1
+			break
 		}
-		i += n
-		start := b.base + int64(i)
-		i += mark
-		b.marked = b.base + int64(i)
-		if !unpack.IsPack(b.buf[i-mark:]) || len(b.flows) >= maxFlows || slices.ContainsFunc(b.flows, func(f *flow) bool { return f.start <= start && start < f.at }) || !b.room(decode.None) {
+		start := b.base + int64(i+n)
+		if i += n + 1; !unpack.IsPack(text[i-1:]) || slices.ContainsFunc(b.flows, func(f *flow) bool { return f.start <= start && start < f.at }) {
 			continue
 		}
-		if found := b.begin(unpack.NewPack(b.engine.decoder), decode.None, start); found != nil {
+		if b.Plain || b.depth >= maxNested || len(b.flows) >= maxFlows || !b.room(decode.None) {
+			b.bare = min(b.bare, start)
+			continue
+		}
+		if found := b.begin(unpack.NewPack(b.engine.decoder), decode.None, start, end); found != nil {
 			return found
 		}
-		if f := b.flows[len(b.flows)-1]; end {
-			if found := b.feed(f, true); found != nil {
-				return found
-			}
-		}
 	}
+	b.marked = b.base + int64(i)
 	return nil
 }
 

@@ -37,7 +37,7 @@ const (
 	followers = 4 // chunks that are remembered behind one
 )
 
-// ID names a chunk by its keyed hash. The zero ID stands before a text's first chunk.
+// ID names a chunk by its keyed hash.
 type ID struct{ hi, lo, size uint64 }
 
 // Memory is the clean chunks of one set of rules. It is safe for many goroutines. A
@@ -47,75 +47,103 @@ type Memory struct {
 	most int
 
 	mu    sync.Mutex
-	nodes map[ID]*node
-	order []ID // in a ring, the oldest at next
+	at    map[ID]int // of nodes
+	nodes []node     // in a ring, the oldest at next
 	next  int
 }
 
+// node is a chunk, and what is clean behind it, the newest first.
 type node struct {
-	after [followers]ID // clean behind this one, the newest first
+	id    ID
 	have  int
+	after [followers]follower
+}
+
+type follower struct {
+	id   ID
+	node int   // where it is, if it is still there
+	note uint8 // the caller's
 }
 
 // New makes a memory with a random key of KeySize bytes that nobody else learns. It
-// keeps at most most chunks: about 150 bytes of memory for some 2,500 bytes of text.
+// keeps at most most chunks: about 250 bytes of memory for some 2,500 bytes of text.
 func New(key []byte, most int) *Memory {
-	m := &Memory{most: max(most, 1), nodes: map[ID]*node{}}
+	m := &Memory{most: max(most, 1), at: map[ID]int{}}
 	for i := range m.key {
 		m.key[i] = binary.LittleEndian.Uint64(key[8*i:])
 	}
 	return m
 }
 
-// Clean gives the length of the chunk at the start of text and its ID, if it is known
-// to be clean behind the chunk prev; else 0.
-func (m *Memory) Clean(prev ID, text []byte) (int, ID) {
+// Chunk is a piece of text. The zero Chunk stands before the first.
+type Chunk struct {
+	ID   ID
+	Size int   // in bytes; 0: there is none
+	Note uint8 // what Remember was told
+	node int   // where it may be
+}
+
+// Clean gives the chunk at the start of text, if it is known to be clean behind prev.
+func (m *Memory) Clean(prev Chunk, text []byte) Chunk {
 	if m == nil {
-		return 0, ID{}
+		return Chunk{}
 	}
 	m.mu.Lock()
-	var after [followers]ID
+	var after [followers]follower
 	have := 0
-	if n := m.nodes[prev]; n != nil {
-		after, have = n.after, n.have
+	if n := m.find(prev); n >= 0 {
+		have = m.nodes[n].have
+		copy(after[:have], m.nodes[n].after[:have])
 	}
 	m.mu.Unlock()
 	last := uint64(0)
 	var id ID
 	for _, f := range after[:have] {
-		if f.size > uint64(len(text)) {
+		if f.id.size > uint64(len(text)) {
 			continue
 		}
-		if f.size != last {
-			last, id = f.size, m.id(text[:f.size])
+		if f.id.size != last {
+			last, id = f.id.size, m.id(text[:f.id.size])
 		}
-		if id == f {
-			return int(f.size), f
+		if id == f.id {
+			return Chunk{id, int(id.size), f.note, f.node}
 		}
 	}
-	return 0, ID{}
+	return Chunk{}
 }
 
-// Cut gives the length of the chunk at the start of text and its ID. It is all of
-// text where no boundary is in it; if more may follow (end is not set), that is no
-// chunk yet, and the length is 0.
-func (m *Memory) Cut(text []byte, end bool) (int, ID) {
+// find gives where the node of a chunk is; -1: nowhere.
+func (m *Memory) find(c Chunk) int {
+	if c.node < len(m.nodes) && m.nodes[c.node].id == c.ID {
+		return c.node
+	}
+	if n, ok := m.at[c.ID]; ok {
+		return n
+	}
+	return -1
+}
+
+// Cut gives the chunk at the start of text, which is not known. It is all of text where
+// no boundary is in it; if more may follow (end is not set), that is no chunk yet, and
+// its size is 0.
+func (m *Memory) Cut(text []byte, end bool) Chunk {
 	if m == nil { // nothing to be compared with: any size will do
 		if len(text) < Longest && !end {
-			return 0, ID{}
+			return Chunk{}
 		}
-		return min(len(text), Longest), ID{}
+		return Chunk{Size: min(len(text), Longest)}
 	}
-	if n := boundary(text[:min(len(text), Longest)]); n > 0 {
-		return n, m.id(text[:n])
-	}
+	n := boundary(text[:min(len(text), Longest)])
 	switch {
+	case n > 0:
 	case len(text) >= Longest:
-		return Longest, m.id(text[:Longest])
+		n = Longest
 	case end:
-		return len(text), m.id(text)
+		n = len(text)
+	default:
+		return Chunk{}
 	}
-	return 0, ID{}
+	return Chunk{ID: m.id(text[:n]), Size: n}
 }
 
 // boundary gives where the first chunk of text ends by its content; 0: nowhere. It is
@@ -140,37 +168,41 @@ func boundary(text []byte) int {
 	return 0
 }
 
-// Remember says that id, behind prev, is clean.
-func (m *Memory) Remember(prev, id ID) {
+// Remember says that c, behind prev, is clean. note is given back with it.
+func (m *Memory) Remember(prev, c Chunk, note uint8) {
 	if m == nil {
 		return
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	n := m.nodes[prev]
-	if n == nil {
-		n = m.add(prev)
-	}
-	for _, f := range n.after[:n.have] {
-		if f == id {
+	f := follower{c.ID, m.node(c), note}
+	n := &m.nodes[m.node(prev)]
+	for i := range n.after[:n.have] {
+		if n.after[i].id == c.ID {
+			n.after[i] = f
 			return
 		}
 	}
 	copy(n.after[1:], n.after[:followers-1])
-	n.after[0], n.have = id, min(n.have+1, followers)
+	n.after[0], n.have = f, min(n.have+1, followers)
 }
 
-func (m *Memory) add(id ID) *node {
-	n := &node{}
-	if len(m.order) < m.most {
-		m.order = append(m.order, id)
-	} else {
-		delete(m.nodes, m.order[m.next])
-		m.order[m.next] = id
-		m.next = (m.next + 1) % m.most
+// node finds the node of a chunk, or makes it.
+func (m *Memory) node(c Chunk) int {
+	if at := m.find(c); at >= 0 {
+		return at
 	}
-	m.nodes[id] = n
-	return n
+	at := m.next
+	if len(m.nodes) < m.most {
+		at = len(m.nodes)
+		m.nodes = append(m.nodes, node{})
+	} else {
+		delete(m.at, m.nodes[at].id)
+		m.next = (at + 1) % m.most
+	}
+	m.nodes[at] = node{id: c.ID}
+	m.at[c.ID] = at
+	return at
 }
 
 // Forget drops everything, as where the rules or the known secrets have changed.
@@ -180,45 +212,47 @@ func (m *Memory) Forget() {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	clear(m.nodes)
-	m.order, m.next = nil, 0
+	clear(m.at)
+	m.nodes, m.next = nil, 0
 }
 
-// id is NH of a chunk of at most Longest bytes, with zeros up to a multiple of 32.
+// id is NH of a chunk of at most Longest bytes, with zeros up to a multiple of 16.
 func (m *Memory) id(b []byte) ID {
 	var hi, lo, c uint64
-	n, k := len(b), m.key[:]
-	for ; len(b) >= 64 && len(k) >= 8; b, k = b[64:], k[8:] {
-		h0, l0 := bits.Mul64(binary.LittleEndian.Uint64(b)+k[0], binary.LittleEndian.Uint64(b[8:])+k[1])
-		h1, l1 := bits.Mul64(binary.LittleEndian.Uint64(b[16:])+k[2], binary.LittleEndian.Uint64(b[24:])+k[3])
-		lo, c = bits.Add64(lo, l0, 0)
-		hi, _ = bits.Add64(hi, h0, c)
-		lo, c = bits.Add64(lo, l1, 0)
-		hi, _ = bits.Add64(hi, h1, c)
-		h2, l2 := bits.Mul64(binary.LittleEndian.Uint64(b[32:])+k[4], binary.LittleEndian.Uint64(b[40:])+k[5])
-		h3, l3 := bits.Mul64(binary.LittleEndian.Uint64(b[48:])+k[6], binary.LittleEndian.Uint64(b[56:])+k[7])
-		lo, c = bits.Add64(lo, l2, 0)
-		hi, _ = bits.Add64(hi, h2, c)
-		lo, c = bits.Add64(lo, l3, 0)
-		hi, _ = bits.Add64(hi, h3, c)
+	n, i := len(b), 0
+	for ; i+128 <= n; i += 128 { // a longer step costs less for each byte
+		t, k := (*[128]byte)(b[i:]), (*[16]uint64)(m.key[i/8:])
+		h, l := bits.Mul64(binary.LittleEndian.Uint64(t[0:])+k[0], binary.LittleEndian.Uint64(t[8:])+k[1])
+		lo, c = bits.Add64(lo, l, 0)
+		hi, _ = bits.Add64(hi, h, c)
+		h, l = bits.Mul64(binary.LittleEndian.Uint64(t[16:])+k[2], binary.LittleEndian.Uint64(t[24:])+k[3])
+		lo, c = bits.Add64(lo, l, 0)
+		hi, _ = bits.Add64(hi, h, c)
+		h, l = bits.Mul64(binary.LittleEndian.Uint64(t[32:])+k[4], binary.LittleEndian.Uint64(t[40:])+k[5])
+		lo, c = bits.Add64(lo, l, 0)
+		hi, _ = bits.Add64(hi, h, c)
+		h, l = bits.Mul64(binary.LittleEndian.Uint64(t[48:])+k[6], binary.LittleEndian.Uint64(t[56:])+k[7])
+		lo, c = bits.Add64(lo, l, 0)
+		hi, _ = bits.Add64(hi, h, c)
+		h, l = bits.Mul64(binary.LittleEndian.Uint64(t[64:])+k[8], binary.LittleEndian.Uint64(t[72:])+k[9])
+		lo, c = bits.Add64(lo, l, 0)
+		hi, _ = bits.Add64(hi, h, c)
+		h, l = bits.Mul64(binary.LittleEndian.Uint64(t[80:])+k[10], binary.LittleEndian.Uint64(t[88:])+k[11])
+		lo, c = bits.Add64(lo, l, 0)
+		hi, _ = bits.Add64(hi, h, c)
+		h, l = bits.Mul64(binary.LittleEndian.Uint64(t[96:])+k[12], binary.LittleEndian.Uint64(t[104:])+k[13])
+		lo, c = bits.Add64(lo, l, 0)
+		hi, _ = bits.Add64(hi, h, c)
+		h, l = bits.Mul64(binary.LittleEndian.Uint64(t[112:])+k[14], binary.LittleEndian.Uint64(t[120:])+k[15])
+		lo, c = bits.Add64(lo, l, 0)
+		hi, _ = bits.Add64(hi, h, c)
 	}
-	for ; len(b) >= 32 && len(k) >= 4; b, k = b[32:], k[4:] {
-		h0, l0 := bits.Mul64(binary.LittleEndian.Uint64(b)+k[0], binary.LittleEndian.Uint64(b[8:])+k[1])
-		h1, l1 := bits.Mul64(binary.LittleEndian.Uint64(b[16:])+k[2], binary.LittleEndian.Uint64(b[24:])+k[3])
-		lo, c = bits.Add64(lo, l0, 0)
-		hi, _ = bits.Add64(hi, h0, c)
-		lo, c = bits.Add64(lo, l1, 0)
-		hi, _ = bits.Add64(hi, h1, c)
-	}
-	if len(b) > 0 {
-		var rest [32]byte
-		copy(rest[:], b)
-		for i := 0; i < 32; i += 16 {
-			h, l := bits.Mul64(binary.LittleEndian.Uint64(rest[i:])+k[i/8], binary.LittleEndian.Uint64(rest[i+8:])+k[i/8+1])
-			var c uint64
-			lo, c = bits.Add64(lo, l, 0)
-			hi, _ = bits.Add64(hi, h, c)
-		}
+	for ; i < n; i += 16 {
+		var t [16]byte
+		copy(t[:], b[i:])
+		h, l := bits.Mul64(binary.LittleEndian.Uint64(t[0:])+m.key[i/8], binary.LittleEndian.Uint64(t[8:])+m.key[i/8+1])
+		lo, c = bits.Add64(lo, l, 0)
+		hi, _ = bits.Add64(hi, h, c)
 	}
 	return ID{hi, lo, uint64(n)}
 }

@@ -32,21 +32,21 @@ func text(n int, seed uint64) []byte {
 // chunks walks a text as a scanner does, remembers all of it, and gives how many bytes
 // were known before.
 func chunks(t interface{ Fatal(...any) }, m *Memory, b []byte, remember bool) (known int) {
-	var prev ID
+	var prev Chunk
 	for len(b) > 0 {
-		n, id := m.Clean(prev, b)
-		if n > 0 {
-			known += n
+		c := m.Clean(prev, b)
+		if c.Size > 0 {
+			known += c.Size
 		} else {
-			n, id = m.Cut(b, true)
-			if n <= 0 || n > Longest || n < Shortest && n != len(b) {
-				t.Fatal("a chunk of ", n)
+			c = m.Cut(b, true)
+			if c.Size <= 0 || c.Size > Longest || c.Size < Shortest && c.Size != len(b) {
+				t.Fatal("a chunk of ", c.Size)
 			}
 			if remember {
-				m.Remember(prev, id)
+				m.Remember(prev, c, uint8(c.Size))
 			}
 		}
-		prev, b = id, b[n:]
+		prev, b = c, b[c.Size:]
 	}
 	return known
 }
@@ -83,28 +83,31 @@ func TestAChangedByteIsNew(t *testing.T) {
 		c := bytes.Clone(b)
 		at := rapid.IntRange(0, len(b)-1).Draw(t, "at")
 		c[at] ^= byte(rapid.IntRange(1, 255).Draw(t, "by"))
-		var prev ID
+		var prev Chunk
 		for rest, off := c, 0; len(rest) > 0; {
-			n, id := m.Clean(prev, rest)
-			if n > 0 && off <= at && at < off+n {
-				t.Fatalf("the chunk [%d,%d) is known although byte %d changed", off, off+n, at)
+			next := m.Clean(prev, rest)
+			if next.Size > 0 && off <= at && at < off+next.Size {
+				t.Fatalf("the chunk [%d,%d) is known although byte %d changed", off, off+next.Size, at)
 			}
-			if n == 0 {
-				n, id = m.Cut(rest, true)
+			if next.Size > 0 && next.Note != uint8(next.Size) {
+				t.Fatalf("the note %d came back for %d bytes", next.Note, next.Size)
 			}
-			prev, rest, off = id, rest[n:], off+n
+			if next.Size == 0 {
+				next = m.Cut(rest, true)
+			}
+			prev, rest, off = next, rest[next.Size:], off+next.Size
 		}
 	})
-	first, one := m.Cut(b, true)
-	second, two := m.Cut(b[first:], true)
-	if n, _ := m.Clean(ID{}, b[first:]); n != 0 {
+	one := m.Cut(b, true)
+	two := m.Cut(b[one.Size:], true)
+	if c := m.Clean(Chunk{}, b[one.Size:]); c.Size != 0 {
 		t.Error("the second chunk is known as a first one")
 	}
-	if n, id := m.Clean(one, b[first:]); n != second || id != two {
+	if c := m.Clean(one, b[one.Size:]); c.Size != two.Size || c.ID != two.ID {
 		t.Error("the second chunk is not known behind the first")
 	}
 	m.Forget()
-	if n, _ := m.Clean(ID{}, b); n != 0 {
+	if c := m.Clean(Chunk{}, b); c.Size != 0 {
 		t.Error("something is known after all was forgotten")
 	}
 }
@@ -115,7 +118,7 @@ func TestHashIsNH(t *testing.T) {
 	m := New(k, 1)
 	for _, n := range []int{1, 15, 16, 17, 31, 32, 33, 2048, 4095, Longest} {
 		b := text(n, uint64(n))
-		padded := append(bytes.Clone(b), make([]byte, 32)...)[:(n+31)/32*32]
+		padded := append(bytes.Clone(b), make([]byte, 16)...)[:(n+15)/16*16]
 		sum := new(big.Int)
 		for i := 0; i < len(padded); i += 16 {
 			x := binary.LittleEndian.Uint64(padded[i:]) + binary.LittleEndian.Uint64(k[i:])
@@ -137,12 +140,16 @@ func TestMemoryIsBounded(t *testing.T) {
 	for i := range 50 {
 		chunks(t, m, text(100<<10, uint64(i+10)), true)
 	}
-	if len(m.nodes) > 100 || len(m.order) > 100 {
-		t.Errorf("%d nodes, %d in order", len(m.nodes), len(m.order))
+	if len(m.nodes) > 100 || len(m.at) > 100 {
+		t.Errorf("%d nodes, %d in order", len(m.nodes), len(m.at))
+	}
+	last := text(100<<10, 59)
+	if n := chunks(t, m, last, false); n != len(last) {
+		t.Errorf("%d of the last %d bytes are known", n, len(last))
 	}
 	var none *Memory
-	none.Remember(ID{}, ID{})
-	if n, _ := none.Clean(ID{}, text(5000, 1)); n != 0 {
+	none.Remember(Chunk{}, Chunk{}, 0)
+	if c := none.Clean(Chunk{}, text(5000, 1)); c.Size != 0 {
 		t.Error("a nil memory knows something")
 	}
 }
@@ -166,8 +173,7 @@ func BenchmarkCut(b *testing.B) {
 	b.SetBytes(1 << 20)
 	for b.Loop() {
 		for rest := conversation; len(rest) > 0; {
-			n, _ := m.Cut(rest, true)
-			rest = rest[n:]
+			rest = rest[m.Cut(rest, true).Size:]
 		}
 	}
 }
