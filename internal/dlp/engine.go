@@ -28,7 +28,8 @@ type Finding struct {
 	Print      string   // keyed fingerprint of its exact value; empty: there is none
 	Place      string   // where it stands, as words such as `body.json:$.messages[3].content`
 
-	view, from, to int // the value itself: the number of the view, and where in that
+	view, from, to int  // the value itself: the number of the view, and where in that
+	spelled        bool // the view is but another spelling of the text
 }
 
 // Known reports whether the gateway knows the value: then it is certain.

@@ -319,3 +319,16 @@ func TestAttemptsAreBounded(t *testing.T) {
 		t.Errorf("nobody says that not all was looked at: %v", found)
 	}
 }
+
+// A key that ends with `=` is read as quoted-printable, too. It is one key all the same.
+func TestAnotherSpellingIsNotToldAgain(t *testing.T) {
+	key := "-----BEGIN EC PRIVATE KEY-----\n" +
+		"MHcCAQEEIAVTpkOmnrdlY1YEC1zsdRGmsOKL7pIxdCYTdVuRsnBcoAoGCCqGSM49\n" +
+		"AwEHoUQDQgAEy6qQe0n7Xy8p3nC9Yd0sYzlcWyF5m2m1d7yA0b9kq4H1uZ5nFv2t\n" +
+		"b8xq1Q0rWc6eJt4oLh3pS7gKi9mNfD2aA3=\n" +
+		"-----END EC PRIVATE KEY-----\n"
+	found := engine(t).Scan([]byte("the key\n"+key+"and a word\n"), nil)
+	if len(found) != 1 || found[0].Chain != nil {
+		t.Errorf("the key is told as %v", found)
+	}
+}

@@ -223,8 +223,10 @@ func (c *scan) judge(f Finding, from *origin, place func() (int, int)) {
 	if f.Start, f.End = place(); f.to == 0 {
 		f.from, f.to = f.Start, f.End
 	}
+	f.spelled = from != nil
 	for o := from; o != nil; o = o.up {
 		f.Chain = append(f.Chain, o.span.Kind.String())
+		f.spelled = f.spelled && inPlace(o.span.Kind)
 	}
 	slices.Reverse(f.Chain)
 	if passing == Passes {
@@ -333,17 +335,21 @@ const generic = "generic-api-key"
 // covers reports whether f says nothing that g does not: the same value again, a
 // generic finding in the bytes of another, something within the bytes of another, or
 // more of the same known secret. Two secrets that are encoded together stand at the
-// same place of the text and are told apart by where they stand in the view.
+// same place of the text and are told apart by where they stand in the view. Within a
+// finding of the text itself, another spelling of that text says nothing more.
 func covers(g, f Finding) bool {
-	if g.view == f.view {
+	switch {
+	case g.view == f.view:
 		if g.to <= f.from || f.to <= g.from {
 			return false
 		}
 		if g.from <= f.from && f.to <= g.to && !f.Known() {
 			return true
 		}
-	} else if g.End <= f.Start || f.End <= g.Start {
+	case g.End <= f.Start || f.End <= g.Start:
 		return false
+	case g.view == 0 && f.spelled && g.Start <= f.Start && f.End <= g.End && !f.Known():
+		return true
 	}
 	return g.Print == f.Print && g.Rule == f.Rule || f.Rule == generic || g.Known() && f.Known() && g.Name == f.Name
 }
