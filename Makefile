@@ -63,7 +63,7 @@ bench: build ## measure: start-up, throughput, sizes, memory
 		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
 dlp-corpus: ## secrets found where none is: all source code and text of this machine, and npm packages
-	@BOTTLE_CORPUS=all $(GO) test -count=1 -timeout=20m $(TESTFLAGS) -run='^TestCorpus$$' ./test/corpus
+	@BOTTLE_CORPUS=all $(GO) test -count=1 -timeout=20m -v $(TESTFLAGS) -run='^TestCorpus$$' ./test/corpus
 
 fuzz: ## every fuzz target for FUZZTIME (30s)
 	@.ci/fuzz $(FUZZTIME)

@@ -332,3 +332,35 @@ func TestAnotherSpellingIsNotToldAgain(t *testing.T) {
 		t.Errorf("the key is told as %v", found)
 	}
 }
+
+// What is decoded is decoded with its neighbourhood, which may end within a key. That
+// part is no key of its own: whether the key is one that everybody knows, only the whole
+// can tell. But where an encoding hides that a key begins, its part is all there is.
+func TestPartOfAKeyIsNotTold(t *testing.T) {
+	lines := strings.Repeat("MHcCAQEEIAVTpkOmnrdlY1YEC1zsdRGmsOKL7pIxdCYTdVuRsnBcoAoGCCqGSM49\n", 12)
+	key := "-----BEGIN EC PRIVATE KEY-----\n" + lines + "-----END EC PRIVATE KEY-----\n"
+	e := engine(t)
+	harmless := map[string]bool{}
+	e.Scan([]byte("and "+key), func(f Finding) Passing {
+		harmless[f.Print] = true
+		return Stops
+	})
+	known := func(f Finding) Passing {
+		if harmless[f.Print] {
+			return Harmless
+		}
+		return Stops
+	}
+	for n := range 600 {
+		text := []byte("word=\nword" + strings.Repeat(" etc", n/4) + "....."[:n%4+1] + "\n" + key)
+		if found := e.Scan(text, known); found != nil {
+			t.Fatalf("%d bytes behind what is decoded a key that is harmless is told as %v", n, found)
+		}
+	}
+	jwt := "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkEg" + strings.Repeat("Q2FyZWZ1bCB3b3JkcyBhcmUgbG9uZyB3b3Jkcw", 30) + "In0.dBjftJeZ4CVPmB92K27uhbUJU1p1rwW1gFWFOEjXkabc"
+	for _, before := range []string{"=20", "a=20", "a%20", "a\\u0020", "a&#32;"} {
+		if found := e.Scan([]byte(before+jwt+" and more"), nil); len(found) == 0 {
+			t.Errorf("a token behind %q is not found", before)
+		}
+	}
+}

@@ -200,9 +200,22 @@ func (c *scan) add(f Finding, text []byte, start, end int, from *origin, last bo
 		c.open = min(c.open, at)
 		return
 	}
+	if end == len(text) && !f.Known() && from.cut(text[max(start-boundary, 0):]) {
+		return
+	}
 	f.view, f.from, f.to = from.view(), start, end
 	f.Length, f.Print = end-start, c.print(text[start:end])
 	c.judge(f, from, func() (int, int) { return c.place(from, start, end) })
+}
+
+// boundary is how much of the text before a value decides whether it is one.
+const boundary = 8
+
+// cut reports whether the text that the view was decoded from has tail, which ends the
+// view, in the same bytes, and goes on behind them. What a value at the end of tail is,
+// was told there: here it is only the first part of it.
+func (o *origin) cut(tail []byte) bool {
+	return o != nil && inPlace(o.span.Kind) && o.span.End < len(o.text) && bytes.HasSuffix(o.text[o.span.Start:o.span.End], tail)
 }
 
 // judge keeps a finding, and looks only then where it is. What may pass is not counted
