@@ -35,9 +35,10 @@ type gramNode struct {
 
 func hash(g uint32) uint32 { return g * 0x9e3779b1 }
 
-// may returns 1 if a gram may be there. The high bits of the hash choose.
+// may returns 1 if a gram may be there, of whose letters the case is not known yet. The
+// high bits of the hash choose.
 func (g *grams) may(v uint32) uint64 {
-	h := hash(v)
+	h := hash(v | 0x20202020) // folds letters, and some marks that only the filter takes for others
 	return g.bits[h>>20] >> (h >> 14 & 63) & 1
 }
 
@@ -66,10 +67,10 @@ func newGrams(segs []segment) grams {
 }
 
 func (g *grams) put(v uint32, seg, pos int32) {
-	h := hash(v)
+	h := hash(v | 0x20202020)
 	g.bits[h>>20] |= 1 << (h >> 14 & 63)
 	mask := uint32(len(g.table) - 1)
-	slot := h & mask
+	slot := hash(v) & mask
 	for g.table[slot] != 0 && g.nodes[g.table[slot]-1].gram != v {
 		slot = (slot + 1) & mask
 	}
@@ -121,11 +122,11 @@ func (s *Set) Pieces(dst []Piece, text []byte) []Piece {
 	i := 0
 	for ; i+8 <= len(text); i += 5 {
 		// Five grams at once: one branch for all of them, which is seldom taken.
-		x := fold8(binary.LittleEndian.Uint64(text[i:]))
+		x := binary.LittleEndian.Uint64(text[i:])
 		hits := g.may(uint32(x)) | g.may(uint32(x>>8))<<1 | g.may(uint32(x>>16))<<2 | g.may(uint32(x>>24))<<3 | g.may(uint32(x>>32))<<4
 		for ; hits != 0; hits &= hits - 1 {
 			k := bits.TrailingZeros64(hits)
-			dst = s.piecesAt(dst, text, i+k, uint32(x>>(8*k)))
+			dst = s.piecesAt(dst, text, i+k, uint32(fold8(x)>>(8*k)))
 		}
 	}
 	for ; i+gram <= len(text); i++ {
@@ -147,8 +148,8 @@ const (
 func (s *Set) longPieces(dst []Piece, text []byte) []Piece {
 	g := &s.grams
 	for i := 0; i+gram <= len(text); i += every {
-		if v := uint32(fold8(uint64(binary.LittleEndian.Uint32(text[i:])))); g.may(v) != 0 {
-			dst = s.piecesAround(dst, text, i, v)
+		if v := binary.LittleEndian.Uint32(text[i:]); g.may(v) != 0 {
+			dst = s.piecesAround(dst, text, i, uint32(fold8(uint64(v))))
 		}
 	}
 	return dst
