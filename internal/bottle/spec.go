@@ -58,9 +58,10 @@ type Route struct {
 	Paths    []string  `json:"path_allowlist,omitempty"` // absolute, decoded once, clean; empty: any
 	Auth     *Auth     `json:"auth,omitempty"`
 	Role     string    `json:"role,omitempty"`
-	TLS      string    `json:"tls"`           // intercept or passthrough
-	DLP      string    `json:"dlp"`           // block, redact, ask or off
-	H2C      bool      `json:"h2c,omitempty"` // HTTP/2 without TLS may be spoken on both legs
+	TLS      string    `json:"tls"`               // intercept or passthrough
+	DLP      string    `json:"dlp"`               // block, redact, ask or off
+	Inbound  string    `json:"inbound,omitempty"` // warn or block: what is done about answers that work on an agent; empty: nobody looks
+	H2C      bool      `json:"h2c,omitempty"`     // HTTP/2 without TLS may be spoken on both legs
 	Upstream *Upstream `json:"upstream,omitempty"`
 	Rule     string    `json:"rule"` // where it was written: file:line, shown in verdicts and records
 }

@@ -51,13 +51,14 @@ func (d *deps) explain(agent, method, url string, js bool) error {
 		out := struct {
 			policy.Verdict
 			Credential string `json:"credential"`
-			TLS        string `json:"tls,omitempty"` // of the route that allows it
-			DLP        string `json:"dlp,omitempty"` // the same
-			H2C        bool   `json:"h2c,omitempty"` // the same
+			TLS        string `json:"tls,omitempty"`     // of the route that allows it
+			DLP        string `json:"dlp,omitempty"`     // the same
+			Inbound    string `json:"inbound,omitempty"` // the same
+			H2C        bool   `json:"h2c,omitempty"`     // the same
 			Policy     string `json:"policy"`
 		}{Verdict: v, Credential: ui.Injected(v), Policy: p.Hash()}
 		if v.Route != nil && v.Allowed() {
-			out.TLS, out.DLP, out.H2C = v.Route.TLS, v.Route.DLP, v.Route.H2C
+			out.TLS, out.DLP, out.Inbound, out.H2C = v.Route.TLS, v.Route.DLP, v.Route.Inbound, v.Route.H2C
 		}
 		err = ui.JSON(d.Stdout, out)
 	} else {

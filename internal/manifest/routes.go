@@ -46,7 +46,7 @@ func (t Tree) routes(s *source, raw []routeFile) []bottle.Route {
 func (t Tree) route(s *source, raw *routeFile) (bottle.Route, bool) {
 	r := bottle.Route{
 		TLS: cmp.Or(raw.TLS.val, "intercept"), DLP: cmp.Or(raw.DLP.val, rules.DLP(raw.Role.val)),
-		Rule: s.rule(raw.at), Role: raw.Role.val, H2C: raw.H2C.val,
+		Rule: s.rule(raw.at), Role: raw.Role.val, Inbound: raw.Inbound.val, H2C: raw.H2C.val,
 	}
 	r.Ports = s.ports(raw.Ports)
 	r.Methods = s.methods(raw.Methods)
@@ -112,6 +112,7 @@ func (s *source) passthrough(raw *routeFile) {
 	if raw.DLP.val != "off" {
 		needs(raw.DLP.at, "`dlp: "+raw.DLP.val+"`")
 	}
+	needs(raw.Inbound.at, "`inbound`")
 	if raw.Upstream != nil {
 		needs(raw.Upstream.CAFile.at, "`ca_file`")
 	}

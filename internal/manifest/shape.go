@@ -61,6 +61,7 @@ type routeFile struct {
 	Role     text          `json:"role,omitempty" jsonschema:"what the credential is for; the provider puts a placeholder for it into the agent's environment"`
 	TLS      text          `json:"tls,omitempty" enum:"intercept,passthrough" jsonschema:"intercept (default), or passthrough: no path rule, no credential and no scanning"`
 	DLP      text          `json:"dlp,omitempty" enum:"block,redact,ask,off" jsonschema:"what happens when a request holds a secret (default block)"`
+	Inbound  text          `json:"inbound,omitempty" enum:"warn,block" jsonschema:"what happens when an answer holds hidden text, terminal escapes or orders to an agent (absent: nobody looks)"`
 	H2C      flag          `json:"h2c,omitempty" jsonschema:"whether HTTP/2 without TLS (prior knowledge) may be spoken, by the agent and to the upstream (default false)"`
 	Upstream *upstreamFile `json:"upstream,omitempty" jsonschema:"where and how the route is dialled instead of by its name"`
 }

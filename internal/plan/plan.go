@@ -121,6 +121,7 @@ type Route struct {
 	Credential *string  `json:"credential"`  // the credential's name
 	TLS        string   `json:"tls"`
 	DLP        string   `json:"dlp"`
+	Inbound    string   `json:"inbound,omitempty"` // warn or block; empty: nobody looks at answers
 	H2C        bool     `json:"h2c"`
 	Upstream   *string  `json:"upstream"` // dialled instead of the host
 	CAFile     *string  `json:"ca_file"`  // trusted besides the system's CAs
@@ -210,7 +211,7 @@ func egress(spec bottle.Spec, fingerprint string) Egress {
 	for _, r := range spec.Routes {
 		v := Route{
 			Host: r.Host.String(), Ports: list(r.Ports), Methods: list(r.Methods), Paths: list(r.Paths),
-			TLS: r.TLS, DLP: r.DLP, H2C: r.H2C,
+			TLS: r.TLS, DLP: r.DLP, Inbound: r.Inbound, H2C: r.H2C,
 		}
 		if r.Auth != nil {
 			v.AuthScheme, v.Credential = optional(scheme(*r.Auth)), optional(r.Auth.TokenRef)

@@ -214,6 +214,9 @@ func (p Plan) routes(t *text) {
 		if r.DLP == "off" {
 			row[5] = cell{Shout, "OFF"}
 		}
+		if r.Inbound != "" {
+			more = append(more, "inbound: "+clean(r.Inbound)+": answers are read for hidden text, terminal escapes and orders to an agent")
+		}
 		if r.H2C {
 			more = append(more, "h2c: HTTP/2 without TLS may be spoken, by the agent and to the upstream")
 		}

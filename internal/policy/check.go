@@ -39,6 +39,9 @@ func check(r *bottle.Route) error {
 	if !slices.Contains([]string{dlpBlock, "redact", "ask", "off"}, r.DLP) {
 		return fmt.Errorf("dlp %.20q is none of block, redact, ask and off", r.DLP)
 	}
+	if !slices.Contains([]string{"", "warn", "block"}, r.Inbound) {
+		return fmt.Errorf("inbound %.20q is neither warn nor block", r.Inbound)
+	}
 	for _, check := range []func(*bottle.Route) error{checkUpstream, checkAuth, checkTLS} {
 		if err := check(r); err != nil {
 			return err
@@ -98,6 +101,8 @@ func checkTLS(r *bottle.Route) error {
 		return errors.New("tls passthrough can't see methods: remove methods or intercept")
 	case r.H2C:
 		return errors.New("tls passthrough takes no plain requests: remove h2c or intercept")
+	case r.Inbound != "":
+		return errors.New("tls passthrough can't see answers: remove inbound or intercept")
 	case r.Auth != nil:
 		return errors.New("tls passthrough can't inject a credential: remove auth or intercept")
 	}
@@ -140,7 +145,7 @@ func contradict(a, b entry) error {
 	if len(x.Methods) > 0 && !share(x.Methods, y.Methods) {
 		return nil
 	}
-	if x.DLP == y.DLP && x.H2C == y.H2C && dials(x) == dials(y) && sameAuth(x.Auth, y.Auth) {
+	if x.DLP == y.DLP && x.Inbound == y.Inbound && x.H2C == y.H2C && dials(x) == dials(y) && sameAuth(x.Auth, y.Auth) {
 		return nil
 	}
 	return fmt.Errorf("the route at %s covers the same requests and treats them differently", x.Rule)

@@ -77,6 +77,9 @@ func (c Change) String() string {
 	if r.DLP != dlpBlock {
 		words = append(words, "dlp "+r.DLP)
 	}
+	if r.Inbound != "" {
+		words = append(words, "inbound "+r.Inbound)
+	}
 	if r.H2C {
 		words = append(words, "h2c")
 	}

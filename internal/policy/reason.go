@@ -53,6 +53,7 @@ const (
 	PlaceholderLeak      Reason = "placeholder_leak"
 	SecretFound          Reason = "secret_found"
 	NotScannable         Reason = "not_scannable"
+	InboundBlocked       Reason = "inbound_blocked"
 	UpstreamResolve      Reason = "upstream_resolve"
 	UpstreamUnreachable  Reason = "upstream_unreachable"
 	UpstreamTLS          Reason = "upstream_tls"
@@ -77,7 +78,7 @@ func Reasons() []Reason {
 		CleartextAuth, PassthroughOnly, H2CNotListed, AddressLiteral, PrivateAddress, MetadataAddress, NameNotListed,
 		BadRequest, BadHeader, BadFraming, UpgradeRefused, ProxyAuth, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, Limit,
 		LimitConnections, LimitTunnels, LimitRate, LimitHeader, LimitURL, LimitBytesOut, Revoked, TooSlow,
-		NoCredential, PlaceholderLeak, SecretFound, NotScannable, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
+		NoCredential, PlaceholderLeak, SecretFound, NotScannable, InboundBlocked, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
 		UpstreamProtocol, WebSocketProtocol, UpstreamProxyRefused, OwnAddress, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
 		TagPush, Internal,
 	}
@@ -227,6 +228,8 @@ func (r Reason) beyond() string {
 		return "the host's certificate or TLS can't be trusted"
 	case UpstreamProtocol:
 		return "the host's answer is malformed"
+	case InboundBlocked:
+		return "the host's answer holds what is meant to work on an agent"
 	case WebSocketProtocol:
 		return "a frame breaks the WebSocket protocol (RFC 6455)"
 	case UpstreamProxyRefused:

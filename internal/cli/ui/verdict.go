@@ -30,6 +30,7 @@ func Verdict(w io.Writer, style plan.Style, width int, v policy.Verdict) {
 	if v.Route != nil && v.Allowed() {
 		line("tls", v.Route.TLS)
 		line("dlp", v.Route.DLP)
+		line("inbound", v.Route.Inbound)
 		line("h2c", map[bool]string{true: "HTTP/2 without TLS may be spoken"}[v.Route.H2C])
 	}
 }

@@ -119,7 +119,7 @@ func (s *Stream) stands(p *policy.Policy) bool {
 }
 
 func alike(a, b *bottle.Route) bool {
-	return a != nil && b != nil && a.TLS == b.TLS && a.DLP == b.DLP && same(a.Auth, b.Auth) && same(a.Upstream, b.Upstream)
+	return a != nil && b != nil && a.TLS == b.TLS && a.DLP == b.DLP && a.Inbound == b.Inbound && same(a.Auth, b.Auth) && same(a.Upstream, b.Upstream)
 }
 
 func same[T comparable](a, b *T) bool {
