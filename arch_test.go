@@ -93,7 +93,9 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/approval", "internal/egress/authority", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/denial", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/inspect", "internal/egress/linger", "internal/egress/mask", "internal/egress/measure", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
+		beside: []string{"internal/egress/answer", "internal/egress/approval", "internal/egress/authority", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/denial", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/inspect", "internal/egress/linger", "internal/egress/mask", "internal/egress/measure", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
+	{dir: "internal/egress/answer", layer: wire, only: []string{"internal/dlp/decode", "internal/dlp/inbound", "internal/egress/decision", "internal/egress/ration"},
+		beside: []string{"internal/egress/decision", "internal/egress/ration"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/approval", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress", "internal/egress/inspect", "internal/gateway"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/conns", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1"}},
@@ -102,7 +104,7 @@ var rooms = []room{
 	{dir: "internal/egress/denial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/crowd", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/credential", layer: wire, only: []string{"internal/bottle", "internal/secret", "internal/egress/mask"}, beside: []string{"internal/egress/mask"}, onlyFrom: []string{"internal/egress"}},
-	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/inspect"}},
+	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/answer", "internal/egress/inspect"}},
 	{dir: "internal/egress/dial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress", "internal/egress/pools"}},
 	{dir: "internal/egress/fields", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/handout", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress/inspect"}},
@@ -110,7 +112,7 @@ var rooms = []room{
 	{dir: "internal/egress/http1", layer: wire, only: []string{"internal/egress/conns", "internal/egress/records"}, beside: []string{"internal/egress/conns", "internal/egress/records"}, onlyFrom: []string{"internal/egress", "internal/egress/pools"}},
 	{dir: "internal/egress/inspect", layer: wire, only: []string{"internal/bottle", "internal/dlp", "internal/dlp/decode", "internal/dlp/known", "internal/dlp/own", "internal/dlp/place", "internal/policy", "internal/egress/approval", "internal/egress/decision", "internal/egress/handout", "internal/egress/headtext", "internal/egress/measure", "internal/egress/ration"},
 		beside: []string{"internal/egress/approval", "internal/egress/decision", "internal/egress/handout", "internal/egress/headtext", "internal/egress/measure", "internal/egress/ration"}, onlyFrom: []string{"internal/egress"}},
-	{dir: "internal/egress/ration", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress/inspect"}},
+	{dir: "internal/egress/ration", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress/answer", "internal/egress/inspect"}},
 	{dir: "internal/egress/records", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1", "internal/egress/pools"}},
 	{dir: "internal/egress/hello", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/measure", layer: wire, only: []string{"internal/metric", "internal/policy"}, onlyFrom: []string{"internal/egress", "internal/egress/inspect", "internal/gateway"}},

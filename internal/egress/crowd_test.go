@@ -75,7 +75,7 @@ func TestTooManyRequestsAtOnceAreResetAndNoneIsThrownOut(t *testing.T) {
 	}
 	release()
 	for _, c := range busy {
-		if res := answer(t, c); res.StatusCode != http.StatusOK {
+		if res := answered(t, c); res.StatusCode != http.StatusOK {
 			t.Errorf("a request in progress: %s", res.Status)
 		}
 		_ = c.Close()
@@ -121,7 +121,7 @@ func TestWhoAsksForNothingMakesRoom(t *testing.T) {
 	}
 	release()
 	for _, c := range []net.Conn{busy, third} {
-		if res := answer(t, c); res.StatusCode != http.StatusOK {
+		if res := answered(t, c); res.StatusCode != http.StatusOK {
 			t.Errorf("a request in progress: %s", res.Status)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/decision"
 	"bottle/internal/egress/dial"
 	"bottle/internal/egress/inspect"
 	"bottle/internal/egress/measure"
@@ -79,7 +80,7 @@ func (p *Proxy) openStream(r policy.Request, v policy.Verdict, agent *tunnelConn
 
 // closeStream records what a stream was when it is over: the decision is on
 // record, this is how much it was, and why it ended if we ended it.
-func (p *Proxy) closeStream(st *standing.Stream, pol *policy.Policy, began time.Time, out, in int64) {
+func (p *Proxy) closeStream(st *standing.Stream, pol *policy.Policy, began time.Time, out, in int64, found ...decision.Finding) {
 	p.measured.Streams.Down()
 	r := st.Request
 	p.measured.Moved(string(r.Host), 0, out, in)
@@ -89,6 +90,6 @@ func (p *Proxy) closeStream(st *standing.Stream, pol *policy.Policy, began time.
 	}
 	end := recordOf(KindStreamEnd, v, pol.Hash())
 	end.Method, end.Host, end.Port, end.Path = r.Method, string(r.Host), r.Port, r.Path
-	end.BytesOut, end.BytesIn, end.Duration = out, in, p.now().Sub(began)
+	end.Findings, end.BytesOut, end.BytesIn, end.Duration = found, out, in, p.now().Sub(began)
 	_ = p.record(end)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"bottle/internal/egress/answer"
 	"bottle/internal/egress/conns"
 	"bottle/internal/egress/denial"
 	"bottle/internal/egress/dial"
@@ -40,6 +41,7 @@ func (x *exchange) forward() {
 		return
 	}
 	defer res.Body.Close()
+	defer x.heard.End()
 	if err := x.answer(res); err != nil {
 		x.fail(err)
 		return
@@ -86,41 +88,14 @@ func (x *exchange) relay(res *http.Response) {
 	}
 }
 
-// copyBody flushes whenever more may take its time. The last piece leaves together
-// with the end of the answer.
+// copyBody gives the body on.
 func (x *exchange) copyBody(w http.ResponseWriter, res *http.Response) error {
 	if x.bodiless { // to gRPC the header is then the end, and must be sent as such
 		return nil
 	}
-	left := res.ContentLength
-	flush := http.NewResponseController(w).Flush
-	if !x.ready() {
-		if err := flush(); err != nil {
-			return err
-		}
-	}
 	b := x.p.memory.Block()
 	defer x.p.memory.GiveBlock(b)
-	for {
-		n, err := res.Body.Read(*b)
-		left -= int64(n)
-		if n > 0 {
-			if _, lost := w.Write((*b)[:n]); lost != nil {
-				return lost
-			}
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		}
-		if n > 0 && left != 0 {
-			if err := flush(); err != nil {
-				return err
-			}
-		}
-	}
+	return answer.Relay(w, res.Body, res.ContentLength, x.ready, *b)
 }
 
 // masked is the way to the agent for what an upstream says.
@@ -142,20 +117,39 @@ func (x *exchange) answer(res *http.Response) error {
 	if here, ok := res.Body.(interface{ Ready() bool }); ok {
 		x.ready = here.Ready
 	}
+	x.bodiless = x.r.Method == http.MethodHead || res.ContentLength == 0 || res.Body == http.NoBody
+	if !x.bodiless {
+		if err := x.heard.Decode(res); err != nil {
+			return err
+		}
+	}
 	if res.Body != http.NoBody {
 		res.Body = mask.Body(x.p.guard.Masks, res.Body)
 	}
 	x.look.Answer(res)
 	x.p.guard.Masks().Header(res.Trailer) // their names are announced
-	body := &answerBody{ReadCloser: res.Body, x: x, res: res, left: res.ContentLength}
-	if x.r.Method == http.MethodHead || res.ContentLength == 0 || res.Body == http.NoBody {
-		x.bodiless = true
-		if err := body.done(); err != nil {
-			return err
-		}
+	done := func() error {
+		x.p.guard.Masks().Header(res.Trailer) // they are there by now
+		return x.record(x.verdict, res.StatusCode)
 	}
-	res.Body = body
+	if x.bodiless {
+		return done()
+	}
+	if err := x.heard.Body(res); err != nil {
+		return err
+	}
+	x.ready = x.heard.Ready(x.ready)
+	res.Body = &answer.Counted{ReadCloser: res.Body, In: &x.in, Left: res.ContentLength, Done: done}
 	return nil
+}
+
+// struck is v, or where an answer must not go on, why.
+func (x *exchange) struck(v policy.Verdict) policy.Verdict {
+	if no := x.heard.Refused(); no != nil && v.Allowed() {
+		v = policy.Refuse(policy.InboundBlocked, no.Message)
+		v.Rule = x.verdict.Rule
+	}
+	return v
 }
 
 var errUnrecorded = errors.New("record decision: it could not be written")
@@ -197,6 +191,8 @@ func (x *exchange) fault(err error) policy.Verdict {
 		return policy.Refuse(policy.Internal, "the decision can't be recorded, so the answer is withheld")
 	case x.secret.Load() != nil:
 		return x.secret.Load().verdict
+	case x.heard.Refused() != nil:
+		return x.struck(x.verdict)
 	case ok && sc.Fault() != nil:
 		return sc.Fault().Verdict() // the request's own body ended it
 	case x.r.Context().Err() != nil:
@@ -228,41 +224,6 @@ func (b *countedBody) Read(p []byte) (int, error) {
 	}
 	b.x.out.Add(size)
 	return n, err
-}
-
-// answerBody counts the answer, and makes the record before its last byte (or,
-// where only the end tells which one was last, before its end) is passed on.
-// Without a record those bytes are not passed on: the answer breaks off.
-type answerBody struct {
-	io.ReadCloser
-	x    *exchange
-	res  *http.Response
-	left int64 // bytes still to come; negative: unknown
-}
-
-func (b *answerBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.x.in.Add(int64(n))
-	if b.left > 0 {
-		b.left -= int64(n)
-	}
-	if err != nil || b.left == 0 {
-		if lost := b.done(); lost != nil {
-			return 0, lost
-		}
-	}
-	return n, err
-}
-
-func (b *answerBody) Close() error {
-	_ = b.done()
-	return b.ReadCloser.Close()
-}
-
-// done makes the record. The trailers are there by now.
-func (b *answerBody) done() error {
-	b.x.p.guard.Masks().Header(b.res.Trailer)
-	return b.x.record(b.x.verdict, b.res.StatusCode)
 }
 
 func copyHeader(dst, src http.Header) {

@@ -291,10 +291,10 @@ func ask200(t testing.TB, c io.ReadWriter, text string) *http.Response {
 	if _, err := io.WriteString(c, text); err != nil {
 		t.Fatal(err)
 	}
-	return answer(t, c)
+	return answered(t, c)
 }
 
-func answer(t testing.TB, c io.Reader) *http.Response {
+func answered(t testing.TB, c io.Reader) *http.Response {
 	t.Helper()
 	res, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {

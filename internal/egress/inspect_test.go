@@ -540,9 +540,9 @@ func TestSecretInAName(t *testing.T) {
 		if a := w.p.resolveInside(strings.ToLower(name)); a.Addr.IsValid() {
 			t.Errorf("the DNS says %v for %s", a, name)
 		}
-		res := answer(t, w.raw(w.addr, "CONNECT "+name+":443 HTTP/1.1\r\nHost: "+name+"\r\n\r\n"))
+		res := answered(t, w.raw(w.addr, "CONNECT "+name+":443 HTTP/1.1\r\nHost: "+name+"\r\n\r\n"))
 		denied(t, res, 403, policy.SecretFound)
-		res = answer(t, w.raw(w.addr, "GET http://"+name+":443/ HTTP/1.1\r\nHost: "+name+":443\r\n\r\n"))
+		res = answered(t, w.raw(w.addr, "GET http://"+name+":443/ HTTP/1.1\r\nHost: "+name+":443\r\n\r\n"))
 		denied(t, res, 403, policy.SecretFound)
 		_ = i
 	}

@@ -173,7 +173,7 @@ func TestTunnelsAreBounded(t *testing.T) {
 	w.origin = netip.AddrPort{} // no more redirected ones
 	w.mu.Unlock()
 	c := w.raw(w.addr, "CONNECT "+apiHost+":443 HTTP/1.1\r\nHost: "+apiHost+":443\r\n\r\n")
-	denied(t, answer(t, c), http.StatusForbidden, policy.LimitTunnels)
+	denied(t, answered(t, c), http.StatusForbidden, policy.LimitTunnels)
 	if r := w.one(2); r.Reason != string(policy.LimitTunnels) || r.Kind != KindConnect {
 		t.Errorf("record %+v", r)
 	}

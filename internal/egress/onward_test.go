@@ -348,7 +348,7 @@ func TestResolversOverHTTPSAreNotListed(t *testing.T) {
 	w := newWorld(t, nil, route(apiHost, "", ""))
 	for _, target := range []string{"dns.google:443", "cloudflare-dns.com:443", "doh.opendns.com:443", "mozilla.cloudflare-dns.com:443", "1.1.1.1:443", "[2606:4700:4700::1111]:443"} {
 		begun := time.Now()
-		res := answer(t, w.raw(w.addr, "CONNECT "+target+" HTTP/1.1\r\nHost: "+target+"\r\n\r\n"))
+		res := answered(t, w.raw(w.addr, "CONNECT "+target+" HTTP/1.1\r\nHost: "+target+"\r\n\r\n"))
 		reason := policy.HostNotListed
 		if strings.ContainsAny(target[:1], "1[") {
 			reason = policy.AddressLiteral

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/answer"
 	"bottle/internal/egress/conns"
 	"bottle/internal/egress/credential"
 	"bottle/internal/egress/crowd"
@@ -46,6 +47,7 @@ type Proxy struct {
 	wires     *tripwire.Wires
 	guard     *credential.Guard
 	inspector *inspect.Inspector
+	answers   *answer.Inspector
 	crowd     *crowd.Crowd // connections of the bottle
 	measured  *measure.Set
 	quota     *quota.Book
@@ -65,7 +67,7 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.clock == nil {
 		cfg.clock = time.Now
 	}
-	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: responder.NewNames(), wires: tripwire.New(cfg.Placeholders)}
+	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: responder.NewNames(), answers: answer.New(), wires: tripwire.New(cfg.Placeholders)}
 	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime, Proxy: cfg.Onward, Authorize: p.onwardAuth(),
 		Reach: cfg.reach, Interfaces: cfg.interfaces})
 	p.upstreams = pools.New(pools.Config{

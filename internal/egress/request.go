@@ -3,12 +3,14 @@ package egress
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/egress/answer"
 	"bottle/internal/egress/credential"
 	"bottle/internal/egress/denial"
 	"bottle/internal/egress/dial"
@@ -57,6 +59,7 @@ type exchange struct {
 	look   *inspect.Look            // for secrets; nil: nobody looks
 	secret atomic.Pointer[sighting] // there is one, and nothing more goes out
 	named  *sighting                // what was in the host's name
+	heard  *answer.Look             // into the answer; nil: nobody looks
 
 	trailer  http.Header // announced, of what may go on
 	trailers bool        // the agent takes them
@@ -273,7 +276,8 @@ func (x *exchange) about(r policy.Reason) policy.Verdict {
 // outgoing makes the request that leaves out of the one that came. It takes the
 // header over: nobody reads it after this.
 func (x *exchange) outgoing(ctx context.Context) (*http.Request, error) {
-	out := x.r.WithContext(ctx)
+	x.heard = x.p.answers.Look(x.verdict.Route.Inbound)
+	out := x.r.WithContext(x.heard.Context(ctx))
 	u := *x.r.URL
 	u.User, u.Fragment, u.RawFragment = nil, "", ""
 	out.URL, out.RequestURI, out.Close = &u, "", false
@@ -299,8 +303,8 @@ func (x *exchange) dress(out *http.Request) error {
 	if x.upgrade {
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}
-	if x.p.guard.Near(x.host, x.verdict.Route) {
-		fields.Uncoded(out.Header) // compression would hide what is to be starred
+	if x.heard != nil || x.p.guard.Near(x.host, x.verdict.Route) {
+		fields.Uncoded(out.Header) // compression would hide what is to be starred, or looked at
 	}
 	if x.auth == nil {
 		return nil
@@ -354,6 +358,7 @@ func (x *exchange) record(v policy.Verdict, status int) error {
 	if s := x.secret.Load(); s != nil && v.Allowed() {
 		v = s.verdict
 	}
+	v = x.struck(v)
 	rec := x.recordOf(v, status)
 	if x.p.measured.Requests.Observe(rec.Duration); v.Allowed() {
 		x.p.measured.Allowed(string(x.host), rec.BytesOut, rec.BytesIn, rec.Credential != "")
@@ -373,7 +378,7 @@ func (x *exchange) recordOf(v policy.Verdict, status int) Record {
 	if x.auth != nil && !x.value.Empty() {
 		rec.Credential = x.auth.TokenRef
 	}
-	rec.Findings = append(x.look.Findings(), x.named.findings()...)
+	rec.Findings = slices.Concat(x.look.Findings(), x.named.findings(), x.heard.Findings())
 	if x.look == nil && !v.Allowed() {
 		rec.Findings = append(rec.Findings, x.p.inspector.Path(rec.Path)...)
 	}

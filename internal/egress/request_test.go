@@ -79,7 +79,7 @@ func TestRouteWithoutAuthKeepsTheAgentsHeaders(t *testing.T) {
 func TestDeniedConnectGetsJSON(t *testing.T) {
 	w := newWorld(t, nil, route(apiHost, "", ""))
 	c := w.raw(w.addr, "CONNECT evil.example.net:443 HTTP/1.1\r\nHost: evil.example.net:443\r\n\r\n")
-	d := denied(t, answer(t, c), 403, policy.HostNotListed)
+	d := denied(t, answered(t, c), 403, policy.HostNotListed)
 	if d.Host != "evil.example.net" || d.Error != "denied" || d.Ask == nil || d.Ask.Tool != "egress-block" || d.Ask.Host != d.Host || !strings.HasPrefix(d.Message, "blocked: ") {
 		t.Errorf("denial %+v", d)
 	}
@@ -156,7 +156,7 @@ func TestRefusedAtTheExplicitPort(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, nil, auth, pass)
-			denied(t, answer(t, w.raw(w.addr, c.req)), 403, c.reason)
+			denied(t, answered(t, w.raw(w.addr, c.req)), 403, c.reason)
 			if got := w.one(1); got.Verdict != "deny" || got.Reason != string(c.reason) {
 				t.Errorf("record %+v", got)
 			}
@@ -401,11 +401,11 @@ func TestAbsoluteTargetAndHostMustAgree(t *testing.T) {
 	r := route("plain.example.com", plain, "")
 	r.Ports = []uint16{80}
 	w := newWorld(t, nil, r)
-	denied(t, answer(t, w.raw(w.addr, "GET http://plain.example.com/x HTTP/1.1\r\nHost: evil.example.net\r\n\r\n")), 421, policy.AuthorityMismatch)
+	denied(t, answered(t, w.raw(w.addr, "GET http://plain.example.com/x HTTP/1.1\r\nHost: evil.example.net\r\n\r\n")), 421, policy.AuthorityMismatch)
 	if rec := w.one(1); rec.Host != "plain.example.com" {
 		t.Errorf("record %+v", rec)
 	}
-	res := answer(t, w.raw(w.addr, "GET http://plain.example.com/x HTTP/1.1\r\nHost: plain.example.com:80\r\nProxy-Connection: keep-alive\r\nConnection: close\r\n\r\n"))
+	res := answered(t, w.raw(w.addr, "GET http://plain.example.com/x HTTP/1.1\r\nHost: plain.example.com:80\r\nProxy-Connection: keep-alive\r\nConnection: close\r\n\r\n"))
 	if got := text(t, res, nil); res.StatusCode != 200 || res.Header.Get("X-Seen-Host") != "plain.example.com" || strings.Contains(got, "Proxy-") {
 		t.Errorf("%s %v %s", res.Status, res.Header, got)
 	}
@@ -433,7 +433,7 @@ func TestHealth(t *testing.T) {
 	res, err := w.client().Get("http://gateway.bottle/")
 	got := text(t, res, err)
 	mustContain(t, got, `"ok":true`, `"identity":"tester-00000"`, `"policy":"`+w.p.policy.Load().Hash())
-	res = answer(t, w.raw(w.addr, "GET / HTTP/1.1\r\nHost: gateway.bottle:9099\r\n\r\n"))
+	res = answered(t, w.raw(w.addr, "GET / HTTP/1.1\r\nHost: gateway.bottle:9099\r\n\r\n"))
 	mustContain(t, text(t, res, nil), `"ok":true`)
 	if rs := w.all(); len(rs) != 0 {
 		t.Errorf("records %+v", rs)
@@ -508,8 +508,8 @@ func TestAgentCannotTakeTLSOffTheCredential(t *testing.T) {
 	r := withAuth(route(apiHost, plain, ""), "Bearer", "")
 	r.Ports = []uint16{443, 8443}
 	w := newWorld(t, nil, r)
-	denied(t, answer(t, w.raw(w.addr, "GET http://api.example.com:8443/ HTTP/1.1\r\nHost: api.example.com:8443\r\n\r\n")), 403, policy.CleartextAuth)
-	denied(t, answer(t, w.raw(w.addr, "GET http://api.example.com:443/ HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n")), 403, policy.CleartextAuth)
+	denied(t, answered(t, w.raw(w.addr, "GET http://api.example.com:8443/ HTTP/1.1\r\nHost: api.example.com:8443\r\n\r\n")), 403, policy.CleartextAuth)
+	denied(t, answered(t, w.raw(w.addr, "GET http://api.example.com:443/ HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n")), 403, policy.CleartextAuth)
 	c := w.connect(apiHost + ":443")
 	denied(t, ask200(t, c, "GET / HTTP/1.1\r\nHost: api.example.com:443\r\n\r\n"), 403, policy.CleartextAuth)
 	w.heading(w.named(apiHost) + ":443")

@@ -323,7 +323,7 @@ func TestHeadersHaveALimit(t *testing.T) {
 			}
 		}
 	}()
-	if res := answer(t, c); res.StatusCode != 431 {
+	if res := answered(t, c); res.StatusCode != 431 {
 		t.Error(res.Status)
 	}
 	if r := w.one(1); r.Verdict != "deny" {

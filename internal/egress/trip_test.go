@@ -255,7 +255,7 @@ func TestPlaceholderInANameIsAnAlarm(t *testing.T) {
 		t.Errorf("record %+v", r)
 	}
 	cut := heldKey[:10] + "." + heldKey[10:] + ".wild.example.com"
-	res := answer(t, w.raw(w.addr, "CONNECT "+cut+":443 HTTP/1.1\r\nHost: "+cut+"\r\n\r\n"))
+	res := answered(t, w.raw(w.addr, "CONNECT "+cut+":443 HTTP/1.1\r\nHost: "+cut+"\r\n\r\n"))
 	denied(t, res, 403, policy.PlaceholderLeak)
 	if r := w.one(2); r.Kind != KindConnect || r.Reason != "placeholder_leak" {
 		t.Errorf("record %+v", r)
@@ -266,7 +266,7 @@ func TestPlaceholderInANameIsAnAlarm(t *testing.T) {
 	if r := w.one(3); r.Kind != KindTLS || r.Reason != "placeholder_leak" {
 		t.Errorf("record %+v", r)
 	}
-	res = answer(t, w.raw(w.addr, "GET http://"+cut+"/ HTTP/1.1\r\nHost: "+cut+"\r\n\r\n"))
+	res = answered(t, w.raw(w.addr, "GET http://"+cut+"/ HTTP/1.1\r\nHost: "+cut+"\r\n\r\n"))
 	denied(t, res, 403, policy.PlaceholderLeak)
 	if w.one(4); s.count() != 0 || len(w.looked()) != 0 {
 		t.Errorf("%d requests left; looked up %q", s.count(), w.looked())

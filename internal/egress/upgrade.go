@@ -29,6 +29,7 @@ func (x *exchange) forwardUpgrade() {
 		return
 	}
 	defer res.Body.Close()
+	defer x.heard.End()
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		if err := x.answer(res); err != nil {
 			x.fail(err)
@@ -52,7 +53,11 @@ func (x *exchange) forwardUpgrade() {
 // relayFrames answers 101 and carries the frames. The decision is on record before
 // the agent learns of it; the byte counts follow when the connection ends.
 func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Response, up io.ReadWriteCloser) {
-	if err := x.record(x.verdict, http.StatusSwitchingProtocols); err != nil {
+	said, err := x.heard.Messages()
+	if err == nil {
+		err = x.record(x.verdict, http.StatusSwitchingProtocols)
+	}
+	if err != nil {
 		x.fail(err)
 		return
 	}
@@ -78,8 +83,13 @@ func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Respon
 	_ = agent.SetWriteDeadline(time.Time{})
 	stars := mask.NewPieces(x.p.guard.Masks)
 	sum, err := websocket.Relay(ctx, st, up, websocket.Options{
-		FromAgent:    x.frames(),
-		FromUpstream: func(p websocket.Piece) (int, error) { return stars.Next(p.Data, p.Begin, p.Final), nil },
+		FromAgent: x.frames(),
+		FromUpstream: func(p websocket.Piece) (held int, err error) {
+			if held = stars.Next(p.Data, p.Begin, p.Final); p.Op == websocket.Text {
+				err = said.Next(p.Data, p.Begin, p.Final, held)
+			}
+			return held, err
+		},
 	})
 	if errors.As(err, new(*websocket.Fault)) {
 		reason := policy.WebSocketProtocol
@@ -89,8 +99,10 @@ func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Respon
 		v := x.about(reason)
 		if s := x.secret.Load(); s != nil {
 			v = s.verdict
+		} else if x.heard.Refused() != nil {
+			v = x.struck(x.verdict)
 		}
 		st.Broken(v)
 	}
-	x.p.closeStream(st, x.policy, x.start, sum.Out, sum.In)
+	x.p.closeStream(st, x.policy, x.start, sum.Out, sum.In, x.heard.Findings()...)
 }

@@ -40,7 +40,8 @@ type Record struct {
 	Findings   []Finding // secrets that were in it
 }
 
-// Finding is one secret that was in a request. It holds no byte of it.
+// Finding is one secret that was in a request, or one place in an answer that is meant to
+// work on an agent. It holds no byte of it.
 type Finding struct {
 	Rule        string   // what it looks like, or known-secret, or undecodable
 	Place       string   // where it stood: header:X-Name, body.json:$.a[3]
@@ -48,7 +49,7 @@ type Finding struct {
 	Length      int      // of the secret, in bytes; 0: not known
 	Fingerprint string   // keyed, of its exact value; empty: there is none
 	Secret      string   // the reference of a known secret; else empty
-	Outcome     string   // Approved, Redacted or HandedOut; empty: nothing but to refuse the request
+	Outcome     string   // Approved, Redacted, Warned or HandedOut; empty: nothing but to refuse the request, or its answer
 }
 
 // What became of a finding that did not end its request.
@@ -56,6 +57,7 @@ const (
 	Approved = "approved" // an operator lets it pass to that host
 	Redacted = "redacted" // it was taken out
 
+	Warned    = "warned"     // it was in an answer, which went on
 	HandedOut = "handed_out" // that host handed it out itself
 )
 
