@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/cli/ui"
-	"bottle/internal/dlp"
+	"bottle/internal/dlp/inbound"
 	"bottle/internal/plan"
 )
 
@@ -34,6 +34,7 @@ type options struct {
 	list   bool
 	base   string
 	accept bool
+	inward bool
 }
 
 // New is the command `bottle scan`.
@@ -53,6 +54,8 @@ func New(d Deps) *cobra.Command {
 			"the key of those is random and gone with it.\n\n" +
 			"A baseline lists findings that you accept, by file, rule and 16 bits of a slow hash: it can be committed,\n" +
 			"and does not hold the secrets. It is no reason to keep them: what is committed is known.\n\n" +
+			"With --inbound it is not secrets that are looked for, but what a gateway looks for in answers where a route\n" +
+			"says inbound: text that nobody sees, control sequences of terminals, phrases that give an agent orders.\n\n" +
 			"Exit code: 0 nothing found (that the baseline does not accept), 1 something found, 2 a mistake on the command line,\n" +
 			"125 nothing found but not everything could be read.",
 		Example: "  bottle scan .                                   this folder\n" +
@@ -61,17 +64,20 @@ func New(d Deps) *cobra.Command {
 			"  git diff --cached | bottle scan -               what is about to be committed\n" +
 			"  bottle scan --rule private-key,github-pat ~/project\n" +
 			"  bottle scan . --format sarif > scan.sarif       for code scanning\n" +
+			"  bottle scan --inbound README.md                 hidden text, terminal escapes, orders to an agent\n" +
+			"  curl -s https://example.com | bottle scan --inbound -\n" +
 			"  bottle scan --list-rules",
 	}
 	c.Flags().BoolVar(&o.list, "list-rules", false, "list what is looked for, and where each rule comes from")
 	c.Flags().StringSliceVar(&o.rules, "rule", nil, "tell findings of these rules only (ids, joined by commas; may be repeated)")
+	c.Flags().BoolVar(&o.inward, "inbound", false, "look for what works on an agent or a terminal, as the gateway does in answers where a route says inbound")
 	c.Flags().StringVar(&o.base, "baseline", "", "a file of findings that are accepted")
 	c.Flags().BoolVar(&o.accept, "write-baseline", false, "write all that is found into that file, in the place of what it lists")
 	formats := []string{"text", "json", "sarif"}
 	c.Flags().StringVar(&o.format, "format", "text", "text for people, json for machines, sarif (2.1.0) for code scanning")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
 	_ = c.RegisterFlagCompletionFunc("rule", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		rules, err := kinds()
+		rules, err := o.kinds()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
@@ -85,6 +91,8 @@ func New(d Deps) *cobra.Command {
 			return ui.Usage(errors.New("--write-baseline needs a file"), "bottle scan . --baseline .bottle-scan.json --write-baseline")
 		case o.accept && len(o.rules) > 0:
 			return ui.Usage(errors.New("a baseline is of all rules: --rule would drop what the others find"), "leave --rule out")
+		case o.inward && o.base != "":
+			return ui.Usage(errors.New("a baseline is of secrets, and --inbound looks for none"), "leave --baseline out")
 		case o.list && (o.base != "" || len(args) > 0 || len(o.rules) > 0 || o.format == "sarif"):
 			return ui.Usage(errors.New("--list-rules looks at no file"), "bottle scan --list-rules, with --format json for machines")
 		case !o.list && len(args) == 0 && d.Terminal(d.In):
@@ -96,7 +104,7 @@ func New(d Deps) *cobra.Command {
 }
 
 func (d Deps) run(o options, names []string) error {
-	rules, err := kinds()
+	rules, err := o.kinds()
 	if err != nil {
 		return err
 	}
@@ -119,19 +127,8 @@ func (d Deps) run(o options, names []string) error {
 		}
 		only[id] = true
 	}
-	var base *baseline
-	engine, err := (*dlp.Engine)(nil), error(nil)
-	switch {
-	case o.base == "":
-		engine, err = Engine()
-	case o.accept:
-		base, err = newBaseline(o.base)
-	default:
-		base, err = readBaseline(o.base)
-	}
-	if err == nil && base != nil {
-		engine, err = engineOf(base.key())
-	}
+	w := Walk{Stdin: d.In, Workers: runtime.GOMAXPROCS(0)}
+	base, err := o.look(&w)
 	if err != nil {
 		return err
 	}
@@ -143,9 +140,35 @@ func (d Deps) run(o options, names []string) error {
 		width: ui.Width(d.Out, d.Terminal(d.Out)), screen: d.Terminal(d.Err), rules: rules, only: only, base: base, accept: o.accept, now: time.Now, began: time.Now(),
 	}
 	t.report.Findings = []finding{}
-	w := Walk{Engine: engine, Stdin: d.In, Workers: runtime.GOMAXPROCS(0), Tell: t.tell, Tick: t.progress}
+	w.Tell, w.Tick = t.tell, t.progress
 	w.Run(names)
 	return t.end(o.format)
+}
+
+// kinds is the catalogue of what is looked for.
+func (o options) kinds() (catalogue, error) {
+	if o.inward {
+		return inboundKinds(), nil
+	}
+	return kinds()
+}
+
+// look makes what looks into files, and reads or begins the baseline that is named.
+func (o options) look(w *Walk) (base *baseline, err error) {
+	switch {
+	case o.inward:
+		w.Inbound, err = inbound.New()
+	case o.base == "":
+		w.Engine, err = Engine()
+	case o.accept:
+		base, err = newBaseline(o.base)
+	default:
+		base, err = readBaseline(o.base)
+	}
+	if err == nil && base != nil {
+		w.Engine, err = engineOf(base.key())
+	}
+	return base, err
 }
 
 // end prints what is printed last, and gives the exit code.

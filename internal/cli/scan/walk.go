@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bottle/internal/dlp"
+	"bottle/internal/dlp/inbound"
 )
 
 // Stdin is the name that stands for standard input.
@@ -43,6 +44,7 @@ type job struct {
 // Walk looks at files, some at a time.
 type Walk struct {
 	Engine  *dlp.Engine
+	Inbound *inbound.Detector // looks in its place; nil: Engine does
 	Stdin   io.Reader
 	Workers int                    // at least 1
 	Tell    func(Result) (on bool) // takes each result, in order; false ends the walk
@@ -160,7 +162,11 @@ func (w *Walk) scan(j job) (r Result) {
 		defer f.Close()
 		from = f
 	}
-	r.Hits, r.Bytes, r.More, r.Err = Read(w.Engine, counted{from, &w.read})
+	if from = (counted{from, &w.read}); w.Inbound != nil {
+		r.Hits, r.Bytes, r.More, r.Err = Inbound(w.Inbound, from)
+		return r
+	}
+	r.Hits, r.Bytes, r.More, r.Err = Read(w.Engine, from)
 	return r
 }
 

@@ -159,6 +159,7 @@ var innocent = []attack{
 	{"", Plain, "send the form to the server, with your name"},
 	{"", Plain, "The user agent must be told: do not tell the server."},
 	{"", Markup, "<!-- the assistant's code -->"},
+	{"", Plain, "not text: \x00\x01\x05 \xff\xfe\x05"},
 }
 
 func rulesOf(found []Finding) (out []string) {

@@ -45,10 +45,22 @@ func (t *terminal) start(s *Stream, r rune, at, end int64) {
 	case 0x9d:
 		*t = terminal{mode: osc, begin: at, num: -1}
 	case 0x05: // ENQ: the terminal types its answerback
-		if end-at == 1 { // as an escape it stands in lists of characters
+		if end-at == 1 && s.amidText(at) { // as an escape it stands in lists of characters
 			s.tell(terminalQuery, at, end)
 		}
 	}
+}
+
+// amidText reports whether what stands shortly before a place is text. In bytes that are
+// none every 256th is an ENQ, and nobody shows them on a terminal.
+func (s *Stream) amidText(at int64) bool {
+	const near = 64
+	i := int(at - s.base)
+	before := s.buf[max(i-near, 0):i]
+	for len(before) > 0 && before[0]&0xc0 == 0x80 { // the rest of a character
+		before = before[1:]
+	}
+	return Textual(before)
 }
 
 func (t *terminal) escaped(s *Stream, r rune, end int64) {

@@ -72,12 +72,12 @@ func (b *body) see(p []byte, end bool) error {
 	if b.text == nil {
 		return nil
 	}
-	if len(p) > 0 && !b.kind.text && !textual(p) {
+	if len(p) > 0 && !b.kind.text && !inbound.Textual(p) {
 		b.blank()
 		return nil
 	}
 	if len(p) > 0 && b.kind.guess {
-		b.text.Reset(formOf(p))
+		b.text.Reset(inbound.FormOf(p))
 	}
 	if len(p) > 0 {
 		b.kind.text, b.kind.guess = true, false

@@ -4,7 +4,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"unicode/utf8"
 
 	"bottle/internal/dlp/inbound"
 )
@@ -64,44 +63,4 @@ func archive(sub string) bool {
 		}
 	}
 	return false
-}
-
-// formOf guesses by the first bytes how a text writes what it does not hold as it is.
-func formOf(b []byte) inbound.Form {
-	for _, c := range b {
-		switch c {
-		case ' ', '\t', '\r', '\n', 0xef, 0xbb, 0xbf: // a byte order mark, too
-			continue
-		case '{', '[':
-			return inbound.JSON
-		case '<':
-			return inbound.Markup
-		}
-		break
-	}
-	return inbound.Plain
-}
-
-// sniffed is how much of a body tells whether it is text, in bytes.
-const sniffed = 512
-
-// textual reports whether a body that begins so is text: UTF-8, in which no control
-// stands but those of lines and terminals.
-func textual(b []byte) bool {
-	b = b[:min(len(b), sniffed)]
-	for i := 0; i < len(b); {
-		switch c := b[i]; {
-		case c >= utf8.RuneSelf:
-			r, n := utf8.DecodeRune(b[i:])
-			if r == utf8.RuneError && n == 1 && utf8.FullRune(b[i:]) {
-				return false
-			}
-			i += n
-			continue
-		case c < ' ' && (c < '\a' || c > '\r') && c != 0x1b && c != 0x05 || c == 0x7f:
-			return false
-		}
-		i++
-	}
-	return true
 }

@@ -28,7 +28,7 @@ func (m *Messages) Next(b []byte, begin, final bool, held int) error {
 		return nil
 	}
 	if begin {
-		m.text.Reset(formOf(b))
+		m.text.Reset(inbound.FormOf(b))
 	}
 	if final {
 		held = 0

@@ -1,0 +1,44 @@
+package inbound
+
+import "unicode/utf8"
+
+// FormOf guesses by the first bytes of a text how that writes what it does not hold as it
+// is. It is for where nobody says what kind of text it is.
+func FormOf(b []byte) Form {
+	for _, c := range b {
+		switch c {
+		case ' ', '\t', '\r', '\n', 0xef, 0xbb, 0xbf: // a byte order mark, too
+			continue
+		case '{', '[':
+			return JSON
+		case '<':
+			return Markup
+		}
+		break
+	}
+	return Plain
+}
+
+// sniffed is how much of a body tells whether it is text, in bytes.
+const sniffed = 512
+
+// Textual reports whether what begins so is text: UTF-8, in which no control stands but
+// those of lines and terminals. The last character of b may be cut.
+func Textual(b []byte) bool {
+	b = b[:min(len(b), sniffed)]
+	for i := 0; i < len(b); {
+		switch c := b[i]; {
+		case c >= utf8.RuneSelf:
+			r, n := utf8.DecodeRune(b[i:])
+			if r == utf8.RuneError && n == 1 && utf8.FullRune(b[i:]) {
+				return false
+			}
+			i += n
+			continue
+		case c < ' ' && (c < '\a' || c > '\r') && c != 0x1b || c == 0x7f:
+			return false
+		}
+		i++
+	}
+	return true
+}
