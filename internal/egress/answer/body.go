@@ -123,10 +123,12 @@ func (b *body) fill() {
 
 // lineEnd is how many bytes stand up to the end of the last whole line.
 func lineEnd(b []byte) int {
-	if i := bytes.LastIndexByte(b, '\n'); i >= 0 {
-		return i + 1
+	for _, c := range []byte("\n\r") {
+		if bytes.IndexByte(b, c) >= 0 { // by far faster than to look for the last where there is none
+			return bytes.LastIndexByte(b, c) + 1
+		}
 	}
-	return bytes.LastIndexByte(b, '\r') + 1
+	return 0
 }
 
 // more appends to buf what comes next.
@@ -220,8 +222,8 @@ func (b *body) end() {
 	if b.spare != nil {
 		b.l.i.blocks.Put(b.spare)
 	}
-	if b.buf != nil {
-		b.l.i.rooms.Put(&b.buf)
+	if room := b.buf; room != nil {
+		b.l.i.rooms.Put(&room)
 	}
 	*b = body{l: b.l, err: b.err}
 }
