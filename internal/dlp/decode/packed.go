@@ -268,6 +268,7 @@ func (i *inflater) Read(p []byte) (int, error) {
 	}
 	if i.u == nil {
 		if i.u, i.err = i.d.unpacker(i.kind, i.r); i.err != nil {
+			i.u = nil // gzip gives a nil one of its type, and the next to take it would fall over that
 			return 0, i.err
 		}
 	}

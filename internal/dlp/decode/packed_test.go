@@ -245,3 +245,21 @@ func TestInflate(t *testing.T) {
 		t.Errorf("base64: %v", err)
 	}
 }
+
+// TestInflateAfterDamage: a stream with a damaged header leaves nothing behind that the
+// next one would fall over.
+func TestInflateAfterDamage(t *testing.T) {
+	d := New()
+	for range 3 {
+		for _, kind := range []Kind{Gzip, Zlib, Deflate, Zstd, Brotli, Bzip2} {
+			r, err := d.Inflate(kind, strings.NewReader("\xffharmless"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadAll(r); err == nil {
+				t.Errorf("%v reads what is none", kind)
+			}
+			_ = r.Close()
+		}
+	}
+}

@@ -188,8 +188,14 @@ func (b *body) soon() bool {
 	}
 	waits := make(chan got, 1)
 	go func() {
-		n, err := b.src.Read(b.spare[:])
-		waits <- got{n, err}
+		r := got{err: errFault}
+		defer func() {
+			if fault := recover(); fault != nil { // of a decoder, by what it was given: this goroutine is no handler's, and all would end
+				r = got{err: errFault}
+			}
+			waits <- r
+		}()
+		r.n, r.err = b.src.Read(b.spare[:])
 	}()
 	b.waits = waits
 	t := time.NewTimer(quiet)
@@ -227,5 +233,7 @@ func (b *body) end() {
 	}
 	*b = body{l: b.l, err: b.err}
 }
+
+var errFault = errors.New("read answer: its decoder failed")
 
 var errTooMuch = errors.New("decode answer: it is too much for its size")
