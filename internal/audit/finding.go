@@ -8,8 +8,8 @@ import (
 	"bottle/internal/bottle"
 )
 
-// Finding is one secret that was in a request. It holds no byte of it: the
-// fingerprint is keyed, by a key that only its gateway ever had.
+// Finding is one secret that was in a request, or one place in an answer that is meant to
+// work on an agent. It holds no byte of it: the fingerprint is keyed, by a key that only its gateway ever had.
 type Finding struct {
 	Rule        string   `json:"rule"`                  // what it looks like; known-secret; undecodable
 	Place       string   `json:"place"`                 // where it stood, such as header:X-Name or body.json:$.a[3]
@@ -17,7 +17,7 @@ type Finding struct {
 	Length      int      `json:"length"`                // of the secret, in bytes; 0: not known
 	Fingerprint string   `json:"fingerprint,omitempty"` // what `bottle approve` takes; empty: there is none
 	Secret      string   `json:"secret,omitempty"`      // the name of a secret that the gateway knows
-	Outcome     string   `json:"outcome,omitempty"`     // approved by an operator, redacted, or handed_out by the host that it went to; empty: it was to be refused
+	Outcome     string   `json:"outcome,omitempty"`     // approved by an operator, redacted, handed_out by the host that it went to, or warned of in an answer; empty: it was to be refused
 }
 
 // Limits of the findings of one record, in bytes but for the first two. The agent
@@ -82,6 +82,8 @@ func (f Finding) String() string {
 		did = f.Outcome
 	case "handed_out":
 		did = "given back to its host:"
+	case "warned":
+		return "let " + bottle.Printable(f.Rule) + " through in " + bottle.Printable(f.Place)
 	}
 	s := did + " " + bottle.Printable(f.Rule)
 	if f.Secret != "" {

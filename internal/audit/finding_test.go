@@ -57,6 +57,9 @@ func TestOutcomeIsTold(t *testing.T) {
 	if diff := cmp.Diff(r.Findings, back.Findings); err != nil || diff != "" {
 		t.Fatal(err, diff)
 	}
+	if got := (Finding{Rule: "hidden-tags", Place: "answer.body[12]", Outcome: "warned"}).String(); got != "let hidden-tags through in answer.body[12]" {
+		t.Error(got)
+	}
 	got := Text(back, nil)
 	for _, want := range []string{"  approved known-secret .env:A in header:X (20 B)", "  redacted github-pat in body", "  found x in head"} {
 		if !strings.Contains(got, want) {

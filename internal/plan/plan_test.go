@@ -325,6 +325,20 @@ func TestTextSaysH2CAndCounts(t *testing.T) {
 	}
 }
 
+// TestTextSaysInbound: only where a route says so.
+func TestTextSaysInbound(t *testing.T) {
+	for _, inbound := range []string{"", "warn", "block"} {
+		p := plan.New(plan.Input{Spec: bottle.Spec{Routes: []bottle.Route{{Host: bottle.Pattern{Host: "api.example.com"}, Ports: []uint16{443}, TLS: "intercept", DLP: "block", Inbound: inbound}}}})
+		var out strings.Builder
+		if err := p.Brief(&out, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := out.String(); strings.Contains(got, "inbound") != (inbound != "") || inbound != "" && !strings.Contains(got, "inbound: "+inbound+": ") {
+			t.Error(got)
+		}
+	}
+}
+
 // TestAWarningIsCalledSoOnce: the label says it; the JSON has no label.
 func TestAWarningIsCalledSoOnce(t *testing.T) {
 	p := plan.New(plan.Input{Warnings: bottle.Problems{{Severity: bottle.Warning, Message: "look here"}}})

@@ -48,6 +48,8 @@ func TestCompileRefuses(t *testing.T) {
 		`that is "/v1"`:                  route(t, "a.com", paths("/%761")),
 		`dlp "loud"`:                     route(t, "a.com", dlp("loud")),
 		`tls "plain"`:                    route(t, "a.com", tls("plain")),
+		`inbound "loud"`:                 route(t, "a.com", func(r *bottle.Route) { r.Inbound = "loud" }),
+		"can't see answers":              route(t, "a.com", passthrough, func(r *bottle.Route) { r.Inbound = "warn" }),
 		"can't see paths":                route(t, "a.com", passthrough, paths("/v1")),
 		"can't see methods":              route(t, "a.com", passthrough, methods("GET")),
 		"can't inject":                   route(t, "a.com", passthrough, token_("X")),
@@ -85,6 +87,7 @@ func TestConflicts(t *testing.T) {
 		"auth":               {route(t, "a.com", token_("A")), route(t, "a.com", token_("B"))},
 		"auth and none":      {route(t, "a.com", token_("A")), route(t, "a.com")},
 		"dlp":                {route(t, "a.com", paths("/v1")), route(t, "a.com", paths("/v1", "/v2"), redact)},
+		"inbound":            {route(t, "a.com", paths("/v1")), route(t, "a.com", paths("/v1", "/v2"), func(r *bottle.Route) { r.Inbound = "warn" })},
 		"upstream":           {route(t, "a.com"), route(t, "a.com", upstream("10.0.0.1:1"))},
 		"methods overlap":    {route(t, "a.com", methods("GET", "PUT")), route(t, "a.com", methods("PUT"), redact)},
 		"tls":                {route(t, "a.com", passthrough), route(t, "a.com", paths("/v1"))},
@@ -142,7 +145,7 @@ func TestHash(t *testing.T) {
 	}
 	for what, change := range map[string]func(*bottle.Route){
 		"ports": ports(443), "methods": methods("GET"), "paths": paths("/a"), "auth": token_("X"), "upstream": upstream("10.0.0.1:1"),
-		"dlp": func(r *bottle.Route) { r.DLP = "off" }, "role": func(r *bottle.Route) { r.Role = "r" }, "host": func(r *bottle.Route) { r.Host.Sub = true },
+		"dlp": func(r *bottle.Route) { r.DLP = "off" }, "inbound": func(r *bottle.Route) { r.Inbound = "warn" }, "role": func(r *bottle.Route) { r.Role = "r" }, "host": func(r *bottle.Route) { r.Host.Sub = true },
 	} {
 		other := base
 		change(&other)

@@ -27,6 +27,7 @@ func TestDiff(t *testing.T) {
 		"the same": {[]bottle.Route{a, b}, []bottle.Route{b, moved}, nil},
 		"one more": {[]bottle.Route{a}, []bottle.Route{a, b}, []string{"+ *.b.example.com:443,8443  GET  /v1  credential KEY (header:X-Key)  role git  dlp off  dials 192.0.2.1:443  trusts /ca.pem"}},
 		"one less": {[]bottle.Route{a, sealed}, []bottle.Route{sealed}, []string{"- a.example.com:443  any  any"}},
+		"inbound":  {[]bottle.Route{a}, []bottle.Route{{Host: a.Host, Ports: a.Ports, TLS: a.TLS, DLP: a.DLP, Inbound: "warn"}}, []string{"- a.example.com:443  any  any", "+ a.example.com:443  any  any  inbound warn"}},
 		"another":  {[]bottle.Route{a}, []bottle.Route{sealed}, []string{"- a.example.com:443  any  any", "+ a.example.com:443  any  any  tls passthrough  dlp off"}},
 		"one narrow": {[]bottle.Route{b}, []bottle.Route{narrowed}, []string{
 			"- *.b.example.com:443,8443  GET  /v1  credential KEY (header:X-Key)  role git  dlp off  dials 192.0.2.1:443  trusts /ca.pem",

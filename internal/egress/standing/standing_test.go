@@ -49,6 +49,23 @@ func TestZeroForceDenies(t *testing.T) {
 	}
 }
 
+// A WebSocket whose messages a new policy would look into, or no longer, does not stand.
+func TestSetCutsWhatIsLookedIntoInAnotherWay(t *testing.T) {
+	r := pass("a.example.com", "dev.md:1")
+	r.TLS = "intercept"
+	heard := r
+	heard.Inbound = "block"
+	for _, pair := range [][2]bottle.Route{{r, heard}, {heard, r}, {heard, heard}} {
+		before := compile(t, pair[0])
+		f, calls := force(t, before), 0
+		ask := policy.Request{Scheme: "https", Host: "a.example.com", Port: 443, Method: "GET", Path: "/"}
+		f.Open(Opening{Request: ask, Verdict: before.Decide(ask), Cut: func() { calls++ }})
+		if f.Set(compile(t, pair[1])); (calls == 1) != (pair[0].Inbound != pair[1].Inbound) {
+			t.Errorf("from %q to %q: cut %d times", pair[0].Inbound, pair[1].Inbound, calls)
+		}
+	}
+}
+
 // TestSetCutsWhatIsNoLongerAllowed: a tunnel ends when its route goes away, or
 // would now lead elsewhere, and stands when only the route's place in a file changed.
 func TestSetCutsWhatIsNoLongerAllowed(t *testing.T) {
