@@ -76,11 +76,11 @@ func listening(t testing.TB, inbound string, h http.Handler) *world {
 // how that ended.
 func (w *world) hear(h2 bool) (res *http.Response, body []byte, err error) {
 	w.t.Helper()
-	c := w.client()
+	c, path := w.client(), "/one"
 	if h2 {
-		c = w.client2()
+		c, path = w.client2(), "/two" // another one, so that a refusal like the first is not only counted
 	}
-	res, err = c.Get("https://" + apiHost + "/page")
+	res, err = c.Get("https://" + apiHost + path)
 	if err != nil {
 		w.t.Fatal(err)
 	}
