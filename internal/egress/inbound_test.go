@@ -133,6 +133,7 @@ func inboundAttacks(t testing.TB) map[string]struct {
 		"brotli":        {serves{kind: "text/html", coding: "br", parts: []string{string(deflated(t, "br", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
 		"zstd":          {serves{kind: "application/json", coding: "zstd", parts: []string{string(deflated(t, "zstd", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
 		"events":        {serves{kind: "text/event-stream", parts: []string{"data: one\n\n", "data: two " + injection1, injection2 + "\n\n", "data: three\n\n"}}, false, "injection-override", "ignore"},
+		"half a line":   {serves{kind: "text/event-stream", parts: []string{"data: one\n\ndata: two " + injection1, injection2 + "\n\n"}, pause: 20 * time.Millisecond}, false, "injection-override", "ignore"},
 		"megabyte":      {serves{kind: "text/plain", parts: []string{page(1<<20) + attack}}, false, "injection-override", "ignore"},
 		"megabyte line": {serves{kind: "application/json", parts: []string{`{"a":"` + strings.ReplaceAll(page(1<<20), "\n", " ") + attack + `"}`}}, false, "injection-override", "ignore"},
 		"two megabytes": {serves{kind: "text/plain", parts: []string{page(1 << 20), page(1 << 20), attack}}, false, "injection-override", "ignore"},
@@ -285,6 +286,7 @@ func TestInboundDelaysNoEvent(t *testing.T) {
 				}))
 				c := w.client()
 				c.Transport.(*http.Transport).ForceAttemptHTTP2 = h2
+				c.Timeout = 5 * time.Second
 				res, err := c.Get("https://" + apiHost + "/")
 				if err != nil {
 					t.Fatal(err)

@@ -108,6 +108,53 @@ func TestBrokenAnswer(t *testing.T) {
 	}
 }
 
+// said gives its parts one by one.
+type said []string
+
+func (s *said) Read(p []byte) (int, error) {
+	if len(*s) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, (*s)[0])
+	if (*s)[0] = (*s)[0][n:]; (*s)[0] == "" {
+		*s = (*s)[1:]
+	}
+	return n, nil
+}
+
+// Of a line that is longer than the window nothing goes on in which an order may begin.
+func TestOrderBehindALongLine(t *testing.T) {
+	for at := range len(order) {
+		src := said{strings.Repeat("x", Window-1-at) + " " + order[:at], order[at:] + "\n"}
+		_, got, refused, err := relayed(t, New(), "block", "text/event-stream", &src, -1)
+		if refused != nil || err == nil || bytes.Contains(got, []byte("ign")) || at > 0 && len(got) < Window/2 {
+			t.Errorf("cut at %d: %d bytes, %v, %v", at, len(got), refused, err)
+		}
+	}
+}
+
+// waits is a source of which nothing comes until its request ends.
+type waits struct{ ctx context.Context }
+
+func (w waits) Read([]byte) (int, error) {
+	<-w.ctx.Done()
+	return 0, w.ctx.Err()
+}
+
+// A read that still waits ends with the look.
+func TestEndOfAWaitingRead(t *testing.T) {
+	l := New().Look("block")
+	ctx := l.Context(context.Background())
+	res := &http.Response{Header: http.Header{"Content-Type": {"text/html"}}, Body: io.NopCloser(waits{ctx}), ContentLength: -1}
+	if err := l.Body(res); err != nil || l.body.waits == nil {
+		t.Fatal(err, "nothing waits")
+	}
+	l.End()
+	if n, err := res.Body.Read(make([]byte, 9)); n > 0 || !errors.Is(err, errEnded) {
+		t.Errorf("%d, %v after the end", n, err)
+	}
+}
+
 // A decoder that panics ends the answer, and not the gateway.
 func TestFaultOfADecoder(t *testing.T) {
 	if _, got, refused, err := relayed(t, New(), "block", "text/plain", panics{}, -1); refused != nil || !errors.Is(err, errFault) || len(got) > 0 {
