@@ -84,23 +84,32 @@ func New(d Deps) *cobra.Command {
 		return rules.ids(), cobra.ShellCompDirectiveNoFileComp
 	})
 	c.RunE = func(c *cobra.Command, args []string) error {
-		switch {
-		case !slices.Contains(formats, o.format):
-			return ui.Usage(fmt.Errorf("there is no format %q", o.format), "use --format text, json or sarif")
-		case o.accept && o.base == "":
-			return ui.Usage(errors.New("--write-baseline needs a file"), "bottle scan . --baseline .bottle-scan.json --write-baseline")
-		case o.accept && len(o.rules) > 0:
-			return ui.Usage(errors.New("a baseline is of all rules: --rule would drop what the others find"), "leave --rule out")
-		case o.inward && o.base != "":
-			return ui.Usage(errors.New("a baseline is of secrets, and --inbound looks for none"), "leave --baseline out")
-		case o.list && (o.base != "" || len(args) > 0 || len(o.rules) > 0 || o.format == "sarif"):
-			return ui.Usage(errors.New("--list-rules looks at no file"), "bottle scan --list-rules, with --format json for machines")
-		case !o.list && len(args) == 0 && d.Terminal(d.In):
+		if err := o.check(args, formats); err != nil {
+			return err
+		}
+		if !o.list && len(args) == 0 && d.Terminal(d.In) {
 			return ui.Usage(errors.New("scan needs something to look at"), "bottle scan .")
 		}
 		return d.run(o, args)
 	}
 	return c
+}
+
+// check refuses flags that contradict each other.
+func (o options) check(args, formats []string) error {
+	switch {
+	case !slices.Contains(formats, o.format):
+		return ui.Usage(fmt.Errorf("there is no format %q", o.format), "use --format text, json or sarif")
+	case o.accept && o.base == "":
+		return ui.Usage(errors.New("--write-baseline needs a file"), "bottle scan . --baseline .bottle-scan.json --write-baseline")
+	case o.accept && len(o.rules) > 0:
+		return ui.Usage(errors.New("a baseline is of all rules: --rule would drop what the others find"), "leave --rule out")
+	case o.inward && o.base != "":
+		return ui.Usage(errors.New("a baseline is of secrets, and --inbound looks for none"), "leave --baseline out")
+	case o.list && (o.base != "" || len(args) > 0 || len(o.rules) > 0 || o.format == "sarif"):
+		return ui.Usage(errors.New("--list-rules looks at no file"), "bottle scan --list-rules, with --format json for machines")
+	}
+	return nil
 }
 
 func (d Deps) run(o options, names []string) error {
