@@ -152,6 +152,9 @@ func losses(routes []bottle.Route) (lost []string) {
 		if r.TLS == "intercept" && (r.DLP == "off" || r.DLP == "ask" || r.DLP == "redact") {
 			say("%s: a secret is blocked, although its route says dlp: %s", h, r.DLP)
 		}
+		if r.Inbound != "" {
+			say("%s: answers are looked into as pipelock does, not as inbound: %s says", h, r.Inbound)
+		}
 	}
 	return lost
 }

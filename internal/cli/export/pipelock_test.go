@@ -62,7 +62,7 @@ func read(t *testing.T, text string) (c config) {
 func TestPipelock(t *testing.T) {
 	s := bottle.Spec{Name: "dev", Routes: []bottle.Route{
 		route("*.example.com"), route("api.example.com", func(r *bottle.Route) { r.Methods, r.Paths = []string{"GET"}, []string{"/v1"} }),
-		route("api.example.com", func(r *bottle.Route) { r.Paths, r.DLP = []string{"/v2"}, "off" }),
+		route("api.example.com", func(r *bottle.Route) { r.Paths, r.DLP, r.Inbound = []string{"/v2"}, "off", "warn" }),
 		route("inner.example.com", func(r *bottle.Route) { r.Upstream = &bottle.Upstream{Address: "10.0.0.7:443"} }),
 		route("pinned.example.net", passes), route("8.8.8.8", func(r *bottle.Route) { r.Upstream, r.Ports = &bottle.Upstream{CAFile: "/ca.pem"}, []uint16{443, 80} }),
 	}}
@@ -90,6 +90,7 @@ func TestPipelock(t *testing.T) {
 		"api.example.com: any port, not only 443",
 		"api.example.com: any path, not only /v2",
 		"api.example.com: a secret is blocked, although its route says dlp: off",
+		"api.example.com: answers are looked into as pipelock does, not as inbound: warn says",
 		"pinned.example.net: any port, not only 443",
 		"8.8.8.8: any port, not only 443, 80",
 		"8.8.8.8: port 80 comes to it by CONNECT, in which it expects TLS: plain http may not pass",
