@@ -150,6 +150,15 @@ func TestEndOfAWaitingRead(t *testing.T) {
 		t.Fatal(err, "nothing waits")
 	}
 	l.End()
+	for _, action := range []string{"warn", "block"} {
+		ended := New().Look(action)
+		done := &http.Response{Header: http.Header{}, Body: io.NopCloser(strings.NewReader("x")), ContentLength: 1}
+		_ = ended.Body(done)
+		ended.End()
+		if n, err := done.Body.Read(make([]byte, 9)); n > 0 || !errors.Is(err, errEnded) {
+			t.Errorf("%s: %d, %v after the end", action, n, err)
+		}
+	}
 	if n, err := res.Body.Read(make([]byte, 9)); n > 0 || !errors.Is(err, errEnded) {
 		t.Errorf("%d, %v after the end", n, err)
 	}

@@ -38,7 +38,7 @@ type got struct {
 
 // Read gives on what may go on.
 func (b *body) Read(p []byte) (int, error) {
-	if b.text == nil && b.from == len(b.buf) && b.waits == nil && b.err == nil || !b.l.block {
+	if drained := b.text == nil && b.from == len(b.buf) && b.waits == nil; b.err == nil && (drained || !b.l.block) {
 		return b.pass(p)
 	}
 	for b.from == b.free && b.err == nil {
