@@ -101,8 +101,15 @@ func TestHostileTextIsLinear(t *testing.T) {
 			}
 			return best
 		}
-		if small, large := cost(16<<10), cost(128<<10); large > 32*small+10*time.Millisecond { // 8 times, and what a busy machine adds
-			t.Errorf("%q: 16 KiB take %v, 128 KiB %v", unit, small, large)
+		for again := 8; ; again-- { // a busy machine may stand still all the while
+			small, large := cost(16<<10), cost(128<<10)
+			if large <= 32*small+10*time.Millisecond { // 8 times, and what a busy machine adds
+				break
+			}
+			if again == 0 {
+				t.Errorf("%q: 16 KiB take %v, 128 KiB %v", unit, small, large)
+				break
+			}
 		}
 	}
 }
