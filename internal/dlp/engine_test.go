@@ -364,3 +364,23 @@ func TestPartOfAKeyIsNotTold(t *testing.T) {
 		}
 	}
 }
+
+// The attack: a text of keywords whose expression is slow and is looked for round each.
+// It must be given up when it has cost a part of a second, and a manual with hundreds
+// of them must not.
+func TestSlowExpressionsAreChargedForWhatTheyCost(t *testing.T) {
+	e := engine(t)
+	began := time.Now()
+	if found := e.Scan(bytes.Repeat([]byte("password=a;"), Window/11), nil); !has(found, Undecodable) {
+		t.Errorf("it was looked at to its end: %v", found)
+	}
+	hostile := time.Since(began)
+	honest := strings.Repeat("The connection string is Server=db;User=bob;Password=<password> and so on. "+string(filler(400, 1))+"\n", Window/500)
+	began = time.Now()
+	if found := e.Scan([]byte(honest), nil); found != nil {
+		t.Errorf("an honest text: %v", found)
+	}
+	if fair := time.Since(began); hostile > 8*fair {
+		t.Errorf("the hostile text took %v, an honest one of that size %v", hostile, fair)
+	}
+}
