@@ -226,7 +226,7 @@ func (c *scan) judge(f Finding, from *origin, place func() (int, int)) {
 		passing = c.pass(f)
 	}
 	switch {
-	case passing == Harmless, passing == Stops && len(c.found) >= 4*c.engine.limits.Report:
+	case passing == Harmless, passing == Stops && len(c.found) >= c.most(f):
 		return
 	case passing == Passes:
 		if len(c.passed) >= c.engine.limits.Report || slices.ContainsFunc(c.passed, func(g Finding) bool { return g.Print == f.Print }) {
@@ -247,6 +247,15 @@ func (c *scan) judge(f Finding, from *origin, place func() (int, int)) {
 	} else {
 		c.found = append(c.found, f)
 	}
+}
+
+// most is how many findings are kept before f: what rules find must not crowd out what is
+// certain, for some who ask want only that.
+func (c *scan) most(f Finding) int {
+	if f.Known() {
+		return 8 * c.engine.limits.Report
+	}
+	return 4 * c.engine.limits.Report
 }
 
 // place is origin.place, which decodes much to be exact: so it is only a few times, and

@@ -192,9 +192,7 @@ func (c *coded) open() error {
 				in = &frames{in: in}
 			}
 			if k.kind == decode.Brotli {
-				o := &overt{in: in, l: c.b.l, text: c.b.l.engine.Body()}
-				o.text.Plain = true // compressed bytes look like anything
-				in = o
+				in = newOvert(in, c.b.l)
 			}
 			var r io.ReadCloser
 			if r, err = c.b.l.i.inflate.Inflate(k.kind, in); err != nil {

@@ -121,6 +121,20 @@ type overt struct {
 	text *dlp.Body
 }
 
+// newOvert looks for known secrets only: compressed bytes look like anything else. What
+// it does not ask for is harmless to the scan, which would stop at it.
+func newOvert(in reader, l *Look) *overt {
+	o := &overt{in: in, l: l, text: l.engine.Body()}
+	o.text.Plain = true
+	o.text.Pass = func(f dlp.Finding) dlp.Passing {
+		if f.Known() && l.lets(f) == dlp.Stops {
+			return dlp.Stops
+		}
+		return dlp.Harmless
+	}
+	return o
+}
+
 func (o *overt) Read(p []byte) (int, error) {
 	n, err := o.in.Read(p)
 	o.text.Write(p[:n])
@@ -142,15 +156,13 @@ func (o *overt) ReadByte() (byte, error) {
 	}
 }
 
-// look must not be reached by what can't be decoded further: compressed bytes look like
-// anything.
 func (o *overt) look(end bool) error {
 	found := o.text.Scan(end)
 	_ = o.text.Ready()
 	for i := range found {
 		found[i].Place = "body.brotli"
 	}
-	if no := o.l.refuse(o.l.sort(onlyKnown(found))); no != nil {
+	if no := o.l.refuse(o.l.sort(found)); no != nil {
 		return no
 	}
 	return nil
