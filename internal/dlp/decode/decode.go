@@ -14,6 +14,9 @@ import (
 	"errors"
 	"io"
 	"sync"
+
+	"bottle/internal/dlp/decode/alphabet"
+	"bottle/internal/dlp/decode/magic"
 )
 
 // Kind is a way to encode bytes.
@@ -41,7 +44,8 @@ const (
 	Zstd            // RFC 8878
 	Brotli          // RFC 7932
 	Bzip2
-	Zip // one deflated entry, by its local header (APPNOTE 4.3.7)
+	Zip    // one deflated entry, by its local header (APPNOTE 4.3.7)
+	Unread // xz, lzma, 7z, rar, lz4, lzip and compress: known by their marks, and not decoded here
 	kinds
 )
 
@@ -51,7 +55,7 @@ func (k Kind) String() string {
 		None: "none", Base64: "base64", Base32: "base32", Hex: "hex", Bytes: "bytes", Percent: "percent", Escape: "escape",
 		Entity: "entity", Quoted: "quoted-printable", UTF16LE: "utf-16le", UTF16BE: "utf-16be", Invisible: "invisible",
 		Confusable: "confusable", Gzip: "gzip", Zlib: "zlib", Deflate: "deflate", Zstd: "zstd", Brotli: "brotli",
-		Bzip2: "bzip2", Zip: "zip",
+		Bzip2: "bzip2", Zip: "zip", Unread: "unread",
 	}
 	if k >= kinds {
 		k = None
@@ -115,7 +119,10 @@ func (d *Decoder) FindBut(dst []Span, text []byte, final bool, from, to int) (sp
 	f.escapedToo(len(dst))
 	if first := firstHigh(text); first < len(text) {
 		f.unicode(first)
-		f.packed()
+		f.packed(first)
+	}
+	if magic.UnreadFirst(text) {
+		f.add(Unread, 0, len(text))
 	}
 	f.wide()
 	return f.spans, f.more
@@ -140,7 +147,7 @@ func (f *finder) add(kind Kind, start, end int) bool {
 		return false
 	}
 	f.room--
-	f.spans = append(f.spans, Span{Kind: kind, Cut: !f.final && f.mayGoOn(end), Start: start, End: end})
+	f.spans = append(f.spans, Span{Kind: kind, Cut: !f.final && kind != Unread && f.mayGoOn(end), Start: start, End: end})
 	return true
 }
 
@@ -153,7 +160,7 @@ func (f *finder) mayGoOn(end int) bool {
 		return false
 	}
 	for _, c := range rest {
-		if inList[c] >= notInList && c != '\\' && c != 'n' && c != 'r' {
+		if alphabet.List[c] >= alphabet.NotInList && c != '\\' && c != 'n' && c != 'r' {
 			return false
 		}
 	}

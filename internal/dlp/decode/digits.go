@@ -1,9 +1,11 @@
 package decode
 
 import (
-	"bytes"
 	"slices"
 	"unicode/utf8"
+
+	"bottle/internal/dlp/decode/alphabet"
+	"bottle/internal/dlp/decode/magic"
 )
 
 // grow gives dst room for what n digits may hold, but not for more than limit.
@@ -22,7 +24,7 @@ func appendBase64(dst, src []byte, limit int) (out []byte, full bool) {
 				break
 			}
 		}
-		v := base64Digit[src[i]]
+		v := alphabet.Base64[src[i]]
 		if v > 63 {
 			next := skipBreak(src, i)
 			if next == i {
@@ -50,7 +52,7 @@ func appendBase64(dst, src []byte, limit int) (out []byte, full bool) {
 func quads(dst, src []byte, i, limit int) (int, []byte, int) {
 	for i+4 <= len(src) && limit >= 3 {
 		q := src[i : i+4 : i+4]
-		a, b, c, d := base64Digit[q[0]], base64Digit[q[1]], base64Digit[q[2]], base64Digit[q[3]]
+		a, b, c, d := alphabet.Base64[q[0]], alphabet.Base64[q[1]], alphabet.Base64[q[2]], alphabet.Base64[q[3]]
 		if a|b|c|d > 63 {
 			break
 		}
@@ -67,10 +69,10 @@ func appendBase32(dst, src []byte, limit int) (out []byte, full bool) {
 	var acc uint32
 	n := 0 // bits in acc
 	for i := 0; i < len(src); {
-		v := base32Digit[src[i]]
+		v := alphabet.Base32[src[i]]
 		if v > 31 {
 			v = 0
-			if base64Digit[src[i]] > 63 {
+			if alphabet.Base64[src[i]] > 63 {
 				next := skipBreak(src, i)
 				if next == i {
 					break
@@ -97,7 +99,7 @@ func appendBase32(dst, src []byte, limit int) (out []byte, full bool) {
 func appendHex(dst, src []byte, limit int) (out []byte, full bool) {
 	dst = grow(dst, len(src)/2+1, limit)
 	for i := 0; i < len(src); {
-		v := hexDigit[src[i]]
+		v := alphabet.Hex[src[i]]
 		if next := skipBreak(src, i); next > i {
 			i = next
 			continue
@@ -112,14 +114,14 @@ func appendHex(dst, src []byte, limit int) (out []byte, full bool) {
 		i++
 		if v == 0 && i < len(src) && src[i]|0x20 == 'x' {
 			i++
-			if i+1 < len(src) && hexDigit[src[i]] < 16 && hexDigit[src[i+1]] > 15 {
-				dst, limit = append(dst, hexDigit[src[i]]), limit-1
+			if i+1 < len(src) && alphabet.Hex[src[i]] < 16 && alphabet.Hex[src[i+1]] > 15 {
+				dst, limit = append(dst, alphabet.Hex[src[i]]), limit-1
 				i++
 			}
 			continue
 		}
-		if i < len(src) && hexDigit[src[i]] < 16 {
-			dst, limit = append(dst, v<<4|hexDigit[src[i]]), limit-1
+		if i < len(src) && alphabet.Hex[src[i]] < 16 {
+			dst, limit = append(dst, v<<4|alphabet.Hex[src[i]]), limit-1
 			i++
 		}
 	}
@@ -133,7 +135,7 @@ const minText = 12
 // telling tells whether decoded bytes are worth a look: whether they hold a row of
 // text, in UTF-8 or UTF-16, or compressed data.
 func telling(b []byte) bool {
-	return hasText(b) || hasWide(b) || marked(b)
+	return hasText(b) || hasWide(b) || magic.Marked(b)
 }
 
 func hasText(b []byte) bool {
@@ -158,24 +160,12 @@ func hasText(b []byte) bool {
 	return false
 }
 
-// marked tells whether compressed data begins in b.
-func marked(b []byte) bool {
-	return isZlib(b) || bytes.Contains(b, []byte(gzipMark)) || bytes.Contains(b, []byte(zstdMark)) ||
-		bytes.Contains(b, []byte(zipMark)) || bytes.Contains(b, []byte(bzip2Mark))
-}
-
-// isZlib checks the header of RFC 1950 §2.2: deflate with a window of 32 KiB, as all
-// known programs write it, a checksum, and no dictionary.
-func isZlib(b []byte) bool {
-	return len(b) > 2 && b[0] == 0x78 && (uint(b[0])<<8|uint(b[1]))%31 == 0 && b[1]&0x20 == 0 && b[2]&6 != 6
-}
-
 // hexRun looks at the digits of hex from an offset on, and at the lines that follow,
 // and returns their end.
 func (f *finder) hexRun(start int) (end int) {
 	digits, from, before, p := 0, start, start, start
 	for {
-		for p < len(f.text) && hexDigit[f.text[p]] < 16 {
+		for p < len(f.text) && alphabet.Hex[f.text[p]] < 16 {
 			p++
 		}
 		digits += p - from
@@ -183,7 +173,7 @@ func (f *finder) hexRun(start int) (end int) {
 			break
 		}
 		next := skipBreak(f.text, p)
-		if next == p || next >= len(f.text) || hexDigit[f.text[next]] > 15 {
+		if next == p || next >= len(f.text) || alphabet.Hex[f.text[next]] > 15 {
 			break
 		}
 		before, p, from = p, next, next

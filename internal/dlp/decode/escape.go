@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf8"
+
+	"bottle/internal/dlp/decode/alphabet"
 )
 
 // escapes looks for escapes with a backslash that may hide something. Those that
@@ -174,7 +176,7 @@ func readUnicode(s []byte) (value, int) {
 		if s[i] == '}' && i > 3 {
 			return value{r: v}, i + 1
 		}
-		d := hexDigit[s[i]]
+		d := alphabet.Hex[s[i]]
 		if d > 15 {
 			break
 		}

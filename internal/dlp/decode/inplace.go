@@ -5,6 +5,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"bottle/internal/dlp/decode/alphabet"
 	"bottle/internal/dlp/decode/fold"
 )
 
@@ -76,7 +77,7 @@ func (f *finder) escapeBeside(s Span, mark byte) bool {
 		}
 		i += j
 		for k := max(s.Start, i-near); k < min(s.End-2, i+near); k++ {
-			if f.text[k] == mark && hexDigit[f.text[k+1]]|hexDigit[f.text[k+2]] < 16 {
+			if f.text[k] == mark && alphabet.Hex[f.text[k+1]]|alphabet.Hex[f.text[k+2]] < 16 {
 				return true
 			}
 		}
@@ -188,7 +189,7 @@ func hexValue(s []byte, n int) (v rune, ok bool) {
 		return 0, false
 	}
 	for _, c := range s[:n] {
-		d := hexDigit[c]
+		d := alphabet.Hex[c]
 		if d > 15 {
 			return 0, false
 		}
@@ -256,7 +257,7 @@ func (f *finder) quoted() {
 			}
 			i += j
 		}
-		if hexDigit[text[i+1]]|hexDigit[text[i+2]] > 15 && (i == 0 || !isWord(text[i-1])) {
+		if alphabet.Hex[text[i+1]]|alphabet.Hex[text[i+2]] > 15 && (i == 0 || !isWord(text[i-1])) {
 			continue
 		}
 		if v, n := readQuoted(text[i:]); n > 0 && v.hides() {
@@ -266,7 +267,7 @@ func (f *finder) quoted() {
 	}
 }
 
-func isWord(c byte) bool { return base64Digit[c] < 64 }
+func isWord(c byte) bool { return alphabet.Base64[c] < 64 }
 
 // readQuoted reads =41, or a soft line break, behind which there may be blanks.
 func readQuoted(s []byte) (value, int) {
@@ -339,8 +340,8 @@ func readNumeric(s []byte) (value, int) {
 		i, base = 3, 16
 	}
 	from, v := i, rune(0)
-	for ; i < len(s) && rune(hexDigit[s[i]]) < base; i++ {
-		if v = v*base + rune(hexDigit[s[i]]); v > utf8.MaxRune || i > 32 {
+	for ; i < len(s) && rune(alphabet.Hex[s[i]]) < base; i++ {
+		if v = v*base + rune(alphabet.Hex[s[i]]); v > utf8.MaxRune || i > 32 {
 			return value{}, 0
 		}
 	}

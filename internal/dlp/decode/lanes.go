@@ -1,5 +1,10 @@
 package decode
 
+import (
+	"bottle/internal/dlp/decode/alphabet"
+	"bottle/internal/dlp/decode/magic"
+)
+
 // A run of digits may start with anything, so that the decoder does not know at which
 // digit a group begins. Instead of decoding a run at each of four (base64) or eight
 // (base32) places, all of it is looked at once by shift-and (Baeza-Yates and Gonnet,
@@ -77,14 +82,6 @@ func magicOf(skip int, magic string) []class {
 	return out
 }
 
-// The marks of compressed data.
-const (
-	gzipMark  = "\x1f\x8b\x08"
-	zstdMark  = "\x28\xb5\x2f\xfd"
-	zipMark   = "PK\x03\x04"
-	bzip2Mark = "1AY&SY" // of the first block; it stands after four bytes of header
-)
-
 // build fills the table. Patterns of UTF-8 are needed only where less than nine bytes
 // of ASCII stand in a row: text all of which was replaced by characters that look alike,
 // or that has invisible ones between all letters. So are those of UTF-16 in which not
@@ -99,23 +96,23 @@ func (l *lanes) build() {
 	for _, p := range []string{"p0p0p", "3cc3c", "cc3cc", "c3cc3", "3ccp3", "2c2c2", "p2cp2", "4ccc4", "p0??p", "0p??0", "?f?f?"} {
 		l.pattern(Base32, 0, 7, false, classesOf(p))
 	}
-	l.pattern(Base32, 0, 5, true, magicOf(0, gzipMark+"\x00"))
-	l.pattern(Base32, 0, 6, true, magicOf(0, zstdMark))
-	l.pattern(Base32, 0, 6, true, magicOf(0, zipMark))
-	l.pattern(Base64, 0, 4, true, magicOf(0, gzipMark))
-	l.pattern(Base64, 1, 4, true, magicOf(1, gzipMark+"\x00\x00"))
-	l.pattern(Base64, 2, 4, true, magicOf(2, gzipMark+"\x00"))
-	l.pattern(Base64, 0, 5, true, magicOf(0, zstdMark))
-	l.pattern(Base64, 0, 5, true, magicOf(0, zipMark))
+	l.pattern(Base32, 0, 5, true, magicOf(0, magic.Gzip+"\x00"))
+	l.pattern(Base32, 0, 6, true, magicOf(0, magic.Zstd))
+	l.pattern(Base32, 0, 6, true, magicOf(0, magic.Zip))
+	l.pattern(Base64, 0, 4, true, magicOf(0, magic.Gzip))
+	l.pattern(Base64, 1, 4, true, magicOf(1, magic.Gzip+"\x00\x00"))
+	l.pattern(Base64, 2, 4, true, magicOf(2, magic.Gzip+"\x00"))
+	l.pattern(Base64, 0, 5, true, magicOf(0, magic.Zstd))
+	l.pattern(Base64, 0, 5, true, magicOf(0, magic.Zip))
 	l.hexRun()
 }
 
 // pattern adds a lane for the digits from skip on, of a group that encodes bytes of
 // these classes.
 func (l *lanes) pattern(kind Kind, skip, digits int, deep bool, bytes []class) {
-	width, table := 6, base64Digit
+	width, table := 6, alphabet.Base64
 	if kind == Base32 {
-		width, table = 5, base32Digit
+		width, table = 5, alphabet.Base32
 	}
 	place := l.open(lane{kind: kind, skip: skip, length: digits, deep: deep})
 	for i := range digits {
@@ -134,7 +131,7 @@ func (l *lanes) hexRun() {
 	place := l.open(lane{kind: Hex, length: digits})
 	for i := range digits {
 		for c := range 256 {
-			if hexDigit[c] < 16 {
+			if alphabet.Hex[c] < 16 {
 				l.allow(c, place+i)
 			}
 		}

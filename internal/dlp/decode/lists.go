@@ -1,6 +1,10 @@
 package decode
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"bottle/internal/dlp/decode/alphabet"
+)
 
 // lists looks for bytes that are written as numbers: "41 42 43", "41:42", "0x41, 0x42",
 // "[65, 66, 67]". Twelve of them take 35 characters or more, and in every eight
@@ -13,8 +17,8 @@ func (f *finder) lists() {
 		if (w-ones*10)&^w&tops == 0 { // no digit
 			continue
 		}
-		digits := inList[text[i]] + inList[text[i+1]] + inList[text[i+2]] + inList[text[i+3]] +
-			inList[text[i+4]] + inList[text[i+5]] + inList[text[i+6]] + inList[text[i+7]]
+		digits := alphabet.List[text[i]] + alphabet.List[text[i+1]] + alphabet.List[text[i+2]] + alphabet.List[text[i+3]] +
+			alphabet.List[text[i+4]] + alphabet.List[text[i+5]] + alphabet.List[text[i+6]] + alphabet.List[text[i+7]]
 		if digits < 3 || digits > 7 { // one that is in no list counts for more
 			continue
 		}
@@ -48,14 +52,14 @@ func (n *numbers) add(start, end int, value uint64, bytes int) {
 // list reads the numbers around an offset and returns the end of the list.
 func (f *finder) list(i int) (end int) {
 	const before = 40 // the list begins no earlier: a sample would have met it
-	for n := 0; n < before && i > 0 && inList[f.text[i-1]] < notInList; n++ {
+	for n := 0; n < before && i > 0 && alphabet.List[f.text[i-1]] < alphabet.NotInList; n++ {
 		i--
 	}
 	var hex, decimal numbers
-	for i < len(f.text) && inList[f.text[i]] < notInList {
-		if hexDigit[f.text[i]] > 15 {
+	for i < len(f.text) && alphabet.List[f.text[i]] < alphabet.NotInList {
+		if alphabet.Hex[f.text[i]] > 15 {
 			next := i
-			for next < len(f.text) && inList[f.text[next]] == 0 {
+			for next < len(f.text) && alphabet.List[f.text[next]] == 0 {
 				next++
 			}
 			if next-i > 8 { // a list has short gaps
@@ -119,8 +123,8 @@ func (f *finder) number(i int) token {
 // digits reads up to most digits of hex at i.
 func (f *finder) digits(i, most int) token {
 	t := token{end: i}
-	for ; most > 0 && t.end < len(f.text) && hexDigit[f.text[t.end]] < 16; most-- {
-		v := hexDigit[f.text[t.end]]
+	for ; most > 0 && t.end < len(f.text) && alphabet.Hex[f.text[t.end]] < 16; most-- {
+		v := alphabet.Hex[f.text[t.end]]
 		t.value = t.value<<4 | uint64(v)
 		if v > 9 || t.decimal > 255 {
 			t.decimal = 256
@@ -136,7 +140,7 @@ func (f *finder) digits(i, most int) token {
 func appendDecimals(dst, src []byte, limit int) (out []byte, full bool) {
 	f := finder{text: src}
 	for i := 0; i < len(src); {
-		if hexDigit[src[i]] > 9 {
+		if alphabet.Hex[src[i]] > 9 {
 			i++
 			continue
 		}

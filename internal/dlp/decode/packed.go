@@ -3,7 +3,6 @@ package decode
 import (
 	"bytes"
 	"compress/bzip2"
-	"encoding/binary"
 	"errors"
 	"io"
 
@@ -12,23 +11,27 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
+
+	"bottle/internal/dlp/decode/magic"
 )
 
 // maxWindow bounds the history of zstd, and by it the memory. RFC 8878 §3.1.1.1.2 asks
 // decoders for 8 MiB.
 const maxWindow = 8 << 20
 
-// packed looks for compressed data by its mark. It is called where a byte is not ASCII.
-// Of each mark the byte is looked for that is rarest in text.
-func (f *finder) packed() {
-	f.marks(Gzip, gzipMark, 0x1f)
-	f.marks(Zstd, zstdMark, 0xfd)
-	f.marks(Zip, zipMark, 0x03)
-	f.marks(Bzip2, bzip2Mark, '&')
-	f.marks(Zlib, "x\x9c", 0x9c)
-	f.marks(Zlib, "x\xda", 0xda)
-	f.marks(Zlib, "x\x01", 0x01)
-	f.marks(Zlib, "x^", '^')
+// packed looks for compressed data by its mark. It is called where a byte is not ASCII,
+// the first of all at an offset. Of each mark the byte is looked for that is rarest in text.
+func (f *finder) packed(first int) {
+	f.marks(Gzip, magic.Gzip, 0x1f)
+	f.marks(Zstd, magic.Zstd, 0xfd)
+	f.marks(Zip, magic.Zip, 0x03)
+	f.marks(Bzip2, magic.Bzip2, '&')
+	f.marks(Unread, magic.XZ, 0xfd)
+	f.marks(Unread, magic.SevenZip, 0x1c)
+	f.marks(Unread, magic.Rar, 0x1a)
+	f.marks(Unread, magic.LZ4, 0x18)
+	f.marks(Unread, magic.Lzip, 0x01)
+	f.zlibs(first)
 }
 
 // marks adds a span from each mark to the end: only the decompressor knows where the data
@@ -42,7 +45,7 @@ func (f *finder) marks(kind Kind, mark string, rare byte) {
 		}
 		i += j
 		start := i - before
-		if string(f.text[start:min(len(f.text), start+len(mark))]) != mark || kind == Zlib && (f.from <= start && start < f.to || !f.isZlib(start)) {
+		if string(f.text[start:min(len(f.text), start+len(mark))]) != mark || kind == Unread && !magic.Unread(f.text[start:]) {
 			continue
 		}
 		if kind == Bzip2 {
@@ -56,16 +59,35 @@ func (f *finder) marks(kind Kind, mark string, rare byte) {
 	}
 }
 
-// isZlib tells the mark of zlib, which is short, from two characters of a text.
-func (f *finder) isZlib(i int) bool {
-	near := f.text[i:min(len(f.text), i+24)]
-	return isZlib(near) && firstHigh(near) < len(near)
+// zlibs looks for the mark of zlib, which is one of some thirty pairs of bytes: so only
+// where a byte that is not ASCII follows soon, as in all that is compressed.
+func (f *finder) zlibs(high int) {
+	const (
+		soon  = 24
+		dense = 16 // so that text full of such bytes is gone through one by one
+	)
+	text := f.text
+	for i, until := max(0, high-soon+1), high+dense; i+2 < len(text); i++ {
+		if i > until {
+			high = i + firstHigh(text[i:])
+			i, until = max(i, high-soon+1), high+dense
+			if i+2 >= len(text) {
+				return
+			}
+		}
+		if text[i]&0x8f != 8 || (uint(text[i])<<8|uint(text[i+1]))%31 != 0 || f.from <= i && i < f.to || !magic.Zlib(text[i:]) {
+			continue
+		}
+		if near := text[i:min(len(text), i+soon)]; firstHigh(near) < len(near) && !f.add(Zlib, i, len(text)) {
+			return
+		}
+	}
 }
 
 // unpack decodes compressed data to its end, to the limit or to the first damage.
 func (d *Decoder) unpack(dst, src []byte, s Span, limit int) (out []byte, whole bool, err error) {
 	kind, skip, err := payload(s.Kind, src)
-	if errors.Is(err, io.ErrUnexpectedEOF) && s.Cut || errors.Is(err, errOpaque) {
+	if errors.Is(err, io.ErrUnexpectedEOF) && s.Cut || errors.Is(err, magic.ErrOpaque) {
 		return dst, false, nil
 	}
 	if err != nil {
@@ -113,9 +135,6 @@ func fill(dst []byte, r io.Reader, limit int) ([]byte, error) {
 	}
 }
 
-// errOpaque: compressed in a way that we do not read, or encrypted.
-var errOpaque = errors.New("cannot be read")
-
 // Header gives what kind of stream the payload of something compressed is, which src
 // begins with, and where in src that begins: [Deflate], [Zstd] or [Bzip2]. It fails
 // where src is none, or cannot be read further.
@@ -132,72 +151,17 @@ func Opaque(err error) bool {
 func payload(kind Kind, src []byte) (as Kind, skip int, err error) {
 	switch kind {
 	case Gzip:
-		skip, err = gzipHeader(src)
+		skip, err = magic.GzipHeader(src)
 		return Deflate, skip, err
 	case Zlib:
 		return Deflate, min(2, len(src)), nil
 	case Zip:
-		return zipHeader(src)
+		skip, err = magic.ZipHeader(src)
+		return Deflate, skip, err
+	case Unread:
+		return None, 0, magic.ErrOpaque
 	}
 	return kind, 0, nil
-}
-
-// gzipHeader gives the length of a header by RFC 1952 §2.3.
-func gzipHeader(src []byte) (int, error) {
-	const extra, name, comment, sum, reserved = 4, 8, 16, 2, 0xe0
-	if len(src) < 10 {
-		return 0, io.ErrUnexpectedEOF
-	}
-	flags, i := src[3], 10
-	if flags&reserved != 0 {
-		return 0, ErrNot
-	}
-	if flags&extra != 0 {
-		if len(src) < i+2 {
-			return 0, io.ErrUnexpectedEOF
-		}
-		i += 2 + int(binary.LittleEndian.Uint16(src[i:]))
-	}
-	for _, flag := range []byte{name, comment} {
-		if flags&flag == 0 {
-			continue
-		}
-		n := bytes.IndexByte(src[min(i, len(src)):], 0)
-		if n < 0 {
-			return 0, io.ErrUnexpectedEOF
-		}
-		i += n + 1
-	}
-	if flags&sum != 0 {
-		i += 2
-	}
-	if i > len(src) {
-		return 0, io.ErrUnexpectedEOF
-	}
-	return i, nil
-}
-
-// zipHeader reads a local file header. What is stored as it is needs no decoding.
-func zipHeader(src []byte) (as Kind, skip int, err error) {
-	const header, stored, deflated = 30, 0, 8
-	if len(src) < header {
-		return None, 0, io.ErrUnexpectedEOF
-	}
-	version, flags, method := binary.LittleEndian.Uint16(src[4:])&0xff, src[6], binary.LittleEndian.Uint16(src[8:])
-	skip = header + int(binary.LittleEndian.Uint16(src[26:])) + int(binary.LittleEndian.Uint16(src[28:]))
-	switch {
-	case version > 63 || method > 99:
-		return None, 0, ErrNot
-	case flags&1 != 0: // encrypted
-		return None, 0, errOpaque
-	case method == stored:
-		return None, 0, ErrNot
-	case method != deflated:
-		return None, 0, errOpaque
-	case skip > len(src):
-		return None, 0, io.ErrUnexpectedEOF
-	}
-	return Deflate, skip, nil
 }
 
 // unpacker gives a decompressor, a used one if there is one.

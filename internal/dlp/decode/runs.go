@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf8"
+
+	"bottle/internal/dlp/decode/alphabet"
+	"bottle/internal/dlp/decode/magic"
 )
 
 // Eight bytes at a time.
@@ -43,7 +46,7 @@ func (f *finder) runs() {
 		left, right := f.beside(i)
 		if n := left + 8 + right; n >= minRun || n >= minLine && (left == 8 || right == 8 || skipBreak(text, i+8+right) > i+8+right) {
 			start := i - left
-			for start > 0 && base64Digit[text[start-1]] < 64 {
+			for start > 0 && alphabet.Base64[text[start-1]] < 64 {
 				start--
 			}
 			right = r.all(start) - i - 8
@@ -67,18 +70,24 @@ func (f *finder) beside(i int) (left, right int) {
 	if i >= 8 {
 		left = bits.LeadingZeros64(tops&^digitTops(binary.LittleEndian.Uint64(text[i-8:]))) / 8
 	} else {
-		for left < i && base64Digit[text[i-left-1]] < 64 {
+		for left < i && alphabet.Base64[text[i-left-1]] < 64 {
 			left++
 		}
 	}
 	if i += 8; i+8 <= len(text) {
 		right = bits.TrailingZeros64(tops&^digitTops(binary.LittleEndian.Uint64(text[i:]))) / 8
 	} else {
-		for i+right < len(text) && base64Digit[text[i+right]] < 64 {
+		for i+right < len(text) && alphabet.Base64[text[i+right]] < 64 {
 			right++
 		}
 	}
 	return left, right
+}
+
+// between sets the top bit of each of eight bytes of ASCII that is none below from and
+// none above to.
+func between(w uint64, from, to byte) uint64 {
+	return ((w | tops) - ones*uint64(from)) & (ones*uint64(to|0x80) - w) & tops
 }
 
 // digitTops sets the top bit of each of eight bytes that is a digit of base64. Each
@@ -133,7 +142,7 @@ func (r *run) all(start int) (end int) {
 	if r.tried { // most runs leave no trace
 		r.phases, r.tried = [12]phase{}, false
 	}
-	r.zlib(start)
+	r.begins(start)
 	p := start
 	for {
 		p = r.line(p)
@@ -141,7 +150,7 @@ func (r *run) all(start int) (end int) {
 			break
 		}
 		next := skipBreak(r.text, p)
-		if next == p || next >= len(r.text) || base64Digit[r.text[next]] > 63 {
+		if next == p || next >= len(r.text) || alphabet.Base64[r.text[next]] > 63 {
 			break
 		}
 		r.before, p, r.from = p, next, next
@@ -172,7 +181,7 @@ func (r *run) line(p int) int {
 			r.tick(q)
 		}
 		p = q
-		if p == len(r.text) || base64Digit[r.text[p]] > 63 {
+		if p == len(r.text) || alphabet.Base64[r.text[p]] > 63 {
 			return p
 		}
 	}
@@ -310,7 +319,7 @@ func (r *run) try(kind Kind, ph *phase, at, count int, deep bool) {
 		ph.silent = noted + at + digits - 24
 		return
 	}
-	*ph = phase{open: true, deep: deep || marked(out), start: start, sign: count}
+	*ph = phase{open: true, deep: deep || magic.Marked(out), start: start, sign: count}
 	r.opened++
 }
 
@@ -345,37 +354,59 @@ func kindOf(phase int) Kind {
 	return Base32
 }
 
-// zlib opens a span where the run begins with the mark of zlib, which is too short to
-// be looked for anywhere else.
-func (r *run) zlib(start int) {
+// begins opens a span where the run begins with a mark that is too short to be looked
+// for anywhere else, or of what is not read here.
+func (r *run) begins(start int) {
 	if start+16 > len(r.text) {
 		return
 	}
-	// 0x78 is 'e' and two bits in base64, 'P' and three bits in base32.
-	w := binary.LittleEndian.Uint64(r.text[start:])
-	m := equalTops(w, 'e')&0xffffffff | equalTops(w|ones*0x20, 'p')
-	for ; m != 0; m &= m - 1 {
-		var room [5]byte
+	w, next := binary.LittleEndian.Uint64(r.text[start:]), binary.LittleEndian.Uint64(r.text[start+1:])
+	// The first byte of zlib, 0x08, 0x18 to 0x78, is in base64 one of eight digits, and one
+	// of 'A' to 'P' behind it; in base32 one of 'B', 'D' to 'P', and one of 'A' to 'D'.
+	base64 := between(next, 'A', 'P') & (tops >> 32)
+	base32 := between(next|ones*0x20, 'a', 'd') & between(w|ones*0x20, 'b', 'p') &^ (w << 7)
+	for m := base64 | base32; m != 0; m &= m - 1 {
 		at := bits.TrailingZeros64(m) / 8
-		src, out, place := r.text[start+at:start+at+8], room[:0], at
-		if src[0] == 'e' {
-			out, _ = appendBase64(out, src[:4], 3)
-		} else {
-			out, _ = appendBase32(out, src, 5)
-			place = 4 + at
+		var room [6]byte
+		src := r.text[start+at : start+at+8]
+		if at < 4 {
+			if out, _ := appendBase64(room[:0], src, 6); magic.Zlib(out) {
+				r.open(at, start+at)
+			}
 		}
-		if isZlib(out) {
-			r.tried = true
-			r.phases[place] = phase{open: true, deep: true, start: start + at}
-			r.opened++
+		if out, _ := appendBase32(room[:0], src, 5); magic.Zlib(out) {
+			r.open(4+at, start+at)
+		}
+	}
+	r.beginsUnread(start)
+}
+
+// beginsUnread is begins for what is not read here, by the two first digits in either base.
+func (r *run) beginsUnread(start int) {
+	var room [64]byte
+	switch string(r.text[start : start+2]) {
+	case "/T", "_T", "N3", "Um", "BC", "TF", "XQ", "H5":
+		if out, _ := appendBase64(room[:0], r.text[start:], len(room)); magic.UnreadFirst(out) {
+			r.open(0, start)
+		}
+	case "7U", "G5", "KJ", "AQ", "JR", "LU", "D6", "7u", "g5", "kj", "aq", "jr", "lu", "d6":
+		if out, _ := appendBase32(room[:0], r.text[start:], len(room)); magic.UnreadFirst(out) {
+			r.open(4, start)
 		}
 	}
 }
 
+// open opens a span at an offset, to the end of the run.
+func (r *run) open(place, start int) {
+	r.tried = true
+	r.phases[place] = phase{open: true, deep: true, start: start}
+	r.opened++
+}
+
 // advance moves over n digits, and over line breaks between them.
 func advance(text []byte, i, n int) (int, bool) {
-	for ; n > 0 || i < len(text) && base64Digit[text[i]] > 63; n-- {
-		if i < len(text) && base64Digit[text[i]] > 63 {
+	for ; n > 0 || i < len(text) && alphabet.Base64[text[i]] > 63; n-- {
+		if i < len(text) && alphabet.Base64[text[i]] > 63 {
 			next := skipBreak(text, i)
 			if next == i {
 				return i, false
