@@ -120,6 +120,9 @@ func TestAnySecretInAnyChainOfEncodings(t *testing.T) {
 			if len(text) > 64<<10 || binary && slices.Contains([]string{"zero-width", "fullwidth", "utf-16", "entities"}, w.name) {
 				continue // these are ways to write text
 			}
+			if w.name == "numbers" && len(chain) > 0 && slices.Contains([]string{"zero-width", "fullwidth", "utf-16"}, chain[len(chain)-1]) {
+				continue // of these no list of numbers is known by
+			}
 			text, binary = w.do(t, text), w.binary
 			chain = append(chain, w.name)
 		}

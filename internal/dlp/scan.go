@@ -379,7 +379,7 @@ func covers(g, f Finding) bool {
 // inPlace reports whether an encoding leaves most of a text as it is, in its order:
 // then a span is the neighbourhood of what is encoded.
 func inPlace(k decode.Kind) bool {
-	return k >= decode.Percent && k <= decode.Quoted || k == decode.Invisible || k == decode.Confusable
+	return k >= decode.Percent && k <= decode.Latin1 || k == decode.Invisible || k == decode.Confusable
 }
 
 // packed reports whether all that comes before is needed to decode what follows.

@@ -6,12 +6,17 @@ import (
 	"compress/zlib"
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash/adler32"
+	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
 	"pgregory.net/rapid"
 )
@@ -22,6 +27,8 @@ type wrap struct {
 	binary bool
 	do     func(t *rapid.T, s []byte) []byte
 }
+
+func isControl(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' }
 
 func wraps() []wrap {
 	zip := func(make func(*bytes.Buffer) interface {
@@ -41,7 +48,7 @@ func wraps() []wrap {
 		Close() error
 	}
 	shift := func(t *rapid.T, s []byte) []byte { // each of the positions in a group of bytes
-		if !utf8.Valid(s) {
+		if !utf8.Valid(s) || bytes.ContainsFunc(s, isControl) {
 			return s // what is packed is known by its first bytes
 		}
 		return append([]byte(rapid.StringMatching(`([a-z]{0,3} )?`).Draw(t, "before")), s...)
@@ -140,6 +147,30 @@ func wraps() []wrap {
 			return b.Bytes()
 		}},
 		{"gzip", true, zip(func(b *bytes.Buffer) closer { return gzip.NewWriter(b) })},
+		{"zlib, small window", true, func(_ *rapid.T, s []byte) []byte {
+			b := bytes.NewBufferString("\x18\x95") // 512 bytes
+			w, _ := flate.NewWriterWindow(b, 512)
+			_, _ = w.Write(s)
+			_ = w.Close()
+			return binary.BigEndian.AppendUint32(b.Bytes(), adler32.Checksum(s))
+		}},
+		{"latin1", true, func(_ *rapid.T, s []byte) []byte {
+			if utf8.Valid(s) {
+				return s // it is no text that is written so
+			}
+			var b bytes.Buffer
+			for _, c := range s {
+				b.WriteRune(rune(c))
+			}
+			return b.Bytes()
+		}},
+		{"numbers", false, func(_ *rapid.T, s []byte) []byte {
+			b := []byte("[")
+			for _, c := range s {
+				b = append(strconv.AppendUint(b, uint64(c), 10), ',')
+			}
+			return append(b[:len(b)-1], ']')
+		}},
 		{"zlib", true, zip(func(b *bytes.Buffer) closer { return zlib.NewWriter(b) })},
 		{"zstd", true, zip(func(b *bytes.Buffer) closer { w, _ := zstd.NewWriter(b); return w })},
 	}

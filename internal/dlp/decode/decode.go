@@ -34,6 +34,7 @@ const (
 	Escape          // backslashes: JSON, JavaScript, C, Markdown
 	Entity          // character references of HTML
 	Quoted          // quoted-printable, RFC 2045 §6.7
+	Latin1          // bytes taken for characters, ISO 8859-1, in UTF-8
 	UTF16LE         // text in two bytes a character, low byte first
 	UTF16BE         // the same, high byte first
 	Invisible       // characters put in that nobody sees, and tag characters (Unicode 16, chapter 23)
@@ -53,7 +54,7 @@ const (
 func (k Kind) String() string {
 	words := [kinds]string{
 		None: "none", Base64: "base64", Base32: "base32", Hex: "hex", Bytes: "bytes", Percent: "percent", Escape: "escape",
-		Entity: "entity", Quoted: "quoted-printable", UTF16LE: "utf-16le", UTF16BE: "utf-16be", Invisible: "invisible",
+		Entity: "entity", Quoted: "quoted-printable", Latin1: "latin1", UTF16LE: "utf-16le", UTF16BE: "utf-16be", Invisible: "invisible",
 		Confusable: "confusable", Gzip: "gzip", Zlib: "zlib", Deflate: "deflate", Zstd: "zstd", Brotli: "brotli",
 		Bzip2: "bzip2", Zip: "zip", Unread: "unread",
 	}
@@ -119,6 +120,7 @@ func (d *Decoder) FindBut(dst []Span, text []byte, final bool, from, to int) (sp
 	f.escapedToo(len(dst))
 	if first := firstHigh(text); first < len(text) {
 		f.unicode(first)
+		f.latin1(first)
 		f.packed(first)
 	}
 	if magic.UnreadFirst(text) {
@@ -130,14 +132,15 @@ func (d *Decoder) FindBut(dst []Span, text []byte, final bool, from, to int) (sp
 
 // finder is one call of Find.
 type finder struct {
-	d     *Decoder
-	text  []byte
-	final bool
-	spans []Span
-	room  int // spans that may still be added
-	more  bool
-	from  int // of text: no zlib is looked for from here
-	to    int // up to here
+	d      *Decoder
+	text   []byte
+	final  bool
+	spans  []Span
+	room   int // spans that may still be added
+	more   bool
+	from   int // of text: no zlib is looked for from here
+	to     int // up to here
+	listed int // up to here lists of numbers were read
 }
 
 // add appends one span. It reports whether there was room.

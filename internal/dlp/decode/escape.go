@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"bottle/internal/dlp/decode/alphabet"
+	"bottle/internal/dlp/decode/charref"
 )
 
 // escapes looks for escapes with a backslash that may hide something. Those that
@@ -94,7 +95,7 @@ func (f *finder) escape(i int) int {
 		return 0
 	}
 	switch c := text[i+1]; {
-	case c == 'u' && (v.r == '<' || v.r == '>' || v.r == '&' && !isReference(text[i+n:])): // Go writes all JSON so; a secret ends there
+	case c == 'u' && (v.r == '<' || v.r == '>' || v.r == '&' && !charref.Follows(text[i+n:])): // Go writes all JSON so; a secret ends there
 	case c == 'u' || c == 'x' || c == 'U':
 		return n
 	case c-'0' < 8:
@@ -109,19 +110,6 @@ func (f *finder) escape(i int) int {
 		}
 	}
 	return 0
-}
-
-// isReference tells whether a character reference of HTML goes on so behind its &.
-func isReference(s []byte) bool {
-	const longest = 20
-	if len(s) > 0 && s[0] == '#' {
-		return true
-	}
-	n := 0
-	for n < len(s) && n < longest && (s[n]|0x20)-'a' < 26 {
-		n++
-	}
-	return n > 1 && n < len(s) && s[n] == ';'
 }
 
 // readEscape reads one escape of JSON, JavaScript, C or Markdown.
@@ -146,6 +134,14 @@ func readEscape(s []byte) (value, int) {
 		return value{r: '\r', byte: true}, 2
 	case 't':
 		return value{r: '\t', byte: true}, 2
+	case 'b':
+		return value{r: '\b', byte: true}, 2
+	case 'f':
+		return value{r: '\f', byte: true}, 2
+	case 'v':
+		return value{r: '\v', byte: true}, 2
+	case 'a':
+		return value{r: '\a', byte: true}, 2
 	case '\n':
 		return value{r: -1}, 2
 	case '\r':
@@ -194,52 +190,4 @@ func readOctal(s []byte) (value, int) {
 		v = v<<3 | rune(s[i]-'0')
 	}
 	return value{r: v, byte: true}, i
-}
-
-// entity gives what a name of HTML stands for, if that is ASCII or invisible, and
-// whether readers take it without a semicolon.
-func entity(name []byte) (v value, bare bool) {
-	switch string(name) {
-	case "amp", "AMP":
-		return value{r: '&'}, true
-	case "lt", "LT":
-		return value{r: '<'}, true
-	case "gt", "GT":
-		return value{r: '>'}, true
-	case "quot", "QUOT":
-		return value{r: '"'}, true
-	case "nbsp":
-		return value{r: ' '}, true
-	case "shy":
-		return value{r: -1}, true
-	case "zwj", "zwnj", "lrm", "rlm", "ZeroWidthSpace", "NoBreak", "NegativeThinSpace", "NegativeMediumSpace",
-		"NegativeThickSpace", "NegativeVeryThinSpace", "InvisibleTimes", "InvisibleComma", "ApplyFunction", "it", "ic", "af":
-		return value{r: -1}, false
-	case "fjlig":
-		return value{r: 'f', s: "fj"}, false
-	}
-	return value{r: punctuation(name)}, false
-}
-
-// names lists the names of characters of ASCII: a blank, the name, the character.
-const names = " Tab\t NewLine\n excl! num# dollar$ percnt% apos' lpar( rpar) ast* midast* plus+ comma, hyphen- dash- period. sol/" +
-	" colon: semi; equals= quest? commat@ lsqb[ lbrack[ bsol\\ rsqb] rbrack] Hat^ lowbar_ UnderBar_ grave` DiacriticalGrave`" +
-	" lcub{ lbrace{ verbar| vert| VerticalLine| rcub} rbrace} "
-
-// punctuation gives the character of ASCII that a name stands for, or 0.
-func punctuation(name []byte) rune {
-	for i := 0; i < len(names); {
-		j := i + 1
-		for (names[j]|0x20)-'a' < 26 {
-			j++
-		}
-		if names[i+1:j] == string(name) {
-			return rune(names[j])
-		}
-		i = j + 1
-		if i == len(names)-1 {
-			break
-		}
-	}
-	return 0
 }

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"bottle/internal/dlp/decode/alphabet"
+	"bottle/internal/dlp/decode/charref"
 	"bottle/internal/dlp/decode/fold"
 )
 
@@ -99,6 +100,8 @@ func appendInPlace(dst, src []byte, kind Kind, limit int) (out []byte, full bool
 		mark, read = '&', readEntity
 	case Quoted:
 		mark, read = '=', readQuoted
+	case Latin1:
+		read = readLatin1
 	case Invisible, Confusable:
 	default:
 		return dst, true
@@ -168,7 +171,7 @@ func (v value) hides() bool {
 	case v.r < 0x80:
 		return false
 	case !v.byte:
-		return fold.ToASCII(v.r)
+		return v.r < 0xa0 || fold.ToASCII(v.r) // a control of C1 is a byte, see latin1
 	}
 	return leads(byte(v.r))
 }
@@ -324,14 +327,14 @@ func readEntity(s []byte) (value, int) {
 		return value{}, 0
 	}
 	ended := n < len(s) && s[n] == ';'
-	v, bare := entity(s[1:n])
-	if v.r == 0 || !ended && !bare {
+	r, text, bare := charref.Named(s[1:n])
+	if r == 0 || !ended && !bare {
 		return value{}, 0
 	}
 	if ended {
 		n++
 	}
-	return v, n
+	return value{r: r, s: text}, n
 }
 
 func readNumeric(s []byte) (value, int) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"bottle/internal/dlp/decode/alphabet"
+	"bottle/internal/dlp/decode/magic"
 )
 
 // lists looks for bytes that are written as numbers: "41 42 43", "41:42", "0x41, 0x42",
@@ -30,6 +31,9 @@ func (f *finder) lists() {
 type numbers struct {
 	start, end int // in the text
 	row        int // how many bytes of text are the last ones
+	count      int
+	first      [8]byte // the first ones
+	last       uint64  // the last ones
 	telling    bool
 }
 
@@ -39,30 +43,83 @@ func (n *numbers) add(start, end int, value uint64, bytes int) {
 		n.start = start
 	}
 	n.end = end
-	for ; bytes > 0; bytes-- {
-		if isText(byte(value >> (8 * (bytes - 1)))) {
+	for ; bytes > 0 && !n.telling; bytes-- {
+		c := byte(value >> (8 * (bytes - 1)))
+		if isText(c) {
 			n.row++
 		} else {
 			n.row = 0
 		}
-		n.telling = n.telling || n.row >= minText
+		n.last = n.last<<8 | uint64(c)
+		if n.count < len(n.first) {
+			n.first[n.count] = c
+			n.count++
+			n.telling = n.count == len(n.first) && magic.Begins(n.first[:])
+		}
+		n.telling = n.telling || n.row >= minText || n.marked(c)
 	}
+}
+
+// marked reports whether the last bytes are a mark; c is the last one.
+func (n *numbers) marked(c byte) bool {
+	switch c {
+	case magic.Gzip[2]:
+		return n.last&0xffffff == 0x1f8b08
+	case magic.Zstd[3], magic.Zip[3]:
+		return uint32(n.last) == 0x28b52ffd || uint32(n.last) == 0x504b0304
+	case magic.Bzip2[5]:
+		return n.last&0xffffffffffff == 0x314159265359
+	}
+	return false
+}
+
+// maxGap is how many bytes stand between two numbers: a comma, a line's end and some
+// blanks.
+const maxGap = 12
+
+// listStart goes back from an offset to where the list around it begins, but not into
+// one that was read.
+func (f *finder) listStart(i int) int {
+	for start := i; start > f.listed && i-start <= maxGap; {
+		start--
+		switch in := alphabet.List[f.text[start]]; {
+		case in >= alphabet.NotInList:
+			return i
+		case in == 1:
+			i = start
+		}
+	}
+	return i
+}
+
+// gap returns where what stands between two numbers ends. A line's end may be escaped.
+func (f *finder) gap(i int) int {
+	for i < len(f.text) && alphabet.List[f.text[i]] == 0 {
+		i++
+	}
+	if i < len(f.text) && f.text[i] == '\\' {
+		return skipBreak(f.text, i)
+	}
+	return i
+}
+
+// signed gives the byte that a number is which has a sign, as Java writes bytes: a dash
+// behind what is no digit.
+func signed(text []byte, i, decimal int) int {
+	if i == 0 || text[i-1] != '-' || decimal == 0 || decimal > 128 || i > 1 && alphabet.Hex[text[i-2]] < 16 {
+		return decimal
+	}
+	return 256 - decimal
 }
 
 // list reads the numbers around an offset and returns the end of the list.
 func (f *finder) list(i int) (end int) {
-	const before = 40 // the list begins no earlier: a sample would have met it
-	for n := 0; n < before && i > 0 && alphabet.List[f.text[i-1]] < alphabet.NotInList; n++ {
-		i--
-	}
+	i = f.listStart(i)
 	var hex, decimal numbers
-	for i < len(f.text) && alphabet.List[f.text[i]] < alphabet.NotInList {
+	for i < len(f.text) {
 		if alphabet.Hex[f.text[i]] > 15 {
-			next := i
-			for next < len(f.text) && alphabet.List[f.text[next]] == 0 {
-				next++
-			}
-			if next-i > 8 { // a list has short gaps
+			next := f.gap(i)
+			if next == i || next-i > maxGap {
 				break
 			}
 			i = next
@@ -74,8 +131,12 @@ func (f *finder) list(i int) (end int) {
 		} else {
 			hex = f.flush(Hex, hex)
 		}
-		if t.decimal < 256 {
-			decimal.add(i, t.end, uint64(t.decimal), 1)
+		if d := signed(f.text, i, t.decimal); d < 256 {
+			start := i
+			if d != t.decimal {
+				start--
+			}
+			decimal.add(start, t.end, uint64(d), 1)
 		} else {
 			decimal = f.flush(Bytes, decimal)
 		}
@@ -83,6 +144,7 @@ func (f *finder) list(i int) (end int) {
 	}
 	f.flush(Hex, hex)
 	f.flush(Bytes, decimal)
+	f.listed = i
 	return i
 }
 
@@ -149,7 +211,7 @@ func appendDecimals(dst, src []byte, limit int) (out []byte, full bool) {
 			if limit == 0 {
 				return dst, false
 			}
-			dst, limit = append(dst, byte(t.decimal)), limit-1
+			dst, limit = append(dst, byte(signed(src, i, t.decimal))), limit-1
 		}
 		i = t.end
 	}

@@ -107,7 +107,7 @@ func TestCut(t *testing.T) {
 func floods() map[string]string {
 	m := map[string]string{"digits and controls": base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("abcdefghij\x01"), 3000))}
 	for _, s := range []string{"%", "%41", "\\", `\u`, `\u0041`, "&", "&#", "&#65;", "&amp", "=", "=\n", "=41", "\x00", "a\x00", "\x1f\x8b\x08", "\x28\xb5\x2f\xfd",
-		"PK\x03\x04", "x\x9c\x01\xff", "BZh91AY&SY\xff", "é", "é1", "aé\u200b", "\u200b", "а", "аb", "\U000e0041", "\ufe00", "a", "ab ", "0x41,", "41 ", "41        ", "65,", "999,", "H4sI",
+		"PK\x03\x04", "x\x9c\x01\xff", "BZh91AY&SY\xff", "é", "é1", "aé\u200b", "\u200b", "а", "аb", "\U000e0041", "\ufe00", "a", "ab ", "0x41,", "41 ", "41        ", "65,", "65,\n          ", "1            ", "-65,", "65\\n", "31,139,8,", "\x08\x1d\x03\xff", "\u008b", "x\u009c\x03", "\\\u008b", `\u008b`, "\xfd7zXZ\x00", "\x04\"M\x18", "999,", "H4sI",
 		"eJw", "eJwA", "KLUv/", "YWFh", "me", "4141", "0", "f", "00112233445566778899aabbccdd ", "QUFBQUFBQUFBQUFBQUFB\n", "QUFBQUFBQUFBQUFBQUFB\\n", "ffffffffffffffff\n", "\xff", "\xe3\x85", "ａ", "ａ ", "\u0301"} {
 		m[s] = s
 	}
@@ -186,7 +186,12 @@ func FuzzFind(f *testing.F) {
 		f.Add([]byte(strings.Repeat(s, 40)), false)
 	}
 	for _, kind := range []Kind{Gzip, Zlib, Zstd, Zip} {
+		f.Add([]byte(taken(pack(f, kind, secret))), true)
+		f.Add([]byte(numbered(pack(f, kind, secret), ",")), true)
 		f.Add(append([]byte("ab"), pack(f, kind, secret)...), false)
+	}
+	for _, head := range unread() {
+		f.Add([]byte(head), false)
 	}
 	f.Add([]byte("\x7f00eJx0000000000"), false) // DEL is no digit
 	f.Fuzz(func(t *testing.T, text []byte, final bool) {

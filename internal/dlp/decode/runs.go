@@ -355,7 +355,7 @@ func kindOf(phase int) Kind {
 }
 
 // begins opens a span where the run begins with a mark that is too short to be looked
-// for anywhere else, or of what is not read here.
+// for anywhere else.
 func (r *run) begins(start int) {
 	if start+16 > len(r.text) {
 		return
@@ -378,19 +378,20 @@ func (r *run) begins(start int) {
 			r.open(4+at, start+at)
 		}
 	}
-	r.beginsUnread(start)
+	r.beginsOther(start)
 }
 
-// beginsUnread is begins for what is not read here, by the two first digits in either base.
-func (r *run) beginsUnread(start int) {
+// beginsOther is begins for what is not read here, and for bytes that were taken for
+// characters: by the two first digits in either base.
+func (r *run) beginsOther(start int) {
 	var room [64]byte
 	switch string(r.text[start : start+2]) {
-	case "/T", "_T", "N3", "Um", "BC", "TF", "XQ", "H5":
-		if out, _ := appendBase64(room[:0], r.text[start:], len(room)); magic.UnreadFirst(out) {
+	case "/T", "_T", "N3", "Um", "BC", "TF", "XQ", "H5", "H8", "KM", "eM":
+		if out, _ := appendBase64(room[:0], r.text[start:], len(room)); magic.UnreadFirst(out) || magic.Begins(out) {
 			r.open(0, start)
 		}
-	case "7U", "G5", "KJ", "AQ", "JR", "LU", "D6", "7u", "g5", "kj", "aq", "jr", "lu", "d6":
-		if out, _ := appendBase32(room[:0], r.text[start:], len(room)); magic.UnreadFirst(out) {
+	case "7U", "G5", "KJ", "AQ", "JR", "LU", "D6", "D7", "FD", "PD", "7u", "g5", "kj", "aq", "jr", "lu", "d6", "d7", "fd", "pd":
+		if out, _ := appendBase32(room[:0], r.text[start:], len(room)); magic.UnreadFirst(out) || magic.Begins(out) {
 			r.open(4, start)
 		}
 	}

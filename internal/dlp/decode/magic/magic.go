@@ -128,12 +128,13 @@ func lzma(b []byte) bool {
 }
 
 // Begins reports whether b, of which a few bytes are enough, may begin something
-// compressed that has a short mark, or one that is not read here.
+// compressed that has a short mark, one that is not read here, or one of the usual in
+// which each byte was taken for a character (ISO 8859-1) and written in UTF-8.
 func Begins(b []byte) bool {
 	if Zlib(b) || bytes.HasPrefix(b, []byte(compress)) || bytes.HasPrefix(b, []byte("\x5d\x00\x00")) {
 		return true
 	}
-	for _, mark := range [...]string{XZ, SevenZip, Rar, LZ4, Lzip} {
+	for _, mark := range [...]string{XZ, SevenZip, Rar, LZ4, Lzip, "\x1f\u008b", "(µ/ý", "x\u009c", "xÚ"} {
 		if len(b) >= len(mark) && string(b[:len(mark)]) == mark {
 			return true
 		}
