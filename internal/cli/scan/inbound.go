@@ -39,7 +39,7 @@ func Inbound(d *inbound.Detector, r io.Reader) (hits []Hit, n int64, more bool, 
 			if !inbound.Textual(fresh) {
 				return nil, 0, false, nil
 			}
-			s = d.Stream(inbound.FormOf(fresh))
+			s = d.Stream(inbound.Guess)
 			s.Every = true
 		}
 		buf = buf[:len(buf)+got]

@@ -10,19 +10,16 @@ import (
 
 // chars follows a text character by character where that is not plain ASCII.
 type chars struct {
-	s    *Stream
-	form Form
-	done int    // of the stream's buffer
-	odd  []span // where characters stand for others, in the buffer
+	s     *Stream
+	form  Form
+	guess bool   // blanks came so far: the form may not be known yet
+	done  int    // of the stream's buffer
+	odd   []span // where characters stand for others, in the buffer
 
-	prev  rune // the character before; 0 where it was passed over
-	term  terminal
-	flag  int   // of a flag's tags: 0 outside, 1 behind the flag, and one more for each
-	rowAt int64 // where the row of selectors, or of no width, began
-	row   int   // of selectors
-	stray int   // selectors behind characters that have no forms
-	blank int   // of no width
-	kinds uint8 // of those
+	prev rune // the character before; of a text passed over its last byte, or utf8.RuneError
+	term terminal
+	unseen
+	value quoted
 	open  int   // bidirectional controls that are not closed on this line
 	since int64 // where the first of them stands
 	rtl   bool  // there are letters on this line that run from right to left
@@ -38,6 +35,7 @@ func (c *chars) moved(n int) {
 		}
 	}
 	c.odd = kept
+	c.value.end -= n
 }
 
 // calm says that ASCII can't end anything, so it may be passed over.
@@ -52,12 +50,12 @@ func (c *chars) feed(text []byte, end bool) {
 		if c.calm() {
 			if n := plainFrom(text[i:]); n > 0 {
 				i += n
-				c.passed(rune(text[i-1]))
+				c.passed(rune(text[i-1]), n)
 				continue
 			}
 			if n := dull(text, i); n > 0 {
 				i += n
-				c.passed(utf8.RuneError)
+				c.passed(utf8.RuneError, n)
 				continue
 			}
 		}
@@ -66,7 +64,7 @@ func (c *chars) feed(text []byte, end bool) {
 			break
 		}
 		c.suspect(text, i, n, r, coded)
-		if coded && !c.counts(text[i]) {
+		if coded && !c.counts(text, i, r) {
 			r = '?'
 		}
 		c.step(r, c.s.base+int64(i), n)
@@ -106,6 +104,8 @@ func dull(text []byte, i int) int {
 		case c == 0xc3: // letters of Latin-1
 			j += 2
 			continue
+		case c == 0xcd && text[j+1] == 0x8f, c == 0xd8 && text[j+1] == 0x9c, c == 0xe3 && text[j+1] == 0x85 && text[j+2] == 0xa4: // ignorable
+			return j - i
 		case c == 0xe2 && text[j+1] == 0x80 && text[j+2] >= 0x90 && text[j+2] <= 0xa7: // dashes, quotes, dots
 			j += 3
 			continue
@@ -123,12 +123,18 @@ func dull(text []byte, i int) int {
 	return j - i
 }
 
-// passed ends rows.
-func (c *chars) passed(last rune) { c.prev, c.row, c.blank, c.kinds = last, 0, 0, 0 }
+// passed ends rows: n bytes that mean nothing.
+func (c *chars) passed(last rune, n int) {
+	c.prev = last
+	c.shown(n)
+}
 
-// counts says whether an escape that begins so is the character, to who reads this form.
-func (c *chars) counts(first byte) bool {
-	return first == '\\' && c.form == JSON || first == '&' && c.form == Markup
+// counts says whether the escape at i is the character r, to who reads this form.
+func (c *chars) counts(text []byte, i int, r rune) bool {
+	if text[i] == '&' {
+		return c.form&Markup != 0
+	}
+	return c.form&(JSON|Script) != 0 || text[i+1] == 'u' && (r < ' ' || r > '~') && c.value.of(text, i)
 }
 
 // read gives the next character, its length in bytes (0: it is not whole yet), and
@@ -137,6 +143,9 @@ func (c *chars) read(b []byte, end bool) (r rune, n int, coded bool) {
 	switch {
 	case b[0] == '\\':
 		r, n, more := backslash(b)
+		if n == 1 && !more && c.form&Script != 0 {
+			r, n, more = scripted(b)
+		}
 		if more && !end {
 			return 0, 0, false
 		}
@@ -198,84 +207,7 @@ func (c *chars) step(r rune, at int64, n int) {
 	case c.open > 0 && end-c.since > Reach:
 		c.line(end)
 	}
-	c.prev, c.row, c.blank, c.kinds = r, 0, 0, 0
-}
-
-// flagged follows the tags of a flag: the black flag, three to six letters or digits as
-// tags, and the end tag (UTS 51, emoji tag sequences). Any other tag is hidden text.
-func (c *chars) flagged(r rune, end int64) {
-	const flag, least, most, endTag = 0x1f3f4, 3, 6, 0xe007f
-	tag := r >= 0xe0000 && r <= 0xe007f
-	spec := r >= 0xe0030 && r <= 0xe0039 || r >= 0xe0061 && r <= 0xe007a
-	switch {
-	case r == flag:
-		c.flag = 1
-	case c.flag > 0 && spec && c.flag <= most:
-		c.flag++
-	case c.flag > least && r == endTag:
-		c.flag = 0
-	case tag || c.flag > 1:
-		c.s.tell(hiddenTags, end-4, end)
-		c.flag = 0
-	default:
-		c.flag = 0
-	}
-}
-
-// Rows that are longer than any text needs. Two selectors stand behind one another in
-// broken emoji; characters without width stand alone between words, or in twos.
-const (
-	mostSelectors = 2
-	mostStray     = 2
-	mostBlank     = 7  // of several kinds
-	mostSame      = 15 // of one kind
-)
-
-// hidden takes a character that is not ASCII.
-func (c *chars) hidden(r rune, at, end int64) {
-	if n := blankKind(r); n >= 0 {
-		if c.blank == 0 {
-			c.rowAt = at
-		}
-		c.blank++
-		c.kinds |= 1 << n
-		if c.blank > mostSame || c.blank > mostBlank && c.kinds&(c.kinds-1) != 0 {
-			c.s.tell(hiddenBlank, c.rowAt, end)
-		}
-	} else {
-		c.blank, c.kinds = 0, 0
-	}
-	if selector(r) {
-		if c.row == 0 {
-			c.rowAt = at
-		}
-		if c.row++; letter(c.prev) || r >= 0xe0100 && c.prev < utf8.RuneSelf {
-			c.stray++
-		}
-		if c.row > mostSelectors || c.stray > mostStray {
-			c.s.tell(hiddenSelectors, c.rowAt, end)
-		}
-	} else {
-		c.row = 0
-	}
-	c.bidi(r, at, end)
-}
-
-func selector(r rune) bool {
-	return r >= 0xfe00 && r <= 0xfe0f || r >= 0xe0100 && r <= 0xe01ef || r >= 0x180b && r <= 0x180d || r == 0x180f
-}
-
-// blankKind numbers characters without width, or gives -1.
-func blankKind(r rune) int {
-	switch {
-	case r >= 0x200b && r <= 0x200d:
-		return int(r - 0x200b)
-	case r == 0x2060 || r == 0xfeff || r == 0x180e:
-		return 3
-	case r >= 0x2061 && r <= 0x2064:
-		return int(r-0x2061) + 4
-	}
-	return -1
+	c.passed(r, 1)
 }
 
 // bidi follows the controls of UAX 9 over one line. An override makes letters run

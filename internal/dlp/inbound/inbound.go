@@ -17,14 +17,19 @@ const (
 	margin = 16       // a match that begins so near to a cut was found before, or begins in the middle of a word
 )
 
-// Form says how a text writes the characters that it does not hold as they are.
+// Form says how a text writes the characters that it does not hold as they are. Forms
+// may be put together.
 type Form uint8
 
-// The forms.
+// The forms. By its first character that is no blank, a text may turn out to be of one
+// more form than it was said to be, unless it is Plain. In any text an escape of JSON
+// counts that stands in what looks like a value of JSON.
 const (
-	Plain  Form = iota // only what stands there is obeyed, or hidden
-	JSON               // \u001b in a string is the character (RFC 8259 section 7); also lines and events of JSON
-	Markup             // &#x202e; is the character (HTML, XML)
+	JSON   Form = 1 << iota // \u001b is the character (RFC 8259 section 7); also lines and events of JSON
+	Markup                  // &#x202e; is the character (HTML, XML)
+	Script                  // \x1b is the character, too (JavaScript)
+	Plain                   // nothing is to be guessed
+	Guess  Form = 0         // nothing is said
 )
 
 // Finding is one place. It holds no byte of it.
@@ -118,7 +123,7 @@ func (d *Detector) Stream(form Form) *Stream {
 // Reset begins with another text.
 func (s *Stream) Reset(form Form) {
 	s.buf, s.base, s.told, s.found = s.buf[:0], 0, s.told[:0], s.found[:0]
-	s.chars = chars{s: s, form: form, odd: s.chars.odd[:0]}
+	s.chars = chars{s: s, form: form, guess: form&Plain == 0, odd: s.chars.odd[:0]}
 }
 
 // Next looks at the next piece; end says that nothing follows. What it gives is valid
@@ -126,6 +131,10 @@ func (s *Stream) Reset(form Form) {
 // known for what it is, which may be a byte behind its end.
 func (s *Stream) Next(b []byte, end bool) []Finding {
 	s.found = s.found[:0]
+	if s.chars.guess {
+		form, known := formOf(b)
+		s.chars.form, s.chars.guess = s.chars.form|form, !known
+	}
 	for first := true; first || len(b) > 0; first = false {
 		n := min(len(b), piece)
 		s.buf = append(s.buf, b[:n]...)

@@ -12,6 +12,7 @@ const (
 	unicodeEscape = 6  // \u001b, in bytes
 	longestRef    = 12 // of what stands between & and ;, in bytes
 	longestTag    = 48
+	longestColour = 96 // of a control sequence in a word, in bytes
 )
 
 // backslash reads an escape of JSON (RFC 8259 section 7), a pair of surrogates as one.
@@ -65,6 +66,48 @@ func unit(b []byte) (r rune, n int, more bool) {
 	return r, unicodeEscape, false
 }
 
+// scripted reads what JavaScript has beyond the escapes of JSON: \xHH, \u{H} and octal
+// (ECMA-262 sections 12.9.4 and B.1.2). n is 1 where it is none. more: what follows decides.
+func scripted(b []byte) (r rune, n int, more bool) {
+	i, base, most := 1, 8, 3
+	switch {
+	case b[1] == 'x':
+		i, base, most = 2, 16, 2
+	case b[1] == 'u':
+		if len(b) < 3 {
+			return '\\', 1, true
+		}
+		if b[2] != '{' {
+			return '\\', 1, false
+		}
+		i, base, most = 3, 16, 7
+	}
+	from := i
+	for i < len(b) && i-from < most && digit(b[i], base) {
+		i++
+	}
+	if i == len(b) && i-from < most {
+		more = true
+	}
+	v, err := strconv.ParseUint(string(b[from:i]), base, 32)
+	switch {
+	case err != nil || v > utf8.MaxRune || base == 8 && v > 0xff || b[1] == 'x' && i-from < 2:
+		return '\\', 1, more
+	case b[1] != 'u':
+		return rune(v), i, more
+	case i == len(b):
+		return '\\', 1, true
+	case b[i] != '}':
+		return '\\', 1, false
+	}
+	return rune(v), i + 1, false
+}
+
+func digit(c byte, base int) bool {
+	d := c | 0x20
+	return c >= '0' && int(c) < '0'+min(base, 10) || base == 16 && d >= 'a' && d <= 'f'
+}
+
 // reference reads a character reference of HTML: by number, or by the few names that
 // matter here. n is 1 where it is none. more: what follows decides.
 func reference(b []byte) (r rune, n int, more bool) {
@@ -111,8 +154,12 @@ func named(name []byte) rune {
 		return '&'
 	case "quot":
 		return '"'
-	case "nbsp", "ensp", "emsp", "thinsp", "NewLine", "Tab":
+	case "NewLine", "Tab":
 		return ' '
+	case "nbsp":
+		return 0xa0
+	case "ensp", "emsp", "thinsp":
+		return 0x2002
 	case "shy":
 		return 0xad
 	case "zwj":
@@ -239,7 +286,7 @@ func colour(b []byte) int {
 	if len(b) < 2 || b[1] != '[' {
 		return 1
 	}
-	for i := 2; i < min(len(b), longest); i++ {
+	for i := 2; i < min(len(b), longestColour); i++ {
 		if b[i] >= 0x40 {
 			return i + 1
 		}

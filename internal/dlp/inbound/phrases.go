@@ -14,6 +14,7 @@ const (
 	terminalMode      = "terminal-mode"
 	terminalString    = "terminal-string"
 	terminalCommand   = "terminal-command"
+	terminalConceal   = "terminal-conceal"
 	injectionOverride = "injection-override"
 	injectionRole     = "injection-role"
 	injectionPersona  = "injection-persona"
@@ -29,9 +30,9 @@ type Rule struct{ ID, Description string }
 func Rules() []Rule {
 	return []Rule{
 		{hiddenBidi, "Bidirectional controls that show text in another order than it is read (CVE-2021-42574)."},
-		{hiddenSelectors, "A row of variation selectors: they carry bytes that nobody sees."},
+		{hiddenSelectors, "Variation selectors in rows, or where none belong: they carry bytes that nobody sees."},
 		{hiddenTags, "Tag characters outside of a flag: text that nobody sees and a model reads."},
-		{hiddenBlank, "A row of characters without width: they carry bits that nobody sees."},
+		{hiddenBlank, "Many characters that nobody sees, in a row or strewn in text: they carry bits."},
 		{injectionAddress, "A text that speaks to agents or models instead of to its reader."},
 		{injectionExfil, "An order to send secrets, files or the conversation somewhere."},
 		{injectionOverride, "An order to ignore earlier instructions."},
@@ -40,9 +41,10 @@ func Rules() []Rule {
 		{injectionSecrecy, "An order to keep something from the user."},
 		{terminalClipboard, "A control sequence that writes the clipboard (OSC 52)."},
 		{terminalCommand, "A control sequence that commands the terminal (OSC), such as its colours or files."},
+		{terminalConceal, "A control sequence by which text is there and is not shown (SGR 8)."},
 		{terminalLink, "A control sequence that makes a link: what is shown is not where it leads (OSC 8)."},
 		{terminalMode, "A control sequence that changes how the terminal works, or resets it."},
-		{terminalMove, "A control sequence by which text is shown over other text, or is erased."},
+		{terminalMove, "A control sequence by which text is shown over other text, is erased or is repeated."},
 		{terminalQuery, "A control sequence that the terminal answers, as if a person typed."},
 		{terminalString, "A control string (DCS, APC, PM, SOS): what is in it is not shown, and may be a command."},
 		{terminalTitle, "A control sequence that sets or reads the window's title, or moves the window."},

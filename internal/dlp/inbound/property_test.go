@@ -126,7 +126,7 @@ func FuzzStream(f *testing.F) {
 		if len(text) > 900 { // within reach, what is found does not depend on the cut
 			text = text[:900]
 		}
-		how := Form(form % 3)
+		how := Form(form % 8)
 		whole := d.Scan(text, how)
 		for _, x := range whole {
 			if x.Start < 0 || x.End <= x.Start || x.End > int64(len(text)) {

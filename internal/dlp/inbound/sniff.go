@@ -2,21 +2,21 @@ package inbound
 
 import "unicode/utf8"
 
-// FormOf guesses by the first bytes of a text how that writes what it does not hold as it
-// is. It is for where nobody says what kind of text it is.
-func FormOf(b []byte) Form {
+// formOf guesses by the first bytes of a text how that writes what it does not hold as it
+// is; false: what follows tells.
+func formOf(b []byte) (Form, bool) {
 	for _, c := range b {
 		switch c {
 		case ' ', '\t', '\r', '\n', 0xef, 0xbb, 0xbf: // a byte order mark, too
 			continue
-		case '{', '[':
-			return JSON
+		case '{', '[', '"':
+			return JSON, true
 		case '<':
-			return Markup
+			return Markup, true
 		}
-		break
+		return 0, true
 	}
-	return Plain
+	return 0, false
 }
 
 // sniffed is how much of a body tells whether it is text, in bytes.

@@ -4,10 +4,12 @@ package inbound
 type terminal struct {
 	mode  mode
 	begin int64
-	n     int  // characters of the sequence so far
-	first rune // parameter of a CSI: its first character
-	mid   rune // its last intermediate
-	num   int  // of an OSC
+	first rune // of a CSI: the first character of its parameters
+	mid   rune // the last intermediate
+	num   int  // parameter or number that is read; -1: there is none
+	sub   bool // behind a colon: the rest of a parameter
+	skip  int  // parameters of SGR that belong to a colour; -1: the next one tells
+	dark  bool // SGR 8 was among them
 }
 
 type mode uint8
@@ -19,34 +21,44 @@ const (
 	osc
 )
 
-// longest is how many characters a CSI may have before it is taken for none.
-const longest = 64
+// mostNumber is what a number counts as that is larger, however many digits it has.
+const mostNumber = 9999
 
-// step takes one character.
+// step takes one character. Within a sequence a terminal obeys, or passes over, the
+// controls of C0 and goes on; CAN and SUB end it, and ESC begins another one.
 func (t *terminal) step(s *Stream, r rune, at, end int64) {
-	switch t.mode {
-	case ground:
+	switch {
+	case t.mode == ground || r == 0x1b && t.mode != osc:
 		t.start(s, r, at, end)
-	case escape:
-		t.escaped(s, r, end)
-	case csi:
+	case r == 0x18 || r == 0x1a:
+		t.mode = ground
+	case r == 0x7f || r < 0x20 && r != 0x1b && (r != 0x07 || t.mode != osc):
+	case t.mode == escape:
+		t.escaped(s, r, at, end)
+	case t.mode == csi:
 		t.csi(s, r, at, end)
-	case osc:
+	case t.mode == osc:
 		t.osc(s, r, at, end)
 	}
 }
 
 func (t *terminal) start(s *Stream, r rune, at, end int64) {
+	t.mode = ground
 	switch r {
 	case 0x1b:
-		*t = terminal{mode: escape, begin: at}
+		*t = terminal{mode: escape, begin: at, num: -1}
 	case 0x9b: // C1: the same in one character (ECMA-48 section 5.3)
-		*t = terminal{mode: csi, begin: at}
+		*t = terminal{mode: csi, begin: at, num: -1}
 	case 0x9d:
 		*t = terminal{mode: osc, begin: at, num: -1}
 	case 0x05: // ENQ: the terminal types its answerback
 		if end-at == 1 && s.amidText(at) { // as an escape it stands in lists of characters
 			s.tell(terminalQuery, at, end)
+		}
+	case 0x8d, 0x90, 0x98, 0x9a, 0x9e, 0x9f:
+		if s.buf[at-s.base] != '&' { // as references of HTML they are letters of Windows-1252
+			*t = terminal{begin: at, num: -1}
+			t.escaped(s, r-0x40, at, end)
 		}
 	}
 }
@@ -63,58 +75,119 @@ func (s *Stream) amidText(at int64) bool {
 	return Textual(before)
 }
 
-func (t *terminal) escaped(s *Stream, r rune, end int64) {
+// escaped takes what follows ESC.
+func (t *terminal) escaped(s *Stream, r rune, at, end int64) {
 	t.mode = ground
+	switch {
+	case r >= 0x20 && r <= 0x2f:
+		t.mode, t.mid = escape, r
+		return
+	case r >= 0x80:
+		t.start(s, r, at, end)
+		return
+	case t.mid != 0:
+		if rule := designated(t.mid, r); rule != "" {
+			s.tell(rule, t.begin, end)
+		}
+		return
+	}
 	switch r {
 	case '[':
 		t.mode = csi
 	case ']':
-		t.mode, t.num = osc, -1
+		t.mode = osc
 	case 'k': // screen's
 		s.tell(terminalTitle, t.begin, end)
 	case 'P', 'X', '^', '_': // DCS, SOS, PM, APC: what follows is not shown
 		s.tell(terminalString, t.begin, end)
 	case 'Z':
 		s.tell(terminalQuery, t.begin, end)
-	case 'c':
+	case 'c', 'l', 'm': // reset; lock lines, and unlock them
 		s.tell(terminalMode, t.begin, end)
-	case 'M', '8':
+	case 'M', '8', '6', '9':
 		s.tell(terminalMove, t.begin, end)
-	case 0x1b:
-		t.mode, t.begin = escape, end-1
 	}
 }
 
+// designated judges an escape with an intermediate. Sets of characters with a private
+// number (ECMA-35 section 14.4) draw lines where there are letters; those with a public
+// one stand in texts in ISO-2022.
+func designated(mid, final rune) string {
+	switch {
+	case mid == '#' && final == '8':
+		return terminalMove // the screen full of E
+	case mid == '#', mid == ' ', mid == '%' && final != 'G', mid >= '(' && mid <= '+' && final >= '0' && final <= '?':
+		return terminalMode
+	}
+	return ""
+}
+
+// csi takes what follows CSI.
 func (t *terminal) csi(s *Stream, r rune, at, end int64) {
-	t.n++
 	switch {
 	case r >= 0x30 && r <= 0x3f:
 		if t.first == 0 {
 			t.first = r
 		}
+		t.parameter(r)
 	case r >= 0x20 && r <= 0x2f:
 		t.mid = r
 	case r >= 0x40 && r <= 0x7e:
 		t.mode = ground
+		t.parameter(';')
 		if rule := t.final(r); rule != "" {
 			s.tell(rule, t.begin, end)
 		}
-		return
 	default:
-		t.mode = ground
 		t.start(s, r, at, end)
-		return
 	}
-	if t.n > longest {
-		t.mode = ground
+}
+
+// parameter reads the parameters as SGR has them: 38, 48 and 58 are followed by 5 and one
+// number, or by 2 and three, which are a colour (ITU-T T.416; xterm).
+func (t *terminal) parameter(r rune) {
+	switch {
+	case t.sub && r != ';':
+	case r >= '0' && r <= '9':
+		t.digit(r)
+	case r == ':':
+		t.sub = true
+	case r == ';':
+		colour := t.num == 38 || t.num == 48 || t.num == 58
+		switch {
+		case t.skip > 0:
+			t.skip--
+		case t.skip < 0 && t.num == 5:
+			t.skip = 1
+		case t.skip < 0 && t.num == 2:
+			t.skip = 3
+		case colour && !t.sub:
+			t.skip = -1
+		default:
+			t.skip, t.dark = 0, t.dark || t.num == 8
+		}
+		t.num, t.sub = -1, false
 	}
+}
+
+func (t *terminal) digit(r rune) {
+	t.num = min(max(t.num, 0)*10+int(r-'0'), mostNumber)
 }
 
 // final judges a CSI by its last character. Colours (SGR, m) and moves over what is
 // empty (B, C, E) are harmless.
 func (t *terminal) final(r rune) string {
 	switch r {
-	case 'A', 'D', 'F', 'G', 'H', 'f', 'J', 'K', 'L', 'M', 'P', 'S', 'T', 'X', 'Z', '@', '`', 'd', 'u', 's', 'r':
+	case 'm':
+		switch {
+		case t.first == '?':
+			return terminalQuery
+		case t.first >= '<':
+			return terminalMode
+		case t.dark && t.mid == 0:
+			return terminalConceal
+		}
+	case 'A', 'D', 'F', 'G', 'H', 'f', 'J', 'K', 'L', 'M', 'P', 'S', 'T', 'X', 'Z', '@', '`', '^', 'b', 'd', 'u', 's', 'r':
 		if t.mid != 0 || t.first >= '<' && r != 'J' && r != 'K' {
 			return terminalMode
 		}
@@ -134,23 +207,18 @@ func (t *terminal) final(r rune) string {
 	return ""
 }
 
-// osc judges an OSC as soon as its number is known.
+// osc judges an OSC as soon as its number is known; without one it is a title.
 func (t *terminal) osc(s *Stream, r rune, at, end int64) {
-	t.n++
 	switch {
-	case r >= '0' && r <= '9' && t.n < 6:
-		t.num = max(t.num, 0)*10 + int(r-'0')
+	case r >= '0' && r <= '9':
+		t.digit(r)
 		return
-	case t.num < 0 && (r == 'l' || r == 'L' || r == 'I'): // Sun's and dtterm's
+	case t.num < 0 && (r == 'l' || r == 'L' || r == 'I' || r == ';'): // Sun's and dtterm's
 		s.tell(terminalTitle, t.begin, end)
 	case t.num >= 0 && (r == ';' || r == 0x07 || r == 0x1b || r == 0x9c):
 		s.tell(command(t.num), t.begin, end)
-	case r == 0x1b:
-		t.mode = ground
-		t.start(s, r, at, end)
-		return
 	}
-	t.mode = ground
+	t.start(s, r, at, end)
 }
 
 func command(number int) string {

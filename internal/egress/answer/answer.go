@@ -112,7 +112,7 @@ func (l *Look) Refused() *Refusal {
 // with a *Refusal where nobody here can, and that must not be. The head is to say so
 // before it goes on, and any sum or tag of the coded bytes goes.
 func (l *Look) Decode(res *http.Response) error {
-	if l == nil || len(res.Header["Content-Encoding"]) == 0 || kindOf(res.Header).packed {
+	if l == nil || len(res.Header["Content-Encoding"]) == 0 {
 		return nil
 	}
 	codings, ok := codingsOf(res.Header)

@@ -76,12 +76,7 @@ func (b *body) see(p []byte, end bool) error {
 		b.blank()
 		return nil
 	}
-	if len(p) > 0 && b.kind.guess {
-		b.text.Reset(inbound.FormOf(p))
-	}
-	if len(p) > 0 {
-		b.kind.text, b.kind.guess = true, false
-	}
+	b.kind.text = b.kind.text || len(p) > 0
 	err := b.l.heard(b.text.Next(p, end), "answer.body")
 	if end || err != nil {
 		b.blank()

@@ -14,7 +14,7 @@ func (l *Look) Messages() (*Messages, error) {
 	if l == nil {
 		return nil, nil
 	}
-	s, err := l.stream(inbound.Plain)
+	s, err := l.stream(inbound.Guess)
 	if err != nil || s == nil {
 		return nil, err
 	}
@@ -28,7 +28,7 @@ func (m *Messages) Next(b []byte, begin, final bool, held int) error {
 		return nil
 	}
 	if begin {
-		m.text.Reset(inbound.FormOf(b))
+		m.text.Reset(inbound.Guess)
 	}
 	if final {
 		held = 0
