@@ -134,7 +134,7 @@ func (c *chars) counts(text []byte, i int, r rune) bool {
 	if text[i] == '&' {
 		return c.form&Markup != 0
 	}
-	return c.form&(JSON|Script) != 0 || text[i+1] == 'u' && (r < ' ' || r > '~') && c.value.of(text, i)
+	return c.form&(JSON|Script) != 0 || text[i+1] == 'u' && (r < ' ' || r > '~') && c.value.of(text, i, c.s.base == 0)
 }
 
 // read gives the next character, its length in bytes (0: it is not whole yet), and

@@ -91,12 +91,13 @@ func TestCleanTextCostsNoMemory(t *testing.T) {
 // proportion to its length, not to its square.
 func TestHostileTextIsLinear(t *testing.T) {
 	d := detector(t)
-	for _, unit := range []string{"ignore instructions ", "\u2067a\u2069", "\x1b[", "&#105;", `\u0069`, "\U0001f3f4", "<!--", "human: assistant", "i\u200b", "send .env "} {
+	for _, unit := range []string{"ignore instructions ", "\u2067a\u2069", "\x1b[", "&#105;", `\u0069`, "\U0001f3f4", "<!--", "human: assistant", "i\u200b", "send .env ", "\x1b[0", "\x1b]0", `"\u001b",`, `\u001b`, `"\",`, "\u034fa", "&quot;,"} {
 		cost := func(n int) time.Duration {
 			text, best := []byte(strings.Repeat(unit, n/len(unit))), time.Hour
 			for range 3 {
 				began := time.Now()
-				d.Scan(text, JSON)
+				d.Scan(text, JSON|Plain)
+				d.Scan(text, Guess)
 				best = min(best, time.Since(began))
 			}
 			return best

@@ -16,13 +16,18 @@ const (
 )
 
 // of reports whether the string that at stands in is a value of JSON, by what is
-// before its quote. It looks back to where it was asked about last, so all of it is in
+// before its quote; first says that nothing stood before text. It looks back to where it was asked about last, so all of it is in
 // proportion to the text.
-func (q *quoted) of(text []byte, at int) bool {
+func (q *quoted) of(text []byte, at int, first bool) bool {
 	is := q.is && q.end >= 0
 	for i := at; i > max(q.end, 0); i-- {
 		if n := quote(text[:i]); n > 0 {
-			is = valued(text[:i-n])
+			is = valued(text[:i-n], first)
+			break
+		}
+		c := text[i-1]
+		if c == '\n' || (c == 'U' || c == 'x') && i > 2 && text[i-2] == '\\' && text[i-3] != '\\' { // JSON has none of these in a string
+			is = false
 			break
 		}
 	}
@@ -46,14 +51,14 @@ func quote(b []byte) int {
 	return 0
 }
 
-// valued reports whether a value of JSON may follow b: behind the name of a member, or
-// in a list that is no index.
-func valued(b []byte) bool {
+// valued reports whether a value of JSON may follow b: behind the name of a member, in
+// a list that is no index, or as the whole text.
+func valued(b []byte, first bool) bool {
 	for range mostBefore {
 		b = blanksOff(b)
 		n := len(b)
 		if n == 0 {
-			return false
+			return first
 		}
 		switch b[n-1] {
 		case ':':

@@ -9,7 +9,7 @@ func formOf(b []byte) (Form, bool) {
 		switch c {
 		case ' ', '\t', '\r', '\n', 0xef, 0xbb, 0xbf: // a byte order mark, too
 			continue
-		case '{', '[', '"':
+		case '{', '[':
 			return JSON, true
 		case '<':
 			return Markup, true

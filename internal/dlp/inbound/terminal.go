@@ -1,5 +1,7 @@
 package inbound
 
+import "unicode/utf8"
+
 // terminal follows control sequences (ECMA-48; xterm's ctlseqs for what is its own).
 type terminal struct {
 	mode  mode
@@ -19,6 +21,7 @@ const (
 	escape
 	csi
 	osc
+	text
 )
 
 // mostNumber is what a number counts as that is larger, however many digits it has.
@@ -39,6 +42,8 @@ func (t *terminal) step(s *Stream, r rune, at, end int64) {
 		t.csi(s, r, at, end)
 	case t.mode == osc:
 		t.osc(s, r, at, end)
+	case t.mode == text:
+		t.text(s, r, at, end)
 	}
 }
 
@@ -55,11 +60,26 @@ func (t *terminal) start(s *Stream, r rune, at, end int64) {
 		if end-at == 1 && s.amidText(at) { // as an escape it stands in lists of characters
 			s.tell(terminalQuery, at, end)
 		}
-	case 0x8d, 0x90, 0x98, 0x9a, 0x9e, 0x9f:
-		if s.buf[at-s.base] != '&' { // as references of HTML they are letters of Windows-1252
-			*t = terminal{begin: at, num: -1}
+	case 0x90, 0x98, 0x9e, 0x9f: // DCS, SOS, PM, APC
+		*t = terminal{mode: text, begin: at}
+	case 0x8d, 0x9a: // RI, DECID
+		if s.chars.prev < 0x80 && s.buf[at-s.base] != '&' {
+			*t = terminal{begin: at}
 			t.escaped(s, r-0x40, at, end)
 		}
+	}
+}
+
+// text tells a control string of C1 by what follows. The same characters stand in lists
+// of all there are, and in text that was decoded wrongly; as references of HTML they are
+// letters of Windows-1252.
+func (t *terminal) text(s *Stream, r rune, at, end int64) {
+	t.mode = ground
+	switch {
+	case r < 0x20 || r > 0x7e:
+		t.start(s, r, at, end)
+	case s.buf[max(t.begin-s.base, 0)] != '&':
+		s.tell(terminalString, t.begin, end)
 	}
 }
 
@@ -80,7 +100,10 @@ func (t *terminal) escaped(s *Stream, r rune, at, end int64) {
 	t.mode = ground
 	switch {
 	case r >= 0x20 && r <= 0x2f:
-		t.mode, t.mid = escape, r
+		if t.mode = escape; t.mid != 0 {
+			r = utf8.RuneError // more than one: none that is known
+		}
+		t.mid = r
 		return
 	case r >= 0x80:
 		t.start(s, r, at, end)
@@ -102,7 +125,7 @@ func (t *terminal) escaped(s *Stream, r rune, at, end int64) {
 		s.tell(terminalString, t.begin, end)
 	case 'Z':
 		s.tell(terminalQuery, t.begin, end)
-	case 'c', 'l', 'm': // reset; lock lines, and unlock them
+	case 'c':
 		s.tell(terminalMode, t.begin, end)
 	case 'M', '8', '6', '9':
 		s.tell(terminalMove, t.begin, end)
@@ -116,7 +139,10 @@ func designated(mid, final rune) string {
 	switch {
 	case mid == '#' && final == '8':
 		return terminalMove // the screen full of E
-	case mid == '#', mid == ' ', mid == '%' && final != 'G', mid >= '(' && mid <= '+' && final >= '0' && final <= '?':
+	case mid == '#' && final >= '3' && final <= '6', // lines of double height, or width
+		mid == ' ' && (final == 'F' || final == 'G'), // answers in C1
+		mid == '%' && final == '@',                   // no UTF-8 any more
+		mid >= '(' && mid <= '+' && final >= '0' && final <= '?':
 		return terminalMode
 	}
 	return ""
@@ -135,7 +161,7 @@ func (t *terminal) csi(s *Stream, r rune, at, end int64) {
 	case r >= 0x40 && r <= 0x7e:
 		t.mode = ground
 		t.parameter(';')
-		if rule := t.final(r); rule != "" {
+		if rule := t.final(r); rule != "" && !(s.chars.form&Script != 0 && r == '{' && t.mid == '$') { // a template of JavaScript
 			s.tell(rule, t.begin, end)
 		}
 	default:

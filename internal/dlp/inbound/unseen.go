@@ -6,7 +6,8 @@ import "unicode/utf8"
 type unseen struct {
 	flag  int    // of a flag's tags: 0 outside, 1 behind the flag, and one more for each
 	name  uint64 // what they spell
-	flags int    // of other regions than those that have one
+	flags int    // of other regions than those that have one, each unlike the one before
+	last  uint64 // of them
 
 	selAt int64 // where the row of selectors began
 	row   int   // of selectors
@@ -51,7 +52,10 @@ func (c *chars) flagged(r rune, end int64) {
 		case 'g'<<32 | 'b'<<24 | 'e'<<16 | 'n'<<8 | 'g', 'g'<<32 | 'b'<<24 | 's'<<16 | 'c'<<8 | 't', 'g'<<32 | 'b'<<24 | 'w'<<16 | 'l'<<8 | 's':
 			return
 		}
-		if c.flags++; c.flags > mostFlags {
+		if c.name != c.last {
+			c.flags, c.last = c.flags+1, c.name
+		}
+		if c.flags > mostFlags {
 			c.s.tell(hiddenTags, end-4, end)
 		}
 	case tag || c.flag > 1:
