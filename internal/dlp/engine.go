@@ -26,6 +26,7 @@ type Finding struct {
 	Chain      []string // the encodings that it was in, the outermost first
 	Length     int      // of the secret itself, in bytes; 0: not known
 	Print      string   // keyed fingerprint of its exact value; empty: there is none
+	From, To   int      // of a known secret: which bytes of its value
 	Place      string   // where it stands, as words such as `body.json:$.messages[3].content`
 
 	view, from, to int  // the value itself: the number of the view, and where in that

@@ -67,7 +67,7 @@ func (e *Engine) Join(found func(Finding)) *Joiner {
 	look := func(text []byte) {
 		hits, matches = e.plainly(hits[:0], matches[:0], text)
 		for _, m := range matches {
-			found(Finding{Rule: KnownSecret, Name: m.Name, Length: m.End - m.Start, Print: known.Fingerprint(e.key, text[m.Start:m.End])})
+			found(Finding{Rule: KnownSecret, Name: m.Name, From: m.From, To: m.To, Length: m.End - m.Start, Print: known.Fingerprint(e.key, text[m.Start:m.End])})
 		}
 	}
 	return &Joiner{plain: known.NewJoiner(look), base64: known.NewJoiner(look), hex: known.NewJoiner(look)}

@@ -102,7 +102,7 @@ func (c *scan) view(text []byte, from *origin, depth int, end bool) {
 		l.rules = own.Scan(l.rules, text)
 	}
 	for _, m := range l.known {
-		c.add(Finding{Rule: KnownSecret, Name: m.Name}, text, m.Start, m.End, from, true)
+		c.add(Finding{Rule: KnownSecret, Name: m.Name, From: m.From, To: m.To}, text, m.Start, m.End, from, true)
 	}
 	for _, m := range l.rules {
 		c.add(Finding{Rule: m.Rule.ID}, text, m.Start, m.End, from, end)

@@ -125,6 +125,9 @@ func (x *exchange) ahead(out *http.Request) error {
 			_ = b.Close()
 			return err
 		}
+		if x.look.Redacted() {
+			inspect.Undigest(out.Trailer)
+		}
 		if n, ok := b.Whole(); ok && out.ContentLength >= 0 {
 			out.ContentLength = n // something may have been taken out
 		}

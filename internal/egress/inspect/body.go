@@ -282,8 +282,7 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 		whole := end && sent == 0 && b.text.Offset() == 0 // its pieces are remembered already
 		b.out = b.text.Ready()
 		if !whole {
-			if bad := b.l.sort(b.l.remember(b.out, "body")); len(bad) > 0 {
-				b.stop(b.l.refuse(bad))
+			if b.pieces(b.out) {
 				return
 			}
 		}
@@ -307,6 +306,9 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 		keep = min(overlap, len(text)-sent)
 	}
 	goes := len(text) - keep
+	if b.pieces(text[sent:goes]) {
+		return
+	}
 	b.out = slices.Clone(text[sent:goes])
 	b.passing(all, text[:goes], sent)
 	b.before += b.text.Offset() + int64(goes)
@@ -314,6 +316,16 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 	next.Write(text[goes:])
 	b.text.Release()
 	b.text = next
+}
+
+// pieces holds what goes on of a large body against the pieces that were sent before,
+// and ends the body if a secret is complete with it.
+func (b *Body) pieces(text []byte) (stopped bool) {
+	bad := b.l.sort(b.l.remember(text, "body"))
+	if len(bad) > 0 {
+		b.stop(b.l.refuse(bad))
+	}
+	return len(bad) > 0
 }
 
 // let notes what in something compressed may pass.
@@ -419,13 +431,20 @@ func cutsOf(text []byte, found []dlp.Finding) []place.Cut {
 	return out
 }
 
+// Undigest takes out of fields, of a head or behind a body, what digests a body in which
+// something was changed.
+func Undigest(h http.Header) {
+	for _, name := range []string{"Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
+		delete(h, name)
+	}
+}
+
 // replaced gives on a whole body; one in which something was changed without what was
 // said about the other one.
 func (b *Body) replaced(text []byte, changed bool) {
 	if changed {
-		for _, name := range []string{"Content-Encoding", "Content-Md5", "Digest", "Content-Digest", "Repr-Digest"} {
-			delete(b.about.Header, name)
-		}
+		delete(b.about.Header, "Content-Encoding")
+		Undigest(b.about.Header)
 		b.coded = nil
 	}
 	if b.coded != nil {

@@ -266,13 +266,12 @@ func (c *coded) prime() bool {
 func (c *coded) look() {
 	b := c.b
 	if found := b.timed(func() []dlp.Finding { return b.text.Scan(false) }); found != nil {
-		c.found(found)
+		c.found(found, false)
 		return
 	}
 	b.let()
 	ready := b.text.Ready()
-	if bad := b.l.sort(b.l.remember(ready, "body")); len(bad) > 0 {
-		b.stop(b.l.refuse(bad))
+	if b.pieces(ready) {
 		return
 	}
 	c.clean += int64(len(ready))
@@ -293,13 +292,19 @@ func (c *coded) look() {
 
 // found is about findings in a body larger than the window: they end it, or may pass when all of what is here
 // was looked at.
-func (c *coded) found(found []dlp.Finding) {
+func (c *coded) found(found []dlp.Finding, end bool) {
 	b := c.b
 	text, sent := b.text.Text()
-	if b.refused(found, text, sent) || b.refused(b.all(text, false), text, sent) || b.inside() {
+	if b.refused(found, text, sent) || b.refused(b.all(text, end), text, sent) || b.inside() {
 		return
 	}
-	keep := min(overlap, len(text)-sent)
+	keep := 0
+	if !end {
+		keep = min(overlap, len(text)-sent)
+	}
+	if b.pieces(text[sent : len(text)-keep]) {
+		return
+	}
 	c.clean += int64(len(text) - sent - keep)
 	next := b.fresh()
 	next.Write(text[len(text)-keep:])
@@ -351,9 +356,11 @@ func (c *coded) end() {
 			return
 		}
 	case found != nil:
-		if c.found(found); b.err != nil {
+		if c.found(found, true); b.err != nil {
 			return
 		}
+	case b.pieces(text[sent:]):
+		return
 	}
 	b.out = c.raw
 	b.ended()

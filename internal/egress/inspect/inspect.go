@@ -140,7 +140,7 @@ type Look struct {
 
 	mu     sync.Mutex
 	found  []decision.Finding
-	passed []string // references of known secrets that an operator let pass
+	passed []stretch // of known secrets, that an operator let pass
 }
 
 // Look begins to look into a request for host on a route. nil: the route wants nothing
@@ -182,7 +182,7 @@ func (l *Look) split(found []dlp.Finding, cutting bool) (bad, cuts, passed []dlp
 	approved := func(f dlp.Finding) bool { return f.Print != "" && l.i.approved.Has(f.Print, l.host) }
 	for _, f := range found {
 		if approved(f) {
-			l.pass(f.Name) // before any of its pieces is judged
+			l.pass(f) // before any of its pieces is judged
 		}
 	}
 	for _, f := range found {
@@ -190,7 +190,7 @@ func (l *Look) split(found []dlp.Finding, cutting bool) (bad, cuts, passed []dlp
 		case l.harmless[f.Print]:
 		case approved(f):
 			passed = append(passed, f)
-		case f.Known() && slices.Contains(f.Chain, inPieces) && l.passes(f.Name):
+		case f.Known() && slices.Contains(f.Chain, inPieces) && l.passes(f):
 		case cutting && l.mode == modeRedact && !f.Known() && f.Rule != dlp.Undecodable:
 			cuts = append(cuts, f)
 		default:
@@ -207,19 +207,27 @@ func (l *Look) approved(passed []dlp.Finding) {
 	}
 }
 
-// pass and passes are about known secrets that may pass whole, so in pieces too.
-func (l *Look) pass(name string) {
+// stretch is a part of a known secret's value, or all of it.
+type stretch struct {
+	name     string
+	from, to int
+}
+
+// pass and passes are about what of known secrets may pass in one piece, so in smaller
+// ones too: no byte of the value besides.
+func (l *Look) pass(f dlp.Finding) {
+	s := stretch{f.Name, f.From, f.To}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if name != "" && !slices.Contains(l.passed, name) {
-		l.passed = append(l.passed, name)
+	if f.Known() && len(l.passed) < maxFindings && !slices.Contains(l.passed, s) {
+		l.passed = append(l.passed, s)
 	}
 }
 
-func (l *Look) passes(name string) bool {
+func (l *Look) passes(f dlp.Finding) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Contains(l.passed, name)
+	return slices.ContainsFunc(l.passed, func(s stretch) bool { return s.name == f.Name && s.from <= f.From && f.To <= s.to })
 }
 
 // lets says of a finding whether it may pass, before it is counted among others.
@@ -321,7 +329,7 @@ func (l *Look) remember(text []byte, where string) []dlp.Finding {
 	pieces := l.engine.Known().Pieces(nil, text)
 	var out []dlp.Finding
 	for _, m := range l.memory.Saw(l.dest, pieces, l.i.cfg.Now()) {
-		out = append(out, dlp.Finding{Rule: dlp.KnownSecret, Name: m.Name, Start: m.Start, End: m.End, Length: m.To - m.From, Place: where, Chain: []string{inPieces}})
+		out = append(out, dlp.Finding{Rule: dlp.KnownSecret, Name: m.Name, From: m.From, To: m.To, Start: m.Start, End: m.End, Length: m.To - m.From, Place: where, Chain: []string{inPieces}})
 	}
 	return out
 }
