@@ -13,13 +13,12 @@ import (
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/place"
 	"bottle/internal/egress/measure"
+	"bottle/internal/egress/source"
 )
 
 const (
-	blockSize = 128 << 10
-	overlap   = 16 << 10              // looked at again with what follows, where a finding was let pass
-	quiet     = 30 * time.Millisecond // without a byte: the sender may wait for an answer
-	rounds    = 8                     // of taking something out and looking again
+	overlap = 16 << 10 // looked at again with what follows, where a finding was let pass
+	rounds  = 8        // of taking something out and looking again
 )
 
 // About is what is known of a body before it comes.
@@ -37,7 +36,7 @@ type Body struct {
 	mu      sync.Mutex // of all but from: Close waits for a Read
 	l       *Look
 	about   About
-	from    *source
+	from    *source.Source
 	text    *dlp.Body
 	before  int64 // bytes of the body in front of text
 	kind    kind
@@ -59,7 +58,7 @@ type Body struct {
 func (l *Look) Body(src io.ReadCloser, a About) *Body {
 	b := &Body{l: l, about: a, kind: kindOf(a.Header), first: true}
 	b.text = b.fresh()
-	b.from = newSource(src, a.Length < 0, &l.i.blocks)
+	b.from = source.New(src, a.Length < 0, &l.i.blocks)
 	codings, ok := codingsOf(a.Header)
 	switch {
 	case !ok:
@@ -142,7 +141,7 @@ func (b *Body) Read(p []byte) (int, error) {
 
 // Close ends the reading, also one that waits, and returns when nobody reads any more.
 func (b *Body) Close() error {
-	err := b.from.close()
+	err := b.from.Close()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.err = cmp.Or(b.err, http.ErrBodyReadAfterClose)
@@ -174,7 +173,7 @@ func (b *Body) step() {
 		return
 	}
 	for b.err == nil && len(b.out) == 0 {
-		chunk, err := b.from.next()
+		chunk, err := b.from.Next()
 		if len(chunk) > 0 {
 			b.take(chunk)
 		}
@@ -183,7 +182,7 @@ func (b *Body) step() {
 			return
 		case errors.Is(err, io.EOF):
 			b.end()
-		case errors.Is(err, errQuiet):
+		case errors.Is(err, source.ErrQuiet):
 			if b.flushable() {
 				b.found(b.timed(b.text.Flush), false)
 			}
@@ -210,7 +209,7 @@ func (b *Body) take(chunk []byte) {
 		b.first = false
 		if k, ok := packed(chunk); ok {
 			b.coded = newCoded(b, []coding{k})
-			b.from.unread(chunk)
+			b.from.Unread(chunk)
 			return
 		}
 	}
@@ -473,7 +472,7 @@ func (b *Body) timed(look func() []dlp.Finding) []dlp.Finding {
 
 // observe counts the time, once, when the body has been looked at.
 func (b *Body) observe() {
-	b.from.release()
+	b.from.Release()
 	if !b.counted {
 		b.counted = true
 		b.l.i.cfg.Measured.Scans.Observe(b.spent)

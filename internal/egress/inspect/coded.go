@@ -14,6 +14,7 @@ import (
 
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/decode"
+	"bottle/internal/egress/source"
 )
 
 // A decoder reads ahead, and keeps what it has decoded for a while. So the bytes that
@@ -136,7 +137,7 @@ func (c *coded) more() error {
 		return errTooMuch
 	}
 	for {
-		chunk, err := c.b.from.wait()
+		chunk, err := c.b.from.Wait()
 		if len(chunk) > 0 {
 			c.raw = append(c.raw, chunk...)
 			return nil
@@ -219,7 +220,7 @@ func (c *coded) step() {
 		}
 	}
 	c.drop()
-	block := b.l.i.blocks.Get().(*[blockSize]byte)
+	block := b.l.i.blocks.Get().(*source.Block)
 	defer b.l.i.blocks.Put(block)
 	for b.err == nil && len(b.out) == 0 {
 		n, err := c.decoder.Read(block[:])
@@ -249,13 +250,13 @@ func (c *coded) step() {
 // answer to the head.
 func (c *coded) prime() bool {
 	for len(c.raw) == 0 {
-		chunk, err := c.b.from.next()
+		chunk, err := c.b.from.Next()
 		c.raw = append(c.raw, chunk...)
 		switch {
-		case errors.Is(err, errQuiet) && c.b.ahead:
+		case errors.Is(err, source.ErrQuiet) && c.b.ahead:
 			c.b.ahead = false
 			return false
-		case err != nil && !errors.Is(err, errQuiet):
+		case err != nil && !errors.Is(err, source.ErrQuiet):
 			return true // the decoder finds the end
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"bottle/internal/dlp"
+	"bottle/internal/egress/source"
 )
 
 var errSkippable = errors.New("decode body: a frame of zstd that decoders skip")
@@ -139,7 +140,7 @@ func (o *overt) Read(p []byte) (int, error) {
 	n, err := o.in.Read(p)
 	o.text.Write(p[:n])
 	end := errors.Is(err, io.EOF)
-	if end || o.text.Held() > blockSize {
+	if end || o.text.Held() > source.BlockSize {
 		if no := o.look(end); no != nil {
 			return 0, no
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"bottle/internal/dlp"
+	"bottle/internal/egress/source"
 )
 
 // gathered is how large a body may be from which something is taken out, in bytes: a
@@ -63,7 +64,7 @@ func (b *Body) flowing(text []byte) (found []dlp.Finding) {
 		return stops
 	}
 	for at := 0; at < len(text); {
-		end := min(len(text), at+blockSize)
+		end := min(len(text), at+source.BlockSize)
 		flow.Write(text[at:end])
 		at = end
 		list := flow.Scan(at == len(text))

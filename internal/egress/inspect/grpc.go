@@ -10,6 +10,7 @@ import (
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/decode"
 	"bottle/internal/dlp/place"
+	"bottle/internal/egress/source"
 )
 
 // maxMessage is how much one compressed message of gRPC may hold, in bytes.
@@ -100,7 +101,7 @@ func (l *Look) drain(r io.Reader, most int) ([]dlp.Finding, error) {
 	text := l.engine.Body()
 	text.Pass = l.lets
 	defer text.Release()
-	block := l.i.blocks.Get().(*[blockSize]byte)
+	block := l.i.blocks.Get().(*source.Block)
 	defer l.i.blocks.Put(block)
 	for {
 		n, err := r.Read(block[:])

@@ -26,6 +26,7 @@ import (
 	"bottle/internal/egress/handout"
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/ration"
+	"bottle/internal/egress/source"
 	"bottle/internal/policy"
 )
 
@@ -64,7 +65,7 @@ type Inspector struct {
 	cfg     Config
 	inflate *decode.Decoder
 	heads   sync.Pool // of *head
-	blocks  sync.Pool // of *[blockSize]byte
+	blocks  sync.Pool // of *source.Block
 	handed  *handout.Memory
 	ration  *ration.Ration
 
@@ -85,7 +86,7 @@ type state struct {
 func New(cfg Config) *Inspector {
 	i := &Inspector{cfg: cfg, inflate: decode.New(), approved: approval.New(cfg.Now), handed: handout.New(cfg.Now), ration: ration.New(maxMemory)}
 	i.heads.New = func() any { return newHead() }
-	i.blocks.New = func() any { return new([blockSize]byte) }
+	i.blocks.New = func() any { return new(source.Block) }
 	return i
 }
 

@@ -1,4 +1,5 @@
-package inspect
+// Package source reads a body in blocks, and says when its sender pauses.
+package source
 
 import (
 	"errors"
@@ -8,22 +9,30 @@ import (
 	"time"
 )
 
-// errQuiet says that the sender pauses.
-var errQuiet = errors.New("read body: its sender pauses")
+// BlockSize is how many bytes are read at once at most.
+const BlockSize = 128 << 10
 
-// source reads a body in blocks. One whose length is not known may be a stream whose
-// sender waits for an answer, so it is read by a goroutine, which close waits for.
-type source struct {
+const quiet = 30 * time.Millisecond // without a byte: the sender may wait for an answer
+
+// Block is the memory that a body is read into.
+type Block [BlockSize]byte
+
+// ErrQuiet says that the sender pauses.
+var ErrQuiet = errors.New("read body: its sender pauses")
+
+// Source reads a body in blocks. One whose length is not known may be a stream whose
+// sender waits for an answer, so it is read by a goroutine, which Close waits for.
+type Source struct {
 	src    io.ReadCloser
 	blocks *sync.Pool
 	back   []byte // put back
 	err    error  // behind what was read last
 
-	block *[blockSize]byte
+	block *Block
 	ask   chan struct{} // nil: it is read at once
 	got   chan piece
 	busy  bool          // a read is under way
-	over  chan struct{} // closed by close
+	over  chan struct{} // closed by Close
 	done  chan struct{} // closed when nobody reads any more
 	once  sync.Once
 	quiet *time.Timer
@@ -34,23 +43,25 @@ type piece struct {
 	err error
 }
 
-func newSource(src io.ReadCloser, stream bool, blocks *sync.Pool) *source {
-	s := &source{src: src, blocks: blocks}
+// New makes a Source of src. stream says that its length is not known. blocks holds
+// *Block, and gives one for as long as it is read. Close must be called.
+func New(src io.ReadCloser, stream bool, blocks *sync.Pool) *Source {
+	s := &Source{src: src, blocks: blocks}
 	if stream {
 		s.ask, s.got = make(chan struct{}, 1), make(chan piece, 1)
 		s.over, s.done = make(chan struct{}), make(chan struct{})
-		s.block = blocks.Get().(*[blockSize]byte)
+		s.block = blocks.Get().(*Block)
 		go s.read()
 	}
 	return s
 }
 
-// unread puts back what next gave.
-func (s *source) unread(b []byte) { s.back = append([]byte(nil), b...) }
+// Unread puts back what Next gave.
+func (s *Source) Unread(b []byte) { s.back = append([]byte(nil), b...) }
 
-// next gives the next bytes, valid until the next call, or errQuiet where none have come
+// Next gives the next bytes, valid until the next call, or ErrQuiet where none have come
 // for a while, or the error that the body ended with. Both may come at once.
-func (s *source) next() ([]byte, error) {
+func (s *Source) Next() ([]byte, error) {
 	if b := s.back; b != nil {
 		s.back = nil
 		return b, nil
@@ -76,27 +87,27 @@ func (s *source) next() ([]byte, error) {
 		s.busy, s.err = false, p.err
 		return s.block[:p.n], p.err
 	case <-s.quiet.C:
-		return nil, errQuiet
+		return nil, ErrQuiet
 	case <-s.over:
 		s.err = http.ErrBodyReadAfterClose
 		return nil, s.err
 	}
 }
 
-// wait is next where nothing can be done while the sender pauses.
-func (s *source) wait() ([]byte, error) {
+// Wait is next where nothing can be done while the sender pauses.
+func (s *Source) Wait() ([]byte, error) {
 	for {
-		b, err := s.next()
-		if !errors.Is(err, errQuiet) {
+		b, err := s.Next()
+		if !errors.Is(err, ErrQuiet) {
 			return b, err
 		}
 	}
 }
 
 // fill reads a block as full as it comes: its sender waits for nobody.
-func (s *source) fill() ([]byte, error) {
+func (s *Source) fill() ([]byte, error) {
 	if s.block == nil {
-		s.block = s.blocks.Get().(*[blockSize]byte)
+		s.block = s.blocks.Get().(*Block)
 	}
 	n := 0
 	for n < len(s.block) && s.err == nil {
@@ -111,7 +122,7 @@ func (s *source) fill() ([]byte, error) {
 }
 
 // read is the goroutine's.
-func (s *source) read() {
+func (s *Source) read() {
 	defer close(s.done)
 	for {
 		select {
@@ -127,17 +138,17 @@ func (s *source) read() {
 	}
 }
 
-// release gives the block back, if nobody can write to it any more. What next gave is
+// Release gives the block back, if nobody can write to it any more. What Next gave is
 // not valid after it.
-func (s *source) release() {
+func (s *Source) Release() {
 	if s.err != nil && !s.busy && s.block != nil {
 		s.blocks.Put(s.block)
 		s.block = nil
 	}
 }
 
-// close ends the reading, and waits for its end. It may be called while next waits.
-func (s *source) close() error {
+// Close ends the reading, and waits for its end. It may be called while Next waits.
+func (s *Source) Close() error {
 	err := s.src.Close()
 	if s.ask != nil {
 		s.once.Do(func() { close(s.over) })
