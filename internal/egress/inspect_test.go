@@ -697,7 +697,7 @@ func TestAskAndAdmit(t *testing.T) {
 					return res
 				}
 				d := denied(t, ask(), 403, policy.SecretFound)
-				if d.Print == "" || mode == "ask" && (d.Ask == nil || d.Ask.Tool != "pipelock-block" || d.Ask.Print != d.Print || d.Ask.Host != apiHost || !strings.Contains(d.Message, "bottle approve tester-00000 "+d.Print)) ||
+				if d.Print == "" || mode == "ask" && (d.Ask == nil || d.Ask.Print != d.Print || d.Ask.Host != apiHost || !strings.Contains(d.Message, "bottle approve tester-00000 "+d.Print) || !strings.HasSuffix(d.Message, " --host "+apiHost)) ||
 					mode == "block" && d.Ask != nil {
 					t.Fatalf("%+v", d)
 				}

@@ -80,7 +80,7 @@ func TestDeniedConnectGetsJSON(t *testing.T) {
 	w := newWorld(t, nil, route(apiHost, "", ""))
 	c := w.raw(w.addr, "CONNECT evil.example.net:443 HTTP/1.1\r\nHost: evil.example.net:443\r\n\r\n")
 	d := denied(t, answered(t, c), 403, policy.HostNotListed)
-	if d.Host != "evil.example.net" || d.Error != "denied" || d.Ask == nil || d.Ask.Tool != "egress-block" || d.Ask.Host != d.Host || !strings.HasPrefix(d.Message, "blocked: ") {
+	if d.Host != "evil.example.net" || d.Error != "denied" || d.Ask == nil || d.Ask.Print != "" || d.Ask.Host != d.Host || !strings.HasPrefix(d.Message, "blocked: ") {
 		t.Errorf("denial %+v", d)
 	}
 	r := w.one(1)

@@ -25,9 +25,8 @@ type Denial struct {
 	Ask     *Ask          `json:"ask,omitempty"`
 }
 
-// Ask tells the agent which tool of the supervisor would put this to a person.
+// Ask tells that a person could allow this, and what he would have to allow.
 type Ask struct {
-	Tool  string `json:"tool"`
 	Print string `json:"fingerprint,omitempty"`
 	Host  string `json:"host"`
 }
@@ -78,9 +77,9 @@ func Of(v policy.Verdict, host bottle.Host, hash string, s Secret) (code int, h 
 	case code == http.StatusBadGateway:
 		d.Error, d.Message = "upstream", "not reached: "+v.Message
 	case s.Ask && s.Print != "":
-		d.Ask = &Ask{Tool: "pipelock-block", Print: s.Print, Host: string(host)}
+		d.Ask = &Ask{Print: s.Print, Host: string(host)}
 	case askable(v.Reason):
-		d.Ask = &Ask{Tool: "egress-block", Host: string(host)}
+		d.Ask = &Ask{Host: string(host)}
 	}
 	if v.Reason == "" {
 		d.Reason = policy.Internal // a denial without a reason is a fault of ours

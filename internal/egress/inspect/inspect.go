@@ -11,6 +11,7 @@
 package inspect
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/decode"
 	"bottle/internal/dlp/known"
+	"bottle/internal/dlp/place"
 	"bottle/internal/egress/approval"
 	"bottle/internal/egress/decision"
 	"bottle/internal/egress/handout"
@@ -45,6 +47,7 @@ const (
 
 const (
 	maxDescribed = 3        // findings in a denial's words
+	maxApproving = 4        // fingerprints in the command that a denial names
 	maxFindings  = 64       // of one request, in its record
 	maxMemory    = 64 << 20 // bytes that all requests together may hold for looking, beside their windows
 	destinations = 256      // of which pieces of secrets are remembered
@@ -277,7 +280,8 @@ func (l *Look) refuse(bad []dlp.Finding) *Refusal {
 		return &Refusal{Reason: policy.NotScannable, Message: "the request can't be scanned for secrets: " + described(bad[0])}
 	}
 	f := bad[worst]
-	r := &Refusal{Reason: policy.SecretFound, Print: f.Print, Ask: l.mode == modeAsk && f.Print != ""}
+	// In a name, the command that lets it pass would hold the secret itself.
+	r := &Refusal{Reason: policy.SecretFound, Print: f.Print, Ask: l.mode == modeAsk && f.Print != "" && f.Place != place.Host}
 	words := []string{described(f)}
 	for _, g := range bad {
 		if w := described(g); len(words) < maxDescribed && !slices.Contains(words, w) {
@@ -288,13 +292,31 @@ func (l *Look) refuse(bad []dlp.Finding) *Refusal {
 	switch {
 	case l.mode == modeRedact && f.Known():
 		r.Message += ". It is not taken out for you: dlp: redact takes out what only looks like a secret"
+	case l.mode == modeRedact && len(f.Chain) > 0:
+		r.Message += ". It can't be taken out for you because of how it is encoded there"
 	case l.mode == modeRedact:
 		r.Message += ". It can't be taken out for you: dlp: redact changes only whole bodies of text, JSON and forms, up to 1 MiB"
 	}
 	if r.Ask {
-		r.Message += ", or ask the operator to let it pass: bottle approve " + l.i.cfg.Identity + " " + f.Print
+		r.Message += ", or ask the operator to let it pass: " + l.approving(bad)
 	}
 	return r
+}
+
+// approving is the command by which an operator lets findings pass. It names the host:
+// without, it would mean the one that the agent sent the first value to last.
+func (l *Look) approving(bad []dlp.Finding) string {
+	var prints []string
+	for _, f := range bad {
+		if f.Print != "" && !slices.Contains(prints, f.Print) {
+			prints = append(prints, f.Print)
+		}
+	}
+	more := ""
+	if n := len(prints) - maxApproving; n > 0 {
+		prints, more = prints[:maxApproving], fmt.Sprintf(", and %d more: bottle audit %s --denied", n, l.i.cfg.Identity)
+	}
+	return "bottle approve " + l.i.cfg.Identity + " " + strings.Join(prints, " ") + " --host " + string(l.host) + more
 }
 
 // unscannable is a refusal of what can't be looked into.
