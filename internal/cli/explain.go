@@ -64,7 +64,7 @@ func (d *deps) explain(agent, method, url string, js bool) error {
 	} else {
 		ui.Verdict(d.Stdout, d.style(d.Stdout), ui.Width(d.Stdout, d.Terminal(d.Stdout)), v)
 		if !v.Allowed() && listable(v.Reason) {
-			fmt.Fprintf(d.Stdout, "  %s to allow it: bottle edit %s\n", d.style(d.Stdout)(plan.Faint, "→"), spec.Name)
+			fmt.Fprintf(d.Stdout, "  %s to allow it: bottle edit bottles/%s\n", d.style(d.Stdout)(plan.Faint, "→"), spec.Name)
 		}
 	}
 	if err == nil && !v.Allowed() {

@@ -54,7 +54,7 @@ func (d Desk) Approvals() *cobra.Command {
 			return d.approvals(c.Context(), args[0], js)
 		}
 		revoke = strings.ToLower(revoke)
-		if len(revoke) < shortestPrint || len(revoke) > 32 || strings.Trim(revoke, "0123456789abcdef") != "" {
+		if !isPrint(revoke) {
 			return ui.Usage(fmt.Errorf("%q is no fingerprint: it has %d to 32 hex digits", bottle.Printable(revoke), shortestPrint), "bottle approvals "+args[0])
 		}
 		return d.revoke(c.Context(), args[0], revoke, host, js)

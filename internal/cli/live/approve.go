@@ -21,27 +21,33 @@ import (
 
 // approval is what the operator wants to let pass, and to where.
 type approval struct {
-	print string
-	host  string
-	last  time.Duration
-	yes   bool
+	prints []string // fingerprints, or the beginnings of some
+	host   string
+	last   time.Duration
+	yes    bool
 }
+
+// mostPrints is how many values are let pass at once: a person has to read what they are.
+const mostPrints = 16
 
 // Approve is the command `bottle approve`.
 func (d Desk) Approve() *cobra.Command {
 	var a approval
 	c := &cobra.Command{
-		Use:     "approve IDENTITY FINGERPRINT",
+		Use:     "approve IDENTITY FINGERPRINT...",
 		GroupID: d.Group,
-		Short:   "Let one secret that was held back pass to one host, for a time",
+		Short:   "Let a secret that was held back pass to one host, for a time",
 		Long: "Let a value pass that a running bottle's gateway found in a request and held back. The fingerprint\n" +
 			"stands in the denial and in bottle audit; it means this exact value and nothing else, and only to its\n" +
-			"gateway. Without --host it is the host of the last request that it was found in. The agent has to send\n" +
-			"the request again. What was approved is in the decision log, and ends by itself, or with the bottle.",
+			"gateway. Its first 8 digits will do, where they mean one in the log. Name the host by --host, as the\n" +
+			"denial does: without, it is the one that the value was sent to last, and the agent can send it elsewhere\n" +
+			"meanwhile. It works for every route that is looked into, whether it says dlp: ask, block or redact.\n" +
+			"The agent has to send the request again. What was approved is in the decision log, and ends by itself,\n" +
+			"or with the bottle.",
 		Example: "  bottle audit researcher --denied\n" +
-			"  bottle approve researcher 4f1c0a9e6d2b8375c1e0f4a95b7d3e68\n" +
-			"  bottle approve researcher-m3hxd 4f1c0a9e6d2b8375c1e0f4a95b7d3e68 --host api.example.com --for 15m --yes",
-		Args: command.Words(2, 2), ValidArgsFunction: d.completeApproval,
+			"  bottle approve researcher 4f1c0a9e6d2b8375c1e0f4a95b7d3e68 --host api.example.com\n" +
+			"  bottle approve researcher-m3hxd 4f1c0a9e 77d0b1c2 --host api.example.com --for 15m --yes",
+		Args: command.Words(2, 1+mostPrints), ValidArgsFunction: d.completeApproval,
 	}
 	c.Flags().StringVar(&a.host, "host", "", "where it may be sent; absent: where it was sent last")
 	c.Flags().DurationVar(&a.last, "for", time.Hour, "how long, up to 24h")
@@ -54,7 +60,9 @@ func (d Desk) Approve() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		a.print = strings.ToLower(args[1])
+		for _, p := range args[1:] {
+			a.prints = append(a.prints, strings.ToLower(p))
+		}
 		if err := a.check(args[0]); err != nil {
 			return err
 		}
@@ -65,8 +73,10 @@ func (d Desk) Approve() *cobra.Command {
 
 // check refuses what no gateway would take, before anybody is asked.
 func (a *approval) check(word string) error {
-	if len(a.print) != 32 || strings.Trim(a.print, "0123456789abcdef") != "" {
-		return ui.Usage(fmt.Errorf("%q is no fingerprint: it has 32 hex digits", bottle.Printable(a.print)), "bottle audit "+word+" --denied shows it")
+	for _, p := range a.prints {
+		if !isPrint(p) {
+			return ui.Usage(fmt.Errorf("%q is no fingerprint: it has %d to 32 hex digits", bottle.Printable(p), shortestPrint), "bottle audit "+word+" --denied shows it")
+		}
 	}
 	if a.last < time.Second || a.last > plan.MaxAdmit*time.Second {
 		return ui.Usage(fmt.Errorf("--for %s is not from 1s to 24h", a.last), "leave it out for an hour")
@@ -129,69 +139,151 @@ func (d Desk) approve(ctx context.Context, word string, a approval, js bool) err
 	if err != nil {
 		return err
 	}
-	out := admission{Identity: meta.Identity}
-	var last finding
-	for _, f := range list { // one that was sent to that host says most
-		if f.Fingerprint == a.print && (a.host == "" || a.host == f.Host || last.Host != a.host) {
-			last, out.Finding = f, &f.Finding
-		}
+	wanted, err := a.choose(meta.Identity, list)
+	if err != nil {
+		return err
 	}
-	if a.host = cmp.Or(a.host, last.Host); a.host == "" {
-		return ui.Usage(fmt.Errorf("the log of %s holds no such fingerprint, so it does not say for which host", meta.Identity),
-			"bottle audit "+string(meta.Identity)+" --denied; or say it: --host api.example.com")
-	}
-	if err := leads(ctx, socket, meta, a.host); err != nil {
+	mode, err := leads(ctx, socket, meta, a.host)
+	if err != nil {
 		return err
 	}
 	if !js || !a.yes {
-		d.showApproval(meta.Identity, a, last, out.Finding != nil)
+		d.showApproval(meta.Identity, a, wanted, mode)
 	}
-	if ok, err := d.Confirm("Let it pass?", a.yes); err != nil || !ok {
+	question := "Let it pass?"
+	if len(wanted) > 1 {
+		question = "Let them pass?"
+	}
+	if ok, err := d.Confirm(question, a.yes); err != nil || !ok {
 		return d.unchanged(err)
 	}
-	err = ask(ctx, socket, plan.Control{Op: plan.OpAdmit, Fingerprint: a.print, Host: a.host, Seconds: int(a.last / time.Second), By: operator()}, &out.Admitted)
-	switch {
-	case err != nil:
-		return err
-	case out.Admitted.Fingerprint != a.print:
-		return ui.Fail(errors.New("the gateway did not take it"), "bottle audit "+string(meta.Identity))
-	case js:
-		return ui.JSON(d.Out, out)
+	var out []admission
+	for _, f := range wanted {
+		one := admission{Identity: meta.Identity}
+		if f.Rule != "" {
+			one.Finding = &f.Finding
+		}
+		err = ask(ctx, socket, plan.Control{Op: plan.OpAdmit, Fingerprint: f.Fingerprint, Host: a.host, Seconds: int(a.last / time.Second), By: operator()}, &one.Admitted)
+		if err == nil && one.Admitted.Fingerprint != f.Fingerprint {
+			err = ui.Fail(errors.New("the gateway did not take it"), "bottle audit "+string(meta.Identity))
+		}
+		if err != nil {
+			break // what was let pass before is told
+		}
+		if out = append(out, one); !js {
+			fmt.Fprintf(d.Out, "passes to %s until %s: %s\n", one.Host, one.Until.Local().Format("15:04:05"), f.Fingerprint)
+		}
 	}
-	fmt.Fprintf(d.Out, "passes to %s until %s: %s\n", out.Host, out.Until.Local().Format("15:04:05"), a.print)
-	return nil
+	switch {
+	case js && len(wanted) > 1:
+		return errors.Join(ui.JSON(d.Out, out), err)
+	case js && err == nil:
+		return ui.JSON(d.Out, out[0])
+	}
+	return err
 }
 
-// leads refuses a host that no route of the running bottle leads to, before anybody is
-// asked: an approval would open nothing.
-func leads(ctx context.Context, socket string, meta store.Metadata, host string) error {
+// choose finds what the fingerprints mean among those of the log, and the one host that
+// they may be sent to. One that the log does not hold has nothing but its fingerprint.
+func (a *approval) choose(id bottle.Identity, list []finding) (wanted []finding, err error) {
+	for _, p := range a.prints {
+		full := p
+		if len(p) < 32 {
+			var all []string
+			for _, f := range list {
+				if strings.HasPrefix(f.Fingerprint, p) && !slices.Contains(all, f.Fingerprint) {
+					all = append(all, f.Fingerprint)
+				}
+			}
+			if len(all) > 1 {
+				return nil, ui.Usage(fmt.Errorf("%s is the beginning of %d fingerprints", p, len(all)), "write more of it: "+strings.Join(all[:min(len(all), 4)], ", "))
+			}
+			if len(all) == 0 {
+				return nil, ui.Usage(fmt.Errorf("the log of %s holds no fingerprint that begins with %s", id, p), "bottle audit "+string(id)+" --denied")
+			}
+			full = all[0]
+		}
+		one := finding{Finding: audit.Finding{Fingerprint: full}}
+		for _, f := range list { // one that was sent to that host says most
+			if f.Fingerprint == full && (a.host == "" || a.host == f.Host || one.Host != a.host) {
+				one = f
+			}
+		}
+		if !slices.ContainsFunc(wanted, func(w finding) bool { return w.Fingerprint == full }) {
+			wanted = append(wanted, one)
+		}
+	}
+	host := cmp.Or(a.host, wanted[0].Host)
+	for _, w := range wanted {
+		if a.host == "" && w.Host == "" {
+			return nil, ui.Usage(fmt.Errorf("the log of %s holds no such fingerprint, so it does not say for which host", id),
+				"bottle audit "+string(id)+" --denied; or say it: --host api.example.com")
+		}
+		if a.host == "" && w.Host != host {
+			return nil, ui.Usage(fmt.Errorf("they were not sent to one host: %s, %s", bottle.Printable(host), bottle.Printable(w.Host)), "say which: --host "+bottle.Printable(host))
+		}
+	}
+	a.host = host
+	return wanted, nil
+}
+
+// isPrint says whether s can be a fingerprint, or enough of the beginning of one.
+func isPrint(s string) bool {
+	return len(s) >= shortestPrint && len(s) <= 32 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// leads refuses a host that no route of the running bottle leads to, or where nobody looks
+// for secrets, before anybody is asked: an approval would open nothing. mode is what a route
+// to it says of dlp: ask, if any does.
+func leads(ctx context.Context, socket string, meta store.Metadata, host string) (mode string, err error) {
 	var now plan.InForce
 	if err := ask(ctx, socket, plan.Control{Op: plan.OpPolicy}, &now); err != nil {
-		return err
+		return "", err
 	}
-	if slices.ContainsFunc(now.Routes, func(r bottle.Route) bool { return r.Host.Matches(bottle.Host(host)) }) {
-		return nil
+	var modes []string
+	for _, r := range now.Routes {
+		if r.Host.Matches(bottle.Host(host)) {
+			modes = append(modes, cmp.Or(r.DLP, "block"))
+		}
 	}
-	return ui.Fail(fmt.Errorf("no route of %s leads to %s: whatever is sent there is refused", meta.Identity, bottle.Printable(host)),
-		fmt.Sprintf("name another --host; or add the route: bottle edit %s && bottle reload %s", meta.Bottle, meta.Identity))
+	if len(modes) == 0 {
+		return "", ui.Fail(fmt.Errorf("no route of %s leads to %s: whatever is sent there is refused", meta.Identity, bottle.Printable(host)),
+			fmt.Sprintf("name another --host; or add the route: bottle edit bottles/%s && bottle reload %s", meta.Bottle, meta.Identity))
+	}
+	looks := slices.DeleteFunc(slices.Clone(modes), func(m string) bool { return m == "off" })
+	switch {
+	case len(looks) == 0:
+		return "", ui.Fail(fmt.Errorf("the route of %s to %s says dlp: off: nobody looks there, so there is nothing to approve", meta.Identity, bottle.Printable(host)), "name another --host, or send it")
+	case slices.Contains(looks, "ask"):
+		return "ask", nil
+	}
+	return looks[0], nil
 }
 
 // showApproval says what would be let pass, and to where.
-func (d Desk) showApproval(id bottle.Identity, a approval, f finding, seen bool) {
-	style := d.Style(d.Err)
-	fmt.Fprintf(d.Err, "%s may send this value to %s for %s:\n", style(plan.Strong, string(id)), style(plan.Strong, bottle.Printable(a.host)), a.last)
-	if !seen {
-		fmt.Fprintln(d.Err, "  "+style(plan.Warn, "the log knows of no request with it: nobody can say what it is"))
-		return
+func (d Desk) showApproval(id bottle.Identity, a approval, wanted []finding, mode string) {
+	style, what := d.Style(d.Err), "this value"
+	if len(wanted) > 1 {
+		what = fmt.Sprintf("these %d values", len(wanted))
 	}
-	if f.Host != a.host {
-		fmt.Fprintln(d.Err, "  "+style(plan.Warn, "it was not sent there yet, but to "+bottle.Printable(f.Host)+":"))
+	fmt.Fprintf(d.Err, "%s may send %s to %s for %s:\n", style(plan.Strong, string(id)), what, style(plan.Strong, bottle.Printable(a.host)), a.last)
+	if mode != "ask" {
+		fmt.Fprintln(d.Err, "  "+style(plan.Warn, "this route says dlp: "+bottle.Printable(mode)))
 	}
-	role := plan.Warn
-	if f.Secret != "" {
-		role = plan.Shout // one that the operator himself said must not leave
+	for _, f := range wanted {
+		if f.Rule == "" {
+			fmt.Fprintln(d.Err, "  "+style(plan.Warn, "the log knows of no request with it: nobody can say what it is"))
+			continue
+		}
+		if f.Host != a.host {
+			fmt.Fprintln(d.Err, "  "+style(plan.Warn, "it was not sent there yet, but to "+bottle.Printable(f.Host)+":"))
+		}
+		role := plan.Warn
+		if f.Secret != "" {
+			role = plan.Shout // one that the operator himself said must not leave
+		}
+		fmt.Fprintf(d.Err, "  %s, last at %s\n", style(role, ui.Hang("  "+f.String(), ui.Width(d.Err, d.Terminal(d.Err))-len(", last at 15:04:05"), 4)[2:]), f.Time.Local().Format("15:04:05"))
 	}
-	fmt.Fprintf(d.Err, "  %s, last at %s\n", style(role, ui.Hang("  "+f.String(), ui.Width(d.Err, d.Terminal(d.Err))-len(", last at 15:04:05"), 4)[2:]), f.Time.Local().Format("15:04:05"))
 }
 
 // completeHost completes the hosts that the log has seen the value sent to, or any.
@@ -201,7 +293,7 @@ func (d Desk) completeHost(c *cobra.Command, args []string, _ string) ([]string,
 		if id, err := s.Match(args[0]); err == nil {
 			list, _ := d.findings(c.Context(), id) // unreadable completes to nothing
 			for _, f := range slices.Backward(list) {
-				if (len(args) == 1 || strings.EqualFold(args[1], f.Fingerprint)) && !slices.Contains(out, bottle.Printable(f.Host)) {
+				if (len(args) == 1 || slices.ContainsFunc(args[1:], func(p string) bool { return strings.HasPrefix(f.Fingerprint, strings.ToLower(p)) })) && !slices.Contains(out, bottle.Printable(f.Host)) {
 					out = append(out, bottle.Printable(f.Host))
 				}
 			}
@@ -216,7 +308,7 @@ func (d Desk) completeApproval(c *cobra.Command, args []string, typed string) ([
 		return d.running(c, args, typed)
 	}
 	var out []string
-	if s, err := d.Store(); err == nil && len(args) == 1 {
+	if s, err := d.Store(); err == nil && len(args) <= mostPrints {
 		if id, err := s.Match(args[0]); err == nil {
 			list, _ := d.findings(c.Context(), id) // unreadable completes to nothing
 			for _, f := range slices.Backward(list) {

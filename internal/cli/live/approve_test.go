@@ -23,6 +23,8 @@ import (
 	"bottle/internal/store"
 )
 
+const printD1, printD2 = "0d0d0d0d100000000000000000000000", "0d0d0d0d200000000000000000000000"
+
 const printA, printB = "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a", "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b"
 
 // counter is a running bottle's desk: its log has findings, and its gateway says yes.
@@ -34,17 +36,23 @@ type counter struct {
 	asked    []plan.Control
 	question string
 	answer   bool
-	route    bottle.Pattern
+	routes   []bottle.Route
 	now      []plan.Admitted // in force
+}
+
+func pattern(t *testing.T, s string) bottle.Pattern {
+	t.Helper()
+	p, err := bottle.ParsePattern(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func newCounter(t *testing.T) *counter {
 	t.Helper()
 	c := &counter{id: "worker-abc12", answer: true}
-	var err error
-	if c.route, err = bottle.ParsePattern("*.example.com"); err != nil {
-		t.Fatal(err)
-	}
+	c.routes = []bottle.Route{{Host: pattern(t, "*.example.com"), DLP: "ask"}}
 	dir, err := os.MkdirTemp("/tmp", "desk-") // short: a socket's path is
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +78,7 @@ func newCounter(t *testing.T) *counter {
 		{Kind: "http", Host: "first.example.com", Findings: []audit.Finding{{Rule: "github-pat", Place: "url.query:t", Fingerprint: printA}}},
 		{Kind: "http", Host: "api.example.com", Findings: []audit.Finding{{Rule: "undecodable"}, {Rule: "known-secret", Secret: ".env:API", Place: "body.json:$.a\x1b[2J", Fingerprint: printA, Length: 20}}},
 		{Kind: "http", Host: "api.example.com"},
+		{Kind: "http", Host: "off.example.com", Findings: []audit.Finding{{Rule: "github-pat", Fingerprint: printD1}, {Rule: "github-pat", Fingerprint: printD2}}},
 	} {
 		r.Verdict, r.Reason = audit.Deny, "secret_found"
 		if err := l.Append(r); err != nil {
@@ -104,7 +113,9 @@ func (c *counter) serve(l net.Listener) {
 		var req plan.Control
 		_ = json.Unmarshal(line, &req)
 		if req.Op == plan.OpPolicy {
-			_ = json.NewEncoder(conn).Encode(plan.InForce{Routes: []bottle.Route{{Host: c.route}}})
+			c.mu.Lock()
+			_ = json.NewEncoder(conn).Encode(plan.InForce{Routes: c.routes})
+			c.mu.Unlock()
 			conn.Close()
 			continue
 		}
@@ -126,6 +137,13 @@ func (c *counter) serve(l net.Listener) {
 		}
 		conn.Close()
 	}
+}
+
+// lead makes these the routes in force.
+func (c *counter) lead(routes ...bottle.Route) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.routes = routes
 }
 
 func (c *counter) heard() []plan.Control {
@@ -177,10 +195,12 @@ func TestApproveWithoutAYesAsksNobody(t *testing.T) {
 		t.Errorf("%v: %s", err, c.err.String())
 	}
 	for _, bad := range []struct{ args, want string }{
-		{"worker nonsense", "32 hex digits"}, {"worker " + printA + "0", "32 hex digits"},
+		{"worker nonsense", "8 to 32 hex digits"}, {"worker " + printA + "0", "32 hex digits"},
+		{"worker 0a0a0a0", "8 to 32 hex digits"}, {"worker 0c0c0c0c", "begins with 0c0c0c0c"}, {"worker 0d0d0d0d", "beginning of 2 fingerprints"},
+		{"worker 0d0d0d0d1 0a0a0a0a", "not sent to one host"},
 		{"worker " + printA + " --for 25h", "24h"}, {"worker " + printA + " --for 10ms", "24h"},
 		{"worker " + printA + " --host https://x/", "--host"}, {"worker " + printB, "no such fingerprint"},
-		{"nobody " + printA, "nobody"}, {"worker", "needs IDENTITY FINGERPRINT"},
+		{"nobody " + printA, "nobody"}, {"worker", "needs IDENTITY FINGERPRINT..."},
 	} {
 		if err := c.run(strings.Fields(bad.args)...); err == nil || !strings.Contains(err.Error(), bad.want) {
 			t.Errorf("%s: %v, want %q", bad.args, err, bad.want)
@@ -199,7 +219,7 @@ func TestApproveWithoutAYesAsksNobody(t *testing.T) {
 func TestApproveRefusesAHostWithoutARoute(t *testing.T) {
 	c := newCounter(t)
 	err := c.run("worker", printA, "--host", "nope.example", "--yes")
-	if err == nil || !strings.Contains(err.Error(), "no route of worker-abc12 leads to nope.example") || !strings.Contains(hint(err), "bottle reload worker-abc12") || c.err.Len() > 0 || len(c.heard()) > 0 {
+	if err == nil || !strings.Contains(err.Error(), "no route of worker-abc12 leads to nope.example") || !strings.Contains(hint(err), "bottle edit bottles/dev && bottle reload worker-abc12") || c.err.Len() > 0 || len(c.heard()) > 0 {
 		t.Errorf("%v: %s", err, c.err.String())
 	}
 	if err := c.run("worker", printA, "--host", "new.example.com", "--yes"); err != nil {
@@ -257,7 +277,7 @@ func TestApproveForMachines(t *testing.T) {
 	}
 	cmd := &cobra.Command{}
 	cmd.SetContext(t.Context())
-	if list, _ := c.completeApproval(cmd, []string{"worker"}, ""); len(list) != 2 || list[0] != printA+"\t.env:API to api.example.com" {
+	if list, _ := c.completeApproval(cmd, []string{"worker"}, ""); len(list) != 4 || list[2] != printA+"\t.env:API to api.example.com" {
 		t.Errorf("%q", list)
 	}
 	if list, _ := c.completeApproval(cmd, nil, ""); len(list) != 1 {
@@ -272,4 +292,51 @@ func hint(err error) string {
 		return f.Hint
 	}
 	return ""
+}
+
+// TestApproveTakesSeveralAndTheirBeginnings: as a denial lists them; each is told, and asked
+// about once.
+func TestApproveTakesSeveralAndTheirBeginnings(t *testing.T) {
+	c := newCounter(t)
+	if err := c.run("worker", "0d0d0d0d1", "0D0D0D0D2", printD1, "--for", "15m"); err != nil {
+		t.Fatal(err)
+	}
+	asked := c.heard()
+	if len(asked) != 2 || asked[0].Fingerprint != printD1 || asked[1].Fingerprint != printD2 || asked[1].Host != "off.example.com" {
+		t.Errorf("asked %+v", asked)
+	}
+	if c.question != "Let them pass?" || !strings.Contains(c.err.String(), "these 2 values") || strings.Count(c.out.String(), "passes to off.example.com") != 2 {
+		t.Errorf("%q: %s%s", c.question, c.err.String(), c.out.String())
+	}
+	var got []struct{ Fingerprint string }
+	if err := c.run("worker", printD1, "0a0a0a0a", "--host", "api.example.com", "--yes", "--format", "json"); err != nil {
+		t.Fatal(err)
+	} else if err := json.Unmarshal(c.out.Bytes(), &got); err != nil || len(got) != 2 || got[1].Fingerprint != printA {
+		t.Errorf("%v: %s", err, c.out.String())
+	}
+}
+
+// TestApproveSaysWhatTheRouteSays: an approval opens a route that says block as well, so a
+// person is told; where nobody looks there is nothing to approve.
+func TestApproveSaysWhatTheRouteSays(t *testing.T) {
+	c := newCounter(t)
+	for mode, want := range map[string]string{"": "this route says dlp: block", "block": "this route says dlp: block", "redact": "this route says dlp: redact"} {
+		c.lead(bottle.Route{Host: pattern(t, "*.example.com"), DLP: mode})
+		if err := c.run("worker", printA); err != nil || !strings.Contains(c.err.String(), want) {
+			t.Errorf("%q: %v: %s", mode, err, c.err.String())
+		}
+	}
+	c.lead(bottle.Route{Host: pattern(t, "*.example.com"), DLP: "ask"})
+	if err := c.run("worker", printA); err != nil || strings.Contains(c.err.String(), "this route says") {
+		t.Errorf("%v: %s", err, c.err.String())
+	}
+	before := len(c.heard())
+	c.lead(bottle.Route{Host: pattern(t, "off.example.com"), DLP: "off"}, bottle.Route{Host: pattern(t, "*.example.com"), DLP: "ask"})
+	if err := c.run("worker", printD1); err != nil { // another route to it is looked into
+		t.Error(err)
+	}
+	c.lead(bottle.Route{Host: pattern(t, "off.example.com"), DLP: "off"})
+	if err := c.run("worker", printD1); err == nil || !strings.Contains(err.Error(), "nothing to approve") || len(c.heard()) != before+1 {
+		t.Errorf("%v: %s", err, c.err.String())
+	}
 }
