@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"bottle/internal/dlp/known"
 	"bottle/internal/dlp/once"
@@ -120,8 +121,11 @@ func TestAnySecretInAnyChainOfEncodings(t *testing.T) {
 			if len(text) > 64<<10 || binary && slices.Contains([]string{"zero-width", "fullwidth", "utf-16", "entities"}, w.name) {
 				continue // these are ways to write text
 			}
-			if w.name == "numbers" && len(chain) > 0 && slices.Contains([]string{"zero-width", "fullwidth", "utf-16"}, chain[len(chain)-1]) {
-				continue // of these no list of numbers is known by
+			if w.name == "latin1" && utf8.Valid(text) {
+				continue // it is no text that is taken for characters
+			}
+			if before := []string{"zero-width", "fullwidth", "utf-16"}; len(chain) > 0 && (w.name == "latin1" || w.name == "numbers") && slices.Contains(before, chain[len(chain)-1]) {
+				continue // there it is ASCII or the mark of a compression by which something is known
 			}
 			text, binary = w.do(t, text), w.binary
 			chain = append(chain, w.name)

@@ -176,7 +176,7 @@ func BenchmarkPart(b *testing.B) {
 		do   func(*finder)
 	}{
 		{"runs", (*finder).runs}, {"lists", (*finder).lists}, {"percents", (*finder).percents}, {"escapes", (*finder).escapes},
-		{"entities", (*finder).entities}, {"quoted", (*finder).quoted}, {"wide", (*finder).wide}, {"packed", func(f *finder) { f.packed(0) }},
+		{"entities", (*finder).entities}, {"quoted", (*finder).quoted}, {"wide", (*finder).wide}, {"packed", (*finder).packed},
 		{"unicode", func(f *finder) { f.unicode(firstHigh(f.text)) }},
 	}
 	for name, text := range corpora(b) {

@@ -110,7 +110,7 @@ func (d *Decoder) Find(dst []Span, text []byte, final bool) (spans []Span, more 
 // compressed there. A mark of two bytes stands in compressed data by chance, and before
 // each object of a pack of git.
 func (d *Decoder) FindBut(dst []Span, text []byte, final bool, from, to int) (spans []Span, more bool) {
-	f := finder{d: d, text: text, final: final, spans: dst, room: MaxSpans, from: from, to: to}
+	f := finder{d: d, text: text, final: final, spans: dst, room: MaxSpans, raw: len(text), from: from, to: to}
 	f.runs()
 	f.lists()
 	f.percents()
@@ -121,7 +121,7 @@ func (d *Decoder) FindBut(dst []Span, text []byte, final bool, from, to int) (sp
 	if first := firstHigh(text); first < len(text) {
 		f.unicode(first)
 		f.latin1(first)
-		f.packed(first)
+		f.packed()
 	}
 	if magic.UnreadFirst(text) {
 		f.add(Unread, 0, len(text))
@@ -140,6 +140,7 @@ type finder struct {
 	more   bool
 	from   int // of text: no zlib is looked for from here
 	to     int // up to here
+	raw    int // the first byte that is no UTF-8
 	listed int // up to here lists of numbers were read
 }
 

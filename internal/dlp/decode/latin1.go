@@ -4,16 +4,19 @@ import "bytes"
 
 // latin1 looks for bytes each of which was taken for a character (ISO 8859-1), as
 // compressed data is where it stands in a string. Every eighth byte of such is a control
-// of C1, U+0080 to U+009F, which no text has.
+// of C1, U+0080 to U+009F, which no text has; zstd keeps a short text as it is, so there
+// its mark tells.
 func (f *finder) latin1(first int) {
-	const mark = 0xc2
+	const lead, zstd = 0xc2, "(µ/ý"
 	n := len(f.spans)
 	for i := first; i+1 < len(f.text); i++ {
-		j := bytes.IndexByte(f.text[i:], mark)
+		j := bytes.IndexByte(f.text[i:], lead)
 		if j < 0 {
 			break
 		}
-		if i += j; i+1 < len(f.text) && f.text[i+1]>>5 == 0x80>>5 && f.isLatin1(i) {
+		i += j
+		control := i+1 < len(f.text) && f.text[i+1]>>5 == 0x80>>5
+		if (control || i > 0 && bytes.HasPrefix(f.text[i-1:], []byte(zstd))) && f.isLatin1(i) {
 			f.near(Latin1, i, i+2)
 		}
 	}

@@ -3,8 +3,10 @@ package decode
 import (
 	"bytes"
 	"compress/bzip2"
+	"encoding/binary"
 	"errors"
 	"io"
+	"math/bits"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/flate"
@@ -20,8 +22,8 @@ import (
 const maxWindow = 8 << 20
 
 // packed looks for compressed data by its mark. It is called where a byte is not ASCII,
-// the first of all at an offset. Of each mark the byte is looked for that is rarest in text.
-func (f *finder) packed(first int) {
+// behind unicode. Of each mark the byte is looked for that is rarest in text.
+func (f *finder) packed() {
 	f.marks(Gzip, magic.Gzip, 0x1f)
 	f.marks(Zstd, magic.Zstd, 0xfd)
 	f.marks(Zip, magic.Zip, 0x03)
@@ -31,7 +33,9 @@ func (f *finder) packed(first int) {
 	f.marks(Unread, magic.Rar, 0x1a)
 	f.marks(Unread, magic.LZ4, 0x18)
 	f.marks(Unread, magic.Lzip, 0x01)
-	f.zlibs(first)
+	if f.raw < len(f.text) {
+		f.zlibs(max(0, f.raw-64)) // what is compressed soon has bytes that are no UTF-8
+	}
 }
 
 // marks adds a span from each mark to the end: only the decompressor knows where the data
@@ -59,27 +63,25 @@ func (f *finder) marks(kind Kind, mark string, rare byte) {
 	}
 }
 
-// zlibs looks for the mark of zlib, which is one of some thirty pairs of bytes: so only
-// where a byte that is not ASCII follows soon, as in all that is compressed.
-func (f *finder) zlibs(high int) {
-	const (
-		soon  = 24
-		dense = 16 // so that text full of such bytes is gone through one by one
-	)
+// zlibs looks for the mark of zlib, which is one of some thirty pairs of bytes, from an
+// offset on, and only where a byte that is not ASCII follows soon.
+func (f *finder) zlibs(i int) {
+	const soon = 24
 	text := f.text
-	for i, until := max(0, high-soon+1), high+dense; i+2 < len(text); i++ {
-		if i > until {
-			high = i + firstHigh(text[i:])
-			i, until = max(i, high-soon+1), high+dense
-			if i+2 >= len(text) {
+	for ; i+2 < len(text); i += 8 {
+		m := uint64(tops) >> (8 * max(0, i+8-len(text)))
+		if i+8 <= len(text) {
+			w := binary.LittleEndian.Uint64(text[i:])&(ones*0x8f) ^ ones*8 // 0 where a byte is 0x08, 0x18 to 0x78
+			m = (w - ones) &^ w & tops
+		}
+		for ; m != 0; m &= m - 1 {
+			at := i + bits.TrailingZeros64(m)/8
+			if at < f.to && at >= f.from || !magic.Zlib(text[at:]) {
+				continue
+			}
+			if near := text[at:min(len(text), at+soon)]; firstHigh(near) < len(near) && !f.add(Zlib, at, len(text)) {
 				return
 			}
-		}
-		if text[i]&0x8f != 8 || (uint(text[i])<<8|uint(text[i+1]))%31 != 0 || f.from <= i && i < f.to || !magic.Zlib(text[i:]) {
-			continue
-		}
-		if near := text[i:min(len(text), i+soon)]; firstHigh(near) < len(near) && !f.add(Zlib, i, len(text)) {
-			return
 		}
 	}
 }

@@ -66,12 +66,11 @@ func (f *finder) unicode(first int) {
 // East Asia and India, words of Cyrillic or Greek letters only, and bytes that are no UTF-8.
 func (f *finder) foreign(i int, c byte) int {
 	text := f.text
-	if i+1 == len(text) || text[i+1]>>6 != 2 {
+	if i+1 == len(text) || text[i+1]>>6 != 2 || c < 0xc2 {
+		f.raw = min(f.raw, i)
 		return 1
 	}
 	switch {
-	case c < 0xc2:
-		return 1
 	case c == 0xe0 || c > 0xe3 && c < 0xee && c != 0xea, c == 0xe3 && text[i+1] != 0x85 && text[i+1]-0x88 > 7:
 		return 3
 	case c == 0xe2 && text[i+1] == 0x80 && i+2 < len(text) && text[i+2]-0x93 < 0xa8-0x93: // dashes, quotes, dots
