@@ -185,7 +185,7 @@ func BenchmarkPart(b *testing.B) {
 				var spans []Span
 				measure(b, len(text), func() {
 					windows(text, func(w []byte, final bool) {
-						f := finder{d: d, text: w, final: final, spans: spans[:0], room: MaxSpans}
+						f := finder{d: d, text: w, final: final, spans: spans[:0], room: MaxSpans, raw: len(w)}
 						p.do(&f)
 						spans = f.spans
 					})

@@ -6,8 +6,11 @@
 // of characters outside the basic plane alone (tags, mathematical letters), or with such
 // between all letters; in base32, text with such between all letters; in base64 and
 // base32, UTF-16 with three or more invisible characters between all letters; in lists
-// of numbers, text without [minText] bytes of ASCII in a row; and zlib, which has two
-// bytes of a mark, in digits elsewhere than near their beginning.
+// of numbers, text without [minText] bytes of ASCII in a row, numbers in octal or binary,
+// and such as stand alone in a line whose end is escaped; zlib, which has two bytes of a
+// mark, and what has a mark in bytes that were taken for characters, in digits elsewhere
+// than near their beginning; and such bytes without a control of C1 among them, or read
+// as Windows-1252.
 package decode
 
 import (

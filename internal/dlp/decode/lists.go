@@ -29,11 +29,10 @@ func (f *finder) lists() {
 
 // numbers is a row of numbers of one form.
 type numbers struct {
-	start, end int // in the text
-	row        int // how many bytes of text are the last ones
-	count      int
-	first      [8]byte // the first ones
-	last       uint64  // the last ones
+	start, end int    // in the text
+	row        int    // how many bytes of text are the last ones
+	count      int    // so far, up to eight
+	last       uint64 // the last eight
 	telling    bool
 }
 
@@ -51,10 +50,12 @@ func (n *numbers) add(start, end int, value uint64, bytes int) {
 			n.row = 0
 		}
 		n.last = n.last<<8 | uint64(c)
-		if n.count < len(n.first) {
-			n.first[n.count] = c
-			n.count++
-			n.telling = n.count == len(n.first) && magic.Begins(n.first[:])
+		if n.count < 8 {
+			if n.count++; n.count == 8 {
+				var first [8]byte
+				binary.BigEndian.PutUint64(first[:], n.last)
+				n.telling = magic.Begins(first[:])
+			}
 		}
 		n.telling = n.telling || n.row >= minText || n.marked(c)
 	}
@@ -129,7 +130,7 @@ func (f *finder) list(i int) (end int) {
 		if t.hex {
 			hex.add(i, t.end, t.value, t.bytes)
 		} else {
-			hex = f.flush(Hex, hex)
+			f.flush(Hex, &hex)
 		}
 		if d := signed(f.text, i, t.decimal); d < 256 {
 			start := i
@@ -138,21 +139,24 @@ func (f *finder) list(i int) (end int) {
 			}
 			decimal.add(start, t.end, uint64(d), 1)
 		} else {
-			decimal = f.flush(Bytes, decimal)
+			f.flush(Bytes, &decimal)
 		}
 		i = t.end
 	}
-	f.flush(Hex, hex)
-	f.flush(Bytes, decimal)
+	f.flush(Hex, &hex)
+	f.flush(Bytes, &decimal)
 	f.listed = i
 	return i
 }
 
-func (f *finder) flush(kind Kind, n numbers) numbers {
+func (f *finder) flush(kind Kind, n *numbers) {
+	if n.end == 0 {
+		return
+	}
 	if n.telling {
 		f.add(kind, n.start, n.end)
 	}
-	return numbers{}
+	*n = numbers{}
 }
 
 // token is one number of a list, read in both ways.

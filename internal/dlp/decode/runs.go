@@ -369,13 +369,16 @@ func (r *run) begins(start int) {
 		at := bits.TrailingZeros64(m) / 8
 		var room [6]byte
 		src := r.text[start+at : start+at+8]
-		if at < 4 {
+		const d, e = alphabet.Base64, alphabet.Base32
+		if head := uint(d[src[0]])<<10 | uint(d[src[1]])<<4 | uint(d[src[2]])>>2; at < 4 && head%31 == 0 {
 			if out, _ := appendBase64(room[:0], src, 6); magic.Zlib(out) {
 				r.open(at, start+at)
 			}
 		}
-		if out, _ := appendBase32(room[:0], src, 5); magic.Zlib(out) {
-			r.open(4+at, start+at)
+		if head := uint(e[src[0]])<<11 | uint(e[src[1]])<<6 | uint(e[src[2]])<<1 | uint(e[src[3]])>>4; head%31 == 0 {
+			if out, _ := appendBase32(room[:0], src, 5); magic.Zlib(out) {
+				r.open(4+at, start+at)
+			}
 		}
 	}
 	r.beginsOther(start)
@@ -384,6 +387,17 @@ func (r *run) begins(start int) {
 // beginsOther is begins for what is not read here, and for bytes that were taken for
 // characters: by the two first digits in either base.
 func (r *run) beginsOther(start int) {
+	const ( // the first digits and the second ones, modulo 64; most runs end here
+		firsts = 1<<('/'&63) | 1<<('_'&63) | 1<<('N'&63) | 1<<('U'&63) | 1<<('B'&63) | 1<<('T'&63) | 1<<('X'&63) | 1<<('H'&63) | 1<<('K'&63) | 1<<('e'&63) |
+			1<<('7'&63) | 1<<('G'&63) | 1<<('A'&63) | 1<<('J'&63) | 1<<('L'&63) | 1<<('D'&63) | 1<<('F'&63) | 1<<('P'&63) |
+			1<<('g'&63) | 1<<('a'&63) | 1<<('j'&63) | 1<<('k'&63) | 1<<('l'&63) | 1<<('d'&63) | 1<<('f'&63) | 1<<('p'&63)
+		seconds = 1<<('T'&63) | 1<<('3'&63) | 1<<('m'&63) | 1<<('C'&63) | 1<<('F'&63) | 1<<('Q'&63) | 1<<('5'&63) | 1<<('8'&63) | 1<<('M'&63) |
+			1<<('U'&63) | 1<<('J'&63) | 1<<('R'&63) | 1<<('6'&63) | 1<<('7'&63) | 1<<('D'&63) |
+			1<<('u'&63) | 1<<('j'&63) | 1<<('q'&63) | 1<<('r'&63) | 1<<('d'&63)
+	)
+	if uint64(firsts)>>(r.text[start]&63)&(uint64(seconds)>>(r.text[start+1]&63))&1 == 0 {
+		return
+	}
 	var room [64]byte
 	switch string(r.text[start : start+2]) {
 	case "/T", "_T", "N3", "Um", "BC", "TF", "XQ", "H5", "H8", "KM", "eM":
