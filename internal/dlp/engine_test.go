@@ -391,3 +391,18 @@ func TestSlowExpressionsAreChargedForWhatTheyCost(t *testing.T) {
 		t.Errorf("the hostile text took %v, an honest one of that size %v", hostile, fair)
 	}
 }
+
+// Where an encoding hides the keyword, the text itself does not tell the value, however
+// far before it the keyword stands. The neighbourhood that is decoded ends with it.
+func TestAValueWhoseKeywordIsEncoded(t *testing.T) {
+	e := engine(t)
+	for n := 15; n < 25; n++ {
+		plain := "\ncurl" + strings.Repeat(" --retry 3", n) + " -a -u adm:s3cr-x9K2mQ7rT4vW8yB1-x9K2mQ7rT4-s3cr https://a.example.com/\n"
+		if !has(e.Scan([]byte(plain), nil), "curl-auth-user") {
+			t.Errorf("behind %d arguments it is not found in plain text", n)
+		}
+		if found := e.Scan([]byte(strings.Replace(plain, "curl", "%63url", 1)), nil); found == nil {
+			t.Errorf("behind %d arguments it is not found", n)
+		}
+	}
+}

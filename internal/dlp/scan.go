@@ -102,10 +102,10 @@ func (c *scan) view(text []byte, from *origin, depth int, end bool) {
 		l.rules = own.Scan(l.rules, text)
 	}
 	for _, m := range l.known {
-		c.add(Finding{Rule: KnownSecret, Name: m.Name, From: m.From, To: m.To}, text, m.Start, m.End, from, true)
+		c.add(Finding{Rule: KnownSecret, Name: m.Name, From: m.From, To: m.To, from: m.Start}, text, m.Start, m.End, from, true)
 	}
 	for _, m := range l.rules {
-		c.add(Finding{Rule: m.Rule.ID}, text, m.Start, m.End, from, end)
+		c.add(Finding{Rule: m.Rule.ID, from: m.From}, text, m.Start, m.End, from, end)
 	}
 	c.decode(l, text, from, depth, end)
 }
@@ -194,13 +194,14 @@ func (c *scan) undecodable(from *origin, start, end int) {
 
 // add keeps a finding of a view's text[start:end], unless it touches the end of a text
 // that goes on (last is not set): then it may be part of something that is no secret.
+// f.from is where all that told it begins, such as a keyword before the value.
 func (c *scan) add(f Finding, text []byte, start, end int, from *origin, last bool) {
 	if !last && end == len(text) {
 		at, _ := c.place(from, start, end)
 		c.open = min(c.open, at)
 		return
 	}
-	if end == len(text) && !f.Known() && from.cut(text[max(start-boundary, 0):]) {
+	if end == len(text) && !f.Known() && from.cut(text[max(min(f.from, start-boundary), 0):]) {
 		return
 	}
 	f.view, f.from, f.to = from.view(), start, end
