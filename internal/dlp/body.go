@@ -29,6 +29,8 @@ type Body struct {
 	from    int              // of buf: the last chunk that was found clean begins here
 	cut     int              // of buf: it ends here
 	last    once.Chunk       // it
+	thin    bool             // it holds too little text to be the context of what follows
+	back    []past           // the chunks from from to cut, if they are known
 	quoting [3]place.Quoting // of JSON: at the beginning of buf, at from, and at cut
 	high    int              // most bytes that buf has held
 	run     []chunk          // those behind cut that are to be looked at
@@ -48,7 +50,7 @@ type chunk struct {
 // Body begins to look at a body. Release gives its memory back.
 func (e *Engine) Body() *Body {
 	b := e.bodies.Get().(*Body)
-	*b = Body{engine: e, buf: b.buf[:0], run: b.run[:0], flows: b.flows[:0], bare: math.MaxInt64}
+	*b = Body{engine: e, buf: b.buf[:0], run: b.run[:0], back: b.back[:0], flows: b.flows[:0], bare: math.MaxInt64}
 	return b
 }
 
@@ -105,6 +107,7 @@ func (b *Body) Replace(text []byte) {
 	keep := b.buf[:b.sent:b.sent]
 	if b.cut > b.sent { // chunks of the old text are none of the new one's
 		b.from, b.cut, b.last = min(b.from, b.sent), b.sent, once.Chunk{}
+		b.thin, b.back = false, b.back[:0]
 		b.quoting[atFrom], b.quoting[atCut] = b.quote(b.quoting[atStart], 0, b.from), b.quote(b.quoting[atStart], 0, b.cut)
 	}
 	b.unfollow(len(text) != b.Held())
@@ -136,7 +139,7 @@ func (b *Body) Scan(end bool) []Finding {
 		}
 		prev = next
 		if at += next.Size; known && b.cut == at-next.Size {
-			b.advance(next)
+			b.advance(next, enough)
 		} else {
 			b.run = append(b.run, chunk{at, next})
 		}
@@ -148,7 +151,7 @@ func (b *Body) Scan(end bool) []Finding {
 	if end {
 		b.clean = len(b.buf)
 	}
-	if b.Held()-(b.clean-b.sent) > maxHeld {
+	if b.Held()-(b.clean-b.sent) > maxHeld || !end && b.cut-b.from > Window {
 		return []Finding{{Rule: Undecodable, Start: b.clean, End: len(b.buf)}}
 	}
 	return nil
@@ -187,15 +190,19 @@ func (b *Body) look(c *scan, end bool) []Finding {
 	if len(b.run) == 0 {
 		return nil
 	}
+	c.ends, c.held = append(c.ends[:0], b.cut-b.from), c.held[:0]
+	for _, r := range b.run {
+		c.ends, c.held = append(c.ends, r.end-b.from), append(c.held, r.Size)
+	}
 	found, open := b.scan(c, b.run[len(b.run)-1].end, end)
 	if found != nil {
 		return found
 	}
 	packs, n := min(c.packs+b.from, b.followed(), int(b.bare-b.base)), 0
 	for n < len(b.run) && b.run[n].end <= open {
-		next, prev, was := b.run[n].Chunk, b.last, b.quoting[atCut]
-		b.advance(next)
-		if next.Size >= once.Shortest && b.cut <= packs { // a shorter one is too little of a context for the next
+		next, prev, was, thin := b.run[n].Chunk, b.last, b.quoting[atCut], b.thin
+		b.advance(next, c.held[n])
+		if next.Size >= once.Shortest && !thin && !b.thin && b.cut <= packs { // a shorter one is too little of a context for the next
 			b.engine.clean.Remember(prev, next, b.noted(was))
 		}
 		n++
@@ -207,11 +214,22 @@ func (b *Body) look(c *scan, end bool) []Finding {
 	return nil
 }
 
-// advance makes the next chunk, which is clean, the last one.
-func (b *Body) advance(next once.Chunk) {
+// advance makes the next chunk, which is clean, the last one. held is how many bytes it
+// holds, decoded. What is looked at together with what follows begins where it holds
+// enough.
+func (b *Body) advance(next once.Chunk, held int) {
 	was := b.quoting[atCut]
-	b.from, b.cut, b.last = b.cut, b.cut+next.Size, next
-	b.quoting[atFrom], b.quoting[atCut] = was, b.through(next, was)
+	b.back = append(b.back, past{b.base + int64(b.cut), held, was})
+	b.cut, b.last, b.thin = b.cut+next.Size, next, held < enough
+	b.quoting[atCut] = b.through(next, was)
+	i := len(b.back) - 1
+	for ; held < enough && i > 0; i-- {
+		held += b.back[i-1].held
+	}
+	if held >= enough {
+		b.back = b.back[:copy(b.back, b.back[i:])]
+		b.from, b.quoting[atFrom] = int(b.back[0].start-b.base), b.back[0].quoting
+	}
 }
 
 // scan looks at the text from the chunk before what is new up to stop. What is
@@ -260,7 +278,7 @@ func (b *Body) through(c once.Chunk, was place.Quoting) place.Quoting {
 	if c.Note != 0 && c.Note>>1&3 == uint8(was) && b.quotes() {
 		return place.Quoting(c.Note >> 3)
 	}
-	return b.quote(was, b.from, b.cut)
+	return b.quote(was, b.cut-c.Size, b.cut)
 }
 
 // placed makes places in what was scanned places in Text.

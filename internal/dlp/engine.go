@@ -160,6 +160,7 @@ func (e *Engine) ScanPart(text []byte, pass Pass) []Finding {
 func (e *Engine) scanner(pass Pass) *scan {
 	c := e.scans.Get().(*scan)
 	c.json, c.more, c.pass, c.body, c.quoting = false, false, pass, nil, 0
+	c.ends = c.ends[:0]
 	return c
 }
 

@@ -42,6 +42,9 @@ type scan struct {
 	quoting place.Quoting // of the text's beginning
 	body    *Body         // that the text is a part of, if what is compressed in it is followed
 	opened  []opening
+	ends    []int // where in the text the chunks end that are new; the first one is where they begin
+	held    []int // of each, how many bytes it holds, decoded
+	part    []byte
 }
 
 // level is the memory of one depth.
@@ -52,6 +55,7 @@ type level struct {
 	spans   []decode.Span
 	decoded []byte
 	origin  origin // of the views decoded here
+	ends    []int  // of that
 }
 
 // origin is what a view was decoded from. The text itself has none.
@@ -60,7 +64,12 @@ type origin struct {
 	text    []byte
 	span    decode.Span
 	up      *origin
-	number  int // of the view
+	number  int    // of the view
+	size    int    // of the view
+	lost    int    // bytes that some part of the text may have lost down to the view
+	mapped  bool   // ends are known
+	first   int    // number of the first of them
+	ends    *[]int // where in the view chunks end
 }
 
 // scan looks at a text. If more follows it (end is not set), what touches its end is
@@ -155,7 +164,10 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 			start, _ := c.place(from, s.Start, s.End)
 			c.open = min(c.open, start)
 		}
-		l.origin = origin{e.decoder, text, s, from, c.views}
+		l.origin = origin{decoder: e.decoder, text: text, span: s, up: from, number: c.views, size: len(out), lost: from.loses(s, len(out)), ends: &l.ends}
+		if len(c.ends) > 0 && l.origin.lost >= loss {
+			c.weigh(&l.origin)
+		}
 		c.view(out, &l.origin, depth+1, whole)
 	}
 }

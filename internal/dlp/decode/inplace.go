@@ -251,7 +251,7 @@ func wideValue(s []byte, v rune, n int, mark byte) (value, int) {
 
 // quoted looks for =41 and for soft line breaks within a word.
 func (f *finder) quoted() {
-	text := f.text
+	text, row := f.text, 0 // row: one encoded place ends there, and the next may follow
 	for i := 0; i+2 < len(text); i++ {
 		if text[i] != '=' {
 			j := bytes.IndexByte(text[i:len(text)-2], '=')
@@ -260,12 +260,13 @@ func (f *finder) quoted() {
 			}
 			i += j
 		}
-		if alphabet.Hex[text[i+1]]|alphabet.Hex[text[i+2]] > 15 && (i == 0 || !isWord(text[i-1])) {
+		if alphabet.Hex[text[i+1]]|alphabet.Hex[text[i+2]] > 15 && (i == 0 || i != row && !isWord(text[i-1])) {
 			continue
 		}
 		if v, n := readQuoted(text[i:]); n > 0 && v.hides() {
 			f.near(Quoted, i, i+n)
-			i += n - 1
+			row = i + n
+			i = row - 1
 		}
 	}
 }

@@ -97,6 +97,7 @@ func (f *finder) disguise(i, from int) (end int) {
 		shortest = 8  // characters of a row
 		accents  = 16 // the same, if it has nothing but letters with marks, and no digit
 		secret   = 4  // hidden characters that are a text of their own
+		padding  = 64 // invisible ones, with which a few characters are a row
 	)
 	var seen [fold.Ways]int
 	count, words, digits := 0, 0, 0
@@ -133,7 +134,7 @@ func (f *finder) disguise(i, from int) (end int) {
 	}
 	switch {
 	case seen[fold.Hidden] >= secret:
-	case count < shortest:
+	case count < shortest && seen[fold.Gone] < padding:
 		return end
 	case seen[fold.Compat] > 0 || seen[fold.Looks] > 0 && words > 0:
 		f.nearFold(Confusable, i, end)
