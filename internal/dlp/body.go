@@ -30,7 +30,8 @@ type Body struct {
 	cut     int              // of buf: it ends here
 	last    once.Chunk       // it
 	thin    bool             // it holds too little text to be the context of what follows
-	back    []past           // the chunks from from to cut, if they are known
+	back    []past           // the chunks from from to cut
+	pieces  pieces           // of JSON: the last strings before from
 	quoting [3]place.Quoting // of JSON: at the beginning of buf, at from, and at cut
 	high    int              // most bytes that buf has held
 	run     []chunk          // those behind cut that are to be looked at
@@ -50,7 +51,7 @@ type chunk struct {
 // Body begins to look at a body. Release gives its memory back.
 func (e *Engine) Body() *Body {
 	b := e.bodies.Get().(*Body)
-	*b = Body{engine: e, buf: b.buf[:0], run: b.run[:0], back: b.back[:0], flows: b.flows[:0], bare: math.MaxInt64}
+	*b = Body{engine: e, buf: b.buf[:0], run: b.run[:0], back: b.back[:0], pieces: b.pieces.none(), flows: b.flows[:0], bare: math.MaxInt64}
 	return b
 }
 
@@ -62,6 +63,7 @@ func (b *Body) Release() {
 	}
 	if b.clean < len(b.buf) {
 		clear(b.buf[:min(b.high, cap(b.buf))]) // something was found, or nobody looked: it need not stay in memory
+		b.pieces = pieces{}
 	}
 	b.engine.bodies.Put(b)
 }
@@ -107,8 +109,8 @@ func (b *Body) Replace(text []byte) {
 	keep := b.buf[:b.sent:b.sent]
 	if b.cut > b.sent { // chunks of the old text are none of the new one's
 		b.from, b.cut, b.last = min(b.from, b.sent), b.sent, once.Chunk{}
-		b.thin, b.back = false, b.back[:0]
 		b.quoting[atFrom], b.quoting[atCut] = b.quote(b.quoting[atStart], 0, b.from), b.quote(b.quoting[atStart], 0, b.cut)
+		b.thin, b.back = false, append(b.back[:0], past{b.base + int64(b.from), enough, b.quoting[atFrom], edges{open: true}})
 	}
 	b.unfollow(len(text) != b.Held())
 	b.clean = b.sent
@@ -139,7 +141,7 @@ func (b *Body) Scan(end bool) []Finding {
 		}
 		prev = next
 		if at += next.Size; known && b.cut == at-next.Size {
-			b.advance(next, enough)
+			b.advance(next, enough, b.seen(next))
 		} else {
 			b.run = append(b.run, chunk{at, next})
 		}
@@ -191,8 +193,9 @@ func (b *Body) look(c *scan, end bool) []Finding {
 		return nil
 	}
 	c.ends, c.held = append(c.ends[:0], b.cut-b.from), c.held[:0]
+	c.edges = c.edges[:0]
 	for _, r := range b.run {
-		c.ends, c.held = append(c.ends, r.end-b.from), append(c.held, r.Size)
+		c.ends, c.held, c.edges = append(c.ends, r.end-b.from), append(c.held, r.Size), append(c.edges, edges{})
 	}
 	found, open := b.scan(c, b.run[len(b.run)-1].end, end)
 	if found != nil {
@@ -201,9 +204,10 @@ func (b *Body) look(c *scan, end bool) []Finding {
 	packs, n := min(c.packs+b.from, b.followed(), int(b.bare-b.base)), 0
 	for n < len(b.run) && b.run[n].end <= open {
 		next, prev, was, thin := b.run[n].Chunk, b.last, b.quoting[atCut], b.thin
-		b.advance(next, c.held[n])
-		if next.Size >= once.Shortest && !thin && !b.thin && b.cut <= packs { // a shorter one is too little of a context for the next
-			b.engine.clean.Remember(prev, next, b.noted(was))
+		e := c.edges[n]
+		b.advance(next, c.held[n], e)
+		if next.Size >= once.Shortest && !thin && !b.thin && !e.open && b.cut <= packs { // a shorter one is too little of a context for the next
+			b.engine.clean.Remember(prev, next, b.noted(was, e))
 		}
 		n++
 	}
@@ -217,9 +221,9 @@ func (b *Body) look(c *scan, end bool) []Finding {
 // advance makes the next chunk, which is clean, the last one. held is how many bytes it
 // holds, decoded. What is looked at together with what follows begins where it holds
 // enough.
-func (b *Body) advance(next once.Chunk, held int) {
+func (b *Body) advance(next once.Chunk, held int, e edges) {
 	was := b.quoting[atCut]
-	b.back = append(b.back, past{b.base + int64(b.cut), held, was})
+	b.back = append(b.back, past{b.base + int64(b.cut), held, was, e})
 	b.cut, b.last, b.thin = b.cut+next.Size, next, held < enough
 	b.quoting[atCut] = b.through(next, was)
 	i := len(b.back) - 1
@@ -227,6 +231,7 @@ func (b *Body) advance(next once.Chunk, held int) {
 		held += b.back[i-1].held
 	}
 	if held >= enough {
+		b.leave(i)
 		b.back = b.back[:copy(b.back, b.back[i:])]
 		b.from, b.quoting[atFrom] = int(b.back[0].start-b.base), b.back[0].quoting
 	}
@@ -239,7 +244,7 @@ func (b *Body) scan(c *scan, stop int, end bool) (found []Finding, open int) {
 	if found = b.packs(stop, end && !c.more); found != nil {
 		return found, 0
 	}
-	c.quoting = b.quoting[atFrom]
+	c.quoting, c.before = b.quoting[atFrom], &b.pieces
 	found, open = c.scan(b.buf[b.from:stop], end)
 	if found != nil {
 		return b.placed(found), 0
@@ -267,16 +272,16 @@ func (b *Body) quotes() bool { return b.JSON && b.engine.cuts }
 
 // noted keeps in a byte what the last chunk does to quoting, and through finds it there:
 // going through all quotes of a chunk that is known would cost more than all else.
-func (b *Body) noted(was place.Quoting) uint8 {
+func (b *Body) noted(was place.Quoting, e edges) uint8 {
 	if !b.quotes() {
 		return 0
 	}
-	return 1 | uint8(was)<<1 | uint8(b.quoting[atCut])<<3
+	return 1 | uint8(was)<<1 | uint8(b.quoting[atCut])<<3 | e.note()
 }
 
 func (b *Body) through(c once.Chunk, was place.Quoting) place.Quoting {
 	if c.Note != 0 && c.Note>>1&3 == uint8(was) && b.quotes() {
-		return place.Quoting(c.Note >> 3)
+		return place.Quoting(c.Note >> 3 & 3)
 	}
 	return b.quote(was, b.cut-c.Size, b.cut)
 }

@@ -160,12 +160,12 @@ func (e *Engine) ScanPart(text []byte, pass Pass) []Finding {
 func (e *Engine) scanner(pass Pass) *scan {
 	c := e.scans.Get().(*scan)
 	c.json, c.more, c.pass, c.body, c.quoting = false, false, pass, nil, 0
-	c.ends = c.ends[:0]
+	c.ends, c.held, c.edges, c.before = c.ends[:0], c.held[:0], c.edges[:0], nil
 	return c
 }
 
 func (e *Engine) give(c *scan) {
-	c.pass, c.body = nil, nil
+	c.pass, c.body, c.before = nil, nil, nil
 	e.scans.Put(c)
 }
 

@@ -29,20 +29,38 @@ func (c *scan) strings(text []byte) {
 		}
 		j.values, j.keys = c.engine.Join(whole), c.engine.Join(whole)
 	}
+	var begun []byte
+	if c.before != nil {
+		each(c.before.values, j.values.Add)
+		each(c.before.keys, j.keys.Add)
+		begun = c.before.begun
+	}
+	c.meet.begin()
 	rest := c.quoting.Skip(text)
 	if cut := text[:len(text)-len(rest)]; len(cut) > 0 { // the end of a string, perhaps all that is left of a piece
-		j.values.Add(bytes.TrimSuffix(cut, []byte{'"'}))
+		cut = bytes.TrimSuffix(cut, []byte{'"'})
+		c.edge(text, cut, false)
+		if len(begun) > 0 {
+			cut = append(begun[:len(begun):len(begun)], cut...)
+		}
+		j.add(cut, named(rest))
 	}
 	place.Strings(rest, func(raw []byte, key bool) bool {
-		if key {
-			j.keys.Add(raw)
-		} else {
-			j.values.Add(raw)
-		}
+		c.edge(text, raw, key)
+		j.add(raw, key)
 		return true
 	})
+	c.closeChunk()
 	j.values.Flush()
 	j.keys.Flush()
+}
+
+func (j *joined) add(raw []byte, key bool) {
+	if key {
+		j.keys.Add(raw)
+	} else {
+		j.values.Add(raw)
+	}
 }
 
 // Joiner puts values together that stand apart in one thing that is sent, and looks for

@@ -44,7 +44,10 @@ type scan struct {
 	opened  []opening
 	ends    []int // where in the text the chunks end that are new; the first one is where they begin
 	held    []int // of each, how many bytes it holds, decoded
+	edges   []edges
 	part    []byte
+	before  *pieces // that stand before the text
+	meet    meeting
 }
 
 // level is the memory of one depth.

@@ -29,6 +29,7 @@ type past struct {
 	start   int64         // in the whole body
 	held    int           // bytes that it holds, decoded
 	quoting place.Quoting // of its beginning
+	edges   edges
 }
 
 // loses gives how many bytes some part of the text may have lost at most, when s in the

@@ -78,6 +78,7 @@ type Set struct {
 	sites   [][]site // by literal
 	skipped []string
 	grams   grams
+	pairs   *pairs
 }
 
 // segment is one run of secret bytes: a value, or a part of one.
@@ -120,7 +121,7 @@ func New(secrets []Secret) *Set {
 			s.skip(sec.Name, b.why)
 		}
 	}
-	s.grams = newGrams(s.segs)
+	s.grams, s.pairs = newGrams(s.segs), newPairs(s.segs)
 	return s
 }
 
