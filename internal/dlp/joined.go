@@ -40,10 +40,14 @@ func (c *scan) strings(text []byte) {
 	if cut := text[:len(text)-len(rest)]; len(cut) > 0 { // the end of a string, perhaps all that is left of a piece
 		cut = bytes.TrimSuffix(cut, []byte{'"'})
 		c.edge(text, cut, false)
-		if len(begun) > 0 {
-			cut = append(begun[:len(begun):len(begun)], cut...)
+		switch {
+		case len(begun) > 0: // it is whole
+			j.add(append(begun[:len(begun):len(begun)], cut...), named(rest))
+		case named(rest):
+			j.keys.Add(cut)
+		default:
+			j.values.Rest(cut)
 		}
-		j.add(cut, named(rest))
 	}
 	place.Strings(rest, func(raw []byte, key bool) bool {
 		c.edge(text, raw, key)
@@ -65,10 +69,16 @@ func (j *joined) add(raw []byte, key bool) {
 
 // Joiner puts values together that stand apart in one thing that is sent, and looks for
 // known secrets in what comes of that: as they are, and each decoded by itself, from base64
-// and from hexadecimal. It is not safe for many goroutines; its memory is bounded.
+// and from hexadecimal. Of a value that is JSON it joins the strings, too. It is not safe for many goroutines; its memory is bounded.
 type Joiner struct {
 	plain, base64, hex *known.Joiner
 	room               [maxPieceDigits]byte
+	again              func() *Joiner // another one that looks for the same
+	inner              *enclosed      // of what stands in values that are JSON; nil: none was
+	depth              int            // of that, in others
+	clear              []byte         // a value that was escaped
+	partly             int            // what is known of the value that comes in parts
+	quoting            place.Quoting  // behind the last part
 }
 
 const (
@@ -88,11 +98,20 @@ func (e *Engine) Join(found func(Finding)) *Joiner {
 			found(Finding{Rule: KnownSecret, Name: m.Name, From: m.From, To: m.To, Length: m.End - m.Start, Print: known.Fingerprint(e.key, text[m.Start:m.End])})
 		}
 	}
-	return &Joiner{plain: known.NewJoiner(look), base64: known.NewJoiner(look), hex: known.NewJoiner(look)}
+	var another func() *Joiner
+	another = func() *Joiner {
+		return &Joiner{plain: known.NewJoiner(look), base64: known.NewJoiner(look), hex: known.NewJoiner(look), again: another}
+	}
+	return another()
 }
 
 // Add appends one value.
 func (j *Joiner) Add(value []byte) {
+	j.join(value)
+	j.nested(value)
+}
+
+func (j *Joiner) join(value []byte) {
 	j.plain.Add(value)
 	if len(value) < minPieceDigits || len(value) > maxPieceDigits {
 		return
@@ -113,6 +132,10 @@ func (j *Joiner) Flush() {
 	j.plain.Flush()
 	j.base64.Flush()
 	j.hex.Flush()
+	if j.inner != nil {
+		j.inner.values.Flush()
+		j.inner.keys.Flush()
+	}
 }
 
 // plainly finds known secrets in a text as it is.

@@ -117,3 +117,58 @@ func TestRedactTakesOutDigestsOfTrailers(t *testing.T) {
 		t.Errorf("%s, and behind it %v", body, got)
 	}
 }
+
+// The weakness: pieces were joined only where they stood in the outermost JSON, and in
+// forms that fit into the window. The attack: three letters a string, in JSON in a string
+// of JSON (arguments of a tool), in a field of a form, in a part, behind a mark of the
+// byte order; two letters a field in a form of 800 KB. This proves that all are joined.
+func TestPiecesWhereverTheyStand(t *testing.T) {
+	in := func(v any) []byte {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	part := func(body []byte) []byte {
+		return slices.Concat([]byte("--b\r\nContent-Disposition: form-data; name=\"f\"\r\n\r\n"), body, []byte("\r\n"))
+	}
+	inner := in(map[string]any{"parts": cutInto(watched, 3)})
+	once := in(map[string]any{"arguments": string(inner)})
+	twice := in(map[string]any{"arguments": string(once)})
+	keys := in(map[string]any{"arguments": `{"` + strings.Join(cutInto(watched, 3), `":1,"`) + `":1}`})
+	long := strings.Repeat("word ", 160_000)
+	var fields, parts string
+	for _, piece := range cutInto(watched, 2) {
+		fields += "k=" + strings.ReplaceAll(piece, "8", "%38") + "&"
+		parts += string(part([]byte(piece)))
+	}
+	const form, multi = "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"
+	for _, c := range []struct {
+		name, kind string
+		body       []byte
+	}{
+		{"in a string", "application/json", once},
+		{"in a string in a string", "application/json", twice},
+		{"keys in a string", "application/json", keys},
+		{"a list with a blank before it", "application/json", in([]any{" \n" + string(in(cutInto(watched, 3)))})},
+		{"in a long string", "application/json", in([]any{string(in([]any{long, cutInto(watched, 3), long}))})},
+		{"in a field", form, append([]byte("payload="), inner...)},
+		{"in a large field", form, slices.Concat([]byte("payload="), in([]any{long, cutInto(watched, 3), long}))},
+		{"in a part", multi, append(part(inner), "--b--\r\n"...)},
+		{"in a large part", multi, append(part(in([]any{long, cutInto(watched, 3), long})), "--b--\r\n"...)},
+		{"behind a mark, as text", "text/plain", append([]byte("\xef\xbb\xbf"), inner...)},
+		{"a large form", form, []byte(fields + "z=" + long)},
+		{"at the end of a large form", form, []byte("z=" + long + "&" + fields)},
+		{"around what is large in a form", form, []byte(fields[:len(fields)/2-1] + "&z=" + long + "&" + fields[len(fields)/2:] + "z=" + long + "&" + fields)},
+		{"large multipart", multi, append(part([]byte(long)), parts+"--b--\r\n"...)},
+	} {
+		w, _ := guarded(t, "block", nil)
+		if got := reason(t, w, c.kind, "", c.body); got != policy.SecretFound {
+			t.Errorf("%s: %q", c.name, got)
+		}
+		if coded := deflated(t, "gzip", c.body); reason(t, w, c.kind, "gzip", coded) != policy.SecretFound {
+			t.Errorf("%s, in gzip, passes", c.name)
+		}
+	}
+}

@@ -13,12 +13,13 @@ const (
 type Joiner struct {
 	scan func(text []byte)
 	text []byte
+	seen int // of text, by Look
 }
 
 // NewJoiner gives each joined text to scan, which must not keep it. Texts overlap by
 // 32 bytes, so one match may be seen twice.
 func NewJoiner(scan func(text []byte)) *Joiner {
-	return &Joiner{scan: scan, text: make([]byte, 0, joinMost)}
+	return &Joiner{scan: scan}
 }
 
 // Add appends one value. Of a value longer than 64 bytes the ends are taken, with a
@@ -39,14 +40,25 @@ func (j *Joiner) put(b []byte) {
 	if len(j.text)+len(b) > joinMost {
 		j.scan(j.text)
 		j.text = j.text[:copy(j.text, j.text[len(j.text)-joinEdge:])]
+		j.seen = joinEdge
 	}
 	j.text = append(j.text, b...)
 }
 
+// Look scans what was added since the last time, together with what stands before it.
+// What is added later is joined to the last 32 bytes.
+func (j *Joiner) Look() {
+	if len(j.text) > j.seen {
+		j.scan(j.text)
+		j.text = j.text[:copy(j.text, j.text[max(0, len(j.text)-joinEdge):])]
+		j.seen = len(j.text)
+	}
+}
+
 // Flush scans what is left. The joiner can be used again.
 func (j *Joiner) Flush() {
-	if len(j.text) > 0 {
+	if len(j.text) > j.seen {
 		j.scan(j.text)
 	}
-	j.text = j.text[:0]
+	j.text, j.seen = j.text[:0], 0
 }

@@ -96,6 +96,48 @@ func FormValues(scratch, b []byte, each func(name, value []byte) bool) []byte {
 	return scratch
 }
 
+// FormFlow follows the values of a form that comes in pieces of any size. The zero value
+// is at its start.
+type FormFlow struct {
+	value bool   // it is within one
+	held  []byte // the beginning of an escape
+	room  []byte
+}
+
+// Feed takes the next piece and calls each with the values' bytes in it, decoded: once
+// without any when a value begins, then with slices that hold until each returns.
+func (f *FormFlow) Feed(b []byte, each func(data []byte)) {
+	if len(f.held) > 0 {
+		b = append(f.held, b...)
+		f.held = nil
+	}
+	for len(b) > 0 {
+		if !f.value {
+			n := bytes.IndexAny(b, "=&")
+			if n < 0 {
+				return
+			}
+			if f.value = b[n] == '='; f.value {
+				each(nil)
+			}
+			b = b[n+1:]
+			continue
+		}
+		end := until(b, '&')
+		goes := b[:end]
+		if f.value = end == len(b); f.value { // the value may go on
+			if n := bytes.LastIndexByte(goes[max(0, end-2):], '%'); n >= 0 {
+				n += max(0, end-2)
+				f.held, goes = bytes.Clone(goes[n:]), goes[:n]
+			}
+		}
+		if f.room = unplus(f.room[:0], goes); len(f.room) > 0 {
+			each(f.room)
+		}
+		b = b[min(end+1, len(b)):]
+	}
+}
+
 func until(b []byte, c byte) int {
 	if n := bytes.IndexByte(b, c); n >= 0 {
 		return n

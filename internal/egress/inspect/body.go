@@ -42,6 +42,7 @@ type Body struct {
 	kind    kind
 	coded   *coded // nil: the bytes are what they say
 	grpc    *grpc  // nil: it is none
+	values  *values
 	ahead   bool   // the head has not gone on; a sender that says nothing may wait for that
 	first   bool   // nothing has come yet
 	begun   bool   // it has, or some of the body
@@ -57,7 +58,7 @@ type Body struct {
 // Body begins to look at a body.
 func (l *Look) Body(src io.ReadCloser, a About) *Body {
 	b := &Body{l: l, about: a, kind: kindOf(a.Header), first: true}
-	b.text = b.fresh()
+	b.text, b.values = b.fresh(), newValues(b)
 	b.from = source.New(src, a.Length < 0, &l.i.blocks)
 	codings, ok := codingsOf(a.Header)
 	switch {
@@ -226,7 +227,7 @@ func (b *Body) take(chunk []byte) {
 // sniff looks whether the text begins as JSON: a server may read it so, whatever it is
 // said to be. Its strings are joined; what is found costs nothing where it is none.
 func (b *Body) sniff(chunk []byte) {
-	if b.text.Offset() == 0 && b.text.Held() == 0 && !b.begun && looksJSON(chunk) {
+	if b.text.Offset() == 0 && b.text.Held() == 0 && !b.begun && dlp.BeginsJSON(chunk) {
 		b.sniffed, b.text.JSON = true, true
 	}
 }
@@ -320,7 +321,7 @@ func (b *Body) found(found []dlp.Finding, end bool) {
 // pieces holds what goes on of a large body against the pieces that were sent before,
 // and ends the body if a secret is complete with it.
 func (b *Body) pieces(text []byte) (stopped bool) {
-	bad := b.l.sort(b.l.remember(text, "body"))
+	bad := b.l.sort(append(b.l.remember(text, "body"), b.values.feed(text)...))
 	if len(bad) > 0 {
 		b.stop(b.l.refuse(bad))
 	}

@@ -122,50 +122,64 @@ func (l *Look) joiner(where string, found *[]dlp.Finding) *dlp.Joiner {
 
 // strings looks for known secrets that were cut over the strings of a JSON text.
 func (l *Look) strings(text []byte, where string) (found []dlp.Finding) {
-	join, values := l.joiner(where, &found), 0
-	var clear []byte
-	place.Strings(text, func(raw []byte, key bool) bool {
-		if !key {
-			clear = place.Unescape(clear[:0], raw)
-			join.Add(clear)
-			values++
-		}
-		return true
-	})
-	if values > 1 {
-		join.Flush()
-	}
+	join := l.joiner(where, &found)
+	join.Strings(text)
+	join.Look()
 	return found
 }
 
 // together looks for known secrets that were cut over values next to each other, or
 // over requests, in a whole body. The strings of JSON the scan itself has joined.
 func (b *Body) together(text []byte) *Refusal {
-	found := b.l.remember(text, "body")
-	if b.kind.fields != nil || b.kind.boundary != "" {
-		found = append(found, b.values(text)...)
-	}
+	found := append(b.l.remember(text, "body"), newValues(b).feed(text)...)
 	bad := b.l.sort(found)
 	return b.l.refuse(bad)
 }
 
-// values looks at the values of a form, one behind the other.
-func (b *Body) values(text []byte) (found []dlp.Finding) {
-	join, values := b.l.joiner("body", &found), 0
-	if b.kind.fields != nil {
-		place.FormValues(nil, text, func(_, value []byte) bool {
-			join.Add(value)
-			values++
-			return true
-		})
-	} else if m, err := place.NewMultipart(b.kind.boundary); err == nil {
-		_ = m.Feed(text, func(_ *place.Part, data []byte) {
-			join.Add(data)
-			values++
-		})
+// values joins the values of a form, or the parts of multipart, as a body flows.
+type values struct {
+	form  *place.FormFlow
+	parts *place.Multipart
+	join  *dlp.Joiner
+	found []dlp.Finding
+}
+
+// newValues gives what follows a body from its start; nil: there is nothing to join.
+func newValues(b *Body) *values {
+	v := &values{}
+	switch {
+	case b.kind.fields != nil:
+		v.form = &place.FormFlow{}
+	case b.kind.boundary != "":
+		var err error
+		if v.parts, err = place.NewMultipart(b.kind.boundary); err != nil {
+			return nil
+		}
+	default:
+		return nil
 	}
-	if values > 1 {
-		join.Flush()
+	v.join = b.l.joiner("body", &v.found)
+	return v
+}
+
+// feed gives what is found with the next bytes.
+func (v *values) feed(text []byte) []dlp.Finding {
+	if v == nil {
+		return nil
 	}
-	return found
+	v.found = nil
+	one := func(data []byte) {
+		if len(data) == 0 {
+			v.join.Begin()
+		} else {
+			v.join.Part(data)
+		}
+	}
+	if v.form != nil {
+		v.form.Feed(text, one)
+	} else {
+		_ = v.parts.Feed(text, func(_ *place.Part, data []byte) { one(data) })
+	}
+	v.join.Look()
+	return v.found
 }

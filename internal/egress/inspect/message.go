@@ -1,8 +1,6 @@
 package inspect
 
 import (
-	"bytes"
-
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/place"
 )
@@ -18,6 +16,8 @@ type Messages struct {
 	number int
 	before []byte // the end of what went on of the message that is not at its end
 	joint  []byte
+	values *dlp.Joiner // of the strings of messages
+	found  []dlp.Finding
 }
 
 // Messages begins to look at the messages of a connection; nil: nobody wants to.
@@ -47,8 +47,12 @@ func (m *Messages) Next(begin, final bool, data []byte) (hold int, no *Refusal) 
 		m.number++
 		m.before = m.before[:0]
 		if s := m.l.i.current(); s != nil && s.engine != m.l.engine {
-			m.l.state = s // a stream may outlive an engine
+			m.l.state, m.values = s, nil // a stream may outlive an engine
 		}
+		if m.values == nil {
+			m.values = m.l.joiner("", &m.found)
+		}
+		m.values.Begin()
 	}
 	if !final && len(data) <= maxHeld-blockOfRelay {
 		return len(data), nil
@@ -60,26 +64,32 @@ func (m *Messages) Next(begin, final bool, data []byte) (hold int, no *Refusal) 
 		text = m.joint
 	}
 	m.l.scanned(len(text))
-	whole := final && len(m.before) == 0
 	look := m.l.engine.Scan
 	if !final {
-		look = m.l.engine.ScanPart
+		look, hold = m.l.engine.ScanPart, overlap
 	}
 	if no := m.judge(look(text, m.l.lets), text, where); no != nil {
 		return 0, no
 	}
-	if whole {
-		bad := m.l.sort(m.together(data, where))
-		return 0, m.l.refuse(bad)
-	}
-	bad := m.l.sort(m.l.remember(data, where))
+	bad := m.l.sort(append(m.l.remember(data, where), m.together(data[:len(data)-hold], where)...))
 	if no := m.l.refuse(bad); no != nil || final {
 		return 0, no
 	}
-	hold = overlap
 	out := text[:len(text)-hold]
 	m.before = append(m.before[:0], out[max(0, len(out)-overlap):]...)
 	return hold, nil
+}
+
+// together looks for known secrets that were cut over the strings of a message, or over
+// messages.
+func (m *Messages) together(goes []byte, where string) []dlp.Finding {
+	m.found = m.found[:0]
+	m.values.Part(goes)
+	m.values.Look()
+	for i := range m.found {
+		m.found[i].Place = where
+	}
+	return m.found
 }
 
 // blockOfRelay is how many bytes the relay adds to what is held at most before it asks
@@ -91,7 +101,7 @@ func (m *Messages) judge(found []dlp.Finding, text []byte, where string) *Refusa
 		found[i].Place = where
 	}
 	bad := m.l.sort(found)
-	if len(bad) > 0 && looksJSON(text) {
+	if len(bad) > 0 && dlp.BeginsJSON(text) {
 		t := kind{form: place.JSON}
 		t.begin()
 		if len(m.before) == 0 {
@@ -102,19 +112,4 @@ func (m *Messages) judge(found []dlp.Finding, text []byte, where string) *Refusa
 		}
 	}
 	return m.l.refuse(bad)
-}
-
-func looksJSON(text []byte) bool {
-	t := bytes.TrimLeft(text, " \t\r\n")
-	return len(t) > 0 && (t[0] == '{' || t[0] == '[')
-}
-
-// together looks for known secrets that were cut over the strings of a message, or over
-// messages.
-func (m *Messages) together(text []byte, where string) []dlp.Finding {
-	found := m.l.remember(text, where)
-	if looksJSON(text) {
-		found = append(found, m.l.strings(text, where)...)
-	}
-	return found
 }
