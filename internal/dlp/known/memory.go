@@ -39,12 +39,56 @@ type stretch struct {
 
 // NewMemory remembers pieces of set's secrets for at most limit destinations; the one
 // that was used least recently is forgotten first. life is how long a piece counts;
-// 0: an hour. A new set needs a new memory.
+// 0: an hour. A new set needs a new memory;
+// Carry gives that what the old one knows.
 func NewMemory(set *Set, limit int, life time.Duration) *Memory {
 	if life <= 0 {
 		life = time.Hour
 	}
 	return &Memory{set: set, limit: max(1, limit), life: life, dests: map[string]*list.Element{}, order: list.New()}
+}
+
+// Carry takes over what another memory holds of secrets that this one's set has, too, by
+// the same name and with the same bytes. So what was sent of a secret is not forgotten
+// when others change. It is for a memory in which nothing is yet; old may be nil.
+func (m *Memory) Carry(old *Memory) {
+	if old == nil || old == m {
+		return
+	}
+	here := make(map[string]int32, len(m.set.segs))
+	for i := range m.set.segs {
+		here[m.set.title(i)] = int32(i)
+	}
+	same := make([]int32, len(old.set.segs))
+	for i := range old.set.segs {
+		same[i] = -1
+		if n, ok := here[old.set.title(i)]; ok {
+			same[i] = n
+		}
+	}
+	carried := func(list []stretch) (out []stretch) {
+		for _, s := range list {
+			if n := same[s.seg]; n >= 0 {
+				s.seg = n
+				out = append(out, s)
+			}
+		}
+		return out
+	}
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for e := old.order.Back(); e != nil; e = e.Prev() { // the one used last comes last, and so in front
+		from := e.Value.(*destination)
+		d := m.destination(from.name)
+		d.stretches, d.chains = carried(from.stretches), carried(from.chains)
+	}
+}
+
+// title tells a segment apart: whose it is, and what.
+func (s *Set) title(seg int) string {
+	return s.names[s.segs[seg].secret] + "\x00" + string(s.segs[seg].raw)
 }
 
 // Saw takes the pieces of one request, in the order of the text, as Pieces gave them,

@@ -114,6 +114,9 @@ func (i *Inspector) current() *state {
 				s.harmless[f.Print] = f.Print != ""
 			}
 		}
+		if i.state != nil {
+			s.memory.Carry(i.state.memory)
+		}
 		i.state = s
 	}
 	return i.state
