@@ -51,7 +51,12 @@ func Unknown(c *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := c.CommandPath() + " --help lists them all"
-	if n := ui.Near(args[0], Names(c)); n != "" {
+	switch n := ui.Near(args[0], Names(c)); {
+	case args[0] == "log" || args[0] == "logs": // what other tools call it
+		hint = "what the gateway decided: " + strings.Join(append([]string{c.CommandPath(), "audit"}, args[1:]...), " ")
+	case args[0] == "preflight":
+		hint = "what a start would do: " + strings.Join(append([]string{c.CommandPath(), "start", "--dry-run"}, args[1:]...), " ")
+	case n != "":
 		hint = "did you mean: " + strings.Join(append([]string{c.CommandPath(), n}, args[1:]...), " ")
 	}
 	return ui.Usage(fmt.Errorf("there is no command %q", args[0]), hint)
@@ -62,6 +67,9 @@ func FlagError(c *cobra.Command, err error) error {
 	hint := c.CommandPath() + " --help"
 	if c.Name() == "start" {
 		hint = "what is for the agent goes behind --, such as: bottle start AGENT -- -c true"
+	}
+	if _, number, ok := strings.Cut(err.Error(), "missing unit in duration "); ok {
+		hint = "write its unit, such as " + strings.Trim(number, `"`) + "m for minutes"
 	}
 	_, typed, _ := strings.Cut(err.Error(), "unknown flag: --")
 	if typed != "" {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,9 @@ type baseline struct {
 	run    [32]byte
 	hashes map[string]string // of fingerprints
 	met    map[accepted]bool // of the entries: whether it was found
+	old    []accepted        // of the file that is replaced
+	looked map[string]bool   // files that were looked at to their end
+	kept   int               // entries of old that were written again
 }
 
 type accepted struct {
@@ -57,10 +61,13 @@ const (
 func newBaseline(path string) (*baseline, error) {
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		b, err := readBaseline(path)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrPermission):
+			return nil, err
+		case err != nil:
 			return nil, ui.Usage(err, "name a file that is not there yet, or a baseline")
 		}
-		b.Findings = []accepted{}
+		b.old, b.Findings = b.Findings, []accepted{}
 		return b, b.begin(path)
 	}
 	salt := make([]byte, saltSize)
@@ -76,6 +83,8 @@ func readBaseline(path string) (*baseline, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, ui.Usage(fmt.Errorf("there is no baseline %s", path), "accept what is there now: bottle scan . --baseline "+path+" --write-baseline")
+	} else if errors.Is(err, fs.ErrPermission) {
+		return nil, ui.Usage(fmt.Errorf("the baseline %s may not be read: %w", path, err), "ls -l "+path+" shows who may")
 	} else if err != nil {
 		return nil, ui.Usage(fmt.Errorf("read baseline: %w", err), again)
 	}
@@ -102,7 +111,7 @@ func (b *baseline) begin(path string) error {
 	if err != nil {
 		return fmt.Errorf("find the folder of the baseline: %w", err)
 	}
-	b.path, b.dir, b.hashes, b.met = path, dir, map[string]string{}, map[accepted]bool{}
+	b.path, b.dir, b.hashes, b.met, b.looked = path, dir, map[string]string{}, map[accepted]bool{}, map[string]bool{}
 	for _, e := range b.Findings {
 		b.met[e] = false
 	}
@@ -126,6 +135,11 @@ func (b *baseline) shown(print string) string {
 
 // entry is a hit as the baseline would have it.
 func (b *baseline) entry(file string, h Hit) accepted {
+	return accepted{b.name(file), h.Rule, b.hash(h.Print)}
+}
+
+// name is a file as the baseline would have it.
+func (b *baseline) name(file string) string {
 	name := file
 	if file != Stdin {
 		if abs, err := filepath.Abs(file); err == nil {
@@ -134,7 +148,25 @@ func (b *baseline) entry(file string, h Hit) accepted {
 			}
 		}
 	}
-	return accepted{filepath.ToSlash(name), h.Rule, b.hash(h.Print)}
+	return filepath.ToSlash(name)
+}
+
+// keep adds what the old file lists of files that were not looked at, or not to their end:
+// a run on a part must not drop what was accepted in the rest. What is of a file that is
+// gone is dropped.
+func (b *baseline) keep() {
+	for _, e := range b.old {
+		if b.looked[e.File] {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(b.dir, filepath.FromSlash(e.File))); e.File != Stdin && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if !slices.Contains(b.Findings, e) {
+			b.Findings = append(b.Findings, e)
+			b.kept++
+		}
+	}
 }
 
 func (b *baseline) hash(print string) string {
@@ -170,8 +202,9 @@ func (b *baseline) gone() int {
 	return n
 }
 
-// write replaces the file by what was met.
+// write replaces the file by what was met, and by what it lists of other files.
 func (b *baseline) write() error {
+	b.keep()
 	slices.SortFunc(b.Findings, func(x, y accepted) int {
 		return cmp.Or(strings.Compare(x.File, y.File), strings.Compare(x.Rule, y.Rule), strings.Compare(x.Hash, y.Hash))
 	})

@@ -91,3 +91,39 @@ func TestBaselineIsStrict(t *testing.T) {
 		}
 	}
 }
+
+// TestANarrowRunKeepsTheRestOfABaseline: what was accepted in files that were not looked at
+// stays, but for those that are gone; and the file that was written is told.
+func TestANarrowRunKeepsTheRestOfABaseline(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"a", "b", "c", "locked"} {
+		if err := os.WriteFile(name, []byte("TOKEN="+secret+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, errs := ran(t, "", ".", "--baseline", "base.json", "--write-baseline"); !strings.Contains(errs, "wrote base.json: 4 findings\n") {
+		t.Fatal(errs)
+	}
+	if err := os.WriteFile("a", []byte("clean"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove("b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove("locked"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("locked", "locked"); err != nil { // there, and can't be read
+		t.Fatal(err)
+	}
+	if _, _, errs := ran(t, "", "a", "locked", "--baseline", "base.json", "--write-baseline"); !strings.Contains(errs, "wrote base.json: 2 findings, 2 of them in files that were not looked at") {
+		t.Error(errs)
+	}
+	var b baseline
+	if text, err := os.ReadFile("base.json"); err != nil || json.Unmarshal(text, &b) != nil || len(b.Findings) != 2 || b.Findings[0].File != "c" || b.Findings[1].File != "locked" {
+		t.Errorf("%v: %s", err, text)
+	}
+	if code, _, errs := ran(t, "", "c", "--baseline", "base.json"); code != 0 {
+		t.Errorf("%d: %s", code, errs)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/inbound"
@@ -43,7 +44,7 @@ func Inbound(d *inbound.Detector, r io.Reader) (hits []Hit, n int64, more bool, 
 			s.Every = true
 		}
 		buf = buf[:len(buf)+got]
-		hits = append(hits, placed(s.Next(fresh, err != nil), buf, front)...)
+		hits = joined(hits, placed(s.Next(fresh, err != nil), buf, front))
 		switch {
 		case len(hits) > MaxHits:
 			return hits[:MaxHits], n, true, nil
@@ -53,6 +54,21 @@ func Inbound(d *inbound.Detector, r io.Reader) (hits []Hit, n int64, more bool, 
 			return hits, n, false, err
 		}
 	}
+}
+
+// joined adds fresh to hits. Hidden characters in a row are one finding with its length: a
+// text of them has one for each, and a person wants to know where it begins and ends.
+func joined(hits, fresh []Hit) []Hit {
+	for _, h := range fresh {
+		if n := len(hits) - 1; n >= 0 && strings.HasPrefix(h.Rule, "hidden-") && hits[n].Rule == h.Rule && hits[n].Offset+int64(hits[n].Size) == h.Offset {
+			hits[n].Size += h.Size
+			hits[n].Length, hits[n].EndLine, hits[n].EndColumn = hits[n].Size, h.EndLine, h.EndColumn
+			continue
+		}
+		h.Length = h.Size
+		hits = append(hits, h)
+	}
+	return hits
 }
 
 // placed finds lines and columns of findings in text, which begins at front.

@@ -61,3 +61,22 @@ func TestInboundTooMuch(t *testing.T) {
 		t.Errorf("exit code %d, %d findings, more %v: %v", code, len(r.Findings), r.More, err)
 	}
 }
+
+// TestHiddenCharactersInARowAreOneFinding: with their length; what is not hidden, or stands
+// apart, stays as it is.
+func TestHiddenCharactersInARowAreOneFinding(t *testing.T) {
+	tags := strings.Repeat("\U000E0041", 20_000) // over more than one piece
+	_, out, _ := ran(t, "see "+tags+" and "+tags[:40]+"\n\x1b[2J\x1b[2J", "--inbound", "--format", "json", "-")
+	var r report
+	if err := json.Unmarshal([]byte(out), &r); err != nil || len(r.Findings) != 4 {
+		t.Fatalf("%v: %d findings", err, len(r.Findings))
+	}
+	for n, want := range []int{len(tags), 40, 4, 4} {
+		if f := r.Findings[n]; f.Size != want || f.Length != want || n == 0 && (f.Offset != 4 || f.Line != 1 || f.EndLine != 1 || f.EndColumn != f.Column+20_000) {
+			t.Errorf("%+v, want a size of %d", f, want)
+		}
+	}
+	if _, _, errs := ran(t, "", "--rule", "hidden-tags", "."); !strings.Contains(errs, "bottle scan --inbound --rule hidden-tags") {
+		t.Error(errs)
+	}
+}

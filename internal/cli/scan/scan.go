@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bottle/internal/bottle"
 	"bottle/internal/cli/ui"
 	"bottle/internal/dlp/inbound"
 	"bottle/internal/plan"
@@ -72,7 +73,7 @@ func New(d Deps) *cobra.Command {
 	c.Flags().StringSliceVar(&o.rules, "rule", nil, "tell findings of these rules only (ids, joined by commas; may be repeated)")
 	c.Flags().BoolVar(&o.inward, "inbound", false, "look for what works on an agent or a terminal, as the gateway does in answers where a route says inbound")
 	c.Flags().StringVar(&o.base, "baseline", "", "a file of findings that are accepted")
-	c.Flags().BoolVar(&o.accept, "write-baseline", false, "write all that is found into that file, in the place of what it lists")
+	c.Flags().BoolVar(&o.accept, "write-baseline", false, "write all that is found into that file, in the place of what it lists of the files looked at")
 	formats := []string{"text", "json", "sarif"}
 	c.Flags().StringVar(&o.format, "format", "text", "text for people, json for machines, sarif (2.1.0) for code scanning")
 	_ = c.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
@@ -131,6 +132,9 @@ func (d Deps) run(o options, names []string) error {
 			hint := "bottle scan --list-rules"
 			if n := ui.Near(id, rules.ids()); n != "" {
 				hint = "did you mean " + n + "? All: " + hint
+			}
+			if _, ok := inboundKinds().find(id); ok { // so it was not asked for
+				hint = "that is one of what comes in: bottle scan --inbound --rule " + id
 			}
 			return ui.Usage(fmt.Errorf("there is no rule %q", id), hint)
 		}
@@ -204,6 +208,8 @@ func (t *teller) end(format string) error {
 		return err
 	case t.report.found > 0:
 		return ui.Exit(ui.CodeNo)
+	case len(t.report.Unread) > 0 && len(t.report.Unread) == t.report.Files && format == "text" && t.denied != "":
+		return ui.Fail(errors.New("nothing could be read"), "ls -ld "+bottle.Printable(t.denied)+" shows who may read it")
 	case len(t.report.Unread) > 0 && len(t.report.Unread) == t.report.Files && format == "text":
 		return ui.Fail(errors.New("nothing could be read"), "name a file or a folder that is there: bottle scan .")
 	case len(t.report.Unread) > 0:

@@ -421,6 +421,18 @@ func TestMissingIsTold(t *testing.T) {
 	}
 }
 
+// TestWhatMayNotBeReadIsNotMissing: the next step is not to name another file.
+func TestWhatMayNotBeReadIsNotMissing(t *testing.T) {
+	for err, want := range map[error]string{fs.ErrPermission: "ls -ld locked", fs.ErrNotExist: "a folder that is there"} {
+		tell := &teller{out: io.Discard, err: io.Discard, style: ui.Plain, warn: func(string) {}, now: time.Now}
+		tell.tell(Result{File: "locked", Err: &fs.PathError{Op: "open", Path: "locked", Err: err}})
+		var f *ui.Failure
+		if got := tell.end("text"); !errors.As(got, &f) || !strings.Contains(f.Hint, want) {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
 // TestAPipeThatNobodyWritesIntoEnds: and one that somebody writes into is read.
 func TestAPipeThatNobodyWritesIntoEnds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")

@@ -73,7 +73,8 @@ type teller struct {
 	accept   bool            // all that is found, into base
 	now      func() time.Time
 	began    time.Time
-	shown    bool // the line of progress stands on the screen
+	denied   string // a file that may not be read
+	shown    bool   // the line of progress stands on the screen
 	report   report
 }
 
@@ -84,6 +85,9 @@ func (t *teller) tell(r Result) bool {
 	rep.Bytes += r.Bytes
 	rep.More = rep.More || r.More
 	before := rep.found
+	if t.accept && !r.More && r.Err == nil {
+		t.base.looked[t.base.name(r.File)] = true
+	}
 	for _, h := range r.Hits {
 		if len(t.only) > 0 && !t.only[h.Rule] {
 			continue
@@ -118,6 +122,9 @@ func (t *teller) tell(r Result) bool {
 	}
 	if r.Err != nil {
 		rep.Unread = append(rep.Unread, unread{r.File, r.Err.Error()})
+		if errors.Is(r.Err, fs.ErrPermission) {
+			t.denied = r.File
+		}
 		t.wipe()
 		t.warn("not read: " + bottle.Printable(r.File) + ": " + bottle.Printable(reason(r.Err)))
 	}
@@ -175,6 +182,12 @@ func (t *teller) sum() {
 	}
 	if len(rep.Unread) > 0 {
 		text += "; not read, or not to the end: " + ui.Plural(len(rep.Unread), "file")
+	}
+	if t.accept {
+		text += "; wrote " + bottle.Printable(t.base.path) + ": " + ui.Plural(len(t.base.Findings), "finding")
+		if t.base.kept > 0 {
+			text += ", " + strconv.Itoa(t.base.kept) + " of them in files that were not looked at"
+		}
 	}
 	if rep.More {
 		text += "; there are more, which are not told"
