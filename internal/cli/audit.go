@@ -26,7 +26,7 @@ func newAudit(d *deps) *cobra.Command {
 		GroupID: groupRun,
 		Short:   "Show what a bottle's gateway decided, or verify that the log is whole",
 		Long: "Show the decision log of one bottle, a line a decision. An identity may be shortened as long\n" +
-			"as it means one bottle. --verify checks the chain of hashes instead: exit code 1 when it is broken.\n" +
+			"as it means one bottle. The first refusals (192.0.2.1, 2001:db8::1, 169.254.169.254, bottle-probe.invalid)\nare of the start's own check of the walls, before the agent begins. --verify checks the chain of hashes instead: exit code 1 when it is broken.\n" +
 			"A chain proves nothing about its own end: keep the last SEQ:HASH elsewhere and give it to --head.",
 		Example: "  bottle audit researcher-m3hxd\n" +
 			"  bottle audit researcher --follow --denied\n" +

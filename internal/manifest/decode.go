@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -160,7 +161,7 @@ func (s *source) enum(v reflect.Value, key string, allowed []string) {
 			return
 		}
 	}
-	hint := "write " + orList(allowed)
+	hint := cmp.Or(rules.Words(key), "write "+orList(allowed))
 	if near := rules.Nearest(t.val, allowed); near != "" {
 		hint = "did you mean `" + near + "`? allowed: " + strings.Join(allowed, ", ")
 	}
@@ -171,8 +172,9 @@ func (s *source) enum(v reflect.Value, key string, allowed []string) {
 // wrong tells about a value of the wrong type. It never shows the value: a
 // misplaced one may be a secret.
 func (s *source) wrong(n *yaml.Node, key, want string) {
-	hint := ""
+	hint := rules.Words(key)
 	switch {
+	case hint != "":
 	case n.Kind == yaml.ScalarNode && n.Value == "~":
 		hint = "a lone ~ means nothing to YAML: write the whole path"
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":

@@ -19,6 +19,8 @@ func BottleAlien(key string) string {
 		return "it stands under `egress`"
 	case "dlp":
 		return "write `dlp: block`, redact, ask or off in each route under `egress.routes`"
+	case "inbound":
+		return "write `inbound: warn` or block in each route under `egress.routes`"
 	case "image", "dockerfile":
 		return "write `agent_provider: {dockerfile: ./Dockerfile}`"
 	}
@@ -32,8 +34,22 @@ func EgressAlien(key string) string {
 		return "an old spelling: write `routes:` with one `- host: NAME` for each host"
 	case "dlp":
 		return "write `dlp: block`, redact, ask or off in each route"
+	case "inbound":
+		return "write `inbound: warn` or block in each route"
 	case "dlp_action":
 		return "an old spelling: write `dlp: block`, redact, ask or off in each route"
+	}
+	return ""
+}
+
+// Words says which words a key takes that people take for a switch, and what it means to
+// leave it out. key is in backquotes. "": it is none of these.
+func Words(key string) string {
+	switch key {
+	case "`dlp`":
+		return "write block, redact, ask or off, or leave it out for block"
+	case "`inbound`":
+		return "write warn or block, or leave it out: then nobody looks"
 	}
 	return ""
 }
