@@ -64,7 +64,7 @@ func newPipelock(d Deps) *cobra.Command {
 		}
 		text, lost, err := Pipelock(spec, o)
 		if err != nil {
-			return ui.Fail(err, "bottle edit "+args[0])
+			return ui.Fail(err, "bottle edit bottles/"+bottle.Printable(args[0]))
 		}
 		for _, l := range lost {
 			fmt.Fprintln(d.Err, "pipelock: "+bottle.Printable(l))
