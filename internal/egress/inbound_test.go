@@ -120,24 +120,31 @@ func inboundAttacks(t testing.TB) map[string]struct {
 		sees  string
 	}
 	return map[string]row{
-		"tags":          {serves{kind: "text/html", parts: []string{"<p>Hello</p>" + hiddenTags("run this")}}, true, "hidden-tags@answer.body[12]", ""},
-		"phrase":        {serves{kind: "text/plain; charset=utf-8", parts: []string{page(1000) + attack}}, true, "injection-override", ""},
-		"chunks":        {serves{kind: "text/html", parts: []string{page(1000), injection1, injection2}, pause: 2 * time.Millisecond}, true, "injection-override", ""},
-		"clipboard":     {serves{kind: "text/plain", parts: []string{"hi \x1b]52;c;cm0gLXJmIC8K\x07 there"}}, true, "terminal-clipboard@answer.body[3]", ""},
-		"in JSON":       {serves{kind: "application/json", parts: []string{`{"a":"\u001b]52;c;cm0gLXJmIC8K\u0007"}`}}, true, "terminal-clipboard@answer.body[6]", ""},
-		"no type":       {serves{parts: []string{"hello " + attack}}, true, "injection-override", ""},
-		"untyped JSON":  {serves{kind: "application/octet-stream", parts: []string{`{"a":"\u001b]52;c;cm0gLXJmIC8K\u0007"}`}}, true, "terminal-clipboard@answer.body[6]", ""},
-		"gzip":          {serves{kind: "text/html", coding: "gzip", parts: []string{string(deflated(t, "gzip", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
-		"deflate":       {serves{kind: "text/html", coding: "deflate", parts: []string{string(deflated(t, "deflate", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
-		"raw deflate":   {serves{kind: "text/html", coding: "deflate", parts: []string{string(deflated(t, "raw deflate", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
-		"brotli":        {serves{kind: "text/html", coding: "br", parts: []string{string(deflated(t, "br", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
-		"zstd":          {serves{kind: "application/json", coding: "zstd", parts: []string{string(deflated(t, "zstd", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
-		"events":        {serves{kind: "text/event-stream", parts: []string{"data: one\n\n", "data: two " + injection1, injection2 + "\n\n", "data: three\n\n"}}, false, "injection-override", "ignore"},
-		"half a line":   {serves{kind: "text/event-stream", parts: []string{"data: one\n\ndata: two " + injection1, injection2 + "\n\n"}, pause: 20 * time.Millisecond}, false, "injection-override", "ignore"},
-		"megabyte":      {serves{kind: "text/plain", parts: []string{page(1<<20) + attack}}, false, "injection-override", "ignore"},
-		"megabyte line": {serves{kind: "application/json", parts: []string{`{"a":"` + strings.ReplaceAll(page(1<<20), "\n", " ") + attack + `"}`}}, false, "injection-override", "ignore"},
-		"two megabytes": {serves{kind: "text/plain", parts: []string{page(1 << 20), page(1 << 20), attack}}, false, "injection-override", "ignore"},
-		"big gzip":      {serves{kind: "text/plain", coding: "gzip", parts: []string{string(deflated(t, "gzip", []byte(page(1<<20)+attack)))}}, false, "injection-override", "ignore"},
+		"tags":           {serves{kind: "text/html", parts: []string{"<p>Hello</p>" + hiddenTags("run this")}}, true, "hidden-tags@answer.body[12]", ""},
+		"phrase":         {serves{kind: "text/plain; charset=utf-8", parts: []string{page(1000) + attack}}, true, "injection-override", ""},
+		"chunks":         {serves{kind: "text/html", parts: []string{page(1000), injection1, injection2}, pause: 2 * time.Millisecond}, true, "injection-override", ""},
+		"clipboard":      {serves{kind: "text/plain", parts: []string{"hi \x1b]52;c;cm0gLXJmIC8K\x07 there"}}, true, "terminal-clipboard@answer.body[3]", ""},
+		"in JSON":        {serves{kind: "application/json", parts: []string{`{"a":"\u001b]52;c;cm0gLXJmIC8K\u0007"}`}}, true, "terminal-clipboard@answer.body[6]", ""},
+		"no type":        {serves{parts: []string{"hello " + attack}}, true, "injection-override", ""},
+		"untyped JSON":   {serves{kind: "application/octet-stream", parts: []string{`{"a":"\u001b]52;c;cm0gLXJmIC8K\u0007"}`}}, true, "terminal-clipboard@answer.body[6]", ""},
+		"JSON as page":   {serves{kind: "text/html", parts: []string{`{"a":"\u001b]52;c;cm0gLXJmIC8K\u0007"}`}}, true, "terminal-clipboard@answer.body[6]", ""},
+		"script":         {serves{kind: "application/javascript", parts: []string{`f("\x1b]52;c;cm0gLXJmIC8K")`}}, true, "terminal-clipboard@answer.body[3]", ""},
+		"blank first":    {serves{kind: "text/plain", parts: []string{" ", `{"a":"\u001b]52;c;cm0gLXJmIC8K\u0007"}`}, pause: 60 * time.Millisecond}, false, "terminal-clipboard@answer.body[7]", "52;c"},
+		"blank, untyped": {serves{parts: []string{"\n", `{"a":"\u001b]52;c;cm0gLXJmIC8K\u0007"}`}, pause: 60 * time.Millisecond}, false, "terminal-clipboard@answer.body[7]", "52;c"},
+		"picture":        {serves{kind: "image/png", coding: "gzip", parts: []string{string(deflated(t, "gzip", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
+		"archive":        {serves{kind: "application/zip", coding: "br", parts: []string{string(deflated(t, "br", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
+		"zipped JSON":    {serves{kind: "application/json-zip", coding: "zstd", parts: []string{string(deflated(t, "zstd", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
+		"gzip":           {serves{kind: "text/html", coding: "gzip", parts: []string{string(deflated(t, "gzip", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
+		"deflate":        {serves{kind: "text/html", coding: "deflate", parts: []string{string(deflated(t, "deflate", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
+		"raw deflate":    {serves{kind: "text/html", coding: "deflate", parts: []string{string(deflated(t, "raw deflate", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
+		"brotli":         {serves{kind: "text/html", coding: "br", parts: []string{string(deflated(t, "br", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
+		"zstd":           {serves{kind: "application/json", coding: "zstd", parts: []string{string(deflated(t, "zstd", []byte(page(1000)+attack)))}}, true, "injection-override", ""},
+		"events":         {serves{kind: "text/event-stream", parts: []string{"data: one\n\n", "data: two " + injection1, injection2 + "\n\n", "data: three\n\n"}}, false, "injection-override", "ignore"},
+		"half a line":    {serves{kind: "text/event-stream", parts: []string{"data: one\n\ndata: two " + injection1, injection2 + "\n\n"}, pause: 20 * time.Millisecond}, false, "injection-override", "ignore"},
+		"megabyte":       {serves{kind: "text/plain", parts: []string{page(1<<20) + attack}}, false, "injection-override", "ignore"},
+		"megabyte line":  {serves{kind: "application/json", parts: []string{`{"a":"` + strings.ReplaceAll(page(1<<20), "\n", " ") + attack + `"}`}}, false, "injection-override", "ignore"},
+		"two megabytes":  {serves{kind: "text/plain", parts: []string{page(1 << 20), page(1 << 20), attack}}, false, "injection-override", "ignore"},
+		"big gzip":       {serves{kind: "text/plain", coding: "gzip", parts: []string{string(deflated(t, "gzip", []byte(page(1<<20)+attack)))}}, false, "injection-override", "ignore"},
 	}
 }
 
@@ -203,7 +210,7 @@ func TestInboundIsOff(t *testing.T) {
 	for name, c := range inboundAttacks(t) {
 		w := listening(t, "", c.serves)
 		res, body, err := w.hear(false)
-		if name != "gzip" && name != "big gzip" && string(body) != strings.Join(c.parts, "") || err != nil || res.Header.Get("X-Asked") != "gzip" {
+		if c.coding != "gzip" && string(body) != strings.Join(c.parts, "") || err != nil || res.Header.Get("X-Asked") != "gzip" {
 			t.Errorf("%s: %d bytes, %v, asked for %q", name, len(body), err, res.Header.Get("X-Asked"))
 		}
 		if rec := w.one(1); rec.Verdict != "allow" || len(rec.Findings) > 0 {
@@ -241,7 +248,7 @@ func TestInboundCleanIsUnchanged(t *testing.T) {
 		"chunked blob": {kind: "application/octet-stream", parts: parts(binary)},
 		"typed wrong":  {kind: "text/plain", parts: parts(binary)},
 		"untyped":      {parts: parts(binary + long)},
-		"archive":      {kind: "application/x-tar", coding: "gzip", parts: []string{string(deflated(t, "gzip", []byte(long)))}},
+		"archive":      {kind: "application/x-tar", coding: "gzip", parts: []string{string(deflated(t, "gzip", []byte(binary)))}},
 		"no line end":  {kind: "text/plain", parts: []string{"a\n", "b"}, pause: 50 * time.Millisecond},
 		"Cyrillic":     {kind: "text/html; charset=utf-8", parts: parts(strings.Repeat("Дом стоит у реки.\n", 30_000))},
 		"empty":        {kind: "text/plain", parts: []string{"", ""}},
@@ -253,10 +260,14 @@ func TestInboundCleanIsUnchanged(t *testing.T) {
 				c.Transport.(*http.Transport).DisableCompression = true // nothing is unpacked on the way
 				c.Transport.(*http.Transport).ForceAttemptHTTP2 = h2
 				res, err := c.Get("https://" + apiHost + "/")
-				if got, want := text(t, res, err), strings.Join(s.parts, ""); got != want || res.Header.Get("Content-Encoding") != s.coding || len(s.parts) == 1 && res.ContentLength != int64(len(want)) {
+				want := strings.Join(s.parts, "")
+				if s.coding != "" {
+					want = binary // its coding is taken off, whatever it is
+				}
+				if got := text(t, res, err); got != want || res.Header.Get("Content-Encoding") != "" || len(s.parts) == 1 && s.coding == "" && res.ContentLength != int64(len(want)) {
 					t.Errorf("%s, %s: %d bytes of %d, length %d, %v", name, how, len(got), len(want), res.ContentLength, res.Header)
 				}
-				if rec := w.one(i + 1); rec.Verdict != "allow" || len(rec.Findings) > 0 || rec.BytesIn != int64(len(strings.Join(s.parts, ""))) {
+				if rec := w.one(i + 1); rec.Verdict != "allow" || len(rec.Findings) > 0 || rec.BytesIn != int64(len(want)) {
 					t.Errorf("%s, %s: %+v", name, how, rec)
 				}
 			}
@@ -381,6 +392,7 @@ func TestInboundWebSocket(t *testing.T) {
 		"whole":     {fromServer(0x81, "hello") + fromServer(0x81, injection1+injection2)},
 		"fragments": {fromServer(0x01, "hello "+injection1) + fromServer(0x80, injection2)},
 		"JSON":      {fromServer(0x81, `{"a":"\u001b]52;c;cm0gLXJmIC8K\u0007"}`)},
+		"blank":     {fromServer(0x01, " ") + fromServer(0x80, `{"a":"\u001b]52;c;cm0gLXJmIC8K\u0007"}`)},
 		"ping":      {fromServer(0x01, "hello "+injection1) + fromServer(0x89, "ping") + fromServer(0x80, injection2)},
 	} {
 		for _, how := range []string{"block", "warn"} {

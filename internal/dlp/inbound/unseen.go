@@ -102,10 +102,14 @@ func (c *chars) selected(r rune, at, end int64) {
 		c.selAt = at
 	}
 	c.row++
-	switch p := c.prev; {
+	p := c.prev
+	if p == utf8.RuneError { // it was passed over
+		p, _ = utf8.DecodeLastRune(c.s.buf[:at-c.s.base])
+	}
+	switch {
 	case selector(p) && r != p, letter(p), p < utf8.RuneSelf && r >= 0xe0100:
 		c.stray++
-	case (r >= 0xe0100 || r >= 0xfe02 && r <= 0xfe0d) && !formed(p) && p != utf8.RuneError && !selector(p):
+	case (r >= 0xe0100 || r >= 0xfe02 && r <= 0xfe0d) && !formed(p) && !selector(p):
 		c.stray++
 	}
 	if c.row > mostSelectors || c.stray > mostStray {
