@@ -146,7 +146,7 @@ var attacks = []attack{
 	{terminalClipboard, Plain, "\x1b]00000052;c;Y3Vy\x07"},
 	{terminalClipboard, Plain, "\x1b]\x0052;c;Y3Vy\x07"},
 	{terminalClipboard, Plain, "\x1b]5\x7f2\n;c;Y3Vy\x07"},
-	{terminalCommand, Plain, "\x1b]4294967348;c;Y3Vy\x07"},
+	{terminalCommand, Plain, "\x1b]18446744073709551668;c;Y3Vy\x07"},
 	{terminalTitle, Plain, "\x1b];bash\x07"},
 	{terminalMove, Plain, "\x1b[" + strings.Repeat("0", 80) + "2Jb"},
 	{terminalMove, Plain, "\x1b[\x002Jb"},
@@ -165,6 +165,7 @@ var attacks = []attack{
 	{terminalString, Plain, "\u009fGa=T\u009c"},
 	{terminalString, Plain, "\u0098hidden\u009c"},
 	{terminalString, Plain, "\u009ehidden\u009c"},
+	{terminalConceal, Plain, "\x1b[8:1m hidden"},
 	{terminalConceal, Plain, "\x1b[8m hidden \x1b[0m"},
 	{terminalConceal, Plain, "\x1b[1;38;5;9;008m hidden"},
 	{terminalConceal, Plain, "\x1b[38:5:9;48;2;1;2;3;8m hidden"},
@@ -176,6 +177,7 @@ var attacks = []attack{
 	{terminalClipboard, Plain, `)]}'` + "\n" + `["a", -1.5e+3, null, "\u001b]52;c;Y3Vy"]`},
 	{terminalMove, Guess, `f({"a":"\u001b[2J"})`},
 	{terminalMove, JSON, `log: "\u001b[2J"`},
+	{terminalMove, Guess, strings.Repeat("word ", 400) + `"\u2028" {"a":"\u001b[2J"}`},
 	{hiddenBidi, Guess, `f({"a":"\u202e"})`},
 	{terminalMove, Script, `write("\x1b[2J")`},
 	{terminalMove, Script, `write('\033[2J')`},
@@ -222,7 +224,8 @@ var innocent = []attack{
 	{"", Guess, `fmt.Print("a", "\u001b[2J", x["\u001b[2J"], []string{"b", "\u001b[2J"})`}, // the source of a program
 	{"", Guess, `s := "a\x1b\u001b[2J" + '\033[2J'`},
 	{"", Guess, `"""The name": "\U0001b1fa\u001b[2J"`},
-	{"", Guess, "{\"a\":\n\"no JSON\n\\\\u001b[2J\"}"},
+	{"", Guess, "x: {\"a\":\n\"no JSON\n\\u001b[2J\"}"},
+	{"", Plain, "\x1b[\x182J and \x1b[\x1a2J"},
 	{"", Script, "w(`\\u001B[${code}m`)"},
 	{"", Markup, "Mo&#158;no, ob&#154;irno &#141;&#144;"}, // letters of Windows-1252
 	{"", Plain, "all: \u008c\u008d\u008e\u008f\u0090\u0091\u0092\u0098\u0099\u009a\u009b\u009c\u009d\u009e\u009f\u00a0"},
@@ -274,6 +277,18 @@ func TestInnocentTextPasses(t *testing.T) {
 	for _, a := range innocent {
 		if found := d.Scan([]byte(a.text), a.form); len(found) > 0 {
 			t.Errorf("%q: %v", a.text, rulesOf(found))
+		}
+	}
+}
+
+// The form is known by the first character that is no blank, in whatever piece that comes.
+func TestFormIsGuessedBehindBlanks(t *testing.T) {
+	d := detector(t)
+	for _, text := range []string{"\xef\xbb\xbf \t\r\n" + `{"\u001b[2J":1}`, `"\u001b[2J"`, " <b>&#x1b;[2J"} {
+		for size := 1; size <= len(text); size++ {
+			if found := inPieces(d, text, Guess, func() int { return size }); !slices.Equal(rulesOf(found), []string{terminalMove}) {
+				t.Errorf("%q in pieces of %d bytes: %v", text, size, found)
+			}
 		}
 	}
 }

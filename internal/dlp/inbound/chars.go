@@ -104,14 +104,17 @@ func dull(text []byte, i int) int {
 		case c == 0xc3: // letters of Latin-1
 			j += 2
 			continue
-		case c == 0xcd && text[j+1] == 0x8f, c == 0xd8 && text[j+1] == 0x9c, c == 0xe3 && text[j+1] == 0x85 && text[j+2] == 0xa4: // ignorable
-			return j - i
 		case c == 0xe2 && text[j+1] == 0x80 && text[j+2] >= 0x90 && text[j+2] <= 0xa7: // dashes, quotes, dots
 			j += 3
 			continue
 		case c >= 0xc4 && c <= 0xdf:
+			if c == 0xcd && text[j+1] == 0x8f || c == 0xd8 && text[j+1] == 0x9c { // ignorable, as below
+				return j - i
+			}
 		case c >= 0xe3 && c <= 0xee:
-			size = 3
+			if size = 3; c == 0xe3 && text[j+1] == 0x85 && text[j+2] == 0xa4 {
+				return j - i
+			}
 		default:
 			return j - i
 		}

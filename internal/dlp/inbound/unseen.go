@@ -71,8 +71,6 @@ func (c *chars) hidden(r rune, at, end int64) {
 	switch {
 	case selector(r):
 		c.selected(r, at, end)
-	case r == 0x200d && c.prev >= 0x2190 && !ignorable(c.prev): // emoji that are one
-		c.row, c.blank = 0, 0
 	case ignorable(r):
 		c.row = 0
 		if c.excess == 0 {
