@@ -32,11 +32,10 @@ func (f *finder) isLatin1(i int) bool {
 	const around = 16
 	b := f.text[max(0, i-around):min(len(f.text), i+around)]
 	for i := 0; i < len(b); i++ {
-		c := b[i]
-		if c < 0x80 || i == 0 && isTail(c) {
+		if b[i] < 0x80 || i == 0 && isTail(b[i]) {
 			continue
 		}
-		if c != 0xc2 && c != 0xc3 || i+1 < len(b) && !isTail(b[i+1]) {
+		if b[i]>>1 != 0xc2>>1 || i+1 < len(b) && !isTail(b[i+1]) {
 			return false
 		}
 		i++
