@@ -183,7 +183,10 @@ func (c *scan) attempt(s decode.Span, from *origin, err error) {
 	if s.Kind == decode.Bzip2 {
 		c.bytes += 256 << 10 // a block is read and sorted as a whole
 	}
-	const header = 1 << 10 // with less of it nobody can tell
+	header := 1 << 10 // with less of it nobody can tell
+	if s.Kind == decode.Zlib {
+		header = 320 // tables of deflate, and the first bytes of text: no names
+	}
 	if err != nil && (!s.Cut || s.End-s.Start > header) {
 		return
 	}
