@@ -82,7 +82,7 @@ func (b *Body) all(text []byte, end bool) []dlp.Finding {
 		look = b.l.engine.ScanPart // the beginning of something compressed must not go without its end
 	}
 	found := look(text, b.l.lets)
-	if b.text.JSON {
+	if b.text.JSON && !slices.ContainsFunc(found, func(f dlp.Finding) bool { return f.Known() && b.l.lets(f) == dlp.Stops }) {
 		found = append(found, b.l.strings(text, "body")...)
 	}
 	return found
