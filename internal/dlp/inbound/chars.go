@@ -101,7 +101,7 @@ func dull(text []byte, i int) int {
 	for j+3 < len(text) {
 		size := 2
 		switch c := text[j]; {
-		case c == 0xc3: // letters of Latin-1
+		case c == 0xc3 && text[j+1]&0xc0 == 0x80: // letters of Latin-1
 			j += 2
 			continue
 		case c == 0xe2 && text[j+1] == 0x80 && text[j+2] >= 0x90 && text[j+2] <= 0xa7: // dashes, quotes, dots
