@@ -69,7 +69,8 @@ func (j *joined) add(raw []byte, key bool) {
 
 // Joiner puts values together that stand apart in one thing that is sent, and looks for
 // known secrets in what comes of that: as they are, and each decoded by itself, from base64
-// and from hexadecimal. Of a value that is JSON it joins the strings, too. It is not safe for many goroutines; its memory is bounded.
+// and from hexadecimal. Of a value that is JSON it joins the strings, too. It is not safe
+// for many goroutines; its memory is bounded.
 type Joiner struct {
 	plain, base64, hex *known.Joiner
 	room               [maxPieceDigits]byte

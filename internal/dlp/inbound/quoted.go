@@ -15,9 +15,9 @@ const (
 	mostScalar = 256 // bytes of one
 )
 
-// of reports whether the string that at stands in is a value of JSON, by what is
-// before its quote; first says that nothing stood before text. It looks back to where it was asked about last, so all of it is in
-// proportion to the text.
+// of reports whether the string that at stands in is a value of JSON, by what is before
+// its quote; first says that nothing stood before text. It looks back to where it was
+// asked about last, so all of it is in proportion to the text.
 func (q *quoted) of(text []byte, at int, first bool) bool {
 	is := q.is && q.end >= 0
 	for i := at; i > max(q.end, 0); i-- {

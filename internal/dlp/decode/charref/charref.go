@@ -17,8 +17,8 @@ func Follows(s []byte) bool {
 }
 
 // Named gives what a name stands for, if that is ASCII or invisible: a character, -1 for
-// what is invisible, 0 for all else; text stands for it where there are more. bare says that readers take it without a
-// semicolon.
+// what is invisible, 0 for all else; text stands for it where there are more. bare says
+// that readers take it without a semicolon.
 func Named(name []byte) (r rune, text string, bare bool) {
 	switch string(name) {
 	case "amp", "AMP":
