@@ -47,9 +47,7 @@ func guarded(t testing.TB, action string, tune func(*Config)) (*world, *saw) {
 
 func (s *saw) holds(t testing.TB, parts ...string) {
 	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, one := range s.list {
+	for _, one := range s.all() {
 		for _, p := range parts {
 			if strings.Contains(one.body, p) || strings.Contains(one.path, p) {
 				t.Errorf("the upstream has %s %.80q, whole: %v", one.path, one.body, one.whole)
@@ -61,9 +59,7 @@ func (s *saw) holds(t testing.TB, parts ...string) {
 // broken: none of the requests was whole.
 func (s *saw) broken(t testing.TB) {
 	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, one := range s.list {
+	for _, one := range s.all() {
 		if one.whole {
 			t.Errorf("the upstream has %d bytes whole", len(one.body))
 		}
@@ -471,7 +467,7 @@ func TestSecretInEncodedPieces(t *testing.T) {
 		}
 	}
 	w.stop()
-	for _, one := range s.list {
+	for _, one := range s.all() {
 		if one.whole {
 			t.Errorf("the upstream has %d bytes, whole", len(one.body))
 		}
@@ -624,9 +620,7 @@ func TestRedact(t *testing.T) {
 		denied(t, res, 403, policy.SecretFound)
 	}
 	w.stop()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, one := range s.list {
+	for _, one := range s.all() {
 		if strings.Contains(one.body, patLike) || len(one.body) > 1000 && one.whole {
 			t.Errorf("the upstream saw %d bytes, whole: %v", len(one.body), one.whole)
 		}
