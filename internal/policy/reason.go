@@ -67,6 +67,16 @@ const (
 	RefNotListed         Reason = "ref_not_listed"
 	ForcePush            Reason = "force_push"
 	TagPush              Reason = "tag_push"
+	BadRef               Reason = "bad_ref"
+	BadObject            Reason = "bad_object"
+	HiddenObject         Reason = "hidden_object"
+	LargeFile            Reason = "large_file"
+	UnsafePath           Reason = "unsafe_path"
+	UnsafeLink           Reason = "unsafe_link"
+	UnsafeSubmodule      Reason = "unsafe_submodule"
+	ProtectedPath        Reason = "protected_path"
+	WrongCommitter       Reason = "wrong_committer"
+	TooManyFailures      Reason = "too_many_failures"
 	Internal             Reason = "internal"
 )
 
@@ -80,7 +90,8 @@ func Reasons() []Reason {
 		LimitConnections, LimitTunnels, LimitRate, LimitHeader, LimitURL, LimitBytesOut, Revoked, TooSlow,
 		NoCredential, PlaceholderLeak, SecretFound, NotScannable, InboundBlocked, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
 		UpstreamProtocol, WebSocketProtocol, UpstreamProxyRefused, OwnAddress, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
-		TagPush, Internal,
+		TagPush, BadRef, BadObject, HiddenObject, LargeFile, UnsafePath, UnsafeLink, UnsafeSubmodule, ProtectedPath, WrongCommitter, TooManyFailures,
+		Internal,
 	}
 }
 
@@ -94,6 +105,9 @@ func (r Reason) Text() string {
 		return s
 	}
 	if s := r.met(); s != "" {
+		return s
+	}
+	if s := r.pushed(); s != "" {
 		return s
 	}
 	if s := r.beyond(); s != "" {
@@ -204,6 +218,14 @@ func (r Reason) met() string {
 		return "the connection goes to an address that stands for no name"
 	case KernelRefused:
 		return "the bottle's wall refused the connection"
+	case Internal:
+		return "the gateway failed, so this is refused"
+	}
+	return ""
+}
+
+func (r Reason) pushed() string {
+	switch r {
 	case RepoNotListed:
 		return "the bottle has no such repository"
 	case RefNotListed:
@@ -212,8 +234,26 @@ func (r Reason) met() string {
 		return "the bottle may not rewrite this ref"
 	case TagPush:
 		return "the bottle may not push tags"
-	case Internal:
-		return "the gateway failed, so this is refused"
+	case BadRef:
+		return "git allows no ref of this name"
+	case BadObject:
+		return "the object is not in the form that git writes"
+	case HiddenObject:
+		return "the object is in the push, and no pushed ref reaches it"
+	case LargeFile:
+		return "the file is larger than may be pushed"
+	case UnsafePath:
+		return "on some systems the path is one of git's own"
+	case UnsafeLink:
+		return "the symlink leads out of the repository, or into git's own folder"
+	case UnsafeSubmodule:
+		return "the submodule could run a command, or write outside of its folder"
+	case ProtectedPath:
+		return "the path may be changed only with the operator's approval"
+	case WrongCommitter:
+		return "the commit is not by the bottle's own committer"
+	case TooManyFailures:
+		return "there are more failures than are listed, and not all was looked at"
 	}
 	return ""
 }

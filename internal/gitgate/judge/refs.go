@@ -1,0 +1,198 @@
+package judge
+
+import (
+	"strings"
+
+	"bottle/internal/bottle"
+	"bottle/internal/policy"
+)
+
+// Policy is what may be pushed to one repository. The zero Policy lets any branch be
+// created and moved forward, and nothing else.
+type Policy struct {
+	Branches  []string // globs of names below refs/heads/, with * (also over /) and ?; empty: any
+	Force     string   // "own": commits may be lost that this bottle pushed; "any": all may; else none
+	Tags      bool
+	Notes     bool
+	Protected []string        // globs of paths: ** goes over /, * and ? do not; letter case does not matter
+	MaxFile   int64           // bytes of one file; 0: no limit
+	Committer *bottle.GitUser // whose name and email commits and tags have, as far as they are set; nil: anyone's
+}
+
+// Update is one command of a push. An id of zeros, or none, is no object.
+type Update struct {
+	Ref, Old, New string
+	Forced        bool // Old is not reached by New, or that is not known
+	Own           bool // all commits that would be lost were pushed by this bottle
+}
+
+// Created reports whether the ref is new.
+func (u Update) Created() bool { return none(u.Old) }
+
+// Deleted reports whether the ref would go.
+func (u Update) Deleted() bool { return none(u.New) }
+
+func none(id string) bool { return strings.Trim(id, "0") == "" }
+
+// MaxUpdates is how many refs one push may change.
+const MaxUpdates = 1000
+
+// Refs judges the refs of a push by their names and by what would be lost. Names are
+// told as they are: Judge.Refs masks secrets in them.
+func (p Policy) Refs(updates []Update) []Failure {
+	var out []Failure
+	if len(updates) > MaxUpdates {
+		return []Failure{{Reason: policy.RefNotListed, Words: "one push may change 1,000 refs: push fewer at once"}}
+	}
+	seen := map[string]bool{}
+	for _, u := range updates {
+		f := p.ref(u)
+		if seen[u.Ref] {
+			f = &Failure{Reason: policy.BadRef, Words: "one push changes this ref twice"}
+		}
+		seen[u.Ref] = true
+		if f != nil {
+			f.Ref = u.Ref
+			out = append(out, *f)
+		}
+	}
+	return out
+}
+
+func (p Policy) ref(u Update) *Failure {
+	if !RefName(u.Ref) {
+		return &Failure{Reason: policy.BadRef, Words: policy.BadRef.Text()}
+	}
+	if u.Created() && u.Deleted() {
+		return &Failure{Reason: policy.BadRef, Words: "there is nothing to delete: fetch first"}
+	}
+	kind, name, _ := strings.Cut(strings.TrimPrefix(u.Ref, "refs/"), "/")
+	switch kind {
+	case "heads":
+		if name == "HEAD" || strings.HasPrefix(name, "-") || strings.HasPrefix(name, "refs/") {
+			return &Failure{Reason: policy.BadRef, Words: "git would take a branch of this name for something else"}
+		}
+		if !p.branch(name) {
+			return &Failure{Reason: policy.RefNotListed, Words: "the bottle may push only these branches: " + strings.Join(p.Branches, ", ")}
+		}
+	case "tags":
+		if !p.Tags {
+			return &Failure{Reason: policy.TagPush, Words: policy.TagPush.Text()}
+		}
+		if strings.HasPrefix(name, "-") {
+			return &Failure{Reason: policy.BadRef, Words: "git would take a tag of this name for an option"}
+		}
+	case "notes":
+		if !p.Notes {
+			return &Failure{Reason: policy.RefNotListed, Words: "the bottle may not push notes"}
+		}
+	default:
+		return &Failure{Reason: policy.RefNotListed, Words: "only refs below refs/heads/ and refs/tags/ may be pushed"}
+	}
+	return p.loss(u, kind == "tags")
+}
+
+// loss judges what would no longer be reached. A tag that moves is a loss always.
+func (p Policy) loss(u Update, tag bool) *Failure {
+	if u.Created() || !u.Deleted() && !u.Forced && !tag {
+		return nil
+	}
+	if p.Force == "any" || p.Force == "own" && u.Own {
+		return nil
+	}
+	words := "the push would drop commits that upstream has: fetch and rebase or merge first"
+	switch {
+	case u.Deleted():
+		words = "the bottle may not delete this ref"
+	case tag:
+		words = "the bottle may not move a tag that upstream has"
+	case p.Force == "own":
+		words = "the push would drop commits that are not this bottle's own: fetch and rebase or merge first"
+	}
+	return &Failure{Reason: policy.ForcePush, Words: words}
+}
+
+func (p Policy) branch(name string) bool {
+	if len(p.Branches) == 0 {
+		return true
+	}
+	for _, b := range p.Branches {
+		if matches(b, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// RefName reports whether git allows a ref of this full name (git-check-ref-format), at
+// most 1,024 bytes long, and of valid text.
+func RefName(name string) bool {
+	if !strings.HasPrefix(name, "refs/") || len(name) > 1024 || strings.ToValidUTF8(name, "") != name {
+		return false
+	}
+	if strings.HasSuffix(name, ".") || strings.Contains(name, "..") || strings.Contains(name, "@{") {
+		return false
+	}
+	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 || strings.ContainsRune(" ~^:?*[\\", r) }) {
+		return false
+	}
+	parts := strings.Split(name, "/")
+	for _, s := range parts {
+		if s == "" || s[0] == '.' || strings.HasSuffix(s, ".lock") {
+			return false
+		}
+	}
+	return len(parts) > 2
+}
+
+// matches matches a glob in which * is any run of bytes, and ? any one. It takes time
+// by the product of the lengths at most.
+func matches(glob, s string) bool {
+	g, i, star, back := 0, 0, -1, 0
+	for i < len(s) {
+		switch {
+		case g < len(glob) && glob[g] == '*':
+			star, back = g, i
+			g++
+		case g < len(glob) && (glob[g] == '?' || glob[g] == s[i]):
+			g++
+			i++
+		case star >= 0:
+			back++
+			g, i = star+1, back
+		default:
+			return false
+		}
+	}
+	return strings.Trim(glob[g:], "*") == ""
+}
+
+// path matches a glob of whole components, where ** is any number of them. Below a
+// folder that a glob names everything matches.
+func matchesPath(glob, path []string) bool {
+	if len(glob) == 0 {
+		return true
+	}
+	g, i, star, back := 0, 0, -1, 0
+	for i < len(path) {
+		switch {
+		case g == len(glob):
+			return true // it names a folder that the path is in
+		case glob[g] == "**":
+			star, back = g, i
+			g++
+		case matches(glob[g], path[i]):
+			g++
+			i++
+		case star >= 0:
+			back++
+			g, i = star+1, back
+		default:
+			return false
+		}
+	}
+	for g < len(glob) && glob[g] == "**" {
+		g++
+	}
+	return g == len(glob)
+}
