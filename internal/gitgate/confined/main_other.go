@@ -1,0 +1,8 @@
+//go:build !linux
+
+package confined
+
+import "errors"
+
+// Main is an error: only Linux has the walls for it.
+func Main([]string) error { return errors.New("the git gate runs on Linux only") }

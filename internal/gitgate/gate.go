@@ -1,0 +1,182 @@
+package gitgate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/dlp"
+	"bottle/internal/gitgate/confined"
+	"bottle/internal/gitgate/mirror"
+	"bottle/internal/gitgate/upstream"
+	"bottle/internal/policy"
+	"bottle/internal/secret"
+)
+
+// Host is the gate's own name inside a bottle.
+const Host = "git.bottle"
+
+// Dial opens a connection to a repository's server: address is where its name leads by
+// the operator's word, host:port; empty: it is looked up.
+type Dial func(ctx context.Context, host bottle.Host, port uint16, address string) (Conn, error)
+
+// Config is what a gate is made of. The zero Config is refused.
+type Config struct {
+	Repos     []bottle.Repo
+	Committer bottle.GitUser // of every pushed commit; empty: anybody
+	Folder    string         // for the mirrors; the gate's own
+	Dial      Dial
+	Token     func(ref string) (secret.Value, bool)  // what auth.token_ref stands for
+	Key       func(repo string) (secret.Value, bool) // what the repository's key_file holds
+	DLP       func() *dlp.Engine                     // the newest; nil of it: nothing can be pushed
+	Record    func(Record) error                     // after an error the answer breaks off
+	Open      func() error                           // nil while decisions can be recorded, else why nothing is pushed
+}
+
+// Record is one fetch or push and what came of it.
+type Record struct {
+	Time       time.Time
+	Duration   time.Duration
+	Method     string // fetch or push
+	Host       bottle.Host
+	Port       uint16
+	Path       string // of the upstream's URL
+	Rule       string // git: and the repository's name
+	Allowed    bool
+	Reason     policy.Reason
+	BytesOut   int64 // of the pack that the agent sent
+	BytesIn    int64 // of what it got
+	Credential string
+	Note       string
+	Findings   []dlp.Finding
+}
+
+// Gate serves a bottle's repositories. It is safe for use by many at once.
+type Gate struct {
+	cfg   Config
+	repos []*repo
+}
+
+// repo is one of them.
+type repo struct {
+	bottle.Repo
+	gate   *Gate
+	ssh    bool
+	host   bottle.Host
+	port   uint16
+	path   string // of the URL, clean, without .git and slashes at its ends
+	remote *upstream.Remote
+	mirror *mirror.Mirror
+	push   sync.Mutex // one after the other
+}
+
+// New makes a gate. It dials nothing and runs nothing.
+func New(cfg Config) (*Gate, error) {
+	if cfg.Folder == "" || cfg.Dial == nil || cfg.Record == nil || cfg.Open == nil || cfg.DLP == nil || cfg.Token == nil || cfg.Key == nil {
+		return nil, errors.New("make the git gate: something is missing")
+	}
+	run, err := confined.New()
+	if err != nil {
+		return nil, fmt.Errorf("make the git gate: %w", err)
+	}
+	if err := os.MkdirAll(cfg.Folder, 0o700); err != nil {
+		return nil, fmt.Errorf("make the git gate: %w", err)
+	}
+	g := &Gate{cfg: cfg}
+	for _, r := range cfg.Repos {
+		one, err := g.repo(r, run)
+		if err != nil {
+			return nil, fmt.Errorf("make the git gate: repository %s: %w", bottle.Printable(r.Name), err)
+		}
+		g.repos = append(g.repos, one)
+	}
+	return g, nil
+}
+
+func (g *Gate) repo(r bottle.Repo, run confined.Runner) (*repo, error) {
+	u, err := url.Parse(r.Upstream)
+	if err != nil || u.Scheme != "ssh" && u.Scheme != "https" {
+		return nil, errors.New("its upstream is neither an ssh:// nor an https:// URL")
+	}
+	port := uint16(443)
+	if u.Scheme == "ssh" {
+		port = 22
+	}
+	host, port, err := bottle.ParseHostPort(u.Host, port)
+	if err != nil {
+		return nil, fmt.Errorf("read its upstream: %w", err)
+	}
+	one := &repo{Repo: r, gate: g, ssh: u.Scheme == "ssh", host: host, port: port, path: cleanPath(u.Path)}
+	one.remote, err = upstream.New(r.Upstream, g.auth(r, u.User.Username()), one.dial, upstream.Limits{})
+	if err != nil {
+		return nil, err
+	}
+	one.mirror, err = mirror.Open(g.cfg.Folder, r.Name, run, one.remote)
+	return one, err
+}
+
+// dial is for room upstream: the host and port are the declared ones, or nothing is dialled.
+func (r *repo) dial(ctx context.Context, host string, port uint16) (Conn, error) {
+	if h, err := bottle.ParseHost(host); err != nil || h != r.host || port != r.port {
+		return nil, fmt.Errorf("the gate dials the declared server only, not %.80q", host)
+	}
+	address := ""
+	if a, err := netip.ParseAddr(r.ExtraHosts[string(r.host)]); err == nil {
+		address = netip.AddrPortFrom(a, r.port).String()
+	}
+	return r.gate.cfg.Dial(ctx, r.host, r.port, address)
+}
+
+// cleanPath makes one spelling of the ways to write a repository's path.
+func cleanPath(p string) string {
+	p = strings.Trim(p, "/")
+	return strings.TrimSuffix(p, ".git")
+}
+
+// named finds the repository that a path of the gate's own host begins with, and gives
+// what follows: /app.git/info/refs and /app/info/refs are both app's.
+func (g *Gate) named(path string) (*repo, string) {
+	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	for _, r := range g.repos {
+		if strings.EqualFold(first, r.Name) || strings.EqualFold(first, r.Name+".git") {
+			return r, rest
+		}
+	}
+	return nil, ""
+}
+
+// declared finds the repository that a URL of its own server is about.
+func (g *Gate) declared(host bottle.Host, port uint16, path string) (*repo, string) {
+	for _, r := range g.repos {
+		if r.ssh || r.host != host || r.port != port {
+			continue
+		}
+		rest, ok := strings.CutPrefix(path, "/"+r.path)
+		rest = strings.TrimPrefix(rest, ".git")
+		if ok && strings.HasPrefix(rest, "/") {
+			return r, rest[1:]
+		}
+	}
+	return nil, ""
+}
+
+// Near reports whether some repository is reached over https at this host and port: a
+// connection there may be opened for the gate's sake.
+func (g *Gate) Near(host bottle.Host, port uint16) bool {
+	for _, r := range g.repos {
+		if !r.ssh && r.host == host && r.port == port {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *repo) at() string { return string(r.host) + ":" + strconv.Itoa(int(r.port)) }

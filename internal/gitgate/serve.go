@@ -1,0 +1,247 @@
+package gitgate
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/gitgate/confined"
+	"bottle/internal/gitgate/pktline"
+	"bottle/internal/gitgate/upstream"
+	"bottle/internal/policy"
+)
+
+const (
+	infoRefs   = "info/refs"
+	uploadPack = string(upstream.UploadPack)
+	receive    = string(upstream.ReceivePack)
+	maxAsk     = 64 << 20         // bytes of what a fetch wants and has, unpacked
+	freshFor   = 30 * time.Second // a conversation that began with a refresh needs no other
+)
+
+// Push reports whether a request is one of a push by smart HTTP (gitprotocol-http(5)),
+// wherever it goes.
+func Push(r *http.Request) bool {
+	return strings.HasSuffix(r.URL.Path, "/"+receive) || strings.HasSuffix(r.URL.Path, "/"+infoRefs) && r.URL.Query().Get("service") == receive
+}
+
+// Serve answers a request that is for one of the repositories, by the gate's own name
+// or by the repository's https URL. False: it is for none, and nothing was written.
+func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, port uint16) bool {
+	var to *repo
+	var rest string
+	if host != Host {
+		if to, rest = g.declared(host, port, r.URL.Path); to == nil {
+			return false
+		}
+	} else if to, rest = g.named(r.URL.Path); to == nil {
+		g.unknown(w, r)
+		return true
+	}
+	switch {
+	case rest == infoRefs && r.Method == http.MethodGet:
+		to.advertise(w, r)
+	case rest == uploadPack && r.Method == http.MethodPost:
+		to.upload(w, r)
+	case rest == receive && r.Method == http.MethodPost:
+		to.receive(w, r)
+	case host == Host && (rest == "policy" || rest == "") && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+		to.page(w, r)
+	case strings.HasPrefix(rest, "info/lfs"):
+		plain(w, http.StatusNotImplemented, `{"message": "the git gate does not carry Git LFS objects: push without LFS (git lfs uninstall --local), or keep the large files elsewhere"}`, "application/vnd.git-lfs+json")
+	case host != Host:
+		return false // the server's other pages are the routes' business
+	default:
+		plain(w, http.StatusNotFound, "the git gate speaks git's smart HTTP protocol here, and GET /"+to.Name+"/policy\n", "")
+	}
+	return true
+}
+
+// unknown tells an agent which repositories there are.
+func (g *Gate) unknown(w http.ResponseWriter, r *http.Request) {
+	var b strings.Builder
+	code := http.StatusOK
+	if strings.Trim(r.URL.Path, "/") != "" {
+		code = http.StatusNotFound
+		fmt.Fprintf(&b, "%s (%s). ", policy.RepoNotListed.Text(), policy.RepoNotListed)
+	}
+	b.WriteString("The repositories of this bottle:\n")
+	for _, one := range g.repos {
+		fmt.Fprintf(&b, "http://%s/%s.git  %s\n", Host, one.Name, one.Upstream)
+	}
+	b.WriteString("An operator adds others under `git` in the bottle's manifest.\n")
+	plain(w, code, b.String(), "")
+}
+
+func plain(w http.ResponseWriter, code int, text, kind string) {
+	if kind == "" {
+		kind = "text/plain; charset=utf-8"
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, text) // the client may be gone
+}
+
+// advertise begins every conversation: the mirror is refreshed, or the client is told why not.
+func (r *repo) advertise(w http.ResponseWriter, req *http.Request) {
+	begun := time.Now()
+	service := req.URL.Query().Get("service")
+	if service != uploadPack && service != receive {
+		plain(w, http.StatusForbidden, "the git gate speaks the smart protocol only (git 1.6.6 and later)\n", "")
+		return
+	}
+	var body bytes.Buffer
+	out := pktline.NewWriter(&body)
+	err := r.mirror.Refresh(req.Context())
+	if err == nil {
+		if service == receive {
+			err = r.offer(req.Context(), &body)
+		} else {
+			err = r.list(req, &body)
+		}
+	}
+	if err != nil {
+		reason := reasonOf(err)
+		method := "fetch"
+		if service == receive {
+			method = "push"
+		}
+		if r.record(Record{Time: begun, Method: method, Reason: reason, Note: bottle.Printable(err.Error())}) != nil {
+			return
+		}
+		body.Reset()
+		_ = out.Text("# service=" + service)
+		_ = out.Flush()
+		_ = out.Line([]byte(words("ERR bottle: " + string(reason) + ": " + err.Error() + "; nothing older is served in its place")))
+	}
+	noCache(w, "application/x-"+service+"-advertisement")
+	_, _ = w.Write(body.Bytes()) // the client may be gone
+}
+
+// list is what upload-pack says first.
+func (r *repo) list(req *http.Request, to *bytes.Buffer) error {
+	protocol := protocol(req)
+	if protocol != "version=2" {
+		out := pktline.NewWriter(to)
+		_ = out.Text("# service=" + uploadPack)
+		_ = out.Flush()
+	}
+	ctx, stop := context.WithTimeout(req.Context(), time.Minute)
+	defer stop()
+	return r.mirror.Run(ctx, confined.Command{Protocol: protocol, Args: []string{"upload-pack", "--stateless-rpc", "--http-backend-info-refs", "."}, Stdout: to})
+}
+
+// protocol is what of the header git is told.
+func protocol(req *http.Request) string {
+	for p := range strings.SplitSeq(req.Header.Get("Git-Protocol"), ":") {
+		if p == "version=1" || p == "version=2" {
+			return p
+		}
+	}
+	return ""
+}
+
+// upload answers what a client wants to read.
+func (r *repo) upload(w http.ResponseWriter, req *http.Request) {
+	begun := time.Now()
+	rec := Record{Time: begun, Method: "fetch", Allowed: true, Reason: policy.Listed}
+	in, err := body(req)
+	if err == nil && !r.mirror.Fresh(freshFor) {
+		err = r.mirror.Refresh(req.Context())
+	}
+	if err != nil {
+		rec.Allowed, rec.Reason, rec.Note = false, reasonOf(err), bottle.Printable(err.Error())
+		_ = r.record(rec)
+		plain(w, http.StatusBadGateway, "bottle: "+words(err.Error())+"\n", "")
+		return
+	}
+	if r.gate.cfg.Open() != nil {
+		plain(w, http.StatusForbidden, "bottle: decisions can't be recorded, so nothing goes through\n", "")
+		return
+	}
+	noCache(w, "application/x-"+uploadPack+"-result")
+	out := &counted{w: w}
+	err = r.mirror.Run(req.Context(), confined.Command{Protocol: protocol(req), Args: []string{"upload-pack", "--stateless-rpc", "."},
+		Stdin: http.MaxBytesReader(w, io.NopCloser(in), maxAsk), Stdout: out})
+	rec.BytesIn = out.n
+	if err != nil {
+		rec.Note = bottle.Printable(err.Error()) // a client that goes away in the middle is one
+	}
+	_ = r.record(rec)
+}
+
+type counted struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// body is the request's, unpacked if it is gzip.
+func body(req *http.Request) (io.Reader, error) {
+	switch c := req.Header.Get("Content-Encoding"); c {
+	case "", "identity":
+		return req.Body, nil
+	case "gzip", "x-gzip":
+		z, err := gzip.NewReader(req.Body)
+		if err != nil {
+			return nil, fmt.Errorf("unpack the request: %w", err)
+		}
+		return z, nil
+	default:
+		return nil, fmt.Errorf("unpack the request: the coding %.20q is unknown", c)
+	}
+}
+
+func noCache(w http.ResponseWriter, kind string) {
+	h := w.Header()
+	h.Set("Content-Type", kind)
+	h.Set("Expires", "Fri, 01 Jan 1980 00:00:00 GMT")
+	h.Set("Pragma", "no-cache")
+	h.Set("Cache-Control", "no-cache, max-age=0, must-revalidate")
+	w.WriteHeader(http.StatusOK)
+}
+
+// record completes rec and writes it.
+func (r *repo) record(rec Record) error {
+	rec.Duration = time.Since(rec.Time)
+	rec.Host, rec.Port, rec.Path, rec.Rule, rec.Credential = r.host, r.port, "/"+r.path, "git:"+r.Name, r.credential()
+	return r.gate.cfg.Record(rec)
+}
+
+// reasonOf is the code for an upstream that did not do what was asked.
+func reasonOf(err error) policy.Reason {
+	switch {
+	case errors.Is(err, upstream.ErrAuth), errors.Is(err, upstream.ErrConfig):
+		return policy.NoCredential
+	case errors.Is(err, upstream.ErrHostKey):
+		return policy.UpstreamTLS
+	case errors.Is(err, upstream.ErrNotFound), errors.Is(err, upstream.ErrProtocol), errors.Is(err, upstream.ErrRefused):
+		return policy.UpstreamProtocol
+	case errors.Is(err, upstream.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
+		return policy.UpstreamUnreachable
+	}
+	return policy.Internal
+}
+
+// words are safe on a terminal and not too long.
+func words(s string) string {
+	const most = 900
+	s = bottle.Printable(s)
+	if len(s) > most {
+		s = s[:most]
+	}
+	return s
+}
