@@ -11,6 +11,7 @@ import (
 	"bottle/internal/dlp"
 	"bottle/internal/egress/authority"
 	"bottle/internal/egress/decision"
+	"bottle/internal/egress/ours"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
@@ -32,6 +33,7 @@ type Config struct {
 	Record       func(Record) error                         // called once per decision, for like refusals once with their count; has returned before the answer's last byte is relayed. After an error the answer breaks off
 	DLP          func() *dlp.Engine                         // what looks for secrets, the newest at each request; may block until there is one. nil, or nil of it: what no route says dlp: off of is refused
 	CA           *CA
+	Git          ours.Git              // answers what is for the bottle's repositories; nil: there is none
 	Onward       *bottle.UpstreamProxy // what goes out goes through it, but for routes with an upstream.address; nil: nothing does
 	Limits       Limits
 

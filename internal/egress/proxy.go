@@ -2,14 +2,12 @@ package egress
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +22,7 @@ import (
 	"bottle/internal/egress/http1"
 	"bottle/internal/egress/inspect"
 	"bottle/internal/egress/measure"
+	"bottle/internal/egress/ours"
 	"bottle/internal/egress/pools"
 	"bottle/internal/egress/quota"
 	"bottle/internal/egress/records"
@@ -31,7 +30,7 @@ import (
 	"bottle/internal/egress/responder"
 	"bottle/internal/egress/standing"
 	"bottle/internal/egress/tripwire"
-	"bottle/internal/plan"
+	"bottle/internal/policy"
 )
 
 // Proxy is one bottle's egress: make it with New, then call its Serve methods,
@@ -263,39 +262,28 @@ func (s *session) serveOuter(w http.ResponseWriter, r *http.Request) {
 		s.p.refuseStranger(w, r)
 	case r.Method == http.MethodConnect:
 		s.serveConnect(w, r)
-	case isHealth(r):
-		s.p.serveHealth(w, r)
+	case ours.Health(r):
+		ours.ServeHealth(w, r, s.p.cfg.Identity, s.p.policy.Load().Hash())
 	default:
 		s.p.serveRequest(w, r, nil)
 	}
 }
 
-// isHealth reports whether r is for the gateway itself. Its name resolves
-// nowhere else, so it can hide no other host.
-func isHealth(r *http.Request) bool {
-	host, port, err := bottle.ParseHostPort(r.Host, 80)
-	if err != nil || host != plan.GatewayHost || r.URL.Path != "/" {
-		return false
+// connects asks whether a connection may be opened: by the policy, or else for the git
+// gate, whose requests are then the only ones that pass.
+func (p *Proxy) connects(t *tunnel) policy.Verdict {
+	v := t.policy.Connect(t.host, t.port)
+	if g := p.cfg.Git; !v.Allowed() && g != nil && g.Near(t.host, t.port) {
+		return passed()
 	}
-	if r.URL.IsAbs() {
-		return r.URL.Scheme == "http" && r.URL.User == nil && (port == 80 || port == plan.EgressPort)
-	}
-	return true
+	return v
 }
 
-func (p *Proxy) serveHealth(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.WriteHeader(http.StatusMethodNotAllowed)
-		return
-	}
-	body, _ := json.Marshal(struct {
-		OK       bool   `json:"ok"`
-		Identity string `json:"identity"`
-		Policy   string `json:"policy"`
-	}{true, p.cfg.Identity, p.policy.Load().Hash()})
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
-	_, _ = w.Write(append(body, '\n'))
+// DialGit opens a connection for the git gate to a repository's server, judged like a
+// route's. address is the operator's upstream.address for it, host:port; empty: none.
+func (p *Proxy) DialGit(ctx context.Context, host bottle.Host, port uint16, address string) (net.Conn, error) {
+	route := &bottle.Route{Host: bottle.Pattern{Host: host}, Ports: []uint16{port}, Rule: "git", Upstream: &bottle.Upstream{Address: address}}
+	return p.dialUpstream(ctx, dial.Target{Host: host, Port: port, Route: route})
 }
 
 // dialUpstream opens a connection to the decided host, under the policy of this

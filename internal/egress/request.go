@@ -18,6 +18,7 @@ import (
 	"bottle/internal/egress/inspect"
 	"bottle/internal/egress/linger"
 	"bottle/internal/egress/measure"
+	"bottle/internal/egress/ours"
 	"bottle/internal/egress/pools"
 	"bottle/internal/egress/tripwire"
 	"bottle/internal/egress/websocket"
@@ -42,6 +43,7 @@ type exchange struct {
 	value    secret.Value
 	pool     pools.Pool
 	upgrade  bool
+	served   bool         // by the git gate
 	ready    func() bool  // more of the answer's body is here
 	bodiless bool         // the answer ends with its header
 	span     measure.Span // of the steps
@@ -94,6 +96,9 @@ func (p *Proxy) serveRequest(w http.ResponseWriter, r *http.Request, t *tunnel) 
 		x.span.Done(step.is)
 		if !v.Allowed() {
 			x.refuse(x.alarmed(v))
+			return
+		}
+		if x.served {
 			return
 		}
 	}
@@ -201,7 +206,16 @@ func (x *exchange) readForm2() policy.Verdict {
 
 // connect asks about the host alone. Nothing has been resolved yet.
 func (x *exchange) connect() policy.Verdict {
-	v, found := x.p.name(string(x.host), x.policy.Connect(x.host, x.port))
+	if g := x.p.cfg.Git; g != nil && !x.upgrade && g.Serve(x.w, x.r, x.host, x.port) {
+		x.recorded.Store(true) // the gate did
+		x.served = true
+		return passed()
+	}
+	v := x.policy.Connect(x.host, x.port)
+	if ours.Pushes(x.r) {
+		v = policy.Refuse(policy.RepoNotListed, ours.Undeclared)
+	}
+	v, found := x.p.name(string(x.host), v)
 	x.named = found
 	return v
 }

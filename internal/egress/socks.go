@@ -26,7 +26,7 @@ func (s *session) greetSOCKS(c *tunnelConn) {
 	}
 	v := t.readSOCKS(req, p.names)
 	if v.Allowed() {
-		v = t.policy.Connect(t.host, t.port)
+		v = p.connects(t)
 	}
 	v, t.named = p.name(req.Host, v)
 	if v.Allowed() && !p.enterTunnel(c) {

@@ -109,7 +109,7 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 	t := &tunnel{kind: KindConnect, policy: p.policy.Load(), opened: p.now()}
 	v := t.readTarget(r)
 	if v.Allowed() {
-		v = t.policy.Connect(t.host, t.port)
+		v = p.connects(t)
 	}
 	v, t.named = p.name(r.RequestURI, v)
 	if v.Allowed() && !p.enterTunnel(connOf(r)) {
@@ -270,7 +270,7 @@ func (s *session) admitHello(t *tunnel, h hello.Said, connected policy.Verdict) 
 	if v.Allowed() {
 		v = connected
 		if connected.Reason == "" {
-			v = t.policy.Connect(t.host, t.port)
+			v = s.p.connects(t)
 		}
 	}
 	v, t.named = s.p.name(h.SNI, v)

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +37,7 @@ type Config struct {
 	Key       func(repo string) (secret.Value, bool) // what the repository's key_file holds
 	DLP       func() *dlp.Engine                     // the newest; nil of it: nothing can be pushed
 	Record    func(Record) error                     // after an error the answer breaks off
+	Pass      func() dlp.Pass                        // what an operator let through, at this moment; nil of it: nothing
 	Open      func() error                           // nil while decisions can be recorded, else why nothing is pushed
 }
 
@@ -56,7 +56,13 @@ type Record struct {
 	BytesIn    int64 // of what it got
 	Credential string
 	Note       string
-	Findings   []dlp.Finding
+	Findings   []Finding
+}
+
+// Finding is a secret in what was pushed; its place is git:COMMIT:FILE:LINE.
+type Finding struct {
+	dlp.Finding
+	Approved bool // an operator let it through
 }
 
 // Gate serves a bottle's repositories. It is safe for use by many at once.
@@ -80,7 +86,7 @@ type repo struct {
 
 // New makes a gate. It dials nothing and runs nothing.
 func New(cfg Config) (*Gate, error) {
-	if cfg.Folder == "" || cfg.Dial == nil || cfg.Record == nil || cfg.Open == nil || cfg.DLP == nil || cfg.Token == nil || cfg.Key == nil {
+	if cfg.Folder == "" || cfg.Dial == nil || cfg.Record == nil || cfg.Open == nil || cfg.DLP == nil || cfg.Token == nil || cfg.Key == nil || cfg.Pass == nil {
 		return nil, errors.New("make the git gate: something is missing")
 	}
 	run, err := confined.New()
@@ -168,15 +174,17 @@ func (g *Gate) declared(host bottle.Host, port uint16, path string) (*repo, stri
 	return nil, ""
 }
 
-// Near reports whether some repository is reached over https at this host and port: a
-// connection there may be opened for the gate's sake.
+// Near reports whether this is the gate's own name, or some repository is reached over
+// https at this host and port: a
+// connection there may be opened for the gate's sake. Port 0 is any.
 func (g *Gate) Near(host bottle.Host, port uint16) bool {
+	if host == Host {
+		return true
+	}
 	for _, r := range g.repos {
-		if !r.ssh && r.host == host && r.port == port {
+		if !r.ssh && r.host == host && (port == 0 || r.port == port) {
 			return true
 		}
 	}
 	return false
 }
-
-func (r *repo) at() string { return string(r.host) + ":" + strconv.Itoa(int(r.port)) }

@@ -26,12 +26,6 @@ const (
 	freshFor   = 30 * time.Second // a conversation that began with a refresh needs no other
 )
 
-// Push reports whether a request is one of a push by smart HTTP (gitprotocol-http(5)),
-// wherever it goes.
-func Push(r *http.Request) bool {
-	return strings.HasSuffix(r.URL.Path, "/"+receive) || strings.HasSuffix(r.URL.Path, "/"+infoRefs) && r.URL.Query().Get("service") == receive
-}
-
 // Serve answers a request that is for one of the repositories, by the gate's own name
 // or by the repository's https URL. False: it is for none, and nothing was written.
 func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, port uint16) bool {

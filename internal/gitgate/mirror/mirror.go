@@ -186,7 +186,7 @@ func (m *Mirror) bring(w *watchdog, session *upstream.Session, now, next state) 
 	if err != nil {
 		return err
 	}
-	have := slices.Values(slices.Compact(slices.Sorted(maps.Values(now.refs))))
+	have := rounds(slices.Compact(slices.Sorted(maps.Values(now.refs))))
 	ferr := session.Fetch(want, have, w.over(feed), w.over(io.Discard))
 	if err := feed.Done(); ferr == nil && err != nil {
 		return fmt.Errorf("keep what the upstream sent: %w", err)
@@ -258,3 +258,6 @@ func (m *Mirror) Run(ctx context.Context, c confined.Command) error {
 func (m *Mirror) Git(ctx context.Context, args []string, in io.Reader) (io.ReadCloser, error) {
 	return m.run.Stream(ctx, confined.Command{Dir: m.dir, Args: args, Stdin: in})
 }
+
+// rounds are ids in portions.
+func rounds(ids []string) upstream.Haves { return slices.Chunk(ids, 256) }

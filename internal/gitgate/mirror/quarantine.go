@@ -99,12 +99,36 @@ func (q *Quarantine) Pack(ctx context.Context, ids []string, to io.Writer) error
 	return q.m.run.Run(ctx, c)
 }
 
+// Indexes opens the index of each pack; the caller closes them.
+func (q *Quarantine) Indexes() ([]*os.File, error) {
+	list, err := filepath.Glob(filepath.Join(q.dir, "pack", "*.idx"))
+	if err != nil {
+		return nil, fmt.Errorf("find what was pushed: %w", err)
+	}
+	var out []*os.File
+	for _, path := range list {
+		f, err := os.Open(path)
+		if err != nil {
+			for _, o := range out {
+				o.Close()
+			}
+			return nil, fmt.Errorf("find what was pushed: %w", err)
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
 // Accepted makes the mirror as upstream has become: the objects first, the refs last.
-func (q *Quarantine) Accepted(done []upstream.Command) error {
+// The commits own are the bottle's from now on.
+func (q *Quarantine) Accepted(done []upstream.Command, own []string) error {
 	if err := q.migrate(); err != nil {
 		return err
 	}
 	m := q.m
+	if err := m.remember(own); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	next := m.state
@@ -150,4 +174,40 @@ func (q *Quarantine) Drop() error {
 		return errors.New("throw a quarantine away: " + err.Error())
 	}
 	return nil
+}
+
+const ownFile = "bottle-pushed" // an id a line
+
+// remember notes commits as this bottle's own.
+func (m *Mirror) remember(commits []string) error {
+	if len(commits) == 0 {
+		return nil
+	}
+	f, err := os.OpenFile(filepath.Join(m.dir, ownFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("note what was pushed: %w", err)
+	}
+	_, err = f.WriteString(strings.Join(commits, "\n") + "\n")
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("note what was pushed: %w", err)
+	}
+	return nil
+}
+
+// Own reports whether this bottle has pushed all of the commits.
+func (m *Mirror) Own(commits []string) bool {
+	text, err := os.ReadFile(filepath.Join(m.dir, ownFile))
+	if err != nil {
+		return len(commits) == 0
+	}
+	own := map[string]bool{}
+	for line := range strings.Lines(string(text)) {
+		own[strings.TrimSuffix(line, "\n")] = true
+	}
+	for _, c := range commits {
+		if !own[c] {
+			return false
+		}
+	}
+	return true
 }

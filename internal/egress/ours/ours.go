@@ -1,0 +1,66 @@
+// Package ours is what the gateway answers by itself: its health check, and what is
+// the git gate's.
+package ours
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+)
+
+// Git is the git gate as the egress sees it.
+type Git interface {
+	// Serve answers a request for this host and port, and records it, if it is for
+	// one of the repositories or the gate itself; false: it is not, and nothing was done.
+	Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, port uint16) bool
+	// Near reports whether a connection there may be opened for the gate's sake: some
+	// repository has an https URL there. Port 0 is any.
+	Near(host bottle.Host, port uint16) bool
+}
+
+// GitHost is the gate's own name inside a bottle. It resolves nowhere else.
+const GitHost = "git.bottle"
+
+// Pushes reports whether r begins or is a push by git's smart HTTP protocol
+// (gitprotocol-http(5)).
+func Pushes(r *http.Request) bool {
+	const service = "git-receive-pack"
+	return strings.HasSuffix(r.URL.Path, "/"+service) ||
+		strings.HasSuffix(r.URL.Path, "/info/refs") && r.URL.Query().Get("service") == service
+}
+
+// Undeclared is what an agent is told that pushes past the gate.
+const Undeclared = "a push goes to a repository of the bottle's manifest only: http://" + GitHost + "/ lists them, and an operator adds others under `git`"
+
+// Health reports whether r is for the gateway itself. Its name resolves
+// nowhere else, so it can hide no other host.
+func Health(r *http.Request) bool {
+	host, port, err := bottle.ParseHostPort(r.Host, 80)
+	if err != nil || host != plan.GatewayHost || r.URL.Path != "/" {
+		return false
+	}
+	if r.URL.IsAbs() {
+		return r.URL.Scheme == "http" && r.URL.User == nil && (port == 80 || port == plan.EgressPort)
+	}
+	return true
+}
+
+// ServeHealth answers the health check.
+func ServeHealth(w http.ResponseWriter, r *http.Request, identity, policy string) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		return
+	}
+	body, _ := json.Marshal(struct {
+		OK       bool   `json:"ok"`
+		Identity string `json:"identity"`
+		Policy   string `json:"policy"`
+	}{true, identity, policy})
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
+	_, _ = w.Write(append(body, '\n'))
+}

@@ -1,0 +1,200 @@
+package gitgate
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/gitgate/judge"
+	"bottle/internal/gitgate/pktline"
+	"bottle/internal/gitgate/upstream"
+	"bottle/internal/policy"
+)
+
+// begin sends the answer's head: from now on the agent's terminal can be spoken to.
+func (p *push) begin() {
+	noCache(p.reply, "application/x-"+receive+"-result")
+	p.w = pktline.NewWriter(flushed{p.reply})
+	if p.banded {
+		p.say = p.w.Band(pktline.Progress, pktline.SideBand64K)
+	}
+}
+
+// flushed sends each write at once: it is for a person who waits.
+type flushed struct{ w http.ResponseWriter }
+
+func (f flushed) Write(b []byte) (int, error) {
+	n, err := f.w.Write(b)
+	if err == nil {
+		err = http.NewResponseController(f.w).Flush()
+	}
+	return n, err
+}
+
+// answer tells the agent how it ended: upstream's report word for word, or ours.
+func (p *push) answer(report upstream.Report, err error) {
+	if p.w == nil {
+		p.begin()
+	}
+	report = p.complete(report, err)
+	p.tell(report, err)
+	if !p.caps["report-status"] && !p.caps["report-status-v2"] {
+		_ = p.w.Flush()
+		return
+	}
+	var b bytes.Buffer
+	out := io.Writer(&b)
+	if !p.banded {
+		out = flushed{p.reply}
+	}
+	lines := pktline.NewWriter(out)
+	_ = lines.Text("unpack " + report.Unpack)
+	for _, s := range report.Refs {
+		if s.OK {
+			_ = lines.Text("ok " + s.Ref)
+		} else {
+			_ = lines.Text("ng " + s.Ref + " " + strings.ReplaceAll(words(s.Message), "\n", " "))
+		}
+	}
+	_ = lines.Flush()
+	if p.banded {
+		_, _ = p.w.Band(pktline.Main, pktline.SideBand64K).Write(b.Bytes()) // the client may be gone
+		_ = p.w.Flush()
+	}
+}
+
+// complete makes a report of what never came to one.
+func (p *push) complete(report upstream.Report, err error) upstream.Report {
+	if report.Unpack == "" {
+		report.Unpack = "ok"
+	}
+	if len(report.Refs) > 0 && err == nil {
+		return report
+	}
+	why := "not sent: another part of the push was refused"
+	if err != nil {
+		why = err.Error()
+	}
+	own := map[string]string{}
+	for _, f := range p.failed {
+		if f.Ref != "" && own[f.Ref] == "" {
+			own[f.Ref] = string(f.Reason) + ": " + f.Words
+		}
+	}
+	report.Refs = nil
+	for _, c := range p.asked.Commands {
+		message := why
+		if own[c.Ref] != "" {
+			message = own[c.Ref]
+		} else if len(p.failed) == 1 {
+			message = string(p.failed[0].Reason)
+		}
+		report.Refs = append(report.Refs, upstream.RefStatus{Ref: c.Ref, Message: message})
+	}
+	return report
+}
+
+// tell lists on the agent's terminal all that is wrong, at once.
+func (p *push) tell(report upstream.Report, err error) {
+	var b strings.Builder
+	switch {
+	case len(p.failed) > 0:
+		fmt.Fprintf(&b, "bottle: refused, and nothing was sent to %s: %d %s\n", p.r.host, len(p.failed), plural(len(p.failed), "problem", "problems"))
+		for _, f := range p.failed {
+			fmt.Fprintf(&b, "bottle:   %s\n", words(f.String()))
+		}
+		b.WriteString(p.advice())
+	case errors.Is(err, upstream.ErrUnsure):
+		fmt.Fprintf(&b, "bottle: %s\nbottle: git fetch tells what upstream has; the push can be repeated\n", words(err.Error()))
+	case err != nil:
+		fmt.Fprintf(&b, "bottle: %s\n", words(err.Error()))
+	}
+	_, _ = io.WriteString(p.say, b.String()) // the client may be gone
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+// advice is the next thing to do.
+func (p *push) advice() string {
+	s := "bottle: what may be pushed: curl http://" + Host + "/" + p.r.Name + "/policy\n"
+	for _, f := range p.failed {
+		if f.Reason == policy.SecretFound {
+			return s + "bottle: take the secret out of every commit that has it (git rebase -i, git commit --amend) and push again;\n" +
+				"bottle: if it is none, an operator lets it through by its fingerprint: bottle approve\n"
+		}
+	}
+	return s
+}
+
+// record is the one record of the push.
+func (p *push) record(begun time.Time, report upstream.Report, err error) Record {
+	rec := Record{Time: begun, Method: "push", Reason: policy.Listed, Allowed: true, BytesOut: p.out}
+	var notes []string
+	for _, c := range p.asked.Commands {
+		notes = append(notes, short(c.Old)+".."+short(c.New)+" "+c.Ref)
+	}
+	refused := 0
+	for _, s := range report.Refs {
+		if !s.OK {
+			refused++
+		}
+	}
+	switch {
+	case len(p.failed) > 0:
+		rec.Allowed, rec.Reason = false, p.failed[0].Reason
+		notes = append(notes, failures(p.failed)...)
+	case err != nil:
+		rec.Allowed, rec.Reason = false, reasonOf(err)
+		if rec.Reason == policy.Internal && !p.engaged {
+			rec.Reason = policy.BadObject
+		}
+		notes = append(notes, words(err.Error()))
+	case refused > 0:
+		notes = append(notes, fmt.Sprintf("upstream refused %d of %d refs", refused, len(report.Refs)))
+		if refused == len(report.Refs) {
+			rec.Allowed, rec.Reason = false, policy.UpstreamProtocol
+		}
+	}
+	rec.Note = bottle.Printable(strings.Join(notes, "; "))
+	for _, list := range [][]judge.Failure{p.failed, p.passed} {
+		for _, f := range list {
+			if f.Finding != nil {
+				found := *f.Finding
+				found.Place = placeOf(f)
+				rec.Findings = append(rec.Findings, Finding{Finding: found, Approved: len(p.failed) == 0})
+			}
+		}
+	}
+	return rec
+}
+
+func short(id string) string { return id[:min(len(id), 12)] }
+
+func failures(list []judge.Failure) (out []string) {
+	for _, f := range list[:min(len(list), 8)] {
+		out = append(out, f.String())
+	}
+	return out
+}
+
+// placeOf says where a finding stands, as `git:COMMIT:FILE:LINE`.
+func placeOf(f judge.Failure) string {
+	s := "git:" + short(f.Commit)
+	if f.File != "" {
+		s += ":" + f.File
+	}
+	if f.Line > 0 {
+		s += fmt.Sprintf(":%d", f.Line)
+	}
+	return s
+}

@@ -1,0 +1,111 @@
+package gitgate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"bottle/internal/gitgate/judge"
+	"bottle/internal/gitgate/mirror"
+	"bottle/internal/gitgate/object"
+	"bottle/internal/gitgate/upstream"
+)
+
+const (
+	maxLost = 10_000    // commits that one ref may lose and still be known as the bottle's own
+	maxFile = 100 << 20 // bytes of one file; the large hosts refuse more, too
+)
+
+// policy is what may be pushed here.
+func (r *repo) policy() judge.Policy {
+	p := judge.Policy{Branches: r.Push.Branches, Force: r.Push.Force, Tags: r.Push.Tags, Notes: true, MaxFile: maxFile}
+	if u := r.gate.cfg.Committer; u.Name != "" || u.Email != "" {
+		p.Committer = &u
+	}
+	return p
+}
+
+// judge looks at the refs and at every object that upstream does not have. What speaks
+// against the push stands in p.failed; an error means that it could not be judged.
+func (p *push) judge(ctx context.Context) error {
+	engine := p.r.gate.cfg.DLP()
+	if engine == nil {
+		return errors.New("nothing can be scanned for secrets, so nothing is pushed")
+	}
+	j := judge.New(p.r.policy(), engine, p.r.gate.cfg.Pass())
+	updates, err := p.updates(ctx)
+	if err != nil {
+		return err
+	}
+	j.Refs(updates)
+	for _, o := range p.asked.Options {
+		j.Extra("a push option", []byte(o))
+	}
+	if len(p.news()) > 0 {
+		if err := p.walk(ctx, j); err != nil {
+			return fmt.Errorf("judge the push: %w", err)
+		}
+	}
+	p.failed, p.passed = j.Done(), j.Passed()
+	if hint := j.Hint(); hint != "" && len(p.failed) == 0 {
+		_, _ = fmt.Fprintln(p.say, "bottle: "+hint)
+	}
+	return nil
+}
+
+func (p *push) walk(ctx context.Context, j *judge.Judge) error {
+	indexes, err := p.q.Indexes()
+	if err != nil {
+		return err
+	}
+	var packs []io.Reader
+	for _, f := range indexes {
+		defer f.Close()
+		packs = append(packs, f)
+	}
+	return object.Walk{Git: p.q.Git, Mirror: p.r.mirror.Git, New: p.news(), Packs: packs}.Run(ctx, j)
+}
+
+// updates tells of each command what it would lose.
+func (p *push) updates(ctx context.Context) ([]judge.Update, error) {
+	var out []judge.Update
+	refs := p.r.mirror.Refs()
+	for _, c := range p.asked.Commands {
+		u := judge.Update{Ref: c.Ref, Old: c.Old, New: c.New}
+		if !u.Created() {
+			u.Forced = u.Deleted() || !p.q.Ancestor(ctx, c.Old, c.New)
+			if u.Forced && p.r.Push.Force == "own" {
+				own, err := p.own(ctx, c, refs)
+				if err != nil {
+					return nil, err
+				}
+				u.Own = own
+			}
+		}
+		out = append(out, u)
+	}
+	return out, nil
+}
+
+// own reports whether all that the command would lose was pushed by this bottle.
+func (p *push) own(ctx context.Context, c upstream.Command, refs map[string]string) (bool, error) {
+	if !p.q.Has(ctx, c.Old) {
+		return false, nil
+	}
+	next := c.New
+	var keep []string
+	if mirror.Zero(next) {
+		next = ""
+		for name, id := range refs {
+			if name != c.Ref {
+				keep = append(keep, id)
+			}
+		}
+	}
+	lost, more, err := object.Lost(ctx, p.q.Git, c.Old, next, keep, maxLost)
+	if err != nil {
+		return false, fmt.Errorf("look at what the push would lose: %w", err)
+	}
+	return !more && p.r.mirror.Own(lost), nil
+}

@@ -1,0 +1,286 @@
+package gitgate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/gitgate/judge"
+	"bottle/internal/gitgate/mirror"
+	"bottle/internal/gitgate/pktline"
+	"bottle/internal/gitgate/upstream"
+	"bottle/internal/policy"
+)
+
+// Bounds of one push.
+const (
+	maxOptions = 64
+	maxOption  = 1024      // bytes of a push option
+	maxCert    = 256 << 10 // bytes of a push certificate
+	maxPack    = 2 << 30   // bytes of a pack
+	pushTime   = time.Hour
+)
+
+// capabilities are what the gate speaks by itself; what upstream must speak, too, is
+// added by offer.
+const capabilities = "report-status report-status-v2 side-band-64k quiet ofs-delta agent=bottle"
+
+// offer is what receive-pack says first (gitprotocol-pack(5)): upstream's refs, so that
+// the agent's old ids are upstream's.
+func (r *repo) offer(ctx context.Context, to *bytes.Buffer) error {
+	session, err := r.remote.Open(ctx, upstream.ReceivePack)
+	if err != nil {
+		return err
+	}
+	adv := session.Advert
+	session.Close()
+	caps := capabilities + " object-format=" + adv.ObjectFormat
+	for _, c := range []string{"atomic", "delete-refs", "push-options"} {
+		if adv.Has(c) {
+			caps += " " + c
+		}
+	}
+	out := pktline.NewWriter(to)
+	_ = out.Text("# service=" + receive) // a buffer takes all
+	_ = out.Flush()
+	n := 0
+	for _, ref := range adv.Refs {
+		if ref.Name == "HEAD" || strings.HasSuffix(ref.Name, "^{}") {
+			continue
+		}
+		line := ref.ID + " " + ref.Name
+		if n == 0 {
+			line += "\x00" + caps
+		}
+		if err := out.Text(line); err != nil {
+			return err
+		}
+		n++
+	}
+	if n == 0 {
+		_ = out.Text(zeros(adv.ObjectFormat) + " capabilities^{}\x00" + caps)
+	}
+	_ = out.Flush()
+	return nil
+}
+
+func zeros(format string) string {
+	if format == "sha256" {
+		return strings.Repeat("0", 64)
+	}
+	return strings.Repeat("0", 40)
+}
+
+// push is one push on its way.
+type push struct {
+	r       *repo
+	asked   upstream.Push
+	caps    map[string]bool
+	lines   *pktline.Reader
+	banded  bool
+	w       *pktline.Writer
+	say     io.Writer // words for the agent's terminal
+	reply   http.ResponseWriter
+	q       *mirror.Quarantine
+	out     int64 // bytes of the pack
+	failed  []judge.Failure
+	passed  []judge.Failure
+	engaged bool // upstream was asked
+}
+
+// receive takes a push, judges it and sends it on.
+func (r *repo) receive(w http.ResponseWriter, req *http.Request) {
+	begun := time.Now()
+	ctx, stop := context.WithTimeout(req.Context(), pushTime)
+	defer stop()
+	in, err := body(req)
+	if err != nil {
+		plain(w, http.StatusBadRequest, "bottle: "+words(err.Error())+"\n", "")
+		return
+	}
+	p := &push{r: r, lines: pktline.NewReader(in), reply: w, say: io.Discard}
+	switch err := p.read(); {
+	case errors.Is(err, errProbe):
+		noCache(w, "application/x-"+receive+"-result")
+		return
+	case err != nil:
+		_ = r.record(Record{Time: begun, Method: "push", Reason: policy.BadRequest, Note: bottle.Printable(err.Error())})
+		plain(w, http.StatusBadRequest, "bottle: "+words(err.Error())+"\n", "")
+		return
+	}
+	r.push.Lock()
+	defer r.push.Unlock()
+	report, err := p.through(ctx)
+	if rerr := r.record(p.record(begun, report, err)); rerr != nil {
+		report, err = upstream.Report{}, errors.New("the decision could not be recorded")
+	}
+	p.answer(report, err)
+}
+
+var errProbe = errors.New("no command")
+
+// read takes the commands, the options and the certificate.
+func (p *push) read() error {
+	for n := 0; ; n++ {
+		line, kind, err := p.lines.Next()
+		switch {
+		case err != nil && n == 0 && errors.Is(err, io.EOF):
+			return errProbe
+		case err != nil:
+			return fmt.Errorf("read the push: %w", err)
+		case kind == pktline.Flush && n == 0:
+			return errProbe // a client looks whether it may before it sends much
+		case kind == pktline.Flush:
+			return p.options()
+		case kind != pktline.Data, n > judge.MaxUpdates:
+			return errors.New("read the push: it has too many commands, or none that can be read")
+		}
+		text, caps, first := strings.Cut(string(pktline.Text(line)), "\x00")
+		if first && n == 0 {
+			p.agree(caps)
+		}
+		if err := p.command(text); err != nil {
+			return err
+		}
+	}
+}
+
+func (p *push) agree(caps string) {
+	p.caps = map[string]bool{}
+	for _, c := range strings.Fields(caps) {
+		p.caps[c] = true
+	}
+	p.banded, p.asked.Atomic = p.caps["side-band-64k"], p.caps["atomic"]
+}
+
+func (p *push) command(text string) error {
+	f := strings.SplitN(text, " ", 3)
+	switch {
+	case strings.HasPrefix(text, "push-cert"):
+		return errors.New("the git gate takes no signed pushes (git push --signed): sign commits and tags instead")
+	case strings.HasPrefix(text, "shallow "):
+		return errors.New("the git gate takes no push from a shallow clone that upstream lacks the history of: git fetch --unshallow first")
+	case len(f) != 3 || !mirror.ID(f[0]) || !mirror.ID(f[1]) || len(f[0]) != len(f[1]) || len(f[2]) > maxOption:
+		return fmt.Errorf("read the push: the command %.80q can't be read", text)
+	}
+	p.asked.Commands = append(p.asked.Commands, upstream.Command{Old: f[0], New: f[1], Ref: f[2]})
+	return nil
+}
+
+func (p *push) options() error {
+	if !p.caps["push-options"] {
+		return nil
+	}
+	for {
+		line, kind, err := p.lines.Next()
+		switch {
+		case err != nil:
+			return fmt.Errorf("read the push options: %w", err)
+		case kind == pktline.Flush:
+			return nil
+		case kind != pktline.Data || len(p.asked.Options) >= maxOptions || len(line) > maxOption:
+			return fmt.Errorf("a push may have %d options of %d bytes", maxOptions, maxOption)
+		}
+		p.asked.Options = append(p.asked.Options, string(pktline.Text(line)))
+	}
+}
+
+// news are the ids that refs would have.
+func (p *push) news() []string {
+	ids := map[string]bool{}
+	for _, c := range p.asked.Commands {
+		if !mirror.Zero(c.New) {
+			ids[c.New] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(ids))
+}
+
+// through is the way of a push. What it makes beside the mirror is gone when it returns.
+func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
+	if p.q, err = p.r.mirror.Quarantine(); err != nil {
+		return upstream.Report{}, err
+	}
+	defer func() { err = errors.Join(err, p.q.Drop()) }()
+	if len(p.news()) > 0 {
+		pack := &counter{r: p.lines.Rest()}
+		_, err := p.q.Take(ctx, pack, maxPack)
+		p.out = pack.n
+		if err != nil {
+			p.begin()
+			return upstream.Report{Unpack: "git refused the pack"}, fmt.Errorf("git refused the pack: %w", err)
+		}
+	}
+	p.begin()
+	if err := p.judge(ctx); err != nil || len(p.failed) > 0 {
+		return upstream.Report{}, err
+	}
+	if err := p.r.gate.cfg.Open(); err != nil {
+		return upstream.Report{}, fmt.Errorf("decisions can't be recorded: %w", err)
+	}
+	return p.forward(ctx)
+}
+
+// forward sends on what was judged, and keeps what upstream has accepted.
+func (p *push) forward(ctx context.Context) (upstream.Report, error) {
+	session, err := p.r.remote.Open(ctx, upstream.ReceivePack)
+	if err != nil {
+		return upstream.Report{}, err
+	}
+	defer session.Close()
+	p.engaged = true
+	report, err := session.Push(p.asked, func(w io.Writer) error { return p.q.Pack(ctx, p.news(), w) }, p.say)
+	if err != nil {
+		return report, err
+	}
+	var done []upstream.Command
+	for i, s := range report.Refs {
+		if s.OK && i < len(p.asked.Commands) && p.asked.Commands[i].Ref == s.Ref {
+			done = append(done, p.asked.Commands[i])
+		}
+	}
+	if len(done) == 0 {
+		return report, nil
+	}
+	own, err := p.commits(ctx, done)
+	if err == nil {
+		err = p.q.Accepted(done, own)
+	}
+	if err != nil { // upstream has it: the next refresh brings it here
+		_, _ = fmt.Fprintf(p.say, "bottle: the push is upstream; the gate's own copy follows with the next fetch (%v)\n", err)
+	}
+	return report, nil
+}
+
+// commits are those that done brings: from now on they are this bottle's own.
+func (p *push) commits(ctx context.Context, done []upstream.Command) ([]string, error) {
+	args := []string{"rev-list", "--max-count=200000"}
+	for _, c := range done {
+		if !mirror.Zero(c.New) {
+			args = append(args, c.New)
+		}
+	}
+	if len(args) == 2 {
+		return nil, nil
+	}
+	return p.q.Lines(ctx, 64<<20, append(args, "--not", "--all")...)
+}
+
+type counter struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
+}
