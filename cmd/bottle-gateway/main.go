@@ -20,6 +20,9 @@ func main() {
 	case len(args) == 1 && args[0] == "version":
 		fmt.Println("bottle-gateway", bottle.Version)
 		return
+	case len(args) > 0 && args[0] == gateway.GitWord:
+		fmt.Fprintln(os.Stderr, "bottle-gateway:", gateway.Git(args[1:])) // it returns on an error only
+		os.Exit(2)
 	case len(args) != 3 || args[0] != "serve" || args[1] != "--identity":
 		fmt.Fprintln(os.Stderr, "usage: bottle-gateway serve --identity ID < what to serve\n       bottle-gateway version")
 		os.Exit(2)

@@ -269,8 +269,7 @@ func (s *session) serveOuter(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// connects asks whether a connection may be opened: by the policy, or else for the git
-// gate, whose requests are then the only ones that pass.
+// connects asks whether a connection may be opened: by the policy, or for the git gate.
 func (p *Proxy) connects(t *tunnel) policy.Verdict {
 	v := t.policy.Connect(t.host, t.port)
 	if g := p.cfg.Git; !v.Allowed() && g != nil && g.Near(t.host, t.port) {
@@ -279,8 +278,7 @@ func (p *Proxy) connects(t *tunnel) policy.Verdict {
 	return v
 }
 
-// DialGit opens a connection for the git gate to a repository's server, judged like a
-// route's. address is the operator's upstream.address for it, host:port; empty: none.
+// DialGit dials for the git gate. address is like a route's upstream.address, or empty.
 func (p *Proxy) DialGit(ctx context.Context, host bottle.Host, port uint16, address string) (net.Conn, error) {
 	route := &bottle.Route{Host: bottle.Pattern{Host: host}, Ports: []uint16{port}, Rule: "git", Upstream: &bottle.Upstream{Address: address}}
 	return p.dialUpstream(ctx, dial.Target{Host: host, Port: port, Route: route})

@@ -53,6 +53,7 @@ type gateway struct {
 	first   *policy.Policy // of the routes that it was started with; the firewall of the bottle knows these
 	rule    atomic.Pointer[rule]
 	proxy   *egress.Proxy
+	git     *gitDoor
 	log     *audit.Log
 	rec     *recorder
 	sockets *sockets
@@ -123,9 +124,12 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	}
 	g.proxy, err = egress.New(egress.Config{
 		Identity: g.Identity, Policy: g.first, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress, ProxyAuth: g.told.proxy,
-		Limits: bounds, Onward: g.told.Onward, Inject: g.vault.get, DLP: g.scanner.newest,
+		Limits: bounds, Onward: g.told.Onward, Inject: g.vault.get, DLP: g.scanner.newest, Git: g.door(),
 	})
 	if err != nil {
+		return err
+	}
+	if err := g.openGit(); err != nil {
 		return err
 	}
 	g.rec.set(g.log.Room())

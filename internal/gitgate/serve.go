@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,7 +37,9 @@ func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, p
 		if to, rest = g.declared(host, port, r.URL.Path); to == nil {
 			return false
 		}
-	} else if to, rest = g.named(r.URL.Path); to == nil {
+	} else if to, rest = g.named(r.URL.Path); to == nil && g.sendOn(w, r) {
+		return true
+	} else if to == nil {
 		g.unknown(w, r)
 		return true
 	}
@@ -56,6 +60,26 @@ func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, p
 		plain(w, http.StatusNotFound, "the git gate speaks git's smart HTTP protocol here, and GET /"+to.Name+"/policy\n", "")
 	}
 	return true
+}
+
+// sendOn leads a reader of app-docs to where that is, whom a rule for app led here. git
+// follows a redirect where a conversation begins.
+func (g *Gate) sendOn(w http.ResponseWriter, r *http.Request) bool {
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	for _, one := range g.repos {
+		rest, ok := strings.CutPrefix(path, one.Name+".git")
+		if !ok || rest == "" || rest[0] == '/' || !strings.HasSuffix(path, "/"+infoRefs) {
+			continue
+		}
+		to := url.URL{Scheme: "https", Host: string(one.host), Path: "/" + one.path + rest, RawQuery: r.URL.RawQuery}
+		if !one.ssh && one.port != 443 {
+			to.Host += ":" + strconv.Itoa(int(one.port))
+		}
+		w.Header().Set("Location", to.String())
+		plain(w, http.StatusTemporaryRedirect, "this repository is not behind the git gate\n", "")
+		return true
+	}
+	return false
 }
 
 // unknown tells an agent which repositories there are.

@@ -174,9 +174,6 @@ func (h *House) nameless(req Request) []string {
 // do yet. Nothing of it opens a wall: what is not there, the agent cannot reach.
 func unbuilt(s bottle.Spec) []string {
 	var out []string
-	if len(s.Repos) > 0 {
-		out = append(out, "this version has no git gate yet: the repositories under `git` cannot be reached")
-	}
 	if s.Supervise {
 		out = append(out, "this version has no supervise server yet: the agent cannot ask for more")
 	}

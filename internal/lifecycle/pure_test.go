@@ -137,7 +137,7 @@ func TestGitIdentityCannotInject(t *testing.T) {
 	git := require.Tool(t, "git")
 	for _, name := range hostileNames() {
 		file := filepath.Join(t.TempDir(), "config")
-		if err := os.WriteFile(file, gitConfig(bottle.GitUser{Name: name, Email: name}), 0o600); err != nil {
+		if err := os.WriteFile(file, gitConfig(bottle.GitUser{Name: name, Email: name}, nil), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		out, err := exec.Command(git, "config", "--file", file, "--null", "--list").CombinedOutput()
@@ -187,7 +187,7 @@ func TestGitQuoteIsOneLine(t *testing.T) {
 }
 
 func TestEmptyGitIdentityWritesNoKey(t *testing.T) {
-	if got := string(gitConfig(bottle.GitUser{Email: "a@example.com"})); got != "[user]\n\temail = \"a@example.com\"\n" {
+	if got := string(gitConfig(bottle.GitUser{Email: "a@example.com"}, nil)); got != "[user]\n\temail = \"a@example.com\"\n" {
 		t.Errorf("%q", got)
 	}
 }

@@ -29,6 +29,13 @@ func credentials(s bottle.Spec, do func(ref string, at place)) {
 	if s.Onward != nil {
 		once(s.Onward.Auth, ofOnward(s))
 	}
+	for _, r := range s.Repos {
+		once(r.Auth, ofRepo(s, r))
+	}
+}
+
+func ofRepo(s bottle.Spec, r bottle.Repo) place {
+	return place{file: ofOnward(s).file, what: "git " + bottle.Printable(r.Name)}
 }
 
 func ofRoute(r bottle.Route) place { return place{r.Rule, "route " + r.Host.String()} }

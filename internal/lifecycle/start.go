@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -221,7 +220,7 @@ func (s *starting) gateway() plan.Gateway {
 	return plan.Gateway{
 		Version: bottle.Version, Identity: s.prep.identity, Bottle: s.prep.req.Spec.Name, Routes: s.prep.req.Spec.Routes, Onward: s.prep.req.Spec.Onward, Watch: s.prep.req.Spec.Watch,
 		Audit: s.res.Layout.Audit, Control: s.res.Layout.Control, Inherit: true, Placeholders: s.prep.provider.Placeholders,
-		Limits: s.prep.req.Spec.Egress,
+		Limits: s.prep.req.Spec.Egress, Repos: s.prep.req.Spec.Repos, Git: s.res.Layout.Git, GitUser: s.prep.req.Spec.GitUser,
 	}
 }
 
@@ -232,8 +231,8 @@ func (s *starting) place(ctx context.Context) error {
 		{Path: plan.CAPath, Mode: 0o644, Content: ca},
 		{Path: plan.BundlePath, Mode: 0o644, Content: ca}, // the backend puts the machine's own CAs in front
 	}, s.prep.provider.Files...)
-	if u := s.prep.req.Spec.GitUser; u.Name != "" || u.Email != "" {
-		files = append(files, plan.File{Path: plan.Home + "/.gitconfig", Mode: 0o644, Agent: true, Content: gitConfig(u)})
+	if text := gitConfig(s.prep.req.Spec.GitUser, s.prep.req.Spec.Repos); len(text) > 0 {
+		files = append(files, plan.File{Path: plan.Home + "/.gitconfig", Mode: 0o644, Agent: true, Content: text})
 	}
 	policies, err := browserPolicy(s.box.Hello().CA)
 	if err != nil {
@@ -248,40 +247,6 @@ func (s *starting) place(ctx context.Context) error {
 		files, s.trust = append(files, f), f.Path
 	}
 	return s.box.Place(ctx, files)
-}
-
-// gitConfig writes the identity for commits.
-func gitConfig(u bottle.GitUser) []byte {
-	out := []byte("[user]\n")
-	for _, kv := range [][2]string{{"name", u.Name}, {"email", u.Email}} {
-		if kv[1] != "" {
-			out = fmt.Appendf(out, "\t%s = %s\n", kv[0], gitQuote(kv[1]))
-		}
-	}
-	return out
-}
-
-// gitQuote quotes a value as git reads it (git-config(1), "Syntax"): these four
-// escapes and no other. A repository's agent may set the name, so a line break
-// must not begin a section of its own; other control characters are left out.
-func gitQuote(s string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, c := range []byte(s) {
-		switch {
-		case c == '"' || c == '\\':
-			b.Write([]byte{'\\', c})
-		case c == '\n':
-			b.WriteString(`\n`)
-		case c == '\t':
-			b.WriteString(`\t`)
-		case c < 0x20 || c == 0x7f:
-		default:
-			b.WriteByte(c)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
 }
 
 // verify tries every wall from inside. The sentinels are listeners of this

@@ -64,7 +64,10 @@ type Gateway struct {
 	ProxyAuth    bool                  `json:"proxy_auth,omitempty"`     // with Listen: whoever connects must give Secrets.Proxy
 	Placeholders map[string]string     `json:"placeholders,omitempty"`   // token_ref -> what the agent holds instead
 	Limits       bottle.Quota          `json:"limits,omitzero"`
-	Watch        []string              `json:"watch,omitempty"` // egress.watch as it is written, for a reload to compare
+	Repos        []bottle.Repo         `json:"repos,omitempty"`   // behind the git gate
+	Git          string                `json:"git,omitempty"`     // the folder of its mirrors; needed with Repos
+	GitUser      bottle.GitUser        `json:"git_user,omitzero"` // committer of what is pushed
+	Watch        []string              `json:"watch,omitempty"`   // egress.watch as it is written, for a reload to compare
 }
 
 // Secrets are the values, by token_ref. They cross one pipe and are never written

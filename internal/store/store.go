@@ -7,6 +7,7 @@
 //	  metadata.json             what was started, replaced atomically
 //	  audit.jsonl               the decision log
 //	  control.sock              the gateway's control socket, unless the path is too long
+//	  git/                      the git gate's mirrors, made by the gateway
 //	  overlay/upper, overlay/work
 package store
 
@@ -41,6 +42,7 @@ type Layout struct {
 	Audit    string
 	Control  string // empty: no place is short enough for a unix socket
 	Taken    string // there when the operator has taken what the agent changed
+	Git      string // the git gate's mirrors
 	Upper    string
 	Work     string
 }
@@ -110,6 +112,7 @@ func (s *Store) Layout(id bottle.Identity) Layout {
 		Audit:    filepath.Join(dir, "audit.jsonl"),
 		Control:  s.control(dir, id),
 		Taken:    filepath.Join(dir, "taken"),
+		Git:      filepath.Join(dir, "git"),
 		Upper:    filepath.Join(dir, "overlay", "upper"),
 		Work:     filepath.Join(dir, "overlay", "work"),
 	}

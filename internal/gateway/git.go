@@ -1,0 +1,89 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"bottle/internal/audit"
+	"bottle/internal/bottle"
+	"bottle/internal/dlp"
+	"bottle/internal/egress"
+	"bottle/internal/gitgate"
+	"bottle/internal/gitgate/confined"
+	"bottle/internal/secret"
+)
+
+// kindGit is the kind of the records about fetches and pushes.
+const kindGit = "git"
+
+// GitWord is the first argument that makes this program a confined git; the gateway
+// itself starts it so.
+const GitWord = confined.Word
+
+// Git is what follows GitWord. It returns on an error only.
+func Git(args []string) error { return confined.Main(args) }
+
+// gitDoor is the git gate as the egress sees it. The gate dials through the egress, so
+// it is made second, before anything is served.
+type gitDoor struct{ gate *gitgate.Gate }
+
+// Serve implements the egress's view of the gate.
+func (d *gitDoor) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, port uint16) bool {
+	return d.gate.Serve(w, r, host, port)
+}
+
+// Near implements it, too.
+func (d *gitDoor) Near(host bottle.Host, port uint16) bool { return d.gate.Near(host, port) }
+
+// door is nil, and no interface of a nil pointer, where no repository is declared.
+func (g *gateway) door() egress.Git {
+	if len(g.told.Repos) == 0 {
+		return nil
+	}
+	g.git = &gitDoor{}
+	return g.git
+}
+
+// openGit makes the gate behind the door.
+func (g *gateway) openGit() (err error) {
+	if g.git == nil {
+		return nil
+	}
+	if g.told.Git == "" {
+		return errors.New("told of repositories and of no folder for their mirrors")
+	}
+	g.git.gate, err = gitgate.New(gitgate.Config{
+		Repos: g.told.Repos, Committer: g.told.GitUser, Folder: g.told.Git, Token: g.vault.get, DLP: g.scanner.newest, Record: g.recordGit,
+		Dial: func(ctx context.Context, host bottle.Host, port uint16, address string) (gitgate.Conn, error) {
+			return g.proxy.DialGit(ctx, host, port, address)
+		},
+		Key: func(repo string) (secret.Value, bool) {
+			v, ok := g.told.watched["git:"+repo+" key_file"]
+			return v, ok && !v.Empty()
+		},
+		Pass: func() dlp.Pass { return nil },
+		Open: g.rec.recording,
+	})
+	return err
+}
+
+// recordGit writes what became of a fetch or push.
+func (g *gateway) recordGit(r gitgate.Record) error {
+	rec := audit.Record{
+		Time: r.Time, Kind: kindGit, Method: r.Method, Host: string(r.Host), Port: r.Port, Path: r.Path, Verdict: audit.Deny, Rule: r.Rule,
+		Reason: string(r.Reason), Policy: g.hash(), BytesOut: r.BytesOut, BytesIn: r.BytesIn, Micros: r.Duration.Microseconds(),
+		Credential: r.Credential, Note: r.Note,
+	}
+	if r.Allowed {
+		rec.Verdict = audit.Allow
+	}
+	for _, f := range r.Findings {
+		found := audit.Finding{Rule: f.Rule, Place: f.Place, Encoding: f.Chain, Length: f.Length, Fingerprint: f.Print, Secret: f.Name}
+		if f.Approved {
+			found.Outcome = "approved"
+		}
+		rec.Findings = append(rec.Findings, found)
+	}
+	return g.rec.append(rec)
+}
