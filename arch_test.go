@@ -134,6 +134,8 @@ var rooms = []room{
 	{dir: "internal/egress/tripwire", layer: wire, beside: []string{"internal/egress/mask"}, only: []string{"internal/egress/mask"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/websocket", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/gitgate", layer: wire, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/gitgate/pktline", layer: wire, only: []string{}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/upstream"}},
+	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate"}},
 	{dir: "internal/supervise", layer: wire, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 
@@ -262,7 +264,7 @@ var powers = []power{
 	{name: "reveal a secret",
 		uses: []string{".Reveal"},
 		where: []string{
-			"internal/egress/inject.go", "internal/egress/credential/inject.go", "internal/gitgate/auth.go",
+			"internal/egress/inject.go", "internal/egress/credential/inject.go", "internal/gitgate/auth.go", "internal/gitgate/upstream/auth.go",
 			"internal/secret/line.go",     // encodes them for the gateway's stdin
 			"internal/gateway/scanner.go", // what must not leave is looked for
 			"internal/secret/shape.go",    // a placeholder has the length and alphabet of the value that it stands for
@@ -304,6 +306,7 @@ var modules = []struct {
 	{"github.com/spf13/cobra", []string{"internal/cli"}},
 	{"github.com/spf13/pflag", []string{"internal/cli"}},
 	{"go.yaml.in/yaml/v4", []string{"internal/manifest"}},
+	{"golang.org/x/crypto/ssh", []string{"internal/gitgate/upstream"}},
 	{"golang.org/x/net/dns/dnsmessage", []string{"internal/egress/http1", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/strict"}},
 	{"golang.org/x/net/idna", []string{"internal/bottle"}},
 	{"golang.org/x/net/publicsuffix", []string{"internal/bottle/suffix"}},

@@ -1,0 +1,71 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// agent is how we introduce ourselves. Some hosts serve git only to what begins so.
+const agent = "git/2.0-bottle"
+
+// watched is a connection that breaks when no byte moved in either direction for a
+// while, or when its context ends. While a large pack goes out, an answer may be long
+// in coming: the one direction vouches for the other.
+type watched struct {
+	net.Conn
+	idle  time.Duration
+	moved atomic.Int64 // unix nanoseconds
+	stop  func() bool
+}
+
+// connect dials, and binds the connection to ctx.
+func (r *Remote) connect(ctx context.Context) (*watched, error) {
+	dialling, cancel := context.WithTimeout(ctx, r.limits.Connect)
+	defer cancel()
+	conn, err := r.dial(dialling, r.at.host, r.at.port)
+	if err != nil {
+		return nil, r.explain(ctx, err)
+	}
+	w := &watched{Conn: conn, idle: r.limits.Idle}
+	w.moved.Store(time.Now().UnixNano())
+	w.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return w, nil
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	for {
+		_ = w.SetReadDeadline(time.Unix(0, w.moved.Load()).Add(w.idle))
+		n, err := w.Conn.Read(p)
+		if n > 0 {
+			w.moved.Store(time.Now().UnixNano())
+		}
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && w.fresh() {
+			continue
+		}
+		return n, err
+	}
+}
+
+func (w *watched) fresh() bool { return time.Since(time.Unix(0, w.moved.Load())) < w.idle }
+
+func (w *watched) Write(p []byte) (int, error) {
+	_ = w.SetWriteDeadline(time.Now().Add(w.idle))
+	n, err := w.Conn.Write(p)
+	if n > 0 {
+		w.moved.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+// touch begins the wait anew: something is asked now, after a time of rest.
+func (w *watched) touch() { w.moved.Store(time.Now().UnixNano()) }
+
+// Close closes the connection, and lets go of its context.
+func (w *watched) Close() error {
+	w.stop()
+	return w.Conn.Close()
+}
