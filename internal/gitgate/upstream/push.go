@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -33,6 +34,10 @@ type RefStatus struct {
 	Ref     string
 	OK      bool
 	Message string // if not OK: why, in the upstream's words
+}
+
+func (r Report) accepts() bool {
+	return slices.ContainsFunc(r.Refs, func(s RefStatus) bool { return s.OK })
 }
 
 // silence is the message of a command that the upstream's report does not name.
@@ -76,10 +81,12 @@ func (s *Session) Push(p Push, pack func(io.Writer) error, progress io.Writer) (
 		_ = answer.Close()
 	}
 	switch own := failed.Load(); {
-	case err == nil:
-		return report, nil
 	case own != nil:
 		return Report{}, *own
+	case err == nil && !sent.Load() && report.accepts():
+		return Report{}, fmt.Errorf("%w: it reports success before it was sent all", ErrProtocol)
+	case err == nil:
+		return report, nil
 	case words.err != nil:
 		err = words.err
 	default:
