@@ -15,25 +15,23 @@ import (
 )
 
 func main() {
-	args := os.Args[1:]
-	switch {
+	var err error
+	switch args := os.Args[1:]; {
 	case len(args) == 1 && args[0] == "version":
 		fmt.Println("bottle-gateway", bottle.Version)
-		return
 	case len(args) > 0 && args[0] == gateway.GitWord:
-		fmt.Fprintln(os.Stderr, "bottle-gateway:", gateway.Git(args[1:])) // it returns on an error only
-		os.Exit(2)
+		err = gateway.Git(args[1:]) // becomes a confined git
 	case len(args) != 3 || args[0] != "serve" || args[1] != "--identity":
 		fmt.Fprintln(os.Stderr, "usage: bottle-gateway serve --identity ID < what to serve\n       bottle-gateway version")
 		os.Exit(2)
-	}
-	// What a terminal sends to the operator's foreground group is not for us; a
-	// caller that is gone shows as the end of standard input.
-	signal.Ignore(syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTSTP)
-	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	err := gateway.Harden() // first: it may start the program anew
-	if err == nil {
-		err = gateway.Run(ctx, gateway.Start{Stdin: os.Stdin, Stdout: os.Stdout, Inherited: gateway.Inherited(), Version: bottle.Version, Identity: args[2]})
+	default:
+		// What a terminal sends to the operator's foreground group is not for us; a
+		// caller that is gone shows as the end of standard input.
+		signal.Ignore(syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTSTP)
+		ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		if err = gateway.Harden(); err == nil { // first: it may start the program anew
+			err = gateway.Run(ctx, gateway.Start{Stdin: os.Stdin, Stdout: os.Stdout, Inherited: gateway.Inherited(), Version: bottle.Version, Identity: args[2]})
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bottle-gateway:", err)

@@ -134,9 +134,9 @@ func settings(dir string) []string {
 	return []string{
 		"--no-replace-objects", "--no-optional-locks",
 		"-c", "safe.directory=" + dir, "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.logAllRefUpdates=false",
-		"-c", "protocol.allow=never", "-c", "uploadpack.packObjectsHook=", "-c", "uploadpack.allowFilter=true", "-c", "uploadpack.allowAnySHA1InWant=true",
+		"-c", "protocol.allow=never", "-c", "uploadpack.allowFilter=true", "-c", "uploadpack.allowAnySHA1InWant=true",
 		"-c", "gc.auto=0", "-c", "maintenance.auto=false", "-c", "core.bigFileThreshold=16m", "-c", "pack.threads=2", "-c", "pack.windowMemory=256m",
-		"-c", "core.alternateRefsCommand=", "-c", "core.sshCommand=false", "-c", "credential.helper=", "-c", "core.attributesFile=/dev/null",
+		"-c", "core.sshCommand=false", "-c", "credential.helper=", "-c", "core.attributesFile=/dev/null",
 	}
 }
 
