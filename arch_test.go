@@ -99,12 +99,13 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/answer", "internal/egress/approval", "internal/egress/authority", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/denial", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/inspect", "internal/egress/linger", "internal/egress/mask", "internal/egress/measure", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
+		beside: []string{"internal/egress/answer", "internal/egress/approval", "internal/egress/authority", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/denial", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/inspect", "internal/egress/linger", "internal/egress/mask", "internal/egress/measure", "internal/egress/ours", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
 	{dir: "internal/egress/answer", layer: wire, only: []string{"internal/dlp/decode", "internal/dlp/inbound", "internal/egress/decision", "internal/egress/ration"},
 		beside: []string{"internal/egress/decision", "internal/egress/ration"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/approval", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress", "internal/egress/inspect", "internal/gateway"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/conns", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1"}},
+	{dir: "internal/egress/ours", layer: wire, only: []string{"internal/bottle", "internal/plan"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/pools", layer: wire, only: []string{"internal/bottle", "internal/egress/dial", "internal/egress/http1", "internal/egress/records"},
 		beside: []string{"internal/egress/dial", "internal/egress/http1", "internal/egress/records"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/denial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
@@ -133,9 +134,13 @@ var rooms = []room{
 	{dir: "internal/egress/strict", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/tripwire", layer: wire, beside: []string{"internal/egress/mask"}, only: []string{"internal/egress/mask"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/websocket", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
-	{dir: "internal/gitgate", layer: wire, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/gitgate", layer: wire, onlyFrom: []string{"internal/gateway"},
+		beside: []string{"internal/gitgate/confined", "internal/gitgate/judge", "internal/gitgate/mirror", "internal/gitgate/object", "internal/gitgate/pktline", "internal/gitgate/upstream"}},
+	{dir: "internal/gitgate/confined", layer: wire, only: []string{"internal/hostexec"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror", "internal/gateway"}},
+	{dir: "internal/gitgate/mirror", layer: wire, only: []string{"internal/gitgate/confined", "internal/gitgate/upstream"},
+		beside: []string{"internal/gitgate/confined", "internal/gitgate/upstream"}, onlyFrom: []string{"internal/gitgate"}},
 	{dir: "internal/gitgate/pktline", layer: wire, only: []string{}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/upstream"}},
-	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate"}},
+	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror"}},
 	{dir: "internal/supervise", layer: wire, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 
@@ -211,7 +216,7 @@ var forbiddenImports = []struct {
 	{pkg: "expvar", hint: "it registers itself on the default mux"},
 	{pkg: "testing", allow: []string{"internal/backend/backendtest", "test"}, hint: "move the code to a _test.go"},
 	{pkg: "os/exec", allow: []string{"internal/hostexec", "internal/backend/native", "test"}, hint: "run host commands through internal/hostexec"},
-	{pkg: "unsafe", allow: []string{"internal/backend/native", "internal/backend/backendtest", "internal/gateway/harden_linux.go"}, hint: "only a few system calls need it; use golang.org/x/sys/unix"},
+	{pkg: "unsafe", allow: []string{"internal/backend/native", "internal/backend/backendtest", "internal/gateway/harden_linux.go", "internal/gitgate/confined/main_linux.go"}, hint: "only a few system calls need it; use golang.org/x/sys/unix"},
 }
 
 var pure = []int{words, thought}
@@ -236,7 +241,8 @@ var powers = []power{
 		},
 		where: []string{
 			"internal/hostexec", "internal/backend/native", "internal/backend/native/jail",
-			"internal/gateway/harden_linux.go", // replaces itself, confined
+			"internal/gateway/harden_linux.go",        // replaces itself, confined
+			"internal/gitgate/confined/main_linux.go", // becomes git, confined
 		},
 		hint: "go through internal/hostexec, which keeps argv, output and timing in the error"},
 	{name: "dial out",
@@ -276,7 +282,7 @@ var powers = []power{
 		hint:  "return an error or an exit code; undo stacks and deferred calls must run"},
 	{name: "read the environment",
 		uses:  []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.ExpandEnv", "syscall.Getenv", "syscall.Environ"},
-		where: []string{"internal/cli", "internal/secret"},
+		where: []string{"internal/cli", "internal/secret", "internal/gitgate/confined/main_linux.go"}, // the last hands on what the gateway made for git
 		hint:  "take it as a parameter: the environment is the operator's, and cli reads it"},
 	{name: "share a global of net/http",
 		uses: []string{
@@ -301,7 +307,7 @@ var modules = []struct {
 	{"github.com/godbus/dbus/v5", []string{"internal/keyring"}},
 	{"github.com/google/jsonschema-go", []string{"internal/manifest"}},
 	{"github.com/google/nftables", []string{"internal/backend/native/jail/fence"}},
-	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/native/jail"}},
+	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/native/jail", "internal/gitgate/confined"}},
 	{"github.com/mdlayher/netlink", []string{"internal/backend/native/jail/fence"}},
 	{"github.com/spf13/cobra", []string{"internal/cli"}},
 	{"github.com/spf13/pflag", []string{"internal/cli"}},
@@ -311,7 +317,7 @@ var modules = []struct {
 	{"golang.org/x/net/idna", []string{"internal/bottle"}},
 	{"golang.org/x/net/publicsuffix", []string{"internal/bottle/suffix"}},
 	{"golang.org/x/sync", []string{"internal/egress/authority"}},
-	{"golang.org/x/sys", []string{"internal/hostexec", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/backend/native", "internal/lifecycle"}},
+	{"golang.org/x/sys", []string{"internal/hostexec", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/lifecycle"}},
 	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle"}},
 	{"software.sslmate.com/src/go-pkcs12", []string{"internal/lifecycle"}},
 

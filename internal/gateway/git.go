@@ -62,7 +62,14 @@ func (g *gateway) openGit() (err error) {
 			v, ok := g.told.watched["git:"+repo+" key_file"]
 			return v, ok && !v.Empty()
 		},
-		Pass: func() dlp.Pass { return nil },
+		Pass: func(host bottle.Host) dlp.Pass {
+			return func(f dlp.Finding) dlp.Passing {
+				if f.Print != "" && g.proxy.Approved().Has(f.Print, host) {
+					return dlp.Passes
+				}
+				return dlp.Stops
+			}
+		},
 		Open: g.rec.recording,
 	})
 	return err

@@ -130,7 +130,7 @@ func (p *push) advice() string {
 	for _, f := range p.failed {
 		if f.Reason == policy.SecretFound {
 			return s + "bottle: take the secret out of every commit that has it (git rebase -i, git commit --amend) and push again;\n" +
-				"bottle: if it is none, an operator lets it through by its fingerprint: bottle approve\n"
+				"bottle: if it is none, an operator lets it go to " + string(p.r.host) + " by its fingerprint: bottle approve\n"
 		}
 	}
 	return s

@@ -33,7 +33,7 @@ func (p *push) judge(ctx context.Context) error {
 	if engine == nil {
 		return errors.New("nothing can be scanned for secrets, so nothing is pushed")
 	}
-	j := judge.New(p.r.policy(), engine, p.r.gate.cfg.Pass())
+	j := judge.New(p.r.policy(), engine, p.r.gate.cfg.Pass(p.r.host))
 	updates, err := p.updates(ctx)
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ type Config struct {
 	Key       func(repo string) (secret.Value, bool) // what the repository's key_file holds
 	DLP       func() *dlp.Engine                     // the newest; nil of it: nothing can be pushed
 	Record    func(Record) error                     // after an error the answer breaks off
-	Pass      func() dlp.Pass                        // what an operator let through, at this moment; nil of it: nothing
+	Pass      func(bottle.Host) dlp.Pass             // what an operator let go to this host
 	Open      func() error                           // nil while decisions can be recorded, else why nothing is pushed
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"bottle/internal/policy"
 	"bottle/test/require"
 )
 
@@ -211,11 +212,14 @@ git reset -q --hard HEAD~2; git commit -q --amend -m rewritten
 git push -f origin agent/one 2>&1; echo "force $?"
 git fetch -q origin; echo "fetch $?"; git rev-parse origin/agent/one
 git clone -q --depth 1 --filter=blob:none $U w2; echo "partial $?"
+git tag v9; git push origin v9 2>&1; echo "tag $?"
+curl -s -o /dev/null -w 'undeclared %{http_code}\n' http://git.bottle/other.git/info/refs?service=git-receive-pack
+curl -s "https://github.example.net/x/y.git/info/refs?service=git-receive-pack"; curl -s "http://github.example.net/x/y.git/info/refs?service=git-receive-pack"
 curl -s http://git.bottle/app/policy; curl -s http://git.bottle/
 exit 0`)
 		t.Logf("%s\n%s", s.out, s.err)
 		for _, want := range []string{"hello from upstream", "trunk\n", "push 0", "trunk 1", "leak 1", "force 1", "fetch 0", "partial 0", "branches you may push: agent/*",
-			"ref_not_listed", "secret_found", "force_push"} {
+			"tag 1", "undeclared 404", string(policy.RepoNotListed), string(policy.RefNotListed), string(policy.SecretFound), string(policy.ForcePush), string(policy.TagPush)} {
 			if !strings.Contains(s.out, want) {
 				t.Errorf("the agent does not see %q", want)
 			}
