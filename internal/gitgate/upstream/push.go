@@ -45,7 +45,8 @@ const silence = "the upstream reported nothing about it"
 
 // Push sends the commands and then what pack writes, and reads the report. pack is
 // called at most once, from another goroutine, and not at all if every command
-// deletes; it must not go on after a Write that failed. Where the upstream breaks off
+// deletes. It may still run when Push gives up: its next Write fails then, and it must
+// stop. Where the upstream breaks off
 // after all was sent, the error is ErrUnsure, too: list the refs to learn what it has.
 // A Report without an error may still refuse each ref.
 func (s *Session) Push(p Push, pack func(io.Writer) error, progress io.Writer) (Report, error) {

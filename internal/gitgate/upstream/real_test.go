@@ -175,11 +175,11 @@ func TestAbsentRepository(t *testing.T) {
 }
 
 func TestLargePushIsStreamed(t *testing.T) {
-	size := 200 << 20
-	if require.Race || testing.Short() {
-		size = 24 << 20
-	}
 	each(t, func(t *testing.T, open func(string) *Remote) {
+		size := 48 << 20
+		if strings.HasSuffix(t.Name(), "https") && !require.Race && !testing.Short() {
+			size = 200 << 20
+		}
 		work, bare := repository(t)
 		big := make([]byte, size)
 		_, _ = rand.Read(big)

@@ -30,6 +30,7 @@ type shell struct {
 	out    io.Reader
 	stderr *bounded
 	ended  chan struct{} // the service ended, and all it said on its error stream is there
+	exit   error         // of the service, once it ended
 	wrote  chan struct{} // the last request was written
 	stop   context.CancelFunc
 }
@@ -181,7 +182,7 @@ func (w *shell) run(command string) error {
 		return fmt.Errorf("%w: %s does not run %s: %s", ErrRefused, w.host, command, printable(err.Error()))
 	}
 	go func() {
-		_ = session.Wait()
+		w.exit = session.Wait()
 		close(w.ended)
 	}()
 	return nil
@@ -212,7 +213,7 @@ func (w *shell) stateless() bool { return false }
 
 func (w *shell) ask(request func(io.Writer) error, _ requestKind) (io.ReadCloser, error) {
 	if w.wrote != nil {
-		<-w.wrote // it was answered, so this is short; close ends it, too
+		<-w.wrote // it was answered, so this is short
 	}
 	wrote := make(chan struct{})
 	w.wrote = wrote
@@ -230,26 +231,28 @@ func (w *shell) ask(request func(io.Writer) error, _ requestKind) (io.ReadCloser
 	return io.NopCloser(w.out), nil
 }
 
-// close ends the connection, and with it the writing of a request.
+// close ends the connection; a request that is still being written fails.
 func (w *shell) close() {
 	w.stop()
 	_ = w.client.Close()
 	<-w.ended
-	if w.wrote != nil {
-		<-w.wrote
-	}
 }
 
 // said adds the last words of the service's error stream, where the reason stands.
 func (w *shell) said(err error) error {
 	wait := time.NewTimer(2 * time.Second)
 	defer wait.Stop()
+	var cut *ssh.ExitMissingError
+	broke := false
 	select {
 	case <-w.ended:
+		broke = errors.As(w.exit, &cut)
 	case <-wait.C:
 	}
 	words := printable(w.stderr.String())
 	switch {
+	case errors.Is(err, errSilent) && words == "" && broke:
+		return fmt.Errorf("%w: %s: the connection ended, or nothing came for too long", ErrUnreachable, w.host)
 	case errors.Is(err, errSilent) && words == "":
 		return fmt.Errorf("%w: %s ended without a word", ErrNotFound, w.host)
 	case errors.Is(err, errSilent):

@@ -183,8 +183,9 @@ func (r *Remote) Open(ctx context.Context, s Service) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.limits.Total)
 	session := &Session{ctx: ctx, cancel: cancel, service: s, limits: r.limits}
 	if err := session.start(r); err != nil {
+		err = r.explain(ctx, err) // before the session's context ends by our own hand
 		session.Close()
-		return nil, r.explain(ctx, err)
+		return nil, err
 	}
 	return session, nil
 }
