@@ -28,6 +28,8 @@ type forge struct {
 	addr string
 	host string // its host key
 	key  []byte // that it lets in
+
+	close func()
 }
 
 func newForge(t *testing.T) *forge {
@@ -100,7 +102,8 @@ func (f *forge) serve() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.t.Cleanup(func() { _ = l.Close() })
+	f.close = func() { _ = l.Close() }
+	f.t.Cleanup(f.close)
 	f.addr = l.Addr().String()
 	go func() {
 		for {
@@ -248,4 +251,54 @@ exit 0`)
 			}
 		}
 	})
+}
+
+// TestGitGateLeavesUpstreamToDecide: upstream's own refusal comes word for word, atomic
+// means all or none, a branch of this bottle's own may be rewritten and deleted where
+// the policy says so, and a dead upstream is an error and never old data.
+func TestGitGateLeavesUpstreamToDecide(t *testing.T) {
+	f, h := gated(t, -1, `{branches: ["agent/*", "locked"], force: own}`)
+	hook := filepath.Join(f.bare, "hooks", "update")
+	if err := os.WriteFile(hook, []byte("#!/bin/sh\n[ \"$1\" = refs/heads/locked ] && { echo 'the forge says no to that' >&2; exit 1; }\nexit 0\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := f.inside(h, `
+git clone -q $U w || exit 10
+cd w; git push -q origin HEAD:agent/same 2>&1; echo "same $?"
+git commit -q --allow-empty -m one; git push -q origin HEAD:agent/a 2>&1; echo "a $?"
+git push origin HEAD:locked 2>&1; echo "locked $?"
+git push -q --atomic origin HEAD:agent/b HEAD:locked >/dev/null 2>&1; echo "atomic $?"
+git commit -q --amend --allow-empty -m two; git push -q -f origin HEAD:agent/a 2>&1; echo "own $?"
+git push -q origin :agent/same 2>&1; echo "delete $?"
+git push -f origin HEAD~1:agent/a :agent/a 2>&1 | grep -c fatal
+git -c remote.origin.url=$U ls-remote origin | cut -f2
+git -c protocol.version=0 fetch -q origin; echo "v0 $?"
+GIT_CONFIG_GLOBAL=/dev/null git ls-remote ssh://git@git.example.com/team/app.git 2>&1 >/dev/null; echo "ssh $?"
+exit 0`)
+	for _, want := range []string{"same 0", "a 0", "remote: the forge says no to that", "locked 1", "atomic 1", "own 0", "delete 0", "v0 0", "ssh 128"} {
+		if !strings.Contains(s.out, want) {
+			t.Errorf("the agent does not see %q", want)
+		}
+	}
+	if got, want := f.refs(), "refs/heads/agent/a\nrefs/heads/trunk"; got != want {
+		t.Errorf("upstream has %q, want %q", got, want)
+	}
+	if got := f.git(f.bare, "log", "--format=%s", "agent/a"); got != "two\nfirst" {
+		t.Errorf("upstream's branch is %q", got)
+	}
+	if t.Failed() {
+		t.Logf("%s\n%s", s.out, s.err)
+	}
+}
+
+// TestGitGateServesNothingOld: when upstream is away a fetch fails and says why.
+func TestGitGateServesNothingOld(t *testing.T) {
+	f, h := gated(t, -1, `{force: never}`)
+	b := h.begin(`cd /tmp; U=$(sed -n 's/.*insteadOf = "\(ssh:.*git\)"/\1/p' ~/.gitconfig | head -1); git clone -q $U w 2>&1; echo "clone $?"; echo ready; read x; git clone -q $U w2 2>&1; echo "again $?"; exit 0`)
+	b.says("clone 0")
+	f.close()
+	b.types("go")
+	b.says("upstream_unreachable")
+	b.says("again 128")
+	b.ends()
 }
