@@ -70,6 +70,9 @@ func newScanner(t told, record func(audit.Record)) *scanner {
 	for _, r := range t.Routes {
 		note(r.Auth)
 	}
+	for _, r := range t.Repos {
+		note(r.Auth)
+	}
 	if t.Onward != nil {
 		note(t.Onward.Auth)
 	}
