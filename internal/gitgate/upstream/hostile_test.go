@@ -223,12 +223,18 @@ func TestAnswersOfHostileServers(t *testing.T) {
 
 func TestSuccessBeforeAllWasSentIsNone(t *testing.T) {
 	run := func(_ string, ch ssh.Channel) uint32 {
-		_, _ = io.WriteString(ch, advertised("report-status")+"000eunpack ok\n0017ok refs/heads/main\n0000")
+		_, _ = io.WriteString(ch, advertised("report-status"))
+		_, _ = io.ReadFull(ch, make([]byte, 4)) // the request has begun
+		_, _ = io.WriteString(ch, "000eunpack ok\n0017ok refs/heads/main\n0000")
 		return 0
 	}
 	stop := make(chan struct{})
 	defer close(stop)
-	_, err := startSSH(t, "ed25519", "ed25519", run).remote(t, "x").Push(context.Background(), update, func(io.Writer) error { <-stop; return nil }, nil)
+	_, err := startSSH(t, "ed25519", "ed25519", run).remote(t, "x").Push(context.Background(), update, func(w io.Writer) error {
+		_, _ = w.Write(make([]byte, 128<<10))
+		<-stop
+		return nil
+	}, nil)
 	if err == nil {
 		t.Error("taken for a success")
 	}
@@ -312,5 +318,48 @@ func TestServerThatFallsSilent(t *testing.T) {
 			t.Errorf("%s, given up: %v", name, err)
 		}
 		cancel()
+	}
+}
+
+func TestNegotiation(t *testing.T) {
+	for name, c := range map[string]struct {
+		first  string // the answer to the first round
+		asked  int    // how many rounds of ids are taken
+		errors bool
+	}{
+		"ready":          {"0038ACK " + id1 + " common\n0037ACK " + id1 + " ready\n0008NAK\n", 2, false},
+		"nothing common": {"0008NAK\n", 4, false},
+		"id never sent":  {"0038ACK " + id2 + " common\n0008NAK\n", 1, true},
+		"more after NAK": {"0008NAK\n0008NAK\n", 1, true},
+		"no end":         {"0038ACK " + id1 + " common\n", 1, true},
+	} {
+		rounds, asked := 0, 0
+		r := served(t, "/x.git", scripted(func(w http.ResponseWriter, r *http.Request) {
+			text, _ := io.ReadAll(r.Body)
+			if rounds++; rounds == 1 {
+				_, _ = io.WriteString(w, c.first)
+			} else if bytes.HasSuffix(text, []byte("done\n")) {
+				_, _ = io.WriteString(w, "0008NAK\n0009\x01PACK0000")
+			} else {
+				_, _ = io.WriteString(w, "0008NAK\n")
+			}
+		}))
+		err := r.Fetch(context.Background(), []string{id2}, func(yield func([]string) bool) {
+			for i := range 4 {
+				if asked++; !yield([]string{strings.Repeat(fmt.Sprint([]int{1, 3, 4, 5}[i]), 40)}) {
+					return
+				}
+			}
+		}, io.Discard, nil)
+		if (err != nil) != c.errors || asked != c.asked {
+			t.Errorf("%s: %v, %d rounds", name, err, asked)
+		}
+	}
+}
+
+func TestNoRefIsUpdatedByAPackThatWasRefused(t *testing.T) {
+	report, err := readReport(update, pktline.NewReader(strings.NewReader("0013unpack no disk\n0017ok refs/heads/main\n0000")))
+	if err != nil || report.Refs[0].OK {
+		t.Errorf("%+v %v", report, err)
 	}
 }

@@ -91,7 +91,7 @@ func TestAdverts(t *testing.T) {
 		t.Errorf("empty: %+v %v", a, err)
 	}
 	a, err = read(adverts(
-		id1+" HEAD\x00symref=HEAD:refs/heads/../../x", id1+" refs/heads/a\ndelete refs/heads/main", id1+" refs/heads/../x", id1+" refs/heads/a b", id1+" ../../config",
+		id1+" HEAD\x00symref=HEAD:refs/heads/../../x", id1+" refs/heads/a\ndelete refs/heads/main", id1+" refs/heads/../x", id1+" refs/heads/a b", id1+" refs/heads/a\x01b", id1+" ../../config",
 		id1+" refs/heads/ok", id2+" refs/heads/ok", id2+" .have", id2+" refs/heads/x.lock", "shallow "+id2))
 	if err != nil || len(a.Refs) != 2 || a.Refs[1] != (Ref{Name: "refs/heads/ok", ID: id1}) || a.Refs[0].Target != "" || !a.Shallow {
 		t.Errorf("names that must not pass: %+v %v", a, err)
@@ -196,4 +196,20 @@ func FuzzReport(f *testing.F) {
 			t.Errorf("%q gave a control character: %q", in, text)
 		}
 	})
+}
+
+func TestSchemesOfAuth(t *testing.T) {
+	for want, a := range map[string]Auth{
+		"Bearer abc":                     {Bearer: true, Reveal: reveal("abc")},
+		"Basic bWU6YWJj":                 {Username: "me", Reveal: reveal("abc")},
+		"Basic eC1hY2Nlc3MtdG9rZW46YWJj": {Reveal: reveal("abc")},
+		"":                               {},
+	} {
+		l, err := a.login()
+		h := map[string][]string{}
+		l.show(h)
+		if err != nil || strings.Join(h["Authorization"], "") != want {
+			t.Errorf("%v %v, want %q", h, err, want)
+		}
+	}
 }

@@ -232,3 +232,24 @@ func (s *sampler) Write(p []byte) (int, error) {
 type counter int
 
 func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return len(p), nil }
+
+func TestRepositoryOfSHA256(t *testing.T) {
+	root := t.TempDir()
+	work, bare := filepath.Join(root, "work"), filepath.Join(root, "bare.git")
+	git(t, root, "init", "-q", "-b", "main", "--object-format=sha256", work)
+	old := commit(t, work, "one")
+	git(t, root, "clone", "-q", "--bare", work, bare)
+	git(t, bare, "config", "http.receivepack", "true")
+	id := commit(t, work, "two")
+	for name, r := range map[string]*Remote{"https": overHTTPS(t, bare), "ssh": overSSH(t, bare)} {
+		ref := "refs/heads/" + name
+		report, err := r.Push(context.Background(), Push{Commands: []Command{{ref, strings.Repeat("0", 64), id}}}, packOf(t, work, id+"\n^"+old+"\n"), nil)
+		if err != nil || !report.Refs[0].OK || git(t, bare, "rev-parse", ref) != id {
+			t.Errorf("%s: %+v %v", name, report, err)
+		}
+		var sum counter
+		if err := r.Fetch(context.Background(), []string{id}, nil, &sum, nil); err != nil || sum == 0 {
+			t.Errorf("%s: fetched %d bytes: %v", name, sum, err)
+		}
+	}
+}
