@@ -79,8 +79,8 @@ func (j *Judge) path(c object.Change) {
 	if why := unsafePath(c.Path); why != "" {
 		j.add(Failure{Reason: policy.UnsafePath, Commit: c.Commit, File: c.Path, Words: why}, "")
 	}
-	for _, f := range j.scanner.engine.Scan([]byte(c.Path), j.scanner.pass) {
-		j.secret(Failure{Commit: c.Commit, File: c.Path}, hit{Finding: f}, "the file's name")
+	for _, h := range j.scanner.short(c.Path) {
+		j.secret(Failure{Commit: c.Commit, File: c.Path}, h, "the file's name")
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 // it is refused anyway.
 const mostHits = 16
 
+// mostRounds is how often one window is looked at. Behind that it counts as not scannable.
+const mostRounds = 64
+
 const piece = 64 << 10 // bytes that are read at once
 
 // hit is a finding and where it stands.
@@ -63,15 +66,18 @@ func (s *scanner) read(r io.Reader) (hits []hit, err error) {
 }
 
 // look scans what is held. Each finding is masked, and what is left looked at again,
-// for the engine goes on behind what is clean only.
-func (s *scanner) look(body *dlp.Body, hits []hit, lines *int, end bool) ([]hit, bool) {
-	for len(hits) < mostHits {
+// for the engine goes on behind what is clean only, and tells a value that may pass once,
+// wherever else it stands. done says that the rest is not looked at: then some finding
+// does not pass.
+func (s *scanner) look(body *dlp.Body, hits []hit, lines *int, end bool) (all []hit, done bool) {
+	for range mostRounds {
 		found := body.Scan(end)
 		if found == nil {
 			*lines += bytes.Count(body.Ready(), []byte{'\n'})
 			return hits, false
 		}
 		text, sent := body.Text()
+		s.spare = append(s.spare[:0], text[sent:]...)
 		fresh := false
 		for _, f := range found {
 			start, stop := min(max(f.Start, sent), len(text)), min(max(f.End, sent), len(text))
@@ -80,21 +86,62 @@ func (s *scanner) look(body *dlp.Body, hits []hit, lines *int, end bool) ([]hit,
 			}
 			fresh = true
 			line := *lines + 1 + bytes.Count(text[sent:start], []byte{'\n'})
-			hits = append(hits, hit{Finding: f, at: body.Offset() + int64(start), line: line})
+			hits = append(hits, hit{Finding: f, at: body.Offset() + int64(start), line: line, passes: s.passes(f)})
+			s.mask(text[start:stop], start-sent)
 		}
-		if !fresh { // it can't be masked away: that is known already, and the rest can't be looked at
-			if len(hits) == 0 {
-				hits = append(hits, hit{Finding: found[0]})
-			}
+		if stopped(hits) >= mostHits {
 			return hits, true
 		}
-		s.spare = append(s.spare[:0], text[sent:]...)
-		for _, f := range found {
-			mask(s.spare[min(max(f.Start-sent, 0), len(s.spare)):min(max(f.End-sent, 0), len(s.spare))])
+		if !fresh { // it can't be masked away, so the rest can't be looked at
+			return s.cut(hits, found[0]), true
 		}
 		body.Replace(s.spare)
 	}
-	return hits[:mostHits], true
+	return s.cut(hits, dlp.Finding{Rule: dlp.Undecodable}), true
+}
+
+// cut ends the hits of what is not looked at to its end: one of them does not pass.
+func (s *scanner) cut(hits []hit, f dlp.Finding) []hit {
+	if stopped(hits) == 0 {
+		hits = append(hits, hit{Finding: f})
+	}
+	return hits
+}
+
+// mask masks what is found at [at:] of spare, and all that is the same.
+func (s *scanner) mask(found []byte, at int) {
+	mask(s.spare[at : at+len(found)])
+	if len(found) < 8 { // too short to be a secret by itself: it may stand in anything
+		return
+	}
+	for i := 0; ; {
+		n := bytes.Index(s.spare[i:], found)
+		if n < 0 {
+			return
+		}
+		mask(s.spare[i+n : i+n+len(found)])
+		i += n + len(found)
+	}
+}
+
+func (s *scanner) passes(f dlp.Finding) bool { return s.pass != nil && s.pass(f) != dlp.Stops }
+
+// stopped counts the hits that may not pass.
+func stopped(hits []hit) (n int) {
+	for _, h := range hits {
+		if !h.passes {
+			n++
+		}
+	}
+	return n
+}
+
+// short looks at a short text.
+func (s *scanner) short(text string) (hits []hit) {
+	for _, f := range s.engine.Scan([]byte(text), s.pass) {
+		hits = append(hits, hit{Finding: f, passes: s.passes(f)})
+	}
+	return hits
 }
 
 const filler = "*\n"

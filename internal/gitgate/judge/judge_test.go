@@ -1,0 +1,333 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/dlp"
+	"bottle/internal/policy"
+)
+
+const token = "ghp_" + "x9K2mQ7rT4vW8yB1nD5fG3hJ6kL0pS2zA4cE"
+
+func TestCleanPushPasses(t *testing.T) {
+	p := newPush(t)
+	p.write("src/main.go", "package main\n")
+	p.write(".github/workflows/ci.yml", "on: push\n")
+	p.write(".gitmodules", "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib.git\n[submodule \"x\"]\n\tpath = x\n\turl = git@example.com:x/y.git # ours\n")
+	if err := os.Symlink("../README", p.work+"/src/link"); err != nil {
+		t.Fatal(err)
+	}
+	p.git("update-index", "--add", "--cacheinfo", "160000,"+p.git("rev-parse", "HEAD")+",lib")
+	p.commit("second")
+	p.git("checkout", "-q", "-b", "side", "HEAD~1")
+	p.write("side", "side\n")
+	p.commit("side")
+	p.git("checkout", "-q", "main")
+	p.git("merge", "-q", "-m", "merge", "side")
+	p.git("tag", "-a", "v1", "-m", "a tag")
+	if got := p.judge(Policy{}, nil, p.git("rev-parse", "main"), p.git("rev-parse", "v1")); len(got) > 0 {
+		t.Fatalf("a clean push was refused: %v", got)
+	}
+}
+
+func TestSecretsAreFound(t *testing.T) {
+	const body = "one\ntwo\ntoken = \"" + token + "\" # gitleaks:allow\n"
+	cases := []struct {
+		name        string
+		make        func(p *push) []string
+		file, words string
+		line        int
+	}{
+		{"in a file, gitleaks:allow beside it", func(p *push) []string {
+			p.write("a/b.env", body)
+			return []string{p.commit("x")}
+		}, "a/b.env", "", 3},
+		{"in a file that a later commit deletes", func(p *push) []string {
+			p.write("b.env", body)
+			p.commit("x")
+			p.git("rm", "-q", "b.env")
+			return []string{p.commit("y")}
+		}, "b.env", "", 3},
+		{"in a delta of a large file", func(p *push) []string {
+			lines := strings.Repeat("nothing to see in this line\n", 20_000)
+			p.write("large", lines)
+			p.commit("x")
+			p.write("large", lines+"key "+kept+"\n")
+			return []string{p.commit("y")}
+		}, "large", "DEPLOY_TOKEN", 20_001},
+		{"in a commit's message", func(p *push) []string {
+			return []string{p.commit("subject\n\nthe token is " + token)}
+		}, "", "the message", 3},
+		{"in an author's name", func(p *push) []string {
+			p.git("commit", "-q", "--allow-empty", "-m", "x", "--author="+kept+" <a@example.com>")
+			return []string{p.git("rev-parse", "HEAD")}
+		}, "", "the headers", 0},
+		{"in an unknown header", func(p *push) []string {
+			raw := p.git("cat-file", "commit", "HEAD")
+			head, message, _ := strings.Cut(raw, "\n\n")
+			return []string{p.object("commit", head+"\ngpgsig "+kept+"\n\n"+message+"\n")}
+		}, "", "the headers", 0},
+		{"in a tag's message", func(p *push) []string {
+			p.git("tag", "-a", "v1", "-m", "see "+token)
+			return []string{p.git("rev-parse", "v1")}
+		}, "", "the message", 1},
+		{"in a tag's name", func(p *push) []string {
+			p.git("tag", "-a", kept, "-m", "x")
+			return []string{p.git("rev-parse", kept)}
+		}, "", "the headers", 0},
+		{"in a note", func(p *push) []string {
+			p.git("notes", "add", "-m", "see "+kept, "HEAD")
+			return []string{p.git("rev-parse", "refs/notes/commits")}
+		}, "*", "DEPLOY_TOKEN", 1},
+		{"in a file's name", func(p *push) []string {
+			p.write("d/"+kept+".txt", "x\n")
+			return []string{p.commit("x")}
+		}, "d/********************.txt", "the file's name", 0},
+		{"in a folder's name", func(p *push) []string {
+			p.write(kept+"/x", "x\n")
+			return []string{p.commit("x")}
+		}, "********************/x", "the file's name", 0},
+		{"in a symlink's target", func(p *push) []string {
+			if err := os.Symlink(kept, p.work+"/l"); err != nil {
+				t.Fatal(err)
+			}
+			return []string{p.commit("x")}
+		}, "l", "DEPLOY_TOKEN", 1},
+		{"in a submodule's URL", func(p *push) []string {
+			p.write(".gitmodules", "[submodule \"a\"]\n\tpath = a\n\turl = https://example.com/"+kept+"\n")
+			return []string{p.commit("x")}
+		}, ".gitmodules", "DEPLOY_TOKEN", 3},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPush(t)
+			ids := c.make(p)
+			f := only(t, p.judge(Policy{}, nil, ids...), policy.SecretFound)
+			if f.File != c.file && c.file != "*" || f.Line != c.line || !strings.Contains(f.Words, c.words) || f.Commit == "" {
+				t.Errorf("told as %+v", f)
+			}
+			if s := f.String(); strings.Contains(s, kept) || strings.Contains(s, token) {
+				t.Errorf("the secret is told: %s", s)
+			}
+		})
+	}
+}
+
+func TestFailuresAreToldOnceWhereTheyFirstAppear(t *testing.T) {
+	p := newPush(t)
+	p.write("a.env", "TOKEN="+token+"\n")
+	first := p.commit("x")
+	for i := range 5 {
+		p.write("a.env", "TOKEN="+token+"\n"+strings.Repeat("more\n", i+1))
+		p.commit("again")
+	}
+	p.write("b.txt", "and "+kept+"\n")
+	got := p.judge(Policy{}, nil, p.commit("b"))
+	if len(got) != 2 || got[0].Commit != first || got[0].File != "a.env" || got[1].File != "b.txt" {
+		t.Fatalf("got %v", got)
+	}
+}
+
+func TestOnlyAnApprovalLetsASecretPass(t *testing.T) {
+	p := newPush(t)
+	p.write("a.env", "TOKEN="+token+"\n")
+	id := p.commit("x")
+	print := only(t, p.judge(Policy{}, nil, id), policy.SecretFound).Finding.Print
+	j := New(Policy{}, engine(t), func(f dlp.Finding) dlp.Passing {
+		if f.Print == print {
+			return dlp.Passes
+		}
+		return dlp.Stops
+	})
+	if err := p.quarantine(id).Run(context.Background(), j); err != nil {
+		t.Fatal(err)
+	}
+	if got := j.Done(); len(got) > 0 || len(j.Passed()) != 1 {
+		t.Fatalf("refused %v, passed %v", got, j.Passed())
+	}
+}
+
+func TestOldHistoryDoesNotBlock(t *testing.T) {
+	p := newPush(t)
+	p.write("old.env", "TOKEN="+token+"\n")
+	p.write("git~1x/"+kept, "x\n")
+	p.commit("old")
+	p.git("push", "-q", p.up, "main")
+	p.write("new", "new\n")
+	p.git("checkout", "-q", "-b", "topic")
+	if got := p.judge(Policy{}, nil, p.commit("new")); len(got) > 0 {
+		t.Fatalf("got %v", got)
+	}
+}
+
+func TestHiddenObjects(t *testing.T) {
+	p := newPush(t)
+	secret := p.object("blob", "nothing reaches me\n")
+	old := p.git("rev-parse", "HEAD:README")
+	p.extra = []string{secret, old} // the second is no secret to upstream
+	p.write("x", "x\n")
+	f := only(t, p.judge(Policy{}, nil, p.commit("x")), policy.HiddenObject)
+	if f.Commit != secret {
+		t.Errorf("told of %s", f.Commit)
+	}
+}
+
+func TestCommitter(t *testing.T) {
+	p := newPush(t)
+	id := p.commit("x")
+	only(t, p.judge(Policy{Committer: &bottle.GitUser{Email: "bot@example.com"}}, nil, id), policy.WrongCommitter)
+	if got := p.judge(Policy{Committer: &bottle.GitUser{Name: "A", Email: "a@example.com"}}, nil, id); len(got) > 0 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestLargeFile(t *testing.T) {
+	p := newPush(t)
+	p.write("x", strings.Repeat("x", 101))
+	only(t, p.judge(Policy{MaxFile: 100}, nil, p.commit("x")), policy.LargeFile)
+}
+
+func TestProtectedPaths(t *testing.T) {
+	pol := Policy{Protected: []string{".github/**", "*.lock"}}
+	for _, name := range []string{".github/workflows/x.yml", ".GitHub/CODEOWNERS", "go.lock"} {
+		p := newPush(t)
+		p.write(name, "x\n")
+		if f := only(t, p.judge(pol, nil, p.commit("x")), policy.ProtectedPath); !f.Ask {
+			t.Errorf("%s: nobody is asked", name)
+		}
+	}
+	p := newPush(t)
+	p.write(".github/x", "x\n")
+	p.commit("x")
+	p.git("push", "-q", p.up, "main")
+	p.write("free/go.lock", "x\n")
+	if got := p.judge(pol, nil, p.commit("y")); len(got) > 0 {
+		t.Errorf("what was not changed is refused: %v", got)
+	}
+	p.git("rm", "-q", "-r", ".github")
+	only(t, p.judge(pol, nil, p.commit("z")), policy.ProtectedPath)
+	p.git("reset", "-q", "--hard", "HEAD~1") // the same tree under a protected name
+	p.git("mv", "free", ".github/free")
+	only(t, p.judge(pol, nil, p.commit("w")), policy.ProtectedPath)
+}
+
+// One blob in 120 files is one object, so it is told once.
+func TestOneBlobIsToldOnce(t *testing.T) {
+	p := newPush(t)
+	for i := range MaxFailures + 20 {
+		p.write(fmt.Sprintf("f%03d", i), token+"\n")
+	}
+	only(t, p.judge(Policy{}, nil, p.commit("x")), policy.SecretFound)
+}
+
+// What was approved, however often it stands there, hides nothing that was not.
+func TestApprovedValuesHideNothing(t *testing.T) {
+	s := scanner{engine: engine(t), pass: func(f dlp.Finding) dlp.Passing {
+		if f.Name == "DEPLOY_TOKEN" {
+			return dlp.Passes
+		}
+		return dlp.Stops
+	}}
+	many := strings.Repeat("x "+kept+"\n", 20_000)
+	start := time.Now()
+	hits, err := s.read(strings.NewReader(many))
+	if err != nil || stopped(hits) != 0 || len(hits) == 0 {
+		t.Fatalf("approved: %d stop of %d, %v", stopped(hits), len(hits), err)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	hits, _ = s.read(strings.NewReader(many + "and " + token + "\n"))
+	if i := slices.IndexFunc(hits, func(h hit) bool { return !h.passes }); stopped(hits) != 1 || hits[i].line != 20_001 {
+		t.Fatalf("%d stop: %+v", stopped(hits), hits)
+	}
+}
+
+func TestManyDifferentFailures(t *testing.T) {
+	p := newPush(t)
+	for i := range MaxFailures + 20 {
+		p.write(fmt.Sprintf("f%03d", i), fmt.Sprintf("%d %s\n", i, token))
+	}
+	got := p.judge(Policy{}, nil, p.commit("x"))
+	if len(got) != MaxFailures+1 || got[MaxFailures].Reason != policy.TooManyFailures {
+		t.Fatalf("%d failures, the last %v", len(got), got[len(got)-1])
+	}
+}
+
+func TestLFSPointerIsToldOf(t *testing.T) {
+	p := newPush(t)
+	p.write("big.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:"+strings.Repeat("4d7a2146", 8)+"\nsize 12345\n")
+	j := New(Policy{}, engine(t), nil)
+	if err := p.quarantine(p.commit("x")).Run(context.Background(), j); err != nil {
+		t.Fatal(err)
+	}
+	if len(j.Done()) > 0 || !strings.Contains(j.Hint(), "big.bin") {
+		t.Errorf("got %v, hint %q", j.Done(), j.Hint())
+	}
+}
+
+func TestAttacksByHand(t *testing.T) {
+	blob := func(p *push, s string) string { return p.object("blob", s) }
+	cases := []struct {
+		name string
+		tree func(p *push) string
+		want policy.Reason
+	}{
+		{"an empty folder of git's name", func(p *push) string {
+			return entry("40000", ".git", emptyTree(20))
+		}, policy.BadObject},
+		{"git's folder", func(p *push) string {
+			return entry("100644", ".Git\u200c", blob(p, "x"))
+		}, policy.UnsafePath},
+		{"a backslash", func(p *push) string {
+			return entry("100644", `a\.git\config`, blob(p, "x"))
+		}, policy.UnsafePath},
+		{"a symlink named .gitmodules", func(p *push) string {
+			return entry("120000", ".GitModules", blob(p, "x"))
+		}, policy.UnsafeLink},
+		{"a symlink beside a folder of its name", func(p *push) string {
+			return entry("120000", "A", blob(p, "x")) + entry("40000", "a", p.object("tree", entry("100644", "f", blob(p, "y"))))
+		}, policy.UnsafeLink},
+		{"a symlink whose target upstream has as a file", func(p *push) string {
+			p.write("evil", "../../etc/passwd")
+			p.commit("evil")
+			p.git("push", "-q", p.up, "main")
+			return entry("120000", "link", p.git("rev-parse", "HEAD:evil"))
+		}, policy.UnsafeLink},
+		{"a .gitmodules that upstream has under another name", func(p *push) string {
+			p.write("evil", "[submodule \"a\"]\n path = a\n url = --upload-pack=x\n")
+			p.commit("evil")
+			p.git("push", "-q", p.up, "main")
+			return entry("100644", ".gitmodules", p.git("rev-parse", "HEAD:evil"))
+		}, policy.UnsafeSubmodule},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPush(t)
+			only(t, p.judge(Policy{}, nil, p.snapshot(p.object("tree", c.tree(p)))), c.want)
+		})
+	}
+	p := newPush(t)
+	p.git("tag", "-a", "t", "-m", "x", blob(p, "a file of no commit"))
+	only(t, p.judge(Policy{}, nil, p.git("rev-parse", "t")), policy.BadObject)
+	p.git("tag", "-a", "u", "-m", "x", p.object("tree", entry("100644", "f", blob(p, "a"))))
+	if got := p.judge(Policy{}, nil, p.git("rev-parse", "u")); len(got) == 0 || got[0].Reason != policy.BadObject {
+		t.Errorf("a tag on a folder: %v", got)
+	}
+}
+
+func TestBrokenCommit(t *testing.T) {
+	j := New(Policy{}, engine(t), nil)
+	j.Commit(strings.Repeat("a", 40), []byte("tree x\n\n"+kept))
+	got := j.Done()
+	if len(got) != 2 || got[0].Reason != policy.BadObject || got[1].Reason != policy.SecretFound {
+		t.Errorf("got %v", got)
+	}
+}
