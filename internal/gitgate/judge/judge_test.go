@@ -2,6 +2,7 @@ package judge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/dlp"
+	"bottle/internal/gitgate/object"
 	"bottle/internal/policy"
 )
 
@@ -329,5 +331,52 @@ func TestBrokenCommit(t *testing.T) {
 	got := j.Done()
 	if len(got) != 2 || got[0].Reason != policy.BadObject || got[1].Reason != policy.SecretFound {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestLost(t *testing.T) {
+	p := newPush(t)
+	base := p.git("rev-parse", "HEAD")
+	a := p.commit("a")
+	b := p.commit("b")
+	p.git("reset", "-q", "--hard", base)
+	c := p.commit("c")
+	run := runner(p.work)
+	for _, q := range []struct {
+		name     string
+		old, new string
+		keep     []string
+		most     int
+		want     string
+		more     bool
+	}{
+		{"forward", base, b, nil, 10, "", false},
+		{"to a side", b, c, nil, 10, b + " " + a, false},
+		{"more than are listed", b, c, nil, 1, b, true},
+		{"deleted, and held by another ref", b, "", []string{a}, 10, b, false},
+	} {
+		lost, more, err := object.Lost(context.Background(), run, q.old, q.new, q.keep, q.most)
+		if err != nil || strings.Join(lost, " ") != q.want || more != q.more {
+			t.Errorf("%s: %v, %v, %v", q.name, lost, more, err)
+		}
+	}
+	if _, _, err := object.Lost(context.Background(), run, strings.Repeat("1", 40), c, nil, 10); err == nil {
+		t.Error("what is not there is no loss")
+	}
+}
+
+// A walk whose git fails must not read as an empty push.
+func TestGitThatFailsIsAnError(t *testing.T) {
+	p := newPush(t)
+	w := p.quarantine(p.commit("x"))
+	w.New = []string{strings.Repeat("1", 40)}
+	if err := w.Run(context.Background(), New(Policy{}, engine(t), nil)); err == nil {
+		t.Error("a missing object is judged")
+	}
+	p.write("x", "x\n")
+	w = p.quarantine(p.commit("y"))
+	w.Limits.Objects = 1
+	if err := w.Run(context.Background(), New(Policy{}, engine(t), nil)); !errors.Is(err, object.ErrTooMany) {
+		t.Errorf("got %v", err)
 	}
 }
