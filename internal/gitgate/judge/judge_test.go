@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -378,5 +379,38 @@ func TestGitThatFailsIsAnError(t *testing.T) {
 	w.Limits.Objects = 1
 	if err := w.Run(context.Background(), New(Policy{}, engine(t), nil)); !errors.Is(err, object.ErrTooMany) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// However many values were approved, what stands behind them is looked at.
+func TestManyApprovedValuesHideNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	value := func() string {
+		const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+		b := []byte("ghp_")
+		for range 36 {
+			b = append(b, digits[r.IntN(len(digits))])
+		}
+		return string(b)
+	}
+	var text strings.Builder
+	for range mostHits + 14 {
+		text.WriteString("x " + value() + "\n")
+	}
+	e := engine(t)
+	approved := map[string]bool{}
+	s := scanner{engine: e, pass: func(f dlp.Finding) dlp.Passing { approved[f.Print] = true; return dlp.Passes }}
+	if _, err := s.read(strings.NewReader(text.String())); err != nil || len(approved) <= mostHits {
+		t.Fatalf("%d values were approved: %v", len(approved), err)
+	}
+	s.pass = func(f dlp.Finding) dlp.Passing {
+		if approved[f.Print] {
+			return dlp.Passes
+		}
+		return dlp.Stops
+	}
+	hits, _ := s.read(strings.NewReader(text.String() + strings.Repeat("in a later window\n", 40_000) + "x " + value() + "\n"))
+	if stopped(hits) != 1 {
+		t.Errorf("%d of %d stop", stopped(hits), len(hits))
 	}
 }
