@@ -86,15 +86,17 @@ type Repo struct {
 	KeyFile    string            `json:"key_file,omitempty"`
 	Auth       *Auth             `json:"auth,omitempty"`
 	HostKey    string            `json:"host_key,omitempty"`
+	CAFile     string            `json:"ca_file,omitempty"` // absolute path on the host: trusted besides the system's CAs, for https
 	ExtraHosts map[string]string `json:"extra_hosts,omitempty"`
 	Push       Push              `json:"push"`
 }
 
 // Push says which refs a bottle may push.
 type Push struct {
-	Branches []string `json:"branches,omitempty"` // glob patterns; empty: any branch
-	Force    string   `json:"force"`              // never, own or any
-	Tags     bool     `json:"tags"`
+	Branches  []string `json:"branches,omitempty"` // glob patterns; empty: any branch
+	Force     string   `json:"force"`              // never, own or any
+	Tags      bool     `json:"tags"`
+	Protected []string `json:"protected,omitempty"` // globs of paths that a push changes only with an operator's approval
 }
 
 // GitUser is the author and committer set inside the bottle.

@@ -41,6 +41,9 @@ func (t Tree) gitRepo(s *source, raw *repoFile) bottle.Repo {
 	if raw.KeyFile.set() {
 		r.KeyFile = t.hostPath(s, raw.KeyFile, "`key_file`")
 	}
+	if raw.CAFile.set() {
+		r.CAFile = t.hostPath(s, raw.CAFile, "`ca_file`")
+	}
 	if raw.HostKey.set() {
 		key, err := rules.HostKey(raw.HostKey.val)
 		s.errorIf(err != nil, raw.HostKey.at, "", "`host_key` %v", err)
@@ -71,6 +74,7 @@ func (s *source) repoAccess(raw *repoFile, scheme string) {
 		if raw.Auth != nil {
 			s.errorf(raw.Auth.at, "give `key_file` instead", "`auth` is for an https upstream")
 		}
+		s.errorIf(raw.CAFile.set(), raw.CAFile.at, "remove it: `host_key` says whom to trust", "`ca_file` is for an https upstream")
 	case "https":
 		s.errorIf(raw.KeyFile.set(), raw.KeyFile.at, "give `auth: {token_ref: ...}` instead", "`key_file` is for an ssh upstream")
 		s.errorIf(raw.HostKey.set(), raw.HostKey.at, "remove it", "`host_key` is for an ssh upstream")
@@ -122,6 +126,10 @@ func (s *source) push(raw *pushFile) bottle.Push {
 		default:
 			p.Branches = append(p.Branches, b.val)
 		}
+	}
+	for _, g := range raw.Protected {
+		s.errorIf(g.set() && !rules.PathGlob(g.val), g.at, "write it as git shows it, such as .github/** or go.mod", "`protected` names no path: %s", quote(g.val))
+		p.Protected = append(p.Protected, g.val)
 	}
 	return p
 }

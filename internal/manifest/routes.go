@@ -238,41 +238,12 @@ func (t Tree) auth(s *source, scheme, ref text) *bottle.Auth {
 	return a
 }
 
-// tokenRef checks where a secret is to be found. No message shows the text: a
-// secret pasted here by mistake shall not reach a terminal or a log.
+// tokenRef checks where a secret is to be found.
 func (t Tree) tokenRef(s *source, ref text) string {
-	const forms = "write NAME (a variable), file:/path, cmd:command or keyring:service/account"
 	if !ref.set() || !s.filled(ref, "`token_ref`") {
 		return ""
 	}
-	kind, rest, ok := strings.Cut(ref.val, ":")
-	switch {
-	case rules.Pasted(ref.val):
-		s.errorf(ref.at, "take it back where it was made, put a new one into a variable and name that", "`token_ref` looks like a secret itself: it says where the secret is")
-	case !ok && rules.EnvName(ref.val):
-		return ref.val
-	case kind == "file" && ok:
-		p := t.expand(rest)
-		if strings.HasPrefix(p, "/") {
-			return "file:" + p
-		}
-		s.errorf(ref.at, "write file:/path or file:~/path", "`token_ref` wants an absolute path after file:")
-	case (kind == "cmd" || kind == "keyring") && ok && strings.TrimSpace(rest) == "":
-		s.errorf(ref.at, forms, "`token_ref` has nothing after %s:", kind)
-	case kind == "cmd" && ok:
-		if _, err := bottle.Words(strings.TrimSpace(rest)); err != nil {
-			s.errorf(ref.at, "write it as you would type it, for one program: cmd:pass show work/key", "`token_ref` has a command that can't be run: %v", err)
-			return ""
-		}
-		return "cmd:" + strings.TrimSpace(rest)
-	case kind == "keyring" && ok:
-		if _, _, whole := bottle.Keyring(strings.TrimSpace(rest)); !whole {
-			s.errorf(ref.at, "write keyring:service/account", "`token_ref` names no service and account after keyring:")
-			return ""
-		}
-		return "keyring:" + strings.TrimSpace(rest)
-	default:
-		s.errorf(ref.at, forms, "`token_ref` is none of the four forms; it is never the secret itself")
-	}
-	return ""
+	out, why, hint := rules.TokenRef(ref.val, t.expand)
+	s.errorIf(why != "", ref.at, hint, "`token_ref` %s", why)
+	return out
 }

@@ -85,6 +85,7 @@ type repoFile struct {
 	KeyFile    text         `json:"key_file,omitempty" jsonschema:"private key for an ssh upstream"`
 	Auth       *gitAuthFile `json:"auth,omitempty" jsonschema:"credential for an https upstream"`
 	HostKey    text         `json:"host_key,omitempty" jsonschema:"the ssh server's public key, such as ssh-ed25519 AAAA...; required for ssh"`
+	CAFile     text         `json:"ca_file,omitempty" jsonschema:"PEM file of a CA to trust too, for an https upstream"`
 	ExtraHosts pairs        `json:"extra_hosts,omitempty" jsonschema:"addresses of hosts that the gateway shall not look up"`
 	Push       *pushFile    `json:"push,omitempty" jsonschema:"what the agent may push (default: any branch, no force, no tags)"`
 }
@@ -96,9 +97,10 @@ type gitAuthFile struct {
 }
 
 type pushFile struct {
-	Branches []text `json:"branches,omitempty" min:"1" jsonschema:"branch names or globs, such as agent/*; absent: any"`
-	Force    text   `json:"force,omitempty" enum:"never,own,any" jsonschema:"whether history may be rewritten: never (default), own (what this bottle pushed), any"`
-	Tags     flag   `json:"tags,omitempty" jsonschema:"whether tags may be pushed (default false)"`
+	Branches  []text `json:"branches,omitempty" min:"1" jsonschema:"branch names or globs, such as agent/*; absent: any"`
+	Protected []text `json:"protected,omitempty" min:"1" jsonschema:"paths or globs, such as .github/**, that a push changes only with the operator's approval"`
+	Force     text   `json:"force,omitempty" enum:"never,own,any" jsonschema:"whether history may be rewritten: never (default), own (what this bottle pushed), any"`
+	Tags      flag   `json:"tags,omitempty" jsonschema:"whether tags may be pushed (default false)"`
 }
 
 type userFile struct {

@@ -38,6 +38,20 @@ func BranchGlob(b string) bool {
 	return true
 }
 
+// PathGlob accepts a path from a repository's root, or a glob of one: * and ? within a
+// name, ** for any number of folders.
+func PathGlob(p string) bool {
+	if len(p) > 400 || strings.Contains(p, "\\") || strings.ContainsFunc(p, Hidden) {
+		return false
+	}
+	for seg := range strings.SplitSeq(strings.TrimSuffix(p, "/"), "/") {
+		if seg == "" || seg == "." || seg == ".." {
+			return false
+		}
+	}
+	return true
+}
+
 func hostKeyType(t string) bool {
 	switch t {
 	case "ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
