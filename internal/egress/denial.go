@@ -14,11 +14,11 @@ import (
 
 // writeTunnelDenial is denial.Write for CONNECT. Clients show a refused tunnel's
 // status line and throw its body away, so the line says who refused and why.
-func (s *session) writeTunnelDenial(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string, told denial.Secret) {
+func (s *session) writeTunnelDenial(w http.ResponseWriter, r *http.Request, v policy.Verdict, host bottle.Host, hash string, told denial.Secret) {
 	code, h, body := denial.Of(v, host, hash, told)
 	raw, _, err := hijack(w)
 	if err != nil {
-		denial.Write(w, v, host, hash, told)
+		denial.Write(w, r, v, host, hash, told)
 		return
 	}
 	defer s.own(raw)()

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"time"
@@ -64,11 +65,8 @@ func (p *Proxy) Suspend(on bool) {
 // Measured is what this proxy counted.
 func (p *Proxy) Measured() *measure.Set { return p.measured }
 
-// CheckCA reports why a route's ca_file can't be used; empty is none, and fine.
-func CheckCA(file string) error {
-	_, err := dial.Roots(file)
-	return err
-}
+// Roots is the system's certificates and those of PEM files; see dial.Roots.
+func Roots(caFiles ...string) (*x509.CertPool, error) { return dial.Roots(caFiles...) }
 
 // openStream takes in what goes on after its decision; cut ends it. Every one is
 // followed by closeStream.

@@ -135,7 +135,7 @@ func (s *session) converse(c net.Conn, halfClose bool, h http.HandlerFunc) {
 		Handler: s.screened(h), KeepAlive: s.p.limits.KeepAlive, Memory: &s.p.memory,
 		Waiting: func() { guestOf(sc).Wait(true) },
 		Unreadable: func(w http.ResponseWriter) {
-			s.refuseFault(w, sc, &strict.Fault{Reason: policy.BadRequest})
+			s.refuseFault(w, new(http.Request), sc, &strict.Fault{Reason: policy.BadRequest})
 		},
 	}
 	if !srv.Serve(context.WithValue(s.ctx, connKey{}, sc), sc) {
@@ -164,7 +164,7 @@ func (s *session) screened(h http.Handler) http.Handler {
 		if sc, ok := conns.Find[*strict.Conn](c); ok {
 			defer sc.Done()
 			if f := sc.Begin(); f != nil {
-				s.refuseFault(w, c, f)
+				s.refuseFault(w, r, c, f)
 				return
 			}
 		}
@@ -173,7 +173,7 @@ func (s *session) screened(h http.Handler) http.Handler {
 }
 
 // refuseFault answers for a request that nobody should read.
-func (s *session) refuseFault(w http.ResponseWriter, c net.Conn, f *strict.Fault) {
+func (s *session) refuseFault(w http.ResponseWriter, r *http.Request, c net.Conn, f *strict.Fault) {
 	about := &tunnel{kind: KindHTTP, policy: s.p.policy.Load(), opened: s.p.now(), host: f.Host, port: f.Port}
 	v := f.Verdict()
 	t := tunnelOf(c)
@@ -184,7 +184,7 @@ func (s *session) refuseFault(w http.ResponseWriter, c net.Conn, f *strict.Fault
 	if t == nil || t.refused == nil { // else it is on record
 		_ = s.p.recordTunnel(about, v, denial.Status(v.Reason))
 	}
-	denial.Write(w, v, about.host, about.policy.Hash(), denial.Secret{})
+	denial.Write(w, r, v, about.host, about.policy.Hash(), denial.Secret{})
 }
 
 // hijack takes a connection over: what follows on it is not HTTP.

@@ -337,7 +337,7 @@ func (x *exchange) refuse(v policy.Verdict) {
 	if s := x.secret.Load(); s != nil {
 		told = s.told
 	}
-	denial.Write(x.w, v, x.host, x.policy.Hash(), told)
+	denial.Write(x.w, x.r, v, x.host, x.policy.Hash(), told)
 	linger.After(x.w, x.r)
 }
 
@@ -354,7 +354,7 @@ func (p *Proxy) refuseStranger(w http.ResponseWriter, r *http.Request) {
 	t := &tunnel{kind: KindConnect, policy: x.policy, opened: x.start}
 	_ = t.readTarget(r) // same
 	_ = p.recordTunnel(t, v, denial.Status(v.Reason))
-	denial.Write(w, v, t.host, t.policy.Hash(), denial.Secret{})
+	denial.Write(w, r, v, t.host, t.policy.Hash(), denial.Secret{})
 }
 
 // record makes the one record of this exchange; later calls give the first's

@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/http"
+	"net/url"
 
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
@@ -58,6 +60,7 @@ func (g *gateway) openGit() (err error) {
 		Dial: func(ctx context.Context, host bottle.Host, port uint16, address string) (gitgate.Conn, error) {
 			return g.proxy.DialGit(ctx, host, port, address)
 		},
+		Roots: g.rootsOf,
 		Key: func(repo string) (secret.Value, bool) {
 			v, ok := g.told.watched["git:"+repo+" key_file"]
 			return v, ok && !v.Empty()
@@ -73,6 +76,20 @@ func (g *gateway) openGit() (err error) {
 		Open: g.rec.recording,
 	})
 	return err
+}
+
+// rootsOf is what vouches for a repository's https server: the proxy that it is reached
+// through may intercept TLS under a CA of its own.
+func (g *gateway) rootsOf(r bottle.Repo) (*x509.CertPool, error) {
+	files := []string{r.CAFile}
+	u, err := url.Parse(r.Upstream)
+	if err != nil {
+		return nil, errors.New("its upstream is no URL")
+	}
+	if on := g.told.Onward; on != nil && r.ExtraHosts[u.Hostname()] == "" {
+		files = append(files, on.CAFile)
+	}
+	return egress.Roots(files...)
 }
 
 // recordGit writes what became of a fetch or push.

@@ -109,7 +109,7 @@ func (g *gateway) examine(routes []bottle.Route) (*policy.Policy, bottle.Problem
 				"start the bottle anew: bottle stop "+string(g.told.Identity)))
 		}
 		if r.Upstream != nil {
-			if err := egress.CheckCA(r.Upstream.CAFile); err != nil {
+			if _, err := egress.Roots(r.Upstream.CAFile); err != nil {
 				errs = append(errs, at(r, bottle.Error, err.Error(), "name a PEM file that you can read"))
 			}
 		}

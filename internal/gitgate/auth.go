@@ -3,7 +3,6 @@ package gitgate
 import (
 	"errors"
 	"net"
-	"strings"
 
 	"bottle/internal/bottle"
 	"bottle/internal/gitgate/upstream"
@@ -26,7 +25,7 @@ func (g *Gate) auth(r bottle.Repo, user string) upstream.Auth {
 		}
 	}
 	if r.Auth != nil {
-		a.Bearer = strings.EqualFold(r.Auth.Scheme, "Bearer")
+		a.Scheme, a.Header = r.Auth.Scheme, r.Auth.Header
 		a.Reveal = func() (string, error) {
 			v, ok := g.cfg.Token(r.Auth.TokenRef)
 			if !ok {

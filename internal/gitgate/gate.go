@@ -2,6 +2,7 @@ package gitgate
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -33,6 +34,7 @@ type Config struct {
 	Committer bottle.GitUser // of every pushed commit; empty: anybody
 	Folder    string         // for the mirrors; the gate's own
 	Dial      Dial
+	Roots     func(bottle.Repo) (*x509.CertPool, error) // whom an https upstream may be vouched for by; nil of it: the system's CAs
 	Token     func(ref string) (secret.Value, bool)  // what auth.token_ref stands for
 	Key       func(repo string) (secret.Value, bool) // what the repository's key_file holds
 	DLP       func() *dlp.Engine                     // the newest; nil of it: nothing can be pushed
@@ -86,7 +88,7 @@ type repo struct {
 
 // New makes a gate. It dials nothing and runs nothing.
 func New(cfg Config) (*Gate, error) {
-	if cfg.Folder == "" || cfg.Dial == nil || cfg.Record == nil || cfg.Open == nil || cfg.DLP == nil || cfg.Token == nil || cfg.Key == nil || cfg.Pass == nil {
+	if cfg.Folder == "" || cfg.Dial == nil || cfg.Roots == nil || cfg.Record == nil || cfg.Open == nil || cfg.DLP == nil || cfg.Token == nil || cfg.Key == nil || cfg.Pass == nil {
 		return nil, errors.New("make the git gate: something is missing")
 	}
 	run, err := confined.New()
@@ -121,7 +123,13 @@ func (g *Gate) repo(r bottle.Repo, run confined.Runner) (*repo, error) {
 		return nil, fmt.Errorf("read its upstream: %w", err)
 	}
 	one := &repo{Repo: r, gate: g, ssh: u.Scheme == "ssh", host: host, port: port, path: cleanPath(u.Path)}
-	one.remote, err = upstream.New(r.Upstream, g.auth(r, u.User.Username()), one.dial, upstream.Limits{})
+	auth := g.auth(r, u.User.Username())
+	if !one.ssh {
+		if auth.Roots, err = g.cfg.Roots(r); err != nil {
+			return nil, err
+		}
+	}
+	one.remote, err = upstream.New(r.Upstream, auth, one.dial, upstream.Limits{})
 	if err != nil {
 		return nil, err
 	}

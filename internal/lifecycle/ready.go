@@ -5,9 +5,12 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strings"
 
 	"bottle/internal/bottle"
+	"bottle/internal/hostexec"
 )
 
 // place is where a reference to something on the host was written, and for what.
@@ -83,11 +86,32 @@ func (h *House) ready(s bottle.Spec) bottle.Problems {
 	if s.Onward != nil {
 		check(ofOnward(s), checkCA(s.Onward.CAFile))
 	}
+	for _, r := range s.Repos {
+		check(ofRepo(s, r), checkCA(r.CAFile))
+		if r.KeyFile != "" {
+			check(ofRepo(s, r), h.Secrets.Check("file:"+r.KeyFile))
+		}
+	}
+	if len(s.Repos) > 0 {
+		check(ofRepo(s, s.Repos[0]), h.hasGit())
+	}
 	credentials(s, func(ref string, at place) { check(at, h.Secrets.Check(ref)) })
 	for _, e := range s.Env {
 		check(place{}, h.findable(e))
 	}
 	return problems
+}
+
+// hasGit says that the git gate lacks what it serves repositories with. Where no
+// repository is declared nothing of it is needed.
+func (h *House) hasGit() error {
+	for _, dir := range hostexec.Places() {
+		if _, err := fs.Stat(h.Root, strings.TrimPrefix(dir, "/")+"/git"); err == nil {
+			return nil
+		}
+	}
+	return bottle.Problems{{Message: "the git gate needs git on this machine, in " + strings.Join(hostexec.Places()[:2], " or ") + ", and there is none",
+		Hint: "apt-get install git, or dnf install git; or take `git` out of the bottle"}}
 }
 
 // checkCA says why a ca_file cannot be used; an empty name is none. It takes what

@@ -62,16 +62,18 @@ type Plan struct {
 
 // Git is one repository behind the git gate.
 type Git struct {
-	Name     string `json:"name"`
-	Upstream string `json:"upstream"`
-	Push     Push   `json:"push"`
+	Name     string  `json:"name"`
+	Upstream string  `json:"upstream"`
+	Push     Push    `json:"push"`
+	CAFile   *string `json:"ca_file"` // trusted besides the system's CAs
 }
 
 // Push says which refs may be pushed. No branches: any branch.
 type Push struct {
-	Branches []string `json:"branches"`
-	Force    string   `json:"force"`
-	Tags     bool     `json:"tags"`
+	Branches  []string `json:"branches"`
+	Force     string   `json:"force"`
+	Tags      bool     `json:"tags"`
+	Protected []string `json:"protected"` // paths that change with the operator's approval only
 }
 
 // Egress is the way out.
@@ -198,10 +200,14 @@ func envNames(env []bottle.EnvVar, more []string) []string {
 func gits(repos []bottle.Repo) []Git {
 	out := []Git{}
 	for _, r := range repos {
-		out = append(out, Git{
+		g := Git{
 			Name: r.Name, Upstream: r.Upstream,
-			Push: Push{Branches: list(r.Push.Branches), Force: r.Push.Force, Tags: r.Push.Tags},
-		})
+			Push: Push{Branches: list(r.Push.Branches), Force: r.Push.Force, Tags: r.Push.Tags, Protected: list(r.Push.Protected)},
+		}
+		if r.CAFile != "" {
+			g.CAFile = &r.CAFile
+		}
+		out = append(out, g)
 	}
 	return out
 }

@@ -164,6 +164,12 @@ func (p Plan) reaches(t *text) {
 	}
 	for i, g := range p.Git {
 		t.line(first(i, "git"), clean(g.Name)+"  "+clean(g.Upstream)+"  "+pushWords(g.Push, t.style))
+		if len(g.Push.Protected) > 0 {
+			t.line("", "  needs your approval: "+clean(strings.Join(g.Push.Protected, " ")))
+		}
+		if g.CAFile != nil {
+			t.line("", "  "+t.style(Faint, "trusts "+clean(*g.CAFile)))
+		}
 	}
 	if p.Supervise {
 		t.line("supervise", "the agent may ask you for more")

@@ -5,9 +5,11 @@ package denial
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"bottle/internal/bottle"
 	"bottle/internal/policy"
@@ -103,10 +105,15 @@ func Of(v policy.Verdict, host bottle.Host, hash string, s Secret) (code int, h 
 	return code, h, body
 }
 
-// Write answers with v and ends the connection: what else is in it was written by
-// somebody who expected another answer.
-func Write(w http.ResponseWriter, v policy.Verdict, host bottle.Host, hash string, s Secret) {
+// Write answers r with v and ends the connection: what else is in it was written by
+// somebody who expected another answer. git shows its user plain text alone.
+func Write(w http.ResponseWriter, r *http.Request, v policy.Verdict, host bottle.Host, hash string, s Secret) {
 	code, h, body := Of(v, host, hash, s)
+	if strings.HasPrefix(r.UserAgent(), "git/") {
+		body = fmt.Appendf(nil, "bottle: blocked: %s [%s]\n", v.Message, v.Reason)
+		h.Set("Content-Type", "text/plain; charset=utf-8")
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
 	if _, one := w.(http.Hijacker); !one {
 		h.Del("Connection") // of HTTP/2 one stream has failed, not all
 	}

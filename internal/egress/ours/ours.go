@@ -26,11 +26,32 @@ type Git interface {
 const GitHost = "git.bottle"
 
 // Pushes reports whether r begins or is a push by git's smart HTTP protocol
-// (gitprotocol-http(5)).
+// (gitprotocol-http(5)). Servers differ in what they take for the service's name in a
+// path: some drop what follows a semicolon, and letter case.
 func Pushes(r *http.Request) bool {
 	const service = "git-receive-pack"
-	return strings.HasSuffix(r.URL.Path, "/"+service) ||
-		strings.HasSuffix(r.URL.Path, "/info/refs") && r.URL.Query().Get("service") == service
+	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Type"))), "application/x-"+service) {
+		return true
+	}
+	asks := false
+	for part := range strings.SplitSeq(r.URL.Path, "/") {
+		name, _, _ := strings.Cut(part, ";")
+		if strings.EqualFold(name, service) {
+			return true
+		}
+		asks = asks || strings.EqualFold(name, "refs")
+	}
+	if !asks || !strings.Contains(r.URL.RawQuery, "=") {
+		return false
+	}
+	for _, values := range r.URL.Query() {
+		for _, v := range values {
+			if strings.EqualFold(v, service) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Undeclared is what an agent is told that pushes past the gate.

@@ -41,11 +41,19 @@ func Main(args []string) error {
 	return fmt.Errorf("run git: %w", syscall.Exec(args[2], append([]string{"git"}, args[3:]...), syscall.Environ()))
 }
 
-// restrict closes the file system but for programs to read and one repository.
-func restrict(write bool, repo, git string) error {
+// ready says why git could not be confined here; nil: it can.
+func ready() error {
 	v, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 || v < leastLandlock {
 		return errors.New("confine git: this kernel has no Landlock of version 2 (Linux 5.19, and lsm=landlock): the git gate does not run without it")
+	}
+	return nil
+}
+
+// restrict closes the file system but for programs to read and one repository.
+func restrict(write bool, repo, git string) error {
+	if err := ready(); err != nil {
+		return err
 	}
 	own := landlock.RODirs(repo)
 	if write {

@@ -20,14 +20,17 @@ type Runner struct {
 }
 
 // New finds git where systems keep it: the gateway has no PATH. An error says what
-// to install.
+// to install, or what the kernel lacks.
 func New() (Runner, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return Runner{}, fmt.Errorf("find own program: %w", err)
 	}
-	for _, path := range []string{"/usr/bin/git", "/usr/local/bin/git", "/bin/git", "/run/current-system/sw/bin/git"} {
-		real, err := filepath.EvalSymlinks(path)
+	if err := ready(); err != nil {
+		return Runner{}, err
+	}
+	for _, dir := range hostexec.Places() {
+		real, err := filepath.EvalSymlinks(filepath.Join(dir, "git"))
 		if err == nil {
 			return Runner{Self: self, Git: real}, nil
 		}

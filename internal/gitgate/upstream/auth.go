@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -12,11 +13,18 @@ const defaultUser = "x-access-token"
 
 // login is what a request shows. It lives as long as one session.
 type login struct {
-	header string   // empty: nothing is shown
-	hidden []string // what must not come back in anybody's words
+	name, value string   // of a header; no value: nothing is shown
+	hidden      []string // what must not come back in anybody's words
 }
 
-// login reveals the secret, once for a session. The error has no part of it.
+// login reveals the secret, once for a session. The schemes are those of a route:
+//
+//	Basic   user:password, or a password alone, which gets Username
+//	Bearer  Authorization: Bearer <secret>
+//	token   Authorization: token <secret>
+//	header  <Header>: <secret>
+//
+// The error has no part of the secret.
 func (a Auth) login() (login, error) {
 	if a.Reveal == nil {
 		return login{}, nil
@@ -25,25 +33,42 @@ func (a Auth) login() (login, error) {
 	if err != nil {
 		return login{}, fmt.Errorf("%w: get the secret of auth: %w", ErrConfig, err)
 	}
-	user := a.Username
-	if user == "" {
-		user = defaultUser
-	}
-	if secret == "" || strings.ContainsFunc(secret+user, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	secret = strings.Trim(secret, " \t")
+	if secret == "" || strings.ContainsFunc(secret+a.Username, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return login{}, fmt.Errorf("%w: the secret of auth is empty, or has a line feed or another control character", ErrConfig)
 	}
-	if a.Bearer {
-		return login{header: "Bearer " + secret, hidden: []string{secret}}, nil
+	l := login{name: "Authorization", hidden: []string{secret}}
+	switch strings.ToLower(a.Scheme) {
+	case "", "basic":
+		user, password, both := strings.Cut(secret, ":")
+		if !both {
+			user, password = cmp.Or(a.Username, defaultUser), secret
+		}
+		coded := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+		l.value, l.hidden = "Basic "+coded, []string{coded, secret}
+		if password != "" {
+			l.hidden = append(l.hidden, password)
+		}
+	case "bearer":
+		l.value = "Bearer " + secret
+	case "token":
+		l.value = "token " + secret
+	case "header":
+		if a.Header == "" {
+			return login{}, fmt.Errorf("%w: auth names no header", ErrConfig)
+		}
+		l.name, l.value = a.Header, secret
+	default:
+		return login{}, fmt.Errorf("%w: the scheme of auth is none of Basic, Bearer, token and header:<Name>", ErrConfig)
 	}
-	both := base64.StdEncoding.EncodeToString([]byte(user + ":" + secret))
-	return login{header: "Basic " + both, hidden: []string{both, secret}}, nil
+	return l, nil
 }
 
-func (l login) set() bool { return l.header != "" }
+func (l login) set() bool { return l.value != "" }
 
 func (l login) show(h http.Header) {
 	if l.set() {
-		h.Set("Authorization", l.header)
+		h.Set(l.name, l.value)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -53,7 +54,11 @@ func (w *web) connection() (*webConn, error) {
 		_ = under.Close()
 		var untrusted *tls.CertificateVerificationError
 		if errors.As(err, &untrusted) {
-			return nil, fmt.Errorf("%w: the certificate of %s is not trusted: %s", ErrHostKey, w.r.at.host, printable(untrusted.Err.Error()))
+			hint := ""
+			if errors.As(err, new(x509.UnknownAuthorityError)) {
+				hint = ": if it is your own CA, name it in the repository's ca_file"
+			}
+			return nil, fmt.Errorf("%w: the certificate of %s is not trusted: %s%s", ErrHostKey, w.r.at.host, printable(untrusted.Err.Error()), hint)
 		}
 		return nil, fmt.Errorf("%w: %s does not agree on TLS: %w", ErrUnreachable, w.r.at.host, err)
 	}

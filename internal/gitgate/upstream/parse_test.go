@@ -200,7 +200,9 @@ func FuzzReport(f *testing.F) {
 
 func TestSchemesOfAuth(t *testing.T) {
 	for want, a := range map[string]Auth{
-		"Bearer abc":                     {Bearer: true, Reveal: reveal("abc")},
+		"Bearer abc":                     {Scheme: "Bearer", Reveal: reveal("abc")},
+		"token abc":                      {Scheme: "token", Reveal: reveal(" abc")},
+		"Basic bWU6YTpj":                 {Username: "other", Reveal: reveal("me:a:c")},
 		"Basic bWU6YWJj":                 {Username: "me", Reveal: reveal("abc")},
 		"Basic eC1hY2Nlc3MtdG9rZW46YWJj": {Reveal: reveal("abc")},
 		"":                               {},
@@ -211,5 +213,18 @@ func TestSchemesOfAuth(t *testing.T) {
 		if err != nil || strings.Join(h["Authorization"], "") != want {
 			t.Errorf("%v %v, want %q", h, err, want)
 		}
+	}
+	h := map[string][]string{}
+	l, err := Auth{Scheme: "header", Header: "Private-Token", Reveal: reveal("abc")}.login()
+	if l.show(h); err != nil || len(h) != 1 || strings.Join(h["Private-Token"], "") != "abc" {
+		t.Errorf("%v %v", h, err)
+	}
+	for _, a := range []Auth{{Scheme: "Digest", Reveal: reveal("abc")}, {Scheme: "header", Reveal: reveal("abc")}} {
+		if l, err := a.login(); err == nil || l.set() {
+			t.Errorf("the scheme %q is taken", a.Scheme)
+		}
+	}
+	if l, _ := (Auth{Reveal: reveal("me:passw0rd")}).login(); l.hide("passw0rd "+l.value) != "*** Basic ***" {
+		t.Errorf("shown: %s", l.hide("passw0rd "+l.value))
 	}
 }

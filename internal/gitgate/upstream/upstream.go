@@ -19,9 +19,10 @@ type Dial func(ctx context.Context, host string, port uint16) (net.Conn, error)
 
 // Auth is how to show who we are, and how to know whom we speak with.
 type Auth struct {
-	Username string                 // https; empty with a secret: x-access-token
-	Bearer   bool                   // https: the secret is sent as a bearer token, not by the basic scheme
-	Reveal   func() (string, error) // https: the password or token; nil: ask anonymously
+	Username string                 // https, Basic: whose password it is, if the secret does not say; empty: x-access-token
+	Scheme   string                 // https: Basic (so is empty), Bearer, token or header
+	Header   string                 // https: its name, for the scheme header
+	Reveal   func() (string, error) // https: the secret; nil: ask anonymously
 	Roots    *x509.CertPool         // https: whom to trust; nil: the system's
 
 	SSHKey  func() ([]byte, error) // ssh: the private key, PEM or OpenSSH, without a passphrase
