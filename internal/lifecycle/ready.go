@@ -1,6 +1,7 @@
 package lifecycle
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -11,6 +12,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/hostexec"
+	"bottle/internal/watch"
 )
 
 // place is where a reference to something on the host was written, and for what.
@@ -88,9 +90,7 @@ func (h *House) ready(s bottle.Spec) bottle.Problems {
 	}
 	for _, r := range s.Repos {
 		check(ofRepo(s, r), checkCA(r.CAFile))
-		if r.KeyFile != "" {
-			check(ofRepo(s, r), h.Secrets.Check("file:"+r.KeyFile))
-		}
+		check(ofRepo(s, r), checkKey(r.KeyFile))
 	}
 	if len(s.Repos) > 0 {
 		check(ofRepo(s, s.Repos[0]), h.hasGit())
@@ -131,6 +131,31 @@ func checkCA(file string) error {
 			what = fmt.Sprintf("it begins with a %.40s, and there is no certificate in it", b.Type)
 		}
 		return bottle.Problems{{Message: fmt.Sprintf("read ca_file %s: %s", file, what), Hint: hint}}
+	}
+	return nil
+}
+
+// checkKey says why a key_file cannot be used; an empty name is none. Like ssh it takes
+// no key that others may read.
+func checkKey(file string) error {
+	if file == "" {
+		return nil
+	}
+	const hint = "name the private key that the repository is reached with"
+	info, err := os.Stat(file)
+	if err != nil {
+		return bottle.Problems{{Message: fmt.Sprintf("read key_file: %v", err), Hint: hint}}
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return bottle.Problems{{Message: fmt.Sprintf("the key_file %s is open to others (mode %04o)", file, info.Mode().Perm()), Hint: "chmod 600 " + file}}
+	}
+	if _, err := watch.Key(file); err != nil { // regular, and of a key's size
+		return bottle.Problems{{Message: err.Error(), Hint: hint}}
+	}
+	text, err := os.ReadFile(file)
+	defer clear(text)
+	if err != nil || !bytes.Contains(text, []byte("PRIVATE KEY-----")) {
+		return bottle.Problems{{Message: "there is no private key in the key_file " + file, Hint: hint}}
 	}
 	return nil
 }

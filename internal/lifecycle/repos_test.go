@@ -24,9 +24,14 @@ func TestRepositoriesNeedGitAndTheirFiles(t *testing.T) {
 	if err := os.WriteFile(key, []byte("-----BEGIN OPENSSH PRIVATE KEY-----\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	public := filepath.Join(f.home, "key.pub")
+	if err := os.WriteFile(public, []byte("ssh-ed25519 AAAA\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	f.req.Spec.Repos = []bottle.Repo{
 		{Name: "app", Upstream: "ssh://git@git.example.com/app.git", KeyFile: "/nonexistent/key"},
 		{Name: "open", Upstream: "ssh://git@git.example.com/open.git", KeyFile: key},
+		{Name: "public", Upstream: "ssh://git@git.example.com/public.git", KeyFile: public},
 		{Name: "lib", Upstream: "https://git.example.com/lib.git", CAFile: "/nonexistent/ca.pem"},
 	}
 	_, err := f.house.Prepare(context.Background(), f.req)
@@ -38,7 +43,7 @@ func TestRepositoriesNeedGitAndTheirFiles(t *testing.T) {
 	for _, p := range problems {
 		text += p.Message + " -> " + p.Hint + "\n"
 	}
-	for _, want := range []string{"git app: ", "/nonexistent/key", "git open: ", "chmod 600 " + key, "git lib: read ca_file", "needs git on this machine", "apt-get install git"} {
+	for _, want := range []string{"git app: ", "/nonexistent/key", "git open: ", "chmod 600 " + key, "git public: there is no private key in", "git lib: read ca_file", "needs git on this machine", "apt-get install git"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
