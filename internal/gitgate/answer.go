@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,6 +128,9 @@ func plural(n int, one, many string) string {
 // advice is the next thing to do.
 func (p *push) advice() string {
 	s := "bottle: what may be pushed: curl http://" + Host + "/" + p.r.Name + "/policy\n"
+	if slices.ContainsFunc(p.failed, func(f judge.Failure) bool { return f.Ask }) {
+		s += "bottle: a protected path needs an operator, whom this version cannot ask: leave it out of every commit, or let an operator push that change\n"
+	}
 	for _, f := range p.failed {
 		if f.Reason == policy.SecretFound {
 			return s + "bottle: take the secret out of every commit that has it (git rebase -i, git commit --amend) and push again;\n" +

@@ -19,7 +19,7 @@ const (
 
 // policy is what may be pushed here.
 func (r *repo) policy() judge.Policy {
-	p := judge.Policy{Branches: r.Push.Branches, Force: r.Push.Force, Tags: r.Push.Tags, Notes: true, MaxFile: maxFile}
+	p := judge.Policy{Branches: r.Push.Branches, Force: r.Push.Force, Tags: r.Push.Tags, Notes: true, MaxFile: maxFile, Protected: r.Push.Protected}
 	if u := r.gate.cfg.Committer; u.Name != "" || u.Email != "" {
 		p.Committer = &u
 	}
@@ -39,6 +39,13 @@ func (p *push) judge(ctx context.Context) error {
 		return err
 	}
 	j.Refs(updates)
+	if guarded := j.Guarded(); guarded != nil {
+		for _, u := range updates {
+			if err := p.unmade(ctx, j, u, guarded); err != nil {
+				return err
+			}
+		}
+	}
 	for _, o := range p.asked.Options {
 		j.Extra("a push option", []byte(o))
 	}
@@ -64,7 +71,22 @@ func (p *push) walk(ctx context.Context, j *judge.Judge) error {
 		defer f.Close()
 		packs = append(packs, f)
 	}
-	return object.Walk{Git: p.q.Git, Mirror: p.r.mirror.Git, New: p.news(), Packs: packs}.Run(ctx, j)
+	return object.Walk{Git: p.q.Git, Mirror: p.r.mirror.Git, New: p.news(), Packs: packs, Guarded: j.Guarded()}.Run(ctx, j)
+}
+
+// unmade tells the judge what a ref that is rewound gives up of protected paths.
+func (p *push) unmade(ctx context.Context, j *judge.Judge, u judge.Update, guarded func(string) bool) error {
+	if u.Created() || u.Deleted() || !u.Forced || !p.q.Has(ctx, u.Old) {
+		return nil
+	}
+	paths, err := object.Undone(ctx, p.q.Git, u.Old, u.New, guarded)
+	if err != nil {
+		return fmt.Errorf("look at what the push would undo: %w", err)
+	}
+	for _, path := range paths {
+		j.Unmade(u.Ref, "", path)
+	}
+	return nil
 }
 
 // updates tells of each command what it would lose.

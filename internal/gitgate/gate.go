@@ -35,12 +35,12 @@ type Config struct {
 	Folder    string         // for the mirrors; the gate's own
 	Dial      Dial
 	Roots     func(bottle.Repo) (*x509.CertPool, error) // whom an https upstream may be vouched for by; nil of it: the system's CAs
-	Token     func(ref string) (secret.Value, bool)  // what auth.token_ref stands for
-	Key       func(repo string) (secret.Value, bool) // what the repository's key_file holds
-	DLP       func() *dlp.Engine                     // the newest; nil of it: nothing can be pushed
-	Record    func(Record) error                     // after an error the answer breaks off
-	Pass      func(bottle.Host) dlp.Pass             // what an operator let go to this host
-	Open      func() error                           // nil while decisions can be recorded, else why nothing is pushed
+	Token     func(ref string) (secret.Value, bool)     // what auth.token_ref stands for
+	Key       func(repo string) (secret.Value, bool)    // what the repository's key_file holds
+	DLP       func() *dlp.Engine                        // the newest; nil of it: nothing can be pushed
+	Record    func(Record) error                        // after an error the answer breaks off
+	Pass      func(bottle.Host) dlp.Pass                // what an operator let go to this host
+	Open      func() error                              // nil while decisions can be recorded, else why nothing is pushed
 }
 
 // Record is one fetch or push and what came of it.

@@ -14,12 +14,15 @@ type rules struct {
 	Branches  []string `json:"branches"` // globs; empty: any
 	Force     string   `json:"force"`    // never, own or any
 	Tags      bool     `json:"tags"`
+	Protected []string `json:"protected"` // globs of paths that no push may change without an operator
+	MaxFile   int64    `json:"max_file"`  // bytes of one file
 	Committer string   `json:"committer,omitempty"`
 }
 
 // page tells the agent up front what it may push.
 func (r *repo) page(w http.ResponseWriter, req *http.Request) {
-	p := rules{Name: r.Name, Upstream: r.Upstream, Branches: append([]string{}, r.Push.Branches...), Force: r.Push.Force, Tags: r.Push.Tags, Committer: r.gate.cfg.Committer.Email}
+	p := rules{Name: r.Name, Upstream: r.Upstream, Branches: append([]string{}, r.Push.Branches...), Force: r.Push.Force, Tags: r.Push.Tags, Protected: append([]string{}, r.Push.Protected...),
+		MaxFile: maxFile, Committer: r.gate.cfg.Committer.Email}
 	if strings.Contains(req.Header.Get("Accept"), "json") || req.URL.Query().Get("format") == "json" {
 		b, err := json.Marshal(p)
 		if err != nil {
@@ -53,6 +56,10 @@ func (p rules) text() string {
 	} else {
 		b.WriteString("tags: no\n")
 	}
+	if len(p.Protected) > 0 {
+		fmt.Fprintf(&b, "paths that need an operator: %s\n", strings.Join(p.Protected, ", "))
+	}
+	fmt.Fprintf(&b, "the largest file: %d MiB\n", p.MaxFile>>20)
 	if p.Committer != "" {
 		fmt.Fprintf(&b, "committer of every commit: %s\n", p.Committer)
 	}

@@ -257,7 +257,7 @@ exit 0`)
 // means all or none, a branch of this bottle's own may be rewritten and deleted where
 // the policy says so, and a dead upstream is an error and never old data.
 func TestGitGateLeavesUpstreamToDecide(t *testing.T) {
-	f, h := gated(t, -1, `{branches: ["agent/*", "locked"], force: own}`)
+	f, h := gated(t, -1, `{branches: ["agent/*", "locked"], force: own, protected: [".github/**"]}`)
 	hook := filepath.Join(f.bare, "hooks", "update")
 	if err := os.WriteFile(hook, []byte("#!/bin/sh\n[ \"$1\" = refs/heads/locked ] && { echo 'the forge says no to that' >&2; exit 1; }\nexit 0\n"), 0o755); err != nil {
 		t.Fatal(err)
@@ -271,11 +271,12 @@ git push -q --atomic origin HEAD:agent/b HEAD:locked >/dev/null 2>&1; echo "atom
 git commit -q --amend --allow-empty -m two; git push -q -f origin HEAD:agent/a 2>&1; echo "own $?"
 git push -q origin :agent/same 2>&1; echo "delete $?"
 git push -f origin HEAD~1:agent/a :agent/a 2>&1 | grep -c fatal
+git checkout -q -b p; mkdir .github; echo x > .github/x; git add .github; git commit -q -m p; git push -q origin HEAD:agent/p 2>&1; echo "protected $?"; git checkout -q -
 git -c remote.origin.url=$U ls-remote origin | cut -f2
 git -c protocol.version=0 fetch -q origin; echo "v0 $?"
 GIT_CONFIG_GLOBAL=/dev/null git ls-remote ssh://git@git.example.com/team/app.git 2>&1 >/dev/null; echo "ssh $?"
 exit 0`)
-	for _, want := range []string{"same 0", "a 0", "remote: the forge says no to that", "locked 1", "atomic 1", "own 0", "delete 0", "v0 0", "ssh 128"} {
+	for _, want := range []string{"same 0", "a 0", "remote: the forge says no to that", "locked 1", "atomic 1", "own 0", "delete 0", "protected 1", string(policy.ProtectedPath), "needs an operator", "v0 0", "ssh 128"} {
 		if !strings.Contains(s.out, want) {
 			t.Errorf("the agent does not see %q", want)
 		}

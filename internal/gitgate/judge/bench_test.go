@@ -135,6 +135,9 @@ func (c *counter) Commit(id string, raw []byte) error {
 	return c.Judge.Commit(id, raw)
 }
 
+// Undone implements object.Visitor.
+func (c *counter) Undone(object.At) error { return nil }
+
 var _ object.Visitor = (*counter)(nil)
 
 // Files of 200 MB together are judged as they stream.

@@ -97,11 +97,28 @@ func (j *Judge) looked(path string) bool {
 	return false
 }
 
+// Guarded is for object.Walk: whether a path is protected. It is nil where none is.
+func (j *Judge) Guarded() func(path string) bool {
+	if len(j.protected) == 0 {
+		return nil
+	}
+	return j.guarded
+}
+
+// Undone implements object.Visitor.
+func (j *Judge) Undone(at object.At) error {
+	j.Unmade("", at.Commit, at.Path)
+	return nil
+}
+
+// Unmade tells of a protected path that a merge, or a ref that is rewound, sets back.
+func (j *Judge) Unmade(ref, commit, path string) {
+	j.add(Failure{Reason: policy.ProtectedPath, Ref: ref, Commit: commit, File: path, Ask: true,
+		Words: "this gives up what was changed there, and only an operator may let that pass: take the other side's version"}, "undone")
+}
+
 // guarded reports whether a path is protected.
 func (j *Judge) guarded(path string) bool {
-	if len(j.protected) == 0 {
-		return false
-	}
 	parts := strings.FieldsFunc(path, slash)
 	for i := range parts {
 		parts[i] = ntfs(hfs(parts[i]))

@@ -221,6 +221,75 @@ func TestProtectedPaths(t *testing.T) {
 	only(t, p.judge(pol, nil, p.commit("w")), policy.ProtectedPath)
 }
 
+// TestMergeThatUndoesAProtectedPath: the weakness: a merge that takes one side whole
+// changes nothing against that side. The attack: the maintainers tighten a workflow, and
+// the agent merges that away. This proves that it is judged as a change, that an honest
+// merge is none, and that a ref that is rewound is one.
+func TestMergeThatUndoesAProtectedPath(t *testing.T) {
+	pol := Policy{Protected: []string{".github/**"}}
+	for name, c := range map[string]struct {
+		theirs string // what upstream's main does to the file
+		merge  []string
+		undone bool
+	}{
+		"ours":           {"strict\n", []string{"merge", "-q", "-s", "ours", "--no-edit", "theirs"}, true},
+		"ours, reversed": {"strict\n", nil, true},
+		"honest":         {"strict\n", []string{"merge", "-q", "--no-edit", "theirs"}, false},
+		"ours, deleted":  {"", []string{"merge", "-q", "-s", "ours", "--no-edit", "theirs"}, true},
+		"honest delete":  {"", []string{"merge", "-q", "--no-edit", "theirs"}, false},
+	} {
+		p := newPush(t)
+		p.write(".github/x", "lax\n")
+		p.commit("x")
+		p.git("push", "-q", p.up, "main")
+		p.git("checkout", "-q", "-b", "theirs")
+		if c.theirs == "" {
+			p.git("rm", "-q", ".github/x")
+		} else {
+			p.write(".github/x", c.theirs)
+		}
+		old := p.commit("strict")
+		p.git("push", "-q", p.up, "theirs")
+		p.git("checkout", "-q", "main")
+		p.write("work", "work\n")
+		p.commit("work")
+		if c.merge != nil {
+			p.git(c.merge...)
+		} else { // theirs is the first parent, and the tree is ours
+			id := p.git("commit-tree", "-p", "theirs", "-p", "main", "-m", "merge", "main^{tree}")
+			p.git("reset", "-q", "--hard", id)
+		}
+		got := p.judge(pol, nil, p.git("rev-parse", "HEAD"))
+		if c.undone {
+			if f := only(t, got, policy.ProtectedPath); !f.Ask || f.File != ".github/x" {
+				t.Errorf("%s: %+v", name, f)
+			}
+		} else if len(got) > 0 {
+			t.Errorf("%s: %v", name, got)
+		}
+		j := New(pol, engine(t), nil)
+		for to, want := range map[string]int{old + "~1": 1, old: 0} {
+			back, err := object.Undone(context.Background(), runner(p.work), old, p.git("rev-parse", to), j.Guarded())
+			if err != nil || len(back) != want {
+				t.Errorf("%s: from %s to %s: %v %v", name, old, to, back, err)
+			}
+		}
+	}
+}
+
+// A merge base that differs from another, and histories without one, are for a person.
+func TestUnrelatedHistoriesMayNotDropProtectedPaths(t *testing.T) {
+	p := newPush(t)
+	p.write(".github/x", "strict\n")
+	p.commit("x")
+	p.git("push", "-q", p.up, "main")
+	p.git("checkout", "-q", "--orphan", "other")
+	p.git("rm", "-q", "-rf", ".")
+	p.commit("root")
+	p.git("merge", "-q", "-s", "ours", "--no-edit", "--allow-unrelated-histories", "main")
+	only(t, p.judge(Policy{Protected: []string{".github/**"}}, nil, p.git("rev-parse", "HEAD")), policy.ProtectedPath)
+}
+
 // One blob in 120 files is one object, so it is told once.
 func TestOneBlobIsToldOnce(t *testing.T) {
 	p := newPush(t)

@@ -187,7 +187,9 @@ func (p *push) quarantine(ids ...string) object.Walk {
 func (p *push) judge(pol Policy, pass dlp.Pass, ids ...string) []Failure {
 	p.t.Helper()
 	j := New(pol, engine(p.t), pass)
-	if err := p.quarantine(ids...).Run(context.Background(), j); err != nil {
+	w := p.quarantine(ids...)
+	w.Guarded = j.Guarded()
+	if err := w.Run(context.Background(), j); err != nil {
 		p.t.Fatal(err)
 	}
 	return j.Done()

@@ -38,6 +38,7 @@ type Visitor interface {
 	Blob(at At, size int64, content io.Reader) error // content need not be read to its end
 	Change(Change) (read bool, err error)            // read: the content is wanted, even of an object that is not new
 	Content(at At, size int64, raw []byte) error     // what Change asked for: of size bytes, cut at Limits.Content
+	Undone(At) error                                 // a guarded path that a merge sets back, to before what one side made of it
 	Hidden(id string) error                          // in the pack, new, and reached by no ref
 }
 
@@ -59,6 +60,8 @@ type Walk struct {
 	New    []string    // ids that refs would have, in hex
 	Packs  []io.Reader // the .idx file of each pack that was pushed
 	Limits Limits
+
+	Guarded func(path string) bool // paths of which Undone is told; nil: none
 }
 
 // walk is the work on one push.
@@ -70,8 +73,10 @@ type walk struct {
 	fresh   map[id]bool
 	places  map[id]At // of new objects that are still to come
 	commits []id
-	commit  string // the last one
-	size    int    // of an id in bytes
+	merges  []id
+	parents map[string]int // of merges, how many
+	commit  string         // the last one
+	size    int            // of an id in bytes
 	buf     []byte
 }
 
@@ -90,7 +95,7 @@ func parseID(s []byte) (out id, size int, ok bool) {
 // before children.
 func (w Walk) Run(ctx context.Context, v Visitor) error {
 	w.Limits = w.Limits.filled()
-	x := &walk{Walk: w, ctx: ctx, visitor: v, fresh: map[id]bool{}, places: map[id]At{}}
+	x := &walk{Walk: w, ctx: ctx, visitor: v, fresh: map[id]bool{}, places: map[id]At{}, parents: map[string]int{}}
 	if err := x.list(); err != nil {
 		return err
 	}
@@ -100,7 +105,10 @@ func (w Walk) Run(ctx context.Context, v Visitor) error {
 	if err := x.objects(); err != nil {
 		return err
 	}
-	return x.changes()
+	if err := x.changes(); err != nil {
+		return err
+	}
+	return x.undone()
 }
 
 func (l Limits) filled() Limits {
@@ -199,6 +207,9 @@ func (x *walk) object(o id, at At, kind string, raw []byte) error {
 		x.commit = at.ID
 		if c, err := ParseCommit(raw); err == nil {
 			x.note([]byte(c.Tree), At{Commit: at.ID, Mode: ModeTree})
+			if c.Parents > 1 {
+				x.merges, x.parents[at.ID] = append(x.merges, o), c.Parents
+			}
 		}
 		return x.visitor.Commit(at.ID, raw)
 	case "tag":
