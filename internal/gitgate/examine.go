@@ -33,7 +33,9 @@ func (p *push) judge(ctx context.Context) error {
 	if engine == nil {
 		return errors.New("nothing can be scanned for secrets, so nothing is pushed")
 	}
-	j := judge.New(p.r.policy(), engine, p.r.gate.cfg.Pass(p.r.host))
+	rules := p.r.policy()
+	rules.Declared = p.r.declares(ctx)
+	j := judge.New(rules, engine, p.r.gate.cfg.Pass(p.r.host))
 	updates, err := p.updates(ctx)
 	if err != nil {
 		return err
@@ -45,6 +47,9 @@ func (p *push) judge(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	if len(p.asked.Cert) > 0 {
+		j.Extra("the push certificate", p.asked.Cert)
 	}
 	for _, o := range p.asked.Options {
 		j.Extra("a push option", []byte(o))

@@ -43,6 +43,9 @@ func (r *repo) offer(ctx context.Context, to *bytes.Buffer) error {
 	adv := session.Advert
 	session.Close()
 	caps := capabilities + " object-format=" + adv.ObjectFormat
+	if adv.PushCertNonce != "" && !r.ssh { // over ssh a nonce is good for that one connection only
+		caps += " push-cert=" + adv.PushCertNonce
+	}
 	for _, c := range []string{"atomic", "delete-refs", "push-options"} {
 		if adv.Has(c) {
 			caps += " " + c
@@ -90,7 +93,8 @@ type push struct {
 	say     io.Writer // words for the agent's terminal
 	reply   http.ResponseWriter
 	q       *mirror.Quarantine
-	out     int64 // bytes of the pack
+	shallow []string // commits whose parents the agent does not have
+	out     int64    // bytes of the pack
 	failed  []judge.Failure
 	passed  []judge.Failure
 	engaged bool // upstream was asked
@@ -125,74 +129,6 @@ func (r *repo) receive(w http.ResponseWriter, req *http.Request) {
 	p.answer(report, err)
 }
 
-var errProbe = errors.New("no command")
-
-// read takes the commands, the options and the certificate.
-func (p *push) read() error {
-	for n := 0; ; n++ {
-		line, kind, err := p.lines.Next()
-		switch {
-		case err != nil && n == 0 && errors.Is(err, io.EOF):
-			return errProbe
-		case err != nil:
-			return fmt.Errorf("read the push: %w", err)
-		case kind == pktline.Flush && n == 0:
-			return errProbe // a client looks whether it may before it sends much
-		case kind == pktline.Flush:
-			return p.options()
-		case kind != pktline.Data, n > judge.MaxUpdates:
-			return errors.New("read the push: it has too many commands, or none that can be read")
-		}
-		text, caps, first := strings.Cut(string(pktline.Text(line)), "\x00")
-		if first && n == 0 {
-			p.agree(caps)
-		}
-		if err := p.command(text); err != nil {
-			return err
-		}
-	}
-}
-
-func (p *push) agree(caps string) {
-	p.caps = map[string]bool{}
-	for _, c := range strings.Fields(caps) {
-		p.caps[c] = true
-	}
-	p.banded, p.asked.Atomic = p.caps["side-band-64k"], p.caps["atomic"]
-}
-
-func (p *push) command(text string) error {
-	f := strings.SplitN(text, " ", 3)
-	switch {
-	case strings.HasPrefix(text, "push-cert"):
-		return errors.New("the git gate takes no signed pushes (git push --signed): sign commits and tags instead")
-	case strings.HasPrefix(text, "shallow "):
-		return errors.New("the git gate takes no push from a shallow clone that upstream lacks the history of: git fetch --unshallow first")
-	case len(f) != 3 || !mirror.ID(f[0]) || !mirror.ID(f[1]) || len(f[0]) != len(f[1]) || len(f[2]) > maxOption:
-		return fmt.Errorf("read the push: the command %.80q can't be read", text)
-	}
-	p.asked.Commands = append(p.asked.Commands, upstream.Command{Old: f[0], New: f[1], Ref: f[2]})
-	return nil
-}
-
-func (p *push) options() error {
-	if !p.caps["push-options"] {
-		return nil
-	}
-	for {
-		line, kind, err := p.lines.Next()
-		switch {
-		case err != nil:
-			return fmt.Errorf("read the push options: %w", err)
-		case kind == pktline.Flush:
-			return nil
-		case kind != pktline.Data || len(p.asked.Options) >= maxOptions || len(line) > maxOption:
-			return fmt.Errorf("a push may have %d options of %d bytes", maxOptions, maxOption)
-		}
-		p.asked.Options = append(p.asked.Options, string(pktline.Text(line)))
-	}
-}
-
 // news are the ids that refs would have.
 func (p *push) news() []string {
 	ids := map[string]bool{}
@@ -210,6 +146,10 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 		return upstream.Report{}, err
 	}
 	defer func() { err = errors.Join(err, p.q.Drop()) }()
+	if lacks, err := p.r.mirror.Missing(ctx, p.shallow); err != nil || len(lacks) > 0 {
+		p.begin()
+		return upstream.Report{}, errors.Join(err, errShallow)
+	}
 	if len(p.news()) > 0 {
 		pack := &counter{r: p.lines.Rest()}
 		_, err := p.q.Take(ctx, pack, maxPack)

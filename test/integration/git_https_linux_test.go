@@ -40,6 +40,13 @@ func newWebForge(t *testing.T) *webForge {
 	for _, r := range []string{"app.git", "other.git"} {
 		w.git(filepath.Join(root, r), "config", "http.receivepack", "true")
 	}
+	// A signed push: the server tells with which nonce it came.
+	w.git(w.bare, "config", "receive.certNonceSeed", "seed")
+	w.git(w.bare, "config", "receive.certNonceSlop", "3600")
+	hook := "#!/bin/sh\n[ -z \"$GIT_PUSH_CERT\" ] || echo \"nonce $GIT_PUSH_CERT_NONCE_STATUS\" >&2\n"
+	if err := os.WriteFile(filepath.Join(w.bare, "hooks", "post-receive"), []byte(hook), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	backend := &cgi.Handler{Path: filepath.Join(w.git(root, "--exec-path"), "git-http-backend"), Stderr: io.Discard, Env: []string{
 		"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=x", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"}}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -76,7 +83,7 @@ func newWebForge(t *testing.T) *webForge {
 // agent read, takes no push; and SSH leads nowhere.
 func TestGitGateServesHTTPS(t *testing.T) {
 	f := newWebForge(t)
-	require.Tool(t, "curl")
+	require.Tool(t, "curl", "ssh-keygen")
 	h := newHouse(t, -1, "")
 	h.write("ca.pem", f.ca)
 	h.write("password", "robot:"+forgePassword+"\n")
@@ -126,6 +133,8 @@ export GIT_CONFIG_GLOBAL=/dev/null
 git clone -q $U/app.git b; echo "straight clone $?"
 cd b; git remote get-url origin; git checkout -q -b agent/two origin/agent/one; git commit -q --allow-empty -m two; git push origin agent/two 2>&1; echo "straight push $?"
 git push origin HEAD:trunk 2>&1; echo "trunk $?"
+ssh-keygen -q -t ed25519 -N '' -f /tmp/k; git commit -q --allow-empty -m signed
+git -c gpg.format=ssh -c user.signingkey=/tmp/k push --signed origin agent/two 2>&1; echo "signed push $?"
 git -c http.version=HTTP/1.1 -c protocol.version=0 fetch -q origin; echo "old fetch $?"
 curl -s --proto-default https $U/app/policy | head -c 30 >/dev/null
 echo "id='AKIAQ3EGRZV5JTKLMN7W'" > leak; git add leak; git commit -q -m leak; git push origin agent/two 2>&1; echo "leak $?"
@@ -136,7 +145,7 @@ git push https://elsewhere.example.net/x/y.git HEAD:agent/three 2>&1; echo "else
 for p in 22 ` + f.port + ` ` + sshPort + `; do bash -c "exec 3<>/dev/tcp/example.com/$p; printf 'SSH-2.0-x\r\n' >&3; head -c 9 <&3" 2>&1; echo; done
 git ls-remote ssh://git@example.com/app.git >/dev/null 2>&1; echo "ssh $?"
 env | grep -c ` + forgePassword + `; exit 0`)
-	for _, want := range []string{"rewritten clone 0", "rewritten push 0", "straight clone 0", "https://example.com:" + f.port + "/app.git", "straight push 0", "trunk 1", "old fetch 0", "leak 1",
+	for _, want := range []string{"rewritten clone 0", "rewritten push 0", "straight clone 0", "https://example.com:" + f.port + "/app.git", "straight push 0", "signed push 0", "remote: nonce SLOP", "trunk 1", "old fetch 0", "leak 1",
 		"other clone 0", "other push 128", "remote: bottle: blocked: a push goes to a repository of the bottle's manifest only", "an operator adds others under `git`", "pack 403",
 		"elsewhere 128", string(policy.RefNotListed), string(policy.SecretFound), string(policy.RepoNotListed), "ssh 128"} {
 		if !strings.Contains(s.out, want) {

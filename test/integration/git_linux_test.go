@@ -272,16 +272,19 @@ git commit -q --amend --allow-empty -m two; git push -q -f origin HEAD:agent/a 2
 git push -q origin :agent/same 2>&1; echo "delete $?"
 git push -f origin HEAD~1:agent/a :agent/a 2>&1 | grep -c fatal
 git checkout -q -b p; mkdir .github; echo x > .github/x; git add .github; git commit -q -m p; git push -q origin HEAD:agent/p 2>&1; echo "protected $?"; git checkout -q -
+git clone -q --depth 1 $U shallow; cd shallow; git commit -q --allow-empty -m three; git push -q origin HEAD:agent/three 2>&1; echo "shallow $?"; git push -q --signed origin HEAD:agent/four 2>&1; echo "signed $?"
+printf '[submodule "x"]\n\tpath = x\n\turl = https://evil.example/x.git\n' > .gitmodules; git add .gitmodules; git commit -q -m modules; git push -q origin HEAD:agent/three 2>&1; echo "submodule $?"
+printf '[submodule "x"]\n\tpath = x\n\turl = ../app.git\n' > .gitmodules; git add .gitmodules; git commit -q --amend -m modules; git push -q origin HEAD:agent/three 2>&1; echo "own submodule $?"; cd ..
 git -c remote.origin.url=$U ls-remote origin | cut -f2
 git -c protocol.version=0 fetch -q origin; echo "v0 $?"
 GIT_CONFIG_GLOBAL=/dev/null git ls-remote ssh://git@git.example.com/team/app.git 2>&1 >/dev/null; echo "ssh $?"
 exit 0`)
-	for _, want := range []string{"same 0", "a 0", "remote: the forge says no to that", "locked 1", "atomic 1", "own 0", "delete 0", "protected 1", string(policy.ProtectedPath), "needs an operator", "v0 0", "ssh 128"} {
+	for _, want := range []string{"same 0", "a 0", "remote: the forge says no to that", "locked 1", "atomic 1", "own 0", "delete 0", "protected 1", "shallow 0", "signed 1\n", "does not support --signed push", "submodule 1", "own submodule 0", string(policy.RepoNotListed), string(policy.ProtectedPath), "needs an operator", "v0 0", "ssh 128"} {
 		if !strings.Contains(s.out, want) {
 			t.Errorf("the agent does not see %q", want)
 		}
 	}
-	if got, want := f.refs(), "refs/heads/agent/a\nrefs/heads/trunk"; got != want {
+	if got, want := f.refs(), "refs/heads/agent/a\nrefs/heads/agent/three\nrefs/heads/trunk"; got != want {
 		t.Errorf("upstream has %q, want %q", got, want)
 	}
 	if got := f.git(f.bare, "log", "--format=%s", "agent/a"); got != "two\nfirst" {

@@ -157,6 +157,9 @@ func (j *Judge) Content(at object.At, size int64, raw []byte) error {
 	for _, s := range list {
 		if why := s.unsafe(); why != "" {
 			bad(s.line, why)
+		} else if s.key == "url" && j.policy.Declared != nil && !j.policy.Declared(s.value) {
+			j.add(Failure{Reason: policy.RepoNotListed, Commit: at.Commit, File: at.Path, Line: s.line,
+				Words: "the submodule's URL leads to a repository that the bottle does not have: an operator adds it under `git`"}, "url "+s.value)
 		}
 	}
 	if err != nil {

@@ -290,6 +290,19 @@ func TestUnrelatedHistoriesMayNotDropProtectedPaths(t *testing.T) {
 	only(t, p.judge(Policy{Protected: []string{".github/**"}}, nil, p.git("rev-parse", "HEAD")), policy.ProtectedPath)
 }
 
+func TestSubmoduleThatLeadsElsewhere(t *testing.T) {
+	pol := Policy{Declared: func(url string) bool { return url == "https://git.example.com/team/lib.git" }}
+	p := newPush(t)
+	p.write(".gitmodules", "[submodule \"lib\"]\n\tpath = lib\n\turl = https://git.example.com/team/lib.git\n")
+	if got := p.judge(pol, nil, p.commit("x")); len(got) > 0 {
+		t.Errorf("a declared submodule is refused: %v", got)
+	}
+	p.write(".gitmodules", "[submodule \"lib\"]\n\tpath = lib\n\turl = https://git.example.com/team/lib.git\n[submodule \"x\"]\n\tpath = x\n\turl = https://evil.example/lib.git\n")
+	if f := only(t, p.judge(pol, nil, p.commit("y")), policy.RepoNotListed); f.File != ".gitmodules" || f.Line != 6 {
+		t.Errorf("%+v", f)
+	}
+}
+
 // One blob in 120 files is one object, so it is told once.
 func TestOneBlobIsToldOnce(t *testing.T) {
 	p := newPush(t)

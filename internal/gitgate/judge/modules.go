@@ -40,6 +40,18 @@ func settings(raw []byte) (out []setting, err error) {
 	return out, nil
 }
 
+// ModuleURLs are the URLs of submodules that a .gitmodules file names, as far as it can
+// be read.
+func ModuleURLs(raw []byte) (urls []string) {
+	list, _ := settings(raw)
+	for _, s := range list {
+		if s.key == "url" {
+			urls = append(urls, s.value)
+		}
+	}
+	return urls
+}
+
 // config is the state of reading.
 type config struct {
 	text   string

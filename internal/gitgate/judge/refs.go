@@ -14,9 +14,10 @@ type Policy struct {
 	Force     string   // "own": commits may be lost that this bottle pushed; "any": all may; else none
 	Tags      bool
 	Notes     bool
-	Protected []string        // globs of paths: ** goes over /, * and ? do not; letter case does not matter
-	MaxFile   int64           // bytes of one file; 0: no limit
-	Committer *bottle.GitUser // whose name and email commits and tags have, as far as they are set; nil: anyone's
+	Protected []string              // globs of paths: ** goes over /, * and ? do not; letter case does not matter
+	MaxFile   int64                 // bytes of one file; 0: no limit
+	Declared  func(url string) bool // whether a submodule may lead there; nil: anywhere
+	Committer *bottle.GitUser       // whose name and email commits and tags have, as far as they are set; nil: anyone's
 }
 
 // Update is one command of a push. An id of zeros, or none, is no object.

@@ -177,7 +177,7 @@ const tries = 5
 
 // bring fetches the objects of next that are not there.
 func (m *Mirror) bring(w *watchdog, session *upstream.Session, now, next state) error {
-	want, err := m.missing(w.ctx, next.refs)
+	want, err := m.Missing(w.ctx, slices.Compact(slices.Sorted(maps.Values(next.refs))))
 	if err != nil || len(want) == 0 {
 		return err
 	}
@@ -194,9 +194,8 @@ func (m *Mirror) bring(w *watchdog, session *upstream.Session, now, next state) 
 	return ferr
 }
 
-// missing are the ids that the mirror does not have.
-func (m *Mirror) missing(ctx context.Context, refs map[string]string) ([]string, error) {
-	ids := slices.Compact(slices.Sorted(maps.Values(refs)))
+// Missing are those of ids, which are object ids, that the mirror does not have.
+func (m *Mirror) Missing(ctx context.Context, ids []string) ([]string, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}

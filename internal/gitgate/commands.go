@@ -1,0 +1,129 @@
+package gitgate
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"bottle/internal/gitgate/judge"
+	"bottle/internal/gitgate/mirror"
+	"bottle/internal/gitgate/pktline"
+	"bottle/internal/gitgate/upstream"
+)
+
+// maxShallow is how many commits without parents a shallow clone may tell of.
+const maxShallow = 10_000
+
+var errShallow = errors.New("the push comes from a shallow clone, and upstream lacks the history behind it: git fetch --unshallow, and push again")
+
+var errProbe = errors.New("no command")
+
+// read takes the commands, the options and the certificate.
+func (p *push) read() error {
+	for n := 0; ; n++ {
+		line, kind, err := p.lines.Next()
+		switch {
+		case err != nil && n == 0 && errors.Is(err, io.EOF):
+			return errProbe
+		case err != nil:
+			return fmt.Errorf("read the push: %w", err)
+		case kind == pktline.Flush && n == 0:
+			return errProbe // a client looks whether it may before it sends much
+		case kind == pktline.Flush:
+			return p.options()
+		case kind != pktline.Data, len(p.asked.Commands) > judge.MaxUpdates, len(p.shallow) > maxShallow:
+			return errors.New("read the push: it has too many commands, or none that can be read")
+		}
+		text, caps, first := strings.Cut(string(pktline.Text(line)), "\x00")
+		if first && p.caps == nil {
+			p.agree(caps)
+		}
+		switch {
+		case text == "push-cert" && len(p.asked.Commands) == 0:
+			err = p.certificate()
+		case p.asked.Cert != nil:
+			err = errors.New("read the push: a command stands beside the certificate")
+		default:
+			err = p.command(text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (p *push) agree(caps string) {
+	p.caps = map[string]bool{}
+	for _, c := range strings.Fields(caps) {
+		p.caps[c] = true
+	}
+	p.banded, p.asked.Atomic = p.caps["side-band-64k"], p.caps["atomic"]
+}
+
+func (p *push) command(text string) error {
+	f := strings.SplitN(text, " ", 3)
+	switch {
+	case len(f) == 2 && f[0] == "shallow" && mirror.ID(f[1]) && len(p.asked.Commands) == 0:
+		p.shallow = append(p.shallow, f[1])
+		return nil
+	case len(f) != 3 || !mirror.ID(f[0]) || !mirror.ID(f[1]) || len(f[0]) != len(f[1]) || len(f[2]) > maxOption:
+		return fmt.Errorf("read the push: the command %.80q can't be read", text)
+	}
+	p.asked.Commands = append(p.asked.Commands, upstream.Command{Old: f[0], New: f[1], Ref: f[2]})
+	return nil
+}
+
+// certificate takes what git push --signed sends in place of commands
+// (gitprotocol-pack(5), "Push Certificate"). Upstream reads the commands out of it anew,
+// so it must leave no doubt about which they are: git ends them at the last line that
+// begins a signature, and here there may be but one.
+func (p *push) certificate() error {
+	if p.r.ssh {
+		return errors.New("the git gate takes no signed push (git push --signed) to a repository that it reaches by ssh: sign commits and tags instead")
+	}
+	const head, commands, signature = 0, 1, 2
+	part := head
+	for {
+		line, kind, err := p.lines.Next()
+		switch text := string(line); {
+		case err != nil:
+			return fmt.Errorf("read the push certificate: %w", err)
+		case kind != pktline.Data || !strings.HasSuffix(text, "\n") || strings.Count(text, "\n") != 1 || strings.ContainsAny(text, "\x00\r"):
+			return errors.New("read the push certificate: it is not made of lines")
+		case text == "push-cert-end\n" && part == signature:
+			return nil
+		case len(p.asked.Cert)+len(text) > maxCert:
+			return fmt.Errorf("a push certificate may have %d bytes", maxCert)
+		case strings.HasPrefix(text, "-----BEGIN ") && part != commands:
+			return errors.New("read the push certificate: it has two signatures, or no commands")
+		case strings.HasPrefix(text, "-----BEGIN "):
+			part = signature
+		case text == "\n" && part == head:
+			part = commands
+		case part == commands:
+			if err := p.command(strings.TrimSuffix(text, "\n")); err != nil {
+				return err
+			}
+		}
+		p.asked.Cert = append(p.asked.Cert, line...)
+	}
+}
+
+func (p *push) options() error {
+	if !p.caps["push-options"] {
+		return nil
+	}
+	for {
+		line, kind, err := p.lines.Next()
+		switch {
+		case err != nil:
+			return fmt.Errorf("read the push options: %w", err)
+		case kind == pktline.Flush:
+			return nil
+		case kind != pktline.Data || len(p.asked.Options) >= maxOptions || len(line) > maxOption:
+			return fmt.Errorf("a push may have %d options of %d bytes", maxOptions, maxOption)
+		}
+		p.asked.Options = append(p.asked.Options, string(pktline.Text(line)))
+	}
+}

@@ -1,0 +1,40 @@
+package gitgate
+
+import (
+	"testing"
+
+	"bottle/internal/bottle"
+)
+
+func TestSpellingsOfDeclaredRepositories(t *testing.T) {
+	app := &repo{Repo: bottle.Repo{Name: "app", Upstream: "ssh://git@git.example.com/team/app.git"}, ssh: true, host: "git.example.com", port: 22, path: "team/app"}
+	odd := &repo{Repo: bottle.Repo{Name: "odd", Upstream: "https://git.example.com:8443/odd"}, host: "git.example.com", port: 8443, path: "odd"}
+	g := &Gate{repos: []*repo{app, odd}}
+	app.gate, odd.gate = g, g
+	for written, want := range map[string]bool{
+		"ssh://git@git.example.com/team/app.git":        true,
+		"ssh://git@git.example.com:22/team/app":         true,
+		"ssh://git@git.example.com:2222/team/app":       false,
+		"git@git.example.com:team/app.git":              true,
+		"git@git.example.com:/team/app":                 true,
+		"https://git.example.com/team/app.git":          true,
+		"https://GIT.example.com:443/team/app.git/":     true,
+		"https://git.example.com:444/team/app.git":      false,
+		"http://git.example.com/team/app.git":           false,
+		"https://git.example.com/team/app2":             false,
+		"https://git.example.com.evil.example/team/app": false,
+		"https://evil.example/git.example.com/team/app": false,
+		"https://git.example.com/team/app?x=y":          false,
+		"../app.git":                                    true,
+		"./../../team/app":                              true,
+		"../other.git":                                  false,
+		"https://git.example.com:8443/odd.git":          true,
+		"https://git.example.com/odd":                   false,
+		"ssh://git.example.com/odd":                     true, // another scheme, at its usual port
+		"":                                              false, "x": false, ":": false,
+	} {
+		if got := g.known(app.resolved(written)); got != want {
+			t.Errorf("%q: %v", written, got)
+		}
+	}
+}
