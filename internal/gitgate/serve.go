@@ -123,7 +123,9 @@ func (r *repo) advertise(w http.ResponseWriter, req *http.Request) {
 		if service == receive {
 			err = r.offer(req.Context(), &body)
 		} else {
-			err = r.list(req, &body)
+			if err = r.list(req, &body); err != nil && req.Context().Err() == nil {
+				r.mirror.Doubt()
+			}
 		}
 	}
 	if err != nil {
@@ -192,6 +194,9 @@ func (r *repo) upload(w http.ResponseWriter, req *http.Request) {
 	rec.BytesIn = out.n
 	if err != nil {
 		rec.Note = bottle.Printable(err.Error()) // a client that goes away in the middle is one
+		if req.Context().Err() == nil {
+			r.mirror.Doubt()
+		}
 	}
 	_ = r.record(rec)
 }

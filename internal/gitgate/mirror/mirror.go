@@ -35,9 +35,16 @@ type Mirror struct {
 
 	mu     sync.Mutex
 	state  state
-	flight *flight
+	flight *flight   // under way
+	next   *flight   // that begins when it ends
 	pushes int       // that changed the refs
 	last   time.Time // of the last good refresh
+	doubt  doubt     // whether the files are whole
+	looked time.Time // when they were looked at as a whole last
+	tidied int64     // bytes of packs when they were put together last
+	busy   bool      // they are being put together
+
+	hold sync.RWMutex // held for writing while objects may vanish
 }
 
 // state is what the files say.
@@ -50,8 +57,9 @@ type state struct {
 
 // flight is one refresh under way, for all who wait for it.
 type flight struct {
-	done chan struct{}
-	err  error
+	done  chan struct{}
+	asked bool // upstream was: what it said may be older than a later caller
+	err   error
 }
 
 // Open looks at the mirror below root, which must be the gate's own folder, and throws
@@ -63,8 +71,14 @@ func Open(root, name string, run confined.Runner, from *upstream.Remote) (*Mirro
 			return nil, fmt.Errorf("clear the mirror: %w", err)
 		}
 	}
+	if err := m.sweep(); err != nil {
+		return nil, err
+	}
 	var err error
 	m.state, err = readState(m.dir)
+	if m.state.made {
+		m.doubt = fromDisk
+	}
 	return m, err
 }
 
@@ -92,16 +106,23 @@ func (m *Mirror) Fresh(d time.Duration) bool {
 	return m.state.made && time.Since(m.last) < d
 }
 
-// Refresh makes the mirror as upstream is now. Whoever calls while another refresh
-// runs gets that one's outcome. It fails when upstream says nothing for Silence; then
+// Refresh makes the mirror as upstream is now, or a moment after the call. Callers that
+// come together share one refresh; who comes when upstream was asked already waits for
+// the next. It fails when upstream says nothing for Silence; then
 // the mirror is as it was, and must not be served as if it were fresh.
 func (m *Mirror) Refresh(ctx context.Context) error {
 	m.mu.Lock()
 	f := m.flight
-	if f == nil {
+	switch {
+	case f == nil:
 		f = &flight{done: make(chan struct{})}
 		m.flight = f
 		go m.fly(context.WithoutCancel(ctx), f) // others may wait for it, too; it ends by Silence
+	case f.asked:
+		if m.next == nil {
+			m.next = &flight{done: make(chan struct{})}
+		}
+		f = m.next
 	}
 	m.mu.Unlock()
 	select {
@@ -112,23 +133,40 @@ func (m *Mirror) Refresh(ctx context.Context) error {
 	}
 }
 
+// fly is one refresh after the other, as long as somebody waits for one.
 func (m *Mirror) fly(ctx context.Context, f *flight) {
+	for f != nil {
+		m.mend(ctx)
+		f.err = m.once(ctx, f)
+		m.mu.Lock()
+		m.flight, m.next = m.next, nil
+		if f.err == nil {
+			m.last = time.Now()
+		}
+		next := m.flight
+		m.mu.Unlock()
+		close(f.done)
+		f = next
+	}
+	m.tidy(ctx)
+}
+
+func (m *Mirror) once(ctx context.Context, f *flight) error {
+	m.hold.RLock()
+	defer m.hold.RUnlock()
 	w := watch(ctx, Silence)
-	f.err = errOlder
-	for n := 0; n < tries && errors.Is(f.err, errOlder); n++ {
-		f.err = m.refresh(w)
-	}
-	if errors.Is(f.err, context.Canceled) && w.ctx.Err() != nil {
-		f.err = fmt.Errorf("the upstream said nothing for %v", Silence)
-	}
-	w.stop()
+	defer w.stop()
 	m.mu.Lock()
-	m.flight = nil
-	if f.err == nil {
-		m.last = time.Now()
-	}
+	f.asked = true
 	m.mu.Unlock()
-	close(f.done)
+	err := errOlder
+	for n := 0; n < tries && errors.Is(err, errOlder); n++ {
+		err = m.refresh(w)
+	}
+	if errors.Is(err, context.Canceled) && w.ctx.Err() != nil {
+		err = fmt.Errorf("the upstream said nothing for %v", Silence)
+	}
+	return err
 }
 
 func (m *Mirror) refresh(w *watchdog) error {

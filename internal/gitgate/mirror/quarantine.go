@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"bottle/internal/gitgate/confined"
 	"bottle/internal/gitgate/upstream"
@@ -19,15 +20,18 @@ func (m *Mirror) quarantines() string { return filepath.Join(m.dir, "quarantine"
 
 // Quarantine holds the objects of one push until upstream has accepted it.
 type Quarantine struct {
-	m   *Mirror
-	dir string
+	m    *Mirror
+	dir  string
+	free sync.Once
 }
 
 // Quarantine makes an empty one. Drop must be called on it, whatever happens.
 func (m *Mirror) Quarantine() (*Quarantine, error) {
-	q := &Quarantine{m, filepath.Join(m.quarantines(), rand.Text())}
+	q := &Quarantine{m: m, dir: filepath.Join(m.quarantines(), rand.Text())}
+	m.hold.RLock()
 	for _, d := range []string{"pack", "info"} {
 		if err := os.MkdirAll(filepath.Join(q.dir, d), 0o700); err != nil {
+			m.hold.RUnlock()
 			return nil, fmt.Errorf("make a quarantine: %w", err)
 		}
 	}
@@ -170,20 +174,23 @@ func (q *Quarantine) migrate() error {
 
 // Drop throws away what was not accepted. It may be called twice.
 func (q *Quarantine) Drop() error {
+	q.free.Do(q.m.hold.RUnlock)
 	if err := os.RemoveAll(q.dir); err != nil {
 		return errors.New("throw a quarantine away: " + err.Error())
 	}
 	return nil
 }
 
-const ownFile = "bottle-pushed" // an id a line
+// pushed is the file of the bottle's own commits, an id a line. It is beside the
+// repository, where no git child can write.
+func (m *Mirror) pushed() string { return strings.TrimSuffix(m.dir, ".git") + ".pushed" }
 
 // remember notes commits as this bottle's own.
 func (m *Mirror) remember(commits []string) error {
 	if len(commits) == 0 {
 		return nil
 	}
-	f, err := os.OpenFile(filepath.Join(m.dir, ownFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(m.pushed(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("note what was pushed: %w", err)
 	}
@@ -196,7 +203,7 @@ func (m *Mirror) remember(commits []string) error {
 
 // Own reports whether this bottle has pushed all of the commits.
 func (m *Mirror) Own(commits []string) bool {
-	text, err := os.ReadFile(filepath.Join(m.dir, ownFile))
+	text, err := os.ReadFile(m.pushed())
 	if err != nil {
 		return len(commits) == 0
 	}
