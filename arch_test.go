@@ -124,7 +124,7 @@ var rooms = []room{
 	{dir: "internal/egress/records", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1", "internal/egress/pools"}},
 	{dir: "internal/egress/hello", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/measure", layer: wire, only: []string{"internal/metric", "internal/policy"}, onlyFrom: []string{"internal/egress", "internal/egress/inspect", "internal/gateway"}},
-	{dir: "internal/egress/quota", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/standing"}},
+	{dir: "internal/egress/quota", layer: wire, only: []string{"internal/policy"}, onlyFrom: []string{"internal/egress", "internal/egress/standing"}},
 	{dir: "internal/egress/standing", layer: wire, only: []string{"internal/bottle", "internal/policy", "internal/egress/quota"}, beside: []string{"internal/egress/quota"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/linger", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/mask", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/credential", "internal/egress/tripwire"}},

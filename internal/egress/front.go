@@ -9,13 +9,12 @@ import (
 	"net/netip"
 	"time"
 
-	"bottle/internal/bottle"
 	"bottle/internal/egress/conns"
 	"bottle/internal/egress/denial"
 	"bottle/internal/egress/http1"
+	"bottle/internal/egress/ours"
 	"bottle/internal/egress/records"
 	"bottle/internal/egress/strict"
-	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
 
@@ -97,7 +96,7 @@ func (s *session) greetTLS(c *tunnelConn) {
 		NextProtos:             []string{"http/1.1"},
 		SessionTicketsDisabled: true, // the keys would die with this one connection's configuration
 		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return s.p.cfg.CA.Leaf(ownName(h))
+			return s.p.cfg.CA.Leaf(ours.Name(h))
 		},
 	})
 	if err := s.shake(tc); err != nil {
@@ -105,17 +104,6 @@ func (s *session) greetTLS(c *tunnelConn) {
 		return
 	}
 	s.converse(records.NewStream(tc, raw), false, s.serveOuter)
-}
-
-// ownName is the name by which a client of the explicit port knows the gateway.
-func ownName(h *tls.ClientHelloInfo) string {
-	if name, err := bottle.ParseHost(h.ServerName); err == nil && (name == plan.GatewayHost || name == "localhost") {
-		return string(name)
-	}
-	if a, ok := h.Conn.LocalAddr().(*net.TCPAddr); ok && h.ServerName == "" {
-		return a.AddrPort().Addr().Unmap().String()
-	}
-	return plan.GatewayHost
 }
 
 // shake finishes a TLS handshake within its time.

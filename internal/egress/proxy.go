@@ -281,7 +281,16 @@ func (p *Proxy) connects(t *tunnel) policy.Verdict {
 // DialGit dials for the git gate. address is like a route's upstream.address, or empty.
 func (p *Proxy) DialGit(ctx context.Context, host bottle.Host, port uint16, address string) (net.Conn, error) {
 	route := &bottle.Route{Host: bottle.Pattern{Host: host}, Ports: []uint16{port}, Rule: "git", Upstream: &bottle.Upstream{Address: address}}
-	return p.dialUpstream(ctx, dial.Target{Host: host, Port: port, Route: route})
+	c, err := p.dialUpstream(ctx, dial.Target{Host: host, Port: port, Route: route})
+	if err != nil {
+		return nil, err
+	}
+	return p.GitAccount(host).Over(c), nil
+}
+
+// GitAccount is what the git gate may send to a host.
+func (p *Proxy) GitAccount(host bottle.Host) quota.Account {
+	return quota.Account{Book: p.quota, Host: string(host), Now: p.now}
 }
 
 // dialUpstream opens a connection to the decided host, under the policy of this

@@ -61,6 +61,7 @@ func (g *gateway) openGit() (err error) {
 			return g.proxy.DialGit(ctx, host, port, address)
 		},
 		Roots: g.rootsOf,
+		Fits:  func(host bottle.Host, n int64) error { return g.proxy.GitAccount(host).Fits(n) },
 		Key: func(repo string) (secret.Value, bool) {
 			v, ok := g.told.watched["git:"+repo+" key_file"]
 			return v, ok && !v.Empty()
@@ -101,6 +102,7 @@ func (g *gateway) recordGit(r gitgate.Record) error {
 	}
 	if r.Allowed {
 		rec.Verdict = audit.Allow
+		g.proxy.Measured().Allowed(rec.Host, r.BytesOut, r.BytesIn, r.Credential != "")
 	}
 	for _, f := range r.Findings {
 		found := audit.Finding{Rule: f.Rule, Place: f.Place, Encoding: f.Chain, Length: f.Length, Fingerprint: f.Print, Secret: f.Name}

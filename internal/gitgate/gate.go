@@ -39,6 +39,7 @@ type Config struct {
 	Key       func(repo string) (secret.Value, bool)    // what the repository's key_file holds
 	DLP       func() *dlp.Engine                        // the newest; nil of it: nothing can be pushed
 	Record    func(Record) error                        // after an error the answer breaks off
+	Fits      func(bottle.Host, int64) error            // nil while so many bytes more may be sent there, else why not
 	Pass      func(bottle.Host) dlp.Pass                // what an operator let go to this host
 	Open      func() error                              // nil while decisions can be recorded, else why nothing is pushed
 }
@@ -88,7 +89,7 @@ type repo struct {
 
 // New makes a gate. It dials nothing and runs nothing.
 func New(cfg Config) (*Gate, error) {
-	if cfg.Folder == "" || cfg.Dial == nil || cfg.Roots == nil || cfg.Record == nil || cfg.Open == nil || cfg.DLP == nil || cfg.Token == nil || cfg.Key == nil || cfg.Pass == nil {
+	if cfg.Folder == "" || cfg.Dial == nil || cfg.Roots == nil || cfg.Fits == nil || cfg.Record == nil || cfg.Open == nil || cfg.DLP == nil || cfg.Token == nil || cfg.Key == nil || cfg.Pass == nil {
 		return nil, errors.New("make the git gate: something is missing")
 	}
 	run, err := confined.New()

@@ -171,6 +171,9 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 
 // forward sends on what was judged, and keeps what upstream has accepted.
 func (p *push) forward(ctx context.Context) (upstream.Report, error) {
+	if err := p.r.gate.cfg.Fits(p.r.host, p.out); err != nil {
+		return upstream.Report{}, fmt.Errorf("nothing was sent: %w", err)
+	}
 	session, err := p.r.remote.Open(ctx, upstream.ReceivePack)
 	if err != nil {
 		return upstream.Report{}, err

@@ -246,7 +246,10 @@ func (r *repo) record(rec Record) error {
 
 // reasonOf is the code for an upstream that did not do what was asked.
 func reasonOf(err error) policy.Reason {
+	var known interface{ Reason() policy.Reason }
 	switch {
+	case errors.As(err, &known):
+		return known.Reason()
 	case errors.Is(err, upstream.ErrAuth), errors.Is(err, upstream.ErrConfig):
 		return policy.NoCredential
 	case errors.Is(err, upstream.ErrHostKey):

@@ -145,12 +145,15 @@ git push https://elsewhere.example.net/x/y.git HEAD:agent/three 2>&1; echo "else
 for p in 22 ` + f.port + ` ` + sshPort + `; do bash -c "exec 3<>/dev/tcp/example.com/$p; printf 'SSH-2.0-x\r\n' >&3; head -c 9 <&3" 2>&1; echo; done
 git ls-remote ssh://git@example.com/app.git >/dev/null 2>&1; echo "ssh $?"
 env | grep -c ` + forgePassword + `; exit 0`)
-	for _, want := range []string{"rewritten clone 0", "rewritten push 0", "straight clone 0", "https://example.com:" + f.port + "/app.git", "straight push 0", "signed push 0", "remote: nonce SLOP", "trunk 1", "old fetch 0", "leak 1",
+	for _, want := range []string{"rewritten clone 0", "rewritten push 0", "straight clone 0", "https://example.com:" + f.port + "/app.git", "straight push 0", "signed push 0", "trunk 1", "old fetch 0", "leak 1",
 		"other clone 0", "other push 128", "remote: bottle: blocked: a push goes to a repository of the bottle's manifest only", "an operator adds others under `git`", "pack 403",
 		"elsewhere 128", string(policy.RefNotListed), string(policy.SecretFound), string(policy.RepoNotListed), "ssh 128"} {
 		if !strings.Contains(s.out, want) {
 			t.Errorf("the agent does not see %q", want)
 		}
+	}
+	if !strings.Contains(s.out, "remote: nonce OK") && !strings.Contains(s.out, "remote: nonce SLOP") { // OK: all of it within one second
+		t.Error("upstream does not know the certificate's nonce")
 	}
 	if got, want := f.refs(), "refs/heads/agent/one\nrefs/heads/agent/two\nrefs/heads/trunk"; got != want {
 		t.Errorf("upstream has %q, want %q", got, want)
@@ -193,5 +196,38 @@ git: [{name: app, upstream: "https://example.com:%s/app.git", auth: {token_ref: 
 	}
 	if f.asked.Load() > 0 || t.Failed() {
 		t.Errorf("%d requests\n%s\n%s", f.asked.Load(), s.out, s.err)
+	}
+}
+
+// TestGitGateKeepsToTheQuota: what goes to a repository's server counts as sent by the
+// bottle. A push that is more than an hour's is refused before any of it goes.
+func TestGitGateKeepsToTheQuota(t *testing.T) {
+	f, h := gated(t, -1, `{branches: ["agent/*"]}`)
+	box, err := os.ReadFile(filepath.Join(h.base, "home/bottles/box.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write("home/bottles/box.md", strings.Replace(string(box), "git_user:", "egress: {limits: {bytes_out_per_hour: 1MiB}}\ngit_user:", 1))
+	h.own()
+	s := f.inside(h, `git clone -q $U w || exit 10
+cd w; head -c 1000 /dev/urandom > small; git add .; git commit -q -m small; git push -q origin HEAD:agent/small 2>&1; echo "small $?"
+head -c 1200000 /dev/urandom > large; git add .; git commit -q -m large; git push -q origin HEAD:agent/large 2>&1; echo "large $?"
+git reset -q --hard HEAD~1; for i in 1 2 3; do head -c 400000 /dev/urandom > f; git add .; git commit -q -m $i; git push -q origin HEAD:agent/small 2>&1; echo "part $i $?"; done; exit 0`)
+	for _, want := range []string{"small 0", "large 1", "larger than all that the bottle may send in an hour", "part 1 0", "part 3 1", "nothing was sent", "wait 1h"} {
+		if !strings.Contains(s.out, want) {
+			t.Errorf("the agent does not see %q", want)
+		}
+	}
+	if strings.Contains(f.refs(), "large") || t.Failed() {
+		t.Errorf("upstream has %q\n%s\n%s", f.refs(), s.out, s.err)
+	}
+	n := 0
+	for _, r := range h.records() {
+		if r["kind"] == "git" && r["reason"] == string(policy.LimitBytesOut) {
+			n++
+		}
+	}
+	if n < 2 {
+		t.Errorf("%d records say why", n)
 	}
 }

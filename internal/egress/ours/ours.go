@@ -3,7 +3,9 @@
 package ours
 
 import (
+	"crypto/tls"
 	"encoding/json"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -84,4 +86,15 @@ func ServeHealth(w http.ResponseWriter, r *http.Request, identity, policy string
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)+1))
 	_, _ = w.Write(append(body, '\n'))
+}
+
+// Name is the name by which a client of the explicit port knows the gateway.
+func Name(h *tls.ClientHelloInfo) string {
+	if name, err := bottle.ParseHost(h.ServerName); err == nil && (name == plan.GatewayHost || name == "localhost") {
+		return string(name)
+	}
+	if a, ok := h.Conn.LocalAddr().(*net.TCPAddr); ok && h.ServerName == "" {
+		return a.AddrPort().Addr().Unmap().String()
+	}
+	return plan.GatewayHost
 }

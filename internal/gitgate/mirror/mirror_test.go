@@ -418,4 +418,3 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 	}
 }
-
