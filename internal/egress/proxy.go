@@ -283,7 +283,7 @@ func (p *Proxy) DialGit(ctx context.Context, host bottle.Host, port uint16, addr
 	route := &bottle.Route{Host: bottle.Pattern{Host: host}, Ports: []uint16{port}, Rule: "git", Upstream: &bottle.Upstream{Address: address}}
 	c, err := p.dialUpstream(ctx, dial.Target{Host: host, Port: port, Route: route})
 	if err != nil {
-		return nil, err
+		return nil, dial.Tell(err)
 	}
 	return p.GitAccount(host).Over(c), nil
 }

@@ -162,7 +162,7 @@ func (p *push) record(begun time.Time, report upstream.Report, err error) Record
 		if rec.Reason == policy.Internal && !p.engaged {
 			rec.Reason = policy.BadObject
 		}
-		notes = append(notes, words(err.Error()))
+		notes = append(notes, noteOf(err))
 	case refused > 0:
 		notes = append(notes, fmt.Sprintf("upstream refused %d of %d refs", refused, len(report.Refs)))
 		if refused == len(report.Refs) {

@@ -134,7 +134,7 @@ func (r *repo) advertise(w http.ResponseWriter, req *http.Request) {
 		if service == receive {
 			method = "push"
 		}
-		if r.record(Record{Time: begun, Method: method, Reason: reason, Note: bottle.Printable(err.Error())}) != nil {
+		if r.record(Record{Time: begun, Method: method, Reason: reason, Note: noteOf(err)}) != nil {
 			return
 		}
 		body.Reset()
@@ -178,7 +178,7 @@ func (r *repo) upload(w http.ResponseWriter, req *http.Request) {
 		err = r.mirror.Refresh(req.Context())
 	}
 	if err != nil {
-		rec.Allowed, rec.Reason, rec.Note = false, reasonOf(err), bottle.Printable(err.Error())
+		rec.Allowed, rec.Reason, rec.Note = false, reasonOf(err), noteOf(err)
 		_ = r.record(rec)
 		plain(w, http.StatusBadGateway, "bottle: "+words(err.Error())+"\n", "")
 		return
@@ -260,6 +260,16 @@ func reasonOf(err error) policy.Reason {
 		return policy.UpstreamUnreachable
 	}
 	return policy.Internal
+}
+
+// noteOf is an error as the operator's record has it.
+func noteOf(err error) string {
+	s := err.Error()
+	var more interface{ Cause() string }
+	if errors.As(err, &more) && more.Cause() != "" {
+		s += " (" + more.Cause() + ")"
+	}
+	return words(s)
 }
 
 // words are safe on a terminal and not too long.

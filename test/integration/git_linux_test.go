@@ -305,4 +305,14 @@ func TestGitGateServesNothingOld(t *testing.T) {
 	b.says("upstream_unreachable")
 	b.says("again 128")
 	b.ends()
+	if strings.Contains(b.out.String(), "127.0.0.1") {
+		t.Errorf("the agent learns where upstream really is:\n%s", b.out)
+	}
+	noted := false
+	for _, r := range h.records() {
+		noted = noted || r["kind"] == "git" && r["verdict"] == "deny" && strings.Contains(fmt.Sprint(r["note"]), "refused")
+	}
+	if !noted {
+		t.Error("the operator does not learn why")
+	}
 }

@@ -71,6 +71,24 @@ func Cause(err error) string {
 	return unreached(err)
 }
 
+// Told is an error of a dial as the agent may hear it.
+type Told struct{ err error }
+
+// Tell makes err such an error. It stays what it is (errors.Is).
+func Tell(err error) error { return Told{err} }
+
+// Error implements error, without an address.
+func (t Told) Error() string { return Fault(t.err).Message }
+
+// Unwrap gives the error itself.
+func (t Told) Unwrap() error { return t.err }
+
+// Reason is the code of the record.
+func (t Told) Reason() policy.Reason { return Fault(t.err).Reason }
+
+// Cause is what the operator may know besides.
+func (t Told) Cause() string { return Cause(t.err) }
+
 // unreached is Cause for connections that did not come about.
 func unreached(err error) string {
 	at := ""

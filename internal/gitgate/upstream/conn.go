@@ -28,7 +28,7 @@ func (r *Remote) connect(ctx context.Context) (*watched, error) {
 	defer cancel()
 	conn, err := r.dial(dialling, r.at.host, r.at.port)
 	if err != nil {
-		return nil, r.explain(ctx, err)
+		return nil, r.explain(ctx, quiet(err))
 	}
 	w := &watched{Conn: conn, idle: r.limits.Idle}
 	w.moved.Store(time.Now().UnixNano())
@@ -46,8 +46,30 @@ func (w *watched) Read(p []byte) (int, error) {
 		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && w.fresh() {
 			continue
 		}
-		return n, err
+		return n, quiet(err)
 	}
+}
+
+// nameless is an error of a connection without its addresses: where an upstream really is
+// the operator may know, and the agent need not.
+type nameless struct{ *net.OpError }
+
+// Error implements error.
+func (e nameless) Error() string { return e.Op + ": " + e.Err.Error() }
+
+// Unwrap gives the error itself.
+func (e nameless) Unwrap() error { return e.OpError }
+
+// Cause is the whole of it, for the record.
+func (e nameless) Cause() string { return e.OpError.Error() }
+
+func quiet(err error) error {
+	var op *net.OpError
+	var told interface{ Cause() string } // it has words of its own
+	if !errors.As(err, &told) && errors.As(err, &op) {
+		return nameless{op}
+	}
+	return err
 }
 
 func (w *watched) fresh() bool { return time.Since(time.Unix(0, w.moved.Load())) < w.idle }
@@ -58,7 +80,7 @@ func (w *watched) Write(p []byte) (int, error) {
 	if n > 0 {
 		w.moved.Store(time.Now().UnixNano())
 	}
-	return n, err
+	return n, quiet(err)
 }
 
 // touch begins the wait anew: something is asked now, after a time of rest.

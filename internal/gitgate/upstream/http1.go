@@ -54,11 +54,14 @@ func (w *web) connection() (*webConn, error) {
 		_ = under.Close()
 		var untrusted *tls.CertificateVerificationError
 		if errors.As(err, &untrusted) {
-			hint := ""
-			if errors.As(err, new(x509.UnknownAuthorityError)) {
-				hint = ": if it is your own CA, name it in the repository's ca_file"
+			why := printable(untrusted.Err.Error())
+			switch {
+			case errors.As(err, new(x509.UnknownAuthorityError)):
+				why += ": if it is your own CA, name it in the repository's ca_file"
+			case errors.As(err, new(x509.HostnameError)):
+				why = "it is for another name" // which, the agent need not know
 			}
-			return nil, fmt.Errorf("%w: the certificate of %s is not trusted: %s%s", ErrHostKey, w.r.at.host, printable(untrusted.Err.Error()), hint)
+			return nil, fmt.Errorf("%w: the certificate of %s is not trusted: %s", ErrHostKey, w.r.at.host, why)
 		}
 		return nil, fmt.Errorf("%w: %s does not agree on TLS: %w", ErrUnreachable, w.r.at.host, err)
 	}
