@@ -121,6 +121,7 @@ func (g *gateway) examine(routes []bottle.Route) (*policy.Policy, bottle.Problem
 			warnings = append(warnings, at(r, bottle.Warning, w, "programs that use the proxy variables reach it now; for all others start the bottle anew"))
 		}
 	}
+	errs = append(errs, pol.PastGate(g.told.Repos)...)
 	return pol, append(errs, warnings...)
 }
 

@@ -92,7 +92,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	if err := look(&req, got.Mounts); err != nil {
 		return nil, err
 	}
-	if missing := h.ready(req.Spec); len(missing) > 0 {
+	if missing := append(h.ready(req.Spec), pol.PastGate(req.Spec.Repos)...); len(missing) > 0 {
 		return nil, missing
 	}
 	risks, err := h.doors(req)

@@ -19,6 +19,13 @@ func TestRepositoriesNeedGitAndTheirFiles(t *testing.T) {
 	f := newFixture(t)
 	f.house.Root = fstest.MapFS{"usr/bin/env": &fstest.MapFile{Mode: 0o755}}
 	f.prepare()
+	routes := f.req.Spec.Routes
+	f.req.Spec.Routes = []bottle.Route{{Host: routes[0].Host, Ports: []uint16{443}, TLS: "passthrough", DLP: "off", Rule: "box.md:3"}}
+	f.req.Spec.Repos = []bottle.Repo{{Name: "app", Upstream: "https://api.example.com/app.git"}}
+	if _, err := f.house.Prepare(context.Background(), f.req); err == nil || !strings.Contains(err.Error(), "past the git gate") {
+		t.Errorf("a route leads past the gate: %v", err)
+	}
+	f.req.Spec.Routes = routes
 
 	key := filepath.Join(f.home, "key")
 	if err := os.WriteFile(key, []byte("-----BEGIN OPENSSH PRIVATE KEY-----\n"), 0o644); err != nil {
