@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -47,6 +48,7 @@ type site struct {
 	port     int    // that it is known by; 0: 443
 	scheme   string // of the credential that the gateway adds; empty: none
 	passed   bool   // its TLS is not opened
+	repo     string // path of a git repository that is behind the gate; needs port
 }
 
 // serve starts a site. The server is closed with the test.
@@ -151,6 +153,12 @@ func (b *box) manifest() string {
 		ca := fmt.Sprintf("ca-%d.pem", i)
 		b.write(ca, string(s.ca))
 		fmt.Fprintf(&m, "      upstream: {address: %q, ca_file: %q}\n", s.addr, filepath.Join(b.base, ca))
+	}
+	for i, s := range b.sites {
+		if host, _, err := net.SplitHostPort(s.addr); err == nil && s.repo != "" {
+			fmt.Fprintf(&m, "git:\n  - {name: gated, upstream: \"https://%s:%d%s\", auth: {token_ref: OPERATORS_TOKEN}, ca_file: %q, extra_hosts: {%s: %s}}\n",
+				s.host, s.port, s.repo, filepath.Join(b.base, fmt.Sprintf("ca-%d.pem", i)), s.host, host)
+		}
 	}
 	return m.String() + "---\nA box for clients.\n"
 }

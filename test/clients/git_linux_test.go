@@ -3,11 +3,13 @@ package clients
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cgi"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,12 +18,12 @@ import (
 )
 
 // gitSite is a git server over HTTPS: the real git http-backend, behind Basic
-// authentication. It gives the site and the folder of its one repository.
+// authentication. It gives the site, whose team/gated.git is behind the git gate, and the
+// folder of its repositories: that one, and team/app.git.
 func gitSite(t *testing.T) (*site, string) {
 	t.Helper()
 	git := require.Tool(t, "git")
 	root := t.TempDir()
-	repo := filepath.Join(root, "team", "app.git")
 	run := func(args ...string) {
 		t.Helper()
 		cmd := exec.Command(git, args...)
@@ -36,8 +38,11 @@ func gitSite(t *testing.T) (*site, string) {
 	}
 	run("-C", filepath.Join(root, "src"), "add", ".")
 	run("-C", filepath.Join(root, "src"), "commit", "-q", "-m", "first")
-	run("clone", "-q", "--bare", filepath.Join(root, "src"), repo)
-	run("-C", repo, "config", "http.receivepack", "true")
+	for _, name := range []string{"app.git", "gated.git"} {
+		repo := filepath.Join(root, "team", name)
+		run("clone", "-q", "--bare", filepath.Join(root, "src"), repo)
+		run("-C", repo, "config", "http.receivepack", "true")
+	}
 	backend := &cgi.Handler{Path: git, Args: []string{"http-backend"}, Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1", "HOME=" + root}, InheritEnv: []string{"PATH"}}
 	srv, err := loopback.Serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, password, _ := r.BasicAuth(); password != theSecret {
@@ -55,36 +60,47 @@ func gitSite(t *testing.T) (*site, string) {
 		backend.ServeHTTP(w, r)
 	}), "git.example.com")
 	s := serve(t, srv, err, "git.example.com")
-	s.scheme = "Basic"
-	return s, repo
+	s.scheme, s.repo = "Basic", "/team/gated.git"
+	_, port, _ := net.SplitHostPort(s.addr)
+	if s.port, err = strconv.Atoi(port); err != nil {
+		t.Fatal(err)
+	}
+	return s, filepath.Join(root, "team")
 }
 
-// TestGit: clone, fetch what came later, and push, over smart HTTP.
+// TestGit: clone over smart HTTP by a route; clone, fetch what came later, and push
+// through the git gate, which the same program reaches by the repository's own URL.
 func TestGit(t *testing.T) {
-	s, repo := gitSite(t)
+	s, repos := gitSite(t)
 	b := newBox(t, []*site{s})
 	r := b.run(`
 export GIT_TERMINAL_PROMPT=0 GIT_AUTHOR_NAME=b GIT_AUTHOR_EMAIL=b@example.com GIT_COMMITTER_NAME=b GIT_COMMITTER_EMAIL=b@example.com
-u=https://git.example.com/team/app.git
+h=https://git.example.com:` + strconv.Itoa(s.port) + `/team
+u=$h/app.git; g=$h/gated.git
 cd /tmp
 as clone git clone -q $u proxied
 as clone-direct direct git clone -q $u direct
 as clone-socks git -c http.proxy=socks5h://127.0.0.1:9099 clone -q $u socks
 as cloned git -C direct log --format=%s
-echo more >>proxied/hello; head -c 3000000 /dev/urandom >proxied/large
-git -C proxied add . && git -C proxied commit -q -m second
-as push git -C proxied push -q origin HEAD:refs/heads/agent
-git -C proxied checkout -q -b leak
+as past git -C direct push -q origin HEAD:refs/heads/past
+as gated git clone -q $g gated
+as gated-direct direct git clone -q $g gated-direct
+as gated-socks git -c http.proxy=socks5h://127.0.0.1:9099 clone -q $g gated-socks
+as gated-straight env GIT_CONFIG_GLOBAL=/dev/null git clone -q $g gated-straight
+echo more >>gated/hello; head -c 3000000 /dev/urandom >gated/large
+git -C gated add . && git -C gated commit -q -m second
+as push git -C gated push -q origin HEAD:refs/heads/agent
+git -C gated checkout -q -b leak
 key=ghp_$(head -c 64 /dev/urandom | base64 -w0 | tr -dc A-Za-z0-9 | head -c 36)
-{ head -c 700000 /dev/urandom; echo "token = $key"; head -c 700000 /dev/urandom; } >proxied/kept
-git -C proxied add . && git -C proxied commit -q -m third
-as push-secret git -C proxied push -q origin HEAD:refs/heads/leak
-as fetch direct git -C direct fetch -q origin agent
-as fetched git -C direct log --format=%s FETCH_HEAD
+{ head -c 700000 /dev/urandom; echo "token = $key"; head -c 700000 /dev/urandom; } >gated/kept
+git -C gated add . && git -C gated commit -q -m third
+as push-secret git -C gated push -q origin HEAD:refs/heads/leak
+as fetch direct git -C gated-direct fetch -q origin agent
+as fetched git -C gated-direct log --format=%s FETCH_HEAD
 as no-proxy git ls-remote https://no-proxy.example.net/x.git
 as no-direct direct git ls-remote https://no-direct.example.net/x.git
 `)
-	for _, name := range []string{"clone", "clone-direct", "clone-socks", "push", "fetch"} {
+	for _, name := range []string{"clone", "clone-direct", "clone-socks", "gated", "gated-direct", "gated-socks", "gated-straight", "push", "fetch"} {
 		if s := r.said[name]; s.code != "0" {
 			t.Errorf("%s ended with %q: %s", name, s.code, s.text)
 		}
@@ -92,14 +108,23 @@ as no-direct direct git ls-remote https://no-direct.example.net/x.git
 	if c, f := r.said["cloned"].text, r.said["fetched"].text; c != "first\n" || f != "second\nfirst\n" {
 		t.Errorf("cloned %q, fetched %q", c, f)
 	}
-	if out, err := exec.Command("git", "-C", repo, "-c", "safe.directory=*", "log", "--format=%s", "agent").CombinedOutput(); err != nil || string(out) != "second\nfirst\n" {
-		t.Errorf("the server has %q, %v", out, err)
+	server := func(repo string, args ...string) string {
+		out, err := exec.Command("git", append([]string{"-C", filepath.Join(repos, repo), "-c", "safe.directory=*"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Error(err)
+		}
+		return string(out)
 	}
-	if s := r.said["push-secret"]; s.code == "0" {
-		t.Errorf("a secret was pushed: %s", s.text)
+	if got := server("gated.git", "log", "--format=%s", "agent"); got != "second\nfirst\n" {
+		t.Errorf("the server has %q", got)
 	}
-	if out, err := exec.Command("git", "-C", repo, "-c", "safe.directory=*", "branch", "--list", "leak").CombinedOutput(); err != nil || len(out) > 0 {
-		t.Errorf("the server has %q, %v", out, err)
+	for _, name := range []string{"push-secret", "past"} {
+		if s := r.said[name]; s.code == "0" || !strings.Contains(s.text, "remote: bottle: ") {
+			t.Errorf("%s was let through, or nobody says why not: %s", name, s.text)
+		}
+	}
+	if got := server("gated.git", "branch", "--list", "leak") + server("app.git", "branch", "--list", "past"); got != "" {
+		t.Errorf("the server has %q", got)
 	}
 	services := map[string]int{}
 	for _, q := range s.requests() {
@@ -108,26 +133,27 @@ as no-direct direct git ls-remote https://no-direct.example.net/x.git
 			t.Errorf("%s %s came with %q", q.Method, q.Path, user)
 		}
 	}
-	for _, want := range []string{"GET /team/app.git/info/refs?service=git-upload-pack", "POST /team/app.git/git-upload-pack", "GET /team/app.git/info/refs?service=git-receive-pack", "POST /team/app.git/git-receive-pack"} {
-		if services[want] == 0 {
-			t.Errorf("never asked for: %s; %v", want, services)
+	for want, asked := range map[string]bool{"GET /team/app.git/info/refs?service=git-upload-pack": true, "POST /team/app.git/git-upload-pack": true,
+		"GET /team/gated.git/info/refs?service=git-receive-pack": true, "POST /team/gated.git/git-receive-pack": true,
+		"GET /team/app.git/info/refs?service=git-receive-pack": false, "POST /team/app.git/git-receive-pack": false} {
+		if services[want] > 0 != asked {
+			t.Errorf("%s was asked for %d times; %v", want, services[want], services)
 		}
 	}
-	pushed, leaks := int64(0), 0
+	pushed, reasons := int64(0), map[string]int{}
 	for _, rec := range r.records {
-		if rec.Reason == "secret_found" && rec.Path == "/team/app.git/git-receive-pack" {
-			leaks++
-			continue
-		}
-		if rec.Host == s.host && (rec.Verdict != "allow" || rec.Credential != "OPERATORS_TOKEN" || rec.Status != http.StatusOK) {
+		switch {
+		case rec.Host != s.host:
+		case rec.Verdict != "allow":
+			reasons[rec.Kind+" "+rec.Reason]++
+		case rec.Credential != "OPERATORS_TOKEN":
 			t.Errorf("the record is %+v", rec)
-		}
-		if rec.Path == "/team/app.git/git-receive-pack" {
+		case rec.Kind == "git" && rec.Method == "push":
 			pushed += rec.BytesOut
 		}
 	}
-	if leaks != 1 {
-		t.Errorf("%d records of a secret in a push", leaks)
+	if len(reasons) != 2 || reasons["git secret_found"] != 1 || reasons["http repo_not_listed"] != 1 {
+		t.Errorf("refused: %v", reasons)
 	}
 	if pushed < 3000000 {
 		t.Errorf("%d bytes are recorded as pushed", pushed)
