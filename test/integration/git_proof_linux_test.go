@@ -401,3 +401,15 @@ const (
 
 // command is a push's first line, with capabilities.
 func command(old, id, ref string) string { return pkt(old + " " + id + " " + ref + rawCaps) }
+
+// peak is the most memory that the gateway itself ever had, in KiB.
+func (p *proof) peak() (kib int) {
+	p.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.gw.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	_, _ = fmt.Sscan(rest, &kib)
+	return kib
+}
