@@ -79,7 +79,7 @@ func (p *push) complete(report upstream.Report, err error) upstream.Report {
 	}
 	why := "not sent: another part of the push was refused"
 	if err != nil {
-		why = err.Error()
+		why = p.r.plainly(err)
 	}
 	own := map[string]string{}
 	for _, f := range p.failed {
@@ -92,7 +92,7 @@ func (p *push) complete(report upstream.Report, err error) upstream.Report {
 		message := why
 		if own[c.Ref] != "" {
 			message = own[c.Ref]
-		} else if len(p.failed) == 1 {
+		} else if len(p.failed) == 1 || len(p.failed) > 0 && len(p.asked.Commands) == 1 {
 			message = string(p.failed[0].Reason)
 		}
 		report.Refs = append(report.Refs, upstream.RefStatus{Ref: c.Ref, Message: message})
@@ -111,9 +111,9 @@ func (p *push) tell(report upstream.Report, err error) {
 		}
 		b.WriteString(p.advice())
 	case errors.Is(err, upstream.ErrUnsure):
-		fmt.Fprintf(&b, "bottle: %s\nbottle: git fetch tells what upstream has; the push can be repeated\n", words(err.Error()))
+		fmt.Fprintf(&b, "bottle: %s\nbottle: git fetch tells what upstream has; the push can be repeated\n", words(p.r.plainly(err)))
 	case err != nil:
-		fmt.Fprintf(&b, "bottle: %s\n", words(err.Error()))
+		fmt.Fprintf(&b, "bottle: %s\n", words(p.r.plainly(err)))
 	}
 	_, _ = io.WriteString(p.say, b.String()) // the client may be gone
 }

@@ -31,6 +31,9 @@ func (p *push) read() error {
 		case kind == pktline.Flush && n == 0:
 			return errProbe // a client looks whether it may before it sends much
 		case kind == pktline.Flush:
+			if err := p.format(); err != nil {
+				return err
+			}
 			return p.options()
 		case kind != pktline.Data, len(p.asked.Commands) > judge.MaxUpdates, len(p.shallow) > maxShallow:
 			return errors.New("read the push: it has too many commands, or none that can be read")
@@ -59,6 +62,22 @@ func (p *push) agree(caps string) {
 		p.caps[c] = true
 	}
 	p.banded, p.asked.Atomic = p.caps["side-band-64k"], p.caps["atomic"]
+}
+
+// format refuses ids that are not of upstream's kind.
+func (p *push) format() error {
+	ours := p.r.mirror.Format()
+	for c := range p.caps {
+		if kind, ok := strings.CutPrefix(c, "object-format="); ok && kind != ours {
+			return fmt.Errorf("the push has objects of the format %.20q, and upstream's are %s", kind, ours)
+		}
+	}
+	for _, c := range p.asked.Commands {
+		if len(c.New) != len(zeros(ours)) {
+			return fmt.Errorf("the push has ids of %d digits, and upstream's are %s", len(c.New), ours)
+		}
+	}
+	return nil
 }
 
 func (p *push) command(text string) error {

@@ -27,6 +27,7 @@ const (
 	maxCert    = 256 << 10 // bytes of a push certificate
 	maxPack    = 2 << 30   // bytes of a pack
 	pushTime   = time.Hour
+	silence    = 30 * time.Second // without a byte of what was begun: others wait behind it
 )
 
 // capabilities are what the gate speaks by itself; what upstream must speak, too, is
@@ -105,7 +106,7 @@ func (r *repo) receive(w http.ResponseWriter, req *http.Request) {
 	begun := time.Now()
 	ctx, stop := context.WithTimeout(req.Context(), pushTime)
 	defer stop()
-	in, err := body(req)
+	in, err := body(w, req)
 	if err != nil {
 		plain(w, http.StatusBadRequest, "bottle: "+words(err.Error())+"\n", "")
 		return

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -140,7 +141,7 @@ func (r *repo) advertise(w http.ResponseWriter, req *http.Request) {
 		body.Reset()
 		_ = out.Text("# service=" + service)
 		_ = out.Flush()
-		_ = out.Line([]byte(words("ERR bottle: " + string(reason) + ": " + err.Error() + "; nothing older is served in its place")))
+		_ = out.Line([]byte(words("ERR bottle: " + string(reason) + ": " + r.plainly(err) + "; nothing older is served in its place")))
 	}
 	noCache(w, "application/x-"+service+"-advertisement")
 	_, _ = w.Write(body.Bytes()) // the client may be gone
@@ -173,14 +174,14 @@ func protocol(req *http.Request) string {
 func (r *repo) upload(w http.ResponseWriter, req *http.Request) {
 	begun := time.Now()
 	rec := Record{Time: begun, Method: "fetch", Allowed: true, Reason: policy.Listed}
-	in, err := body(req)
+	in, err := body(w, req)
 	if err == nil && !r.mirror.Fresh(freshFor) {
 		err = r.mirror.Refresh(req.Context())
 	}
 	if err != nil {
 		rec.Allowed, rec.Reason, rec.Note = false, reasonOf(err), noteOf(err)
 		_ = r.record(rec)
-		plain(w, http.StatusBadGateway, "bottle: "+words(err.Error())+"\n", "")
+		plain(w, http.StatusBadGateway, "bottle: "+words(r.plainly(err))+"\n", "")
 		return
 	}
 	if r.gate.cfg.Open() != nil {
@@ -212,13 +213,15 @@ func (c *counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// body is the request's, unpacked if it is gzip.
-func body(req *http.Request) (io.Reader, error) {
+// body is the request's, unpacked if it is gzip. Its reader gives up when the client says
+// nothing for silence.
+func body(w http.ResponseWriter, req *http.Request) (io.Reader, error) {
+	in := impatient{req.Body, http.NewResponseController(w)}
 	switch c := req.Header.Get("Content-Encoding"); c {
 	case "", "identity":
-		return req.Body, nil
+		return in, nil
 	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(req.Body)
+		z, err := gzip.NewReader(in)
 		if err != nil {
 			return nil, fmt.Errorf("unpack the request: %w", err)
 		}
@@ -226,6 +229,26 @@ func body(req *http.Request) (io.Reader, error) {
 	default:
 		return nil, fmt.Errorf("unpack the request: the coding %.20q is unknown", c)
 	}
+}
+
+type impatient struct {
+	io.Reader
+	c *http.ResponseController
+}
+
+var errSilence = fmt.Errorf("the client sent nothing for %v", silence)
+
+// Read implements io.Reader.
+func (r impatient) Read(b []byte) (int, error) {
+	if err := r.c.SetReadDeadline(time.Now().Add(silence)); err != nil {
+		return 0, fmt.Errorf("limit the time of a request: %w", err)
+	}
+	n, err := r.Reader.Read(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = errSilence
+	}
+	_ = r.c.SetReadDeadline(time.Time{}) // it could be set
+	return n, err
 }
 
 func noCache(w http.ResponseWriter, kind string) {
@@ -270,6 +293,11 @@ func noteOf(err error) string {
 		s += " (" + more.Cause() + ")"
 	}
 	return words(s)
+}
+
+// plainly is an error for the agent, which need not know where the mirrors are.
+func (r *repo) plainly(err error) string {
+	return strings.ReplaceAll(err.Error(), r.gate.cfg.Folder, "")
 }
 
 // words are safe on a terminal and not too long.

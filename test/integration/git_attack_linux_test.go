@@ -343,7 +343,7 @@ func TestGitGateSeesWhatNoRefReaches(t *testing.T) {
 	p.clone()
 	id, objects := p.crafted("nothing")
 	for name, hidden := range map[string]packed{"secret": {kind: 3, data: []byte(knownSecret)}, "harmless": {kind: 3, data: []byte("nothing in it")},
-		"commit": {kind: 1, data: fmt.Appendf(nil, "tree %s\nauthor a <a@b.example> 1700000000 +0000\ncommitter a <a@b.example> 1700000000 +0000\n\n%s\n", p.ref("refs/heads/trunk^{tree}"), knownSecret)},
+		"commit":                      {kind: 1, data: fmt.Appendf(nil, "tree %s\nauthor a <a@b.example> 1700000000 +0000\ncommitter a <a@b.example> 1700000000 +0000\n\n%s\n", p.ref("refs/heads/trunk^{tree}"), knownSecret)},
 		"difference to an old object": {kind: 7, base: p.ref("refs/heads/trunk:README"), data: append([]byte{20, 24, 24}, knownSecret...)}} {
 		t.Run(name, func(t *testing.T) {
 			p.untouched(t, func() {

@@ -15,5 +15,6 @@ const (
 	maxFiles  = 1024
 	maxCPU    = 1800    // seconds
 	maxMemory = 6 << 30 // bytes of address space: packs are mapped
+	maxData   = 2 << 30 // bytes of memory of its own: a folder of a billion files must not take the machine's
 	maxWrite  = 8 << 30 // bytes of one file
 )

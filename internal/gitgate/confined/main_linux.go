@@ -110,7 +110,7 @@ func unwire() error {
 
 func bound() error {
 	for what, n := range map[int]uint64{
-		unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_CPU: maxCPU, unix.RLIMIT_AS: maxMemory, unix.RLIMIT_FSIZE: maxWrite,
+		unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_CPU: maxCPU, unix.RLIMIT_AS: maxMemory, unix.RLIMIT_DATA: maxData, unix.RLIMIT_FSIZE: maxWrite,
 	} {
 		var now syscall.Rlimit
 		if err := syscall.Getrlimit(what, &now); err != nil {

@@ -80,7 +80,32 @@ func (r Runner) Run(ctx context.Context, c Command) error {
 	if err != nil {
 		return err
 	}
-	return p.Wait()
+	return plainly(c, p.Wait())
+}
+
+// Failed is a git that did not end well, in words that an agent may read: without the
+// command line and without the folder, whose names are the operator's.
+type Failed struct {
+	words string
+	cause error
+}
+
+// Error says which command it was and what git said last.
+func (f *Failed) Error() string { return f.words }
+
+// Unwrap gives the cause, which may hold names of the operator's folders.
+func (f *Failed) Unwrap() error { return f.cause }
+
+func plainly(c Command, err error) error {
+	var e *hostexec.Error
+	if !errors.As(err, &e) || len(c.Args) == 0 {
+		return err
+	}
+	said := strings.TrimSpace(strings.ReplaceAll(e.Stderr, c.Dir, "."))
+	if said == "" {
+		said = e.Err.Error()
+	}
+	return &Failed{"git " + c.Args[0] + ": " + said, err}
 }
 
 // Stream runs c in the background; what it prints is read. Close ends it, and tells
@@ -97,7 +122,7 @@ func (r Runner) Stream(ctx context.Context, c Command) (io.ReadCloser, error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := p.Wait(); err != nil {
+		if err := plainly(c, p.Wait()); err != nil {
 			_ = pw.CloseWithError(err)
 			return
 		}
@@ -164,6 +189,7 @@ func environment(c Command) []string {
 // and never block.
 type Feed struct {
 	*os.File
+	c Command
 	p *hostexec.Process
 }
 
@@ -180,11 +206,11 @@ func (r Runner) Feed(ctx context.Context, c Command) (*Feed, error) {
 		pw.Close()
 		return nil, err
 	}
-	return &Feed{pw, p}, nil
+	return &Feed{pw, c, p}, nil
 }
 
 // Done ends the input and waits for the child's end.
 func (f *Feed) Done() error {
 	_ = f.File.Close()
-	return f.p.Wait()
+	return plainly(f.c, f.p.Wait())
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"bottle/internal/gitgate/confined"
 	"bottle/internal/gitgate/upstream"
@@ -46,20 +48,66 @@ func (q *Quarantine) command(args ...string) confined.Command {
 	return confined.Command{Dir: q.m.dir, Quarantine: q.dir, Args: args}
 }
 
+// What git may take to unpack what an agent sends. Little can become much: a pack of
+// zeros grows a thousandfold, and one of differences without bound.
+const (
+	patience = 30 * time.Second
+	perMiB   = time.Second
+)
+
+// ErrSlow says that a pack took git longer to unpack than its size explains.
+var ErrSlow = errors.New("the pack takes too long to unpack for its size")
+
 // Take reads a pack of at most most bytes, and refuses what git's own checks refuse:
-// broken objects, missing links, dangerous names (--strict).
+// broken objects, missing links, dangerous names (--strict). The time that it waits for
+// the agent does not count against git's.
 func (q *Quarantine) Take(ctx context.Context, pack io.Reader, most int64) (size int64, err error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	c := q.command("index-pack", "--stdin", "--fix-thin", "--strict", fmt.Sprintf("--max-input-size=%d", most))
 	c.Write, c.Stdout = true, io.Discard
 	feed, err := q.m.run.Feed(ctx, c)
 	if err != nil {
 		return 0, err
 	}
-	size, rerr := io.Copy(feed, pack)
-	if err := feed.Done(); err != nil {
+	work := &paced{to: feed, left: patience, late: func() { stop(ErrSlow) }}
+	size, rerr := io.Copy(work, pack)
+	err = work.timed(feed.Done)
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, ErrSlow):
+		return size, cause
+	case err != nil && rerr != nil && !errors.Is(rerr, syscall.EPIPE): // git saw an end that was none
+		return size, rerr
+	case err != nil:
 		return size, err
 	}
 	return size, rerr
+}
+
+// paced calls late when what is under it has taken more than left, and perMiB for each
+// MiB that was written.
+type paced struct {
+	to   io.Writer
+	left time.Duration
+	late func()
+}
+
+// Write implements io.Writer.
+func (p *paced) Write(b []byte) (n int, err error) {
+	p.left += time.Duration(len(b)) * perMiB >> 20
+	err = p.timed(func() (err error) {
+		n, err = p.to.Write(b)
+		return err
+	})
+	return n, err
+}
+
+func (p *paced) timed(do func() error) error {
+	began := time.Now()
+	defer time.AfterFunc(p.left, p.late).Stop()
+	err := do()
+	p.left = max(0, p.left-time.Since(began))
+	return err
 }
 
 // Git runs one git command over all objects, which may change nothing.

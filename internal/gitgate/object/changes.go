@@ -33,11 +33,14 @@ func (x *walk) changes() error {
 		kind uint32
 	}
 	asked := map[key]bool{}
-	commit := ""
+	commit, left := "", x.Limits.Changes
 	for s.Scan() {
 		if isID(s.Bytes()) {
 			commit = s.Text()
 			continue
+		}
+		if left--; left < 0 {
+			return fmt.Errorf("%w (%d changed files)", ErrTooMany, x.Limits.Changes)
 		}
 		c := Change{At: At{Commit: commit}}
 		if !c.parse(s.Bytes()) || !s.Scan() {

@@ -45,6 +45,8 @@ type Visitor interface {
 // Limits bound a walk. A zero field is its default.
 type Limits struct {
 	Objects int   // new objects; 2^20
+	Total   int64 // bytes of all new objects, unpacked; 8 GiB
+	Changes int   // paths that all commits together change; 2^22
 	Raw     int64 // bytes of one commit, tree or tag; 32 MiB
 	Content int64 // bytes of what Change asked for; 1 MiB
 	Wanted  int   // how often Change may ask; 65,536
@@ -115,6 +117,12 @@ func (l Limits) filled() Limits {
 	if l.Objects == 0 {
 		l.Objects = 1 << 20
 	}
+	if l.Total == 0 {
+		l.Total = 8 << 30
+	}
+	if l.Changes == 0 {
+		l.Changes = 1 << 22
+	}
 	if l.Raw == 0 {
 		l.Raw = 32 << 20
 	}
@@ -176,7 +184,11 @@ func (x *walk) objects() error {
 	if len(x.order) == 0 {
 		return nil
 	}
+	left := x.Limits.Total
 	return x.batch(x.order, func(_ int, o id, kind string, size int64, content *bufio.Reader) error {
+		if left -= size; left < 0 {
+			return fmt.Errorf("%w (%d bytes when unpacked)", ErrTooMany, x.Limits.Total)
+		}
 		at := x.places[o]
 		delete(x.places, o)
 		at.ID = x.hex(o)
