@@ -31,9 +31,6 @@ func (p *push) read() error {
 		case kind == pktline.Flush && n == 0:
 			return errProbe // a client looks whether it may before it sends much
 		case kind == pktline.Flush:
-			if err := p.format(); err != nil {
-				return err
-			}
 			return p.options()
 		case kind != pktline.Data, len(p.asked.Commands) > judge.MaxUpdates, len(p.shallow) > maxShallow:
 			return errors.New("read the push: it has too many commands, or none that can be read")

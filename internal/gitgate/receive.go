@@ -112,7 +112,11 @@ func (r *repo) receive(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	p := &push{r: r, lines: pktline.NewReader(in), reply: w, say: io.Discard}
-	switch err := p.read(); {
+	err = p.read()
+	if err == nil {
+		err = p.format()
+	}
+	switch {
 	case errors.Is(err, errProbe):
 		noCache(w, "application/x-"+receive+"-result")
 		return
