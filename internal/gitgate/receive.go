@@ -37,12 +37,13 @@ const capabilities = "report-status report-status-v2 side-band-64k quiet ofs-del
 // offer is what receive-pack says first (gitprotocol-pack(5)): upstream's refs, so that
 // the agent's old ids are upstream's.
 func (r *repo) offer(ctx context.Context, to *bytes.Buffer) error {
-	session, err := r.remote.Open(ctx, upstream.ReceivePack)
+	session, stop, err := r.open(ctx)
 	if err != nil {
 		return err
 	}
 	adv := session.Advert
 	session.Close()
+	stop(nil)
 	caps := capabilities + " object-format=" + adv.ObjectFormat
 	if adv.PushCertNonce != "" && !r.ssh { // over ssh a nonce is good for that one connection only
 		caps += " push-cert=" + adv.PushCertNonce
@@ -74,6 +75,21 @@ func (r *repo) offer(ctx context.Context, to *bytes.Buffer) error {
 	}
 	_ = out.Flush()
 	return nil
+}
+
+var errSilent = fmt.Errorf("the upstream did not say within %v what it has", mirror.Silence)
+
+// open begins to push. An SSH server that is alive tells nothing of the service behind it:
+// the list of refs has to come within mirror.Silence. The caller calls stop at the end.
+func (r *repo) open(ctx context.Context) (*upstream.Session, context.CancelCauseFunc, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	late := time.AfterFunc(mirror.Silence, func() { stop(errSilent) })
+	session, err := r.remote.Open(ctx, upstream.ReceivePack)
+	late.Stop()
+	if err != nil {
+		stop(nil)
+	}
+	return session, stop, err
 }
 
 func zeros(format string) string {
@@ -179,10 +195,11 @@ func (p *push) forward(ctx context.Context) (upstream.Report, error) {
 	if err := p.r.gate.cfg.Fits(p.r.host, p.out); err != nil {
 		return upstream.Report{}, fmt.Errorf("nothing was sent: %w", err)
 	}
-	session, err := p.r.remote.Open(ctx, upstream.ReceivePack)
+	session, stop, err := p.r.open(ctx)
 	if err != nil {
 		return upstream.Report{}, err
 	}
+	defer stop(nil)
 	defer session.Close()
 	p.engaged = true
 	report, err := session.Push(p.asked, func(w io.Writer) error { return p.q.Pack(ctx, p.news(), w) }, p.say)

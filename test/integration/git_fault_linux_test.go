@@ -69,29 +69,35 @@ func TestGitGateUpstreamDies(t *testing.T) {
 		hook  string
 		made  bool // the ref is there all the same
 	}{
-		"before a word":        {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) exit 1;; esac"},
-		"in its list of refs":  {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) git-shell -c \"$SSH_ORIGINAL_COMMAND\" </dev/null | head -c 40; exit 1;; esac"},
-		"within the pack":      {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) head -c 500000 | git-shell -c \"$SSH_ORIGINAL_COMMAND\"; exit 1;; esac"},
-		"behind the pack":      {hook: "pre-receive"},
-		"before the report":    {hook: "post-receive", made: true},
-		"within the report":    {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) git-shell -c \"$SSH_ORIGINAL_COMMAND\" | head -c $(($(cat " + "SIZE" + ") + 20)); exit 1;; esac", made: true},
-		"while it is talking":  {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) echo no git at all; exit 1;; esac"},
-		"with a wrong report":  {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) git-shell -c \"$SSH_ORIGINAL_COMMAND\" | sed 's/unpack ok/unpack xx/'; exit 0;; esac", made: true},
-		"before the next word": {fault: "kill -9 $PPID"},
+		"before a word":              {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) exit 1;; esac"},
+		"in its list of refs":        {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) git-shell -c \"$SSH_ORIGINAL_COMMAND\" </dev/null | head -c 40; exit 1;; esac"},
+		"silent in its list of refs": {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) git-shell -c \"$SSH_ORIGINAL_COMMAND\" | head -c 90; exit 1;; esac"},
+		"within the pack":            {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) head -c 500000 | git-shell -c \"$SSH_ORIGINAL_COMMAND\"; exit 1;; esac"},
+		"behind the pack":            {hook: "pre-receive"},
+		"before the report":          {hook: "reference-transaction", made: true},
+		"within the report":          {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) git-shell -c \"$SSH_ORIGINAL_COMMAND\" | dd bs=1 status=none count=$((SIZE + 20)); kill -9 $PPID;; esac", made: true},
+		"while it is talking":        {fault: "case $SSH_ORIGINAL_COMMAND in git-receive-pack*) echo no git at all; exit 1;; esac"},
+		"before the next word":       {fault: "kill -9 $PPID"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newProof(t)
 			w := p.clone()
 			id := p.write(w, "big", random(t, 2<<20), "big")
 			trunk := p.ref("refs/heads/trunk")
-			put(t, p.base, "size", fmt.Sprint(len(advert(t, p))))
-			p.faulty(strings.ReplaceAll(c.fault, "SIZE", p.base+"/size"))
-			if c.hook != "" {
-				p.hook(c.hook, "kill -9 $PPID")
+			p.faulty("git-shell -c \"$SSH_ORIGINAL_COMMAND\" | tee " + p.base + "/seen; exit 0")
+			p.direct(w, "push", "-q", "--dry-run", "origin", "HEAD:refs/heads/agent")
+			seen, err := os.ReadFile(p.base + "/seen")
+			if err != nil {
+				t.Fatal(err)
 			}
+			p.faulty(strings.ReplaceAll(c.fault, "SIZE", fmt.Sprint(len(seen))))
+			if c.hook != "" {
+				p.hook(c.hook, `case "$1" in ""|committed) kill -9 $PPID;; esac`)
+			}
+			began := time.Now()
 			out, err := p.try(w, "push", "origin", "HEAD:refs/heads/agent")
-			if err == nil {
-				t.Errorf("success: %s", out)
+			if err == nil || time.Since(began) > 30*time.Second {
+				t.Errorf("after %v: %v %s", time.Since(began), err, out)
 			}
 			if made := p.ref("refs/heads/agent") == id; made != c.made || !made && p.ref("refs/heads/agent") != "" || p.ref("refs/heads/trunk") != trunk {
 				t.Errorf("the ref is there: %v, want %v; %s", made, c.made, out)
@@ -113,16 +119,6 @@ func TestGitGateUpstreamDies(t *testing.T) {
 			}
 		})
 	}
-}
-
-// advert is what receive-pack says first.
-func advert(t *testing.T, p *proof) string {
-	t.Helper()
-	out, err := p.try(p.bare, "receive-pack", "--http-backend-info-refs", p.bare)
-	if err != nil {
-		t.Fatalf("%v %s", err, out)
-	}
-	return out
 }
 
 // TestGitGateIsKilled: the gateway dies at each stage of a push. What starts after it

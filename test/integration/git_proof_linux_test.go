@@ -253,7 +253,7 @@ func (p *proof) direct(dir string, args ...string) string {
 
 // try runs git, and gives all that it says.
 func (p *proof) try(dir string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir, cmd.Env = dir, p.environment()
