@@ -77,7 +77,7 @@ func (r *repo) offer(ctx context.Context, to *bytes.Buffer) error {
 	return nil
 }
 
-var errSilent = fmt.Errorf("the upstream did not say within %v what it has", mirror.Silence)
+var errSilent = errors.New("the upstream did not say in time what it has")
 
 // open begins to push. An SSH server that is alive tells nothing of the service behind it:
 // the list of refs has to come within mirror.Silence. The caller calls stop at the end.

@@ -236,8 +236,6 @@ type impatient struct {
 	c *http.ResponseController
 }
 
-var errSilence = fmt.Errorf("the client sent nothing for %v", silence)
-
 // Read implements io.Reader.
 func (r impatient) Read(b []byte) (int, error) {
 	if err := r.c.SetReadDeadline(time.Now().Add(silence)); err != nil {
@@ -245,7 +243,7 @@ func (r impatient) Read(b []byte) (int, error) {
 	}
 	n, err := r.Reader.Read(b)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = errSilence
+		err = fmt.Errorf("the client sent nothing for %v", silence)
 	}
 	_ = r.c.SetReadDeadline(time.Time{}) // it could be set
 	return n, err
