@@ -167,7 +167,7 @@ func TestGitGateRawClient(t *testing.T) {
 				if took := time.Since(began); took > 20*time.Second {
 					t.Errorf("it took %v", took)
 				}
-				if strings.Contains(answer, p.base) {
+				if strings.Contains(answer, p.base) || strings.Contains(answer, "bottle-gateway") || strings.Contains(answer, "/usr/") {
 					t.Errorf("the answer names the operator's folders: %q", answer)
 				}
 				if code != 400 && !strings.Contains(answer, "ng ") && !strings.HasSuffix(name, "without report") && name != "capabilities that are none" {
