@@ -456,11 +456,23 @@ func TestGitThatFailsIsAnError(t *testing.T) {
 	if err := w.Run(context.Background(), New(Policy{}, engine(t), nil)); err == nil {
 		t.Error("a missing object is judged")
 	}
+}
+
+// Each bound of a push ends the walk.
+func TestTooMuchIsNotLookedAt(t *testing.T) {
+	p := newPush(t)
 	p.write("x", "x\n")
-	w = p.quarantine(p.commit("y"))
-	w.Limits.Objects = 1
-	if err := w.Run(context.Background(), New(Policy{}, engine(t), nil)); !errors.Is(err, object.ErrTooMany) {
-		t.Errorf("got %v", err)
+	p.write("y", "y\n")
+	id := p.commit("y")
+	for name, l := range map[string]object.Limits{"objects": {Objects: 1}, "bytes": {Total: 100}, "changes": {Changes: 1}} {
+		w := p.quarantine(id)
+		w.Limits = l
+		if err := w.Run(context.Background(), New(Policy{}, engine(t), nil)); !errors.Is(err, object.ErrTooMany) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if err := p.quarantine(id).Run(context.Background(), New(Policy{}, engine(t), nil)); err != nil {
+		t.Errorf("within all of them: %v", err)
 	}
 }
 
