@@ -333,6 +333,7 @@ var modules = []struct {
 	{"github.com/zricethezav/gitleaks/v8/logging", nil},                   // the same
 	{"github.com/zricethezav/gitleaks/v8/regexp", nil},                    // which engine it runs
 	{"github.com/zricethezav/gitleaks/v8/detect", nil},                    // the oracle of the rules
+	{"github.com/zricethezav/gitleaks/v8/sources", nil},                   // what it reads of a repository
 	{"github.com/elastic/go-seccomp-bpf", nil},
 	{"golang.org/x/net/bpf", nil},   // runs the seccomp program
 	{"golang.org/x/net/http2", nil}, // frames that no honest client sends

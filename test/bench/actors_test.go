@@ -40,6 +40,9 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == gateway.GitWord { // where playGateway runs
+		log.Fatal(gateway.Git(os.Args[2:]))
+	}
 	if len(os.Args) == 3 {
 		var err error
 		switch os.Args[1] {

@@ -93,6 +93,22 @@ func direct(to map[string]string, roots *x509.CertPool) contender {
 // ours is the real program, with all that it does for a route with a credential.
 func ours(b *testing.B, bin, dir string, to map[string]string, ca string) contender {
 	b.Helper()
+	what := plan.Gateway{Audit: filepath.Join(dir, "audit.jsonl"), Placeholders: map[string]string{"API_TOKEN": held}}
+	for host, address := range to {
+		what.Routes = append(what.Routes, bottle.Route{Host: bottle.Pattern{Host: bottle.Host(host)}, Ports: []uint16{443}, TLS: "intercept", DLP: "block",
+			Rule: "bench.md:3", Auth: &bottle.Auth{Scheme: "Bearer", TokenRef: "API_TOKEN"}, Upstream: &bottle.Upstream{Address: address, CAFile: ca}})
+	}
+	to443 := map[string]string{}
+	for host := range to {
+		to443[host] = host + ":443"
+	}
+	proxy, roots, pid := startGateway(b, bin, what, plan.Secrets{Values: map[string]string{"API_TOKEN": token}})
+	return contender{name: "ours", proxy: proxy, to: to443, roots: roots, token: held, pid: pid, serves: manyRequests}
+}
+
+// startGateway starts the real program as an explicit proxy, until the benchmark ends.
+func startGateway(b *testing.B, bin string, what plan.Gateway, secrets plan.Secrets) (proxy string, roots *x509.CertPool, pid int) {
+	b.Helper()
 	c := exec.Command(filepath.Join(bin, "bottle-gateway"), "serve", "--identity", identity)
 	if profile := os.Getenv("BOTTLE_BENCH_PROFILE"); profile != "" {
 		self, err := os.Executable()
@@ -103,18 +119,9 @@ func ours(b *testing.B, bin, dir string, to map[string]string, ca string) conten
 	}
 	c.Env = []string{}
 	in, out := startPart(b, c)
-	what := plan.Gateway{Version: bottle.Version, Identity: identity, Bottle: "bench", Listen: "127.0.0.1:0",
-		Audit: filepath.Join(dir, "audit.jsonl"), Placeholders: map[string]string{"API_TOKEN": held}}
-	for host, address := range to {
-		what.Routes = append(what.Routes, bottle.Route{Host: bottle.Pattern{Host: bottle.Host(host)}, Ports: []uint16{443}, TLS: "intercept", DLP: "block",
-			Rule: "bench.md:3", Auth: &bottle.Auth{Scheme: "Bearer", TokenRef: "API_TOKEN"}, Upstream: &bottle.Upstream{Address: address, CAFile: ca}})
-	}
-	to443 := map[string]string{}
-	for host := range to {
-		to443[host] = host + ":443"
-	}
+	what.Version, what.Identity, what.Bottle, what.Listen = bottle.Version, identity, "bench", "127.0.0.1:0"
 	tell := json.NewEncoder(in)
-	for _, line := range []any{what, plan.Secrets{Values: map[string]string{"API_TOKEN": token}}} {
+	for _, line := range []any{what, secrets} {
 		if err := tell.Encode(line); err != nil {
 			b.Fatal(err)
 		}
@@ -126,11 +133,11 @@ func ours(b *testing.B, bin, dir string, to map[string]string, ca string) conten
 			b.Fatal(err)
 		}
 	}
-	roots := x509.NewCertPool()
+	roots = x509.NewCertPool()
 	if hello.Failed != "" || ready.Failed != "" || !roots.AppendCertsFromPEM([]byte(hello.CA)) {
 		b.Fatalf("the gateway: %s%s", hello.Failed, ready.Failed)
 	}
-	return contender{name: "ours", proxy: ready.Services[plan.SocketEgress], to: to443, roots: roots, token: held, pid: c.Process.Pid, serves: manyRequests}
+	return ready.Services[plan.SocketEgress], roots, c.Process.Pid
 }
 
 func ceiling(b *testing.B, p part, to map[string]string, roots *x509.CertPool) contender {
