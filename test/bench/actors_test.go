@@ -257,7 +257,7 @@ func certify(b *testing.B, dir string) part {
 	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "bench"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: hostLean}, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		DNSNames: []string{hostLean, hostHTTP}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+		DNSNames: []string{hostLean, hostHTTP, hostGit}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
 	sign := func(what *x509.Certificate, of *ecdsa.PrivateKey) []byte {
 		der, err := x509.CreateCertificate(rand.Reader, what, ca, &of.PublicKey, caKey)
 		if err != nil {
