@@ -33,17 +33,29 @@ func BenchmarkGit(b *testing.B) {
 	bin := binaries(b)
 	g := newGitArena(b, bin)
 	var rows []row
-	for _, p := range []struct {
-		name    string
-		measure func(*testing.B) []row
-	}{{"read", g.read}, {"push", g.pushes}} {
-		b.Run(p.name, func(b *testing.B) {
+	run := func(b *testing.B, name string, measure func(*testing.B) []row) {
+		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				rows = append(rows, p.measure(b)...)
+				rows = append(rows, measure(b)...)
 			}
 			b.ReportMetric(0, "ns/op") // the table says it
 		})
 	}
+	b.Run("read", func(b *testing.B) {
+		h := g.large(b)
+		rows = append(rows, row{what: fmt.Sprintf("a repository of %.0f MB, %d commits", float64(packed(g.bare(repoLarge)))/1e6, h.n)})
+		for _, over := range []string{overSSH, overHTTPS} {
+			run(b, over, func(b *testing.B) []row { return side{g, over}.read(b, h) })
+		}
+	})
+	b.Run("push", func(b *testing.B) {
+		h := g.small(b)
+		for _, kind := range pushKinds() {
+			for _, over := range []string{overSSH, overHTTPS} {
+				run(b, kind.name+"-"+over, func(b *testing.B) []row { return side{g, over}.push(b, h, kind) })
+			}
+		}
+	})
 	table(rows)
 }
 
@@ -177,8 +189,9 @@ func beside(what string, all map[string][]time.Duration, bar float64) row {
 	return ratio(what, all["gate"], all["direct"], bar, "direct "+ms(median(slices.Clone(all["direct"]))))
 }
 
-// read measures clones and fetches.
-func (g *gitArena) read(b *testing.B) (rows []row) {
+// large makes a repository to read from.
+func (g *gitArena) large(b *testing.B) *history {
+	b.Helper()
 	up := g.create(b, repoLarge)
 	h := newHistory(g.source, 1)
 	h.into(b, up, 5000, func(n int) change {
@@ -192,13 +205,10 @@ func (g *gitArena) read(b *testing.B) (rows []row) {
 		return c
 	})
 	mustGit(b, up, "gc", "-q") // as hosts do
-	rows = append(rows, row{what: fmt.Sprintf("a repository of %.0f MB, %d commits", float64(packed(up))/1e6, h.n)})
-	for _, over := range []string{overSSH, overHTTPS} {
-		rows = append(rows, side{g, over}.read(b, h)...)
-	}
-	return rows
+	return h
 }
 
+// read measures clones and fetches.
 func (s side) read(b *testing.B, h *history) []row {
 	work := b.TempDir()
 	grown := s.memory(b)
@@ -272,8 +282,22 @@ func (s side) grow(b *testing.B, h *history, work string, cold bool) map[string]
 	})
 }
 
-// pushes measures pushes of two kinds.
-func (g *gitArena) pushes(b *testing.B) (rows []row) {
+// pushKind is what each of 1,000 commits of a push does.
+type pushKind struct {
+	name, what string
+	change
+}
+
+func pushKinds() []pushKind {
+	return []pushKind{
+		{"edits", "1,000 commits of small changes, 20 MB as files", change{edit: 2}},
+		{"files", "1,000 commits of new files, 20 MB as a pack", change{add: 9, edit: 1, size: 8 << 10}},
+	}
+}
+
+// small makes a repository to push to.
+func (g *gitArena) small(b *testing.B) *history {
+	b.Helper()
 	up := g.create(b, repoPush)
 	mustGit(b, up, "config", "http.receivepack", "true")
 	h := newHistory(g.source, 2)
@@ -281,32 +305,21 @@ func (g *gitArena) pushes(b *testing.B) (rows []row) {
 	if err := os.CopyFS(up+".before", os.DirFS(up)); err != nil {
 		b.Fatal(err)
 	}
-	for i, kind := range []struct {
-		what string
-		change
-	}{
-		{"small changes to files, 20 MB as files", change{edit: 2}},
-		{"new files, 20 MB as a pack", change{add: 9, edit: 1, size: 8 << 10}},
-	} {
-		rows = append(rows, row{what: "1,000 commits: " + kind.what})
-		for _, over := range []string{overSSH, overHTTPS} {
-			rows = append(rows, side{g, over}.push(b, h, fmt.Sprint(over, i), kind.change)...)
-		}
-	}
-	return rows
+	return h
 }
 
 // push measures one kind of push. Each round has commits of its own, which nobody has
 // seen before.
-func (s side) push(b *testing.B, h *history, branch string, each change) []row {
+func (s side) push(b *testing.B, h *history, kind pushKind) []row {
 	work := filepath.Join(b.TempDir(), "work.git")
 	if _, err := gitRun(gitEnv(work), "clone", "-q", "--bare", s.bare(repoPush), work); err != nil {
 		b.Fatal(err)
 	}
+	branch := kind.name + "-" + s.over
 	base, files := mustGit(b, work, "rev-parse", "main"), h.files
 	for n := range pushRounds {
 		h.branch, h.parent, h.files = fmt.Sprint(branch, n), base, slices.Clone(files)
-		h.into(b, work, 1000, func(int) change { return each })
+		h.into(b, work, 1000, func(int) change { return kind.change })
 	}
 	h.files = files
 	mustGit(b, work, "repack", "-adq")
@@ -336,6 +349,7 @@ func (s side) push(b *testing.B, h *history, branch string, each change) []row {
 		sum[i] = all["direct"][i] + best[i]
 	}
 	return []row{
+		{what: kind.what},
 		ratio("  over "+s.over+", against direct and "+name, all["gate"], sum, 1.5, fmt.Sprintf("direct %s, %s %s", ms(median(all["direct"])), name, ms(median(best)))),
 		grown(),
 	}
