@@ -181,26 +181,26 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 		}
 	}
 	p.begin()
+	way := p.r.openAhead(ctx)
+	defer way.close()
 	if err := p.judge(ctx); err != nil || len(p.failed) > 0 {
 		return upstream.Report{}, err
 	}
 	if err := p.r.gate.cfg.Open(); err != nil {
 		return upstream.Report{}, fmt.Errorf("decisions can't be recorded: %w", err)
 	}
-	return p.forward(ctx)
+	return p.forward(ctx, way)
 }
 
 // forward sends on what was judged, and keeps what upstream has accepted.
-func (p *push) forward(ctx context.Context) (upstream.Report, error) {
+func (p *push) forward(ctx context.Context, way *ahead) (upstream.Report, error) {
 	if err := p.r.gate.cfg.Fits(p.r.host, p.out); err != nil {
 		return upstream.Report{}, fmt.Errorf("nothing was sent: %w", err)
 	}
-	session, stop, err := p.r.open(ctx)
+	session, err := way.take(ctx, p.r)
 	if err != nil {
 		return upstream.Report{}, err
 	}
-	defer stop(nil)
-	defer session.Close()
 	p.engaged = true
 	report, err := session.Push(p.asked, func(w io.Writer) error { return p.q.Pack(ctx, p.news(), w) }, p.say)
 	if err != nil {

@@ -119,14 +119,12 @@ func (r *repo) advertise(w http.ResponseWriter, req *http.Request) {
 	}
 	var body bytes.Buffer
 	out := pktline.NewWriter(&body)
-	err := r.mirror.Refresh(req.Context())
-	if err == nil {
-		if service == receive {
-			err = r.offer(req.Context(), &body)
-		} else {
-			if err = r.list(req, &body); err != nil && req.Context().Err() == nil {
-				r.mirror.Doubt()
-			}
+	var err error
+	if service == receive {
+		err = r.refreshAndOffer(req.Context(), &body)
+	} else if err = r.mirror.Refresh(req.Context()); err == nil {
+		if err = r.list(req, &body); err != nil && req.Context().Err() == nil {
+			r.mirror.Doubt()
 		}
 	}
 	if err != nil {
@@ -145,6 +143,23 @@ func (r *repo) advertise(w http.ResponseWriter, req *http.Request) {
 	}
 	noCache(w, "application/x-"+service+"-advertisement")
 	_, _ = w.Write(body.Bytes()) // the client may be gone
+}
+
+// refreshAndOffer asks upstream as a reader and as a writer at once: each is a connection
+// of its own. Where both fail, the reader's error counts.
+func (r *repo) refreshAndOffer(ctx context.Context, to *bytes.Buffer) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	offered := make(chan error, 1)
+	go func() { offered <- r.offer(ctx, to) }()
+	err := r.mirror.Refresh(ctx)
+	if err != nil {
+		stop()
+	}
+	if other := <-offered; err == nil {
+		err = other
+	}
+	return err
 }
 
 // list is what upload-pack says first.

@@ -146,7 +146,8 @@ func (q *Quarantine) Pack(ctx context.Context, ids []string, to io.Writer) error
 			in.WriteString("^" + id + "\n")
 		}
 	}
-	c := q.command("pack-objects", "--revs", "--thin", "--delta-base-offset", "--stdout", "-q")
+	// Without a window it looks for no deltas of its own: it takes those of the client.
+	c := q.command("pack-objects", "--revs", "--thin", "--delta-base-offset", "--window=0", "--stdout", "-q")
 	c.Stdin, c.Stdout = strings.NewReader(in.String()), to
 	return q.m.run.Run(ctx, c)
 }
