@@ -108,39 +108,47 @@ func plainly(c Command, err error) error {
 	return &Failed{"git " + c.Args[0] + ": " + said, err}
 }
 
-// Stream runs c in the background; what it prints is read. Close ends it, and tells
-// how it ended if all was read.
+// Stream runs c in the background; what it prints is read, straight from its pipe. Close
+// ends it. A Read gives io.EOF only where it ended well.
 func (r Runner) Stream(ctx context.Context, c Command) (io.ReadCloser, error) {
+	pr, pw, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("read from git: %w", err)
+	}
+	defer pw.Close() // the child has its own
+	widen(pr)
 	ctx, cancel := context.WithCancel(ctx)
-	pr, pw := io.Pipe()
 	c.Stdout = pw
 	p, err := r.Start(ctx, c)
 	if err != nil {
 		cancel()
+		pr.Close()
 		return nil, err
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := plainly(c, p.Wait()); err != nil {
-			_ = pw.CloseWithError(err)
-			return
-		}
-		_ = pw.Close()
-	}()
-	return &stream{pr, cancel, done}, nil
+	return &stream{pr, p, cancel, c}, nil
 }
 
 type stream struct {
-	*io.PipeReader
+	out    *os.File
+	p      *hostexec.Process
 	cancel context.CancelFunc
-	done   chan struct{}
+	c      Command
+}
+
+func (s *stream) Read(b []byte) (int, error) {
+	n, err := s.out.Read(b)
+	if err == io.EOF {
+		if bad := plainly(s.c, s.p.Wait()); bad != nil {
+			err = bad
+		}
+	}
+	return n, err
 }
 
 func (s *stream) Close() error {
-	_ = s.PipeReader.Close()
+	_ = s.out.Close()
 	s.cancel()
-	<-s.done
+	_ = s.p.Wait() // its end was read, or nobody wants to know
 	return nil
 }
 
@@ -200,6 +208,7 @@ func (r Runner) Feed(ctx context.Context, c Command) (*Feed, error) {
 		return nil, fmt.Errorf("feed git: %w", err)
 	}
 	defer pr.Close()
+	widen(pw)
 	c.Stdin = pr
 	p, err := r.Start(ctx, c)
 	if err != nil {
