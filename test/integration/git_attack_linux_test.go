@@ -237,6 +237,7 @@ func remoteLines(out string) string {
 func TestGitGateLetsThePlacesThemselvesPass(t *testing.T) {
 	refused := map[string]policy.Reason{ // for what they are
 		"tag of a file": policy.BadObject, "tag of a folder": policy.BadObject, "password in the URL of a submodule": policy.UnsafeSubmodule,
+		"URL of a submodule": policy.RepoNotListed, "name of a submodule": policy.RepoNotListed,
 	}
 	for _, l := range leaks() {
 		t.Run(l.name, func(t *testing.T) {
