@@ -26,7 +26,7 @@ demo: build ## build, then see a bottle hold
 	@bin/bottle demo
 
 test: build ## all tests but the canaries; see test/README.md
-	@BOTTLE_TEST_BIN=$(CURDIR)/bin $(GO) test -count=1 $(TESTFLAGS) ./...
+	@BOTTLE_TEST_BIN=$(CURDIR)/bin $(GO) test -count=1 -timeout=30m $(TESTFLAGS) ./...
 
 check: format vet lint law modules ## format, vet, staticcheck, the law, the modules; -k goes on after a fault
 
