@@ -31,8 +31,6 @@ func TestGitGateCarries200MiB(t *testing.T) {
 		t.Fatalf("%v %s", err, out)
 	}
 	took, grown := time.Since(began), p.peak()-before
-	began = time.Now()
-	p.direct(w, "push", "-q", p.bare, "HEAD:refs/heads/direct")
 	t.Logf("200 MiB: %v through the gate, and the gateway grew by %d MiB to %d MiB", took.Round(time.Millisecond), grown>>10, p.peak()>>10)
 	if grown > 64<<10 {
 		t.Errorf("the gateway grew by %d MiB", grown>>10)
@@ -83,7 +81,7 @@ func TestGitGateCarries20000Commits(t *testing.T) {
 	}
 	took := time.Since(began)
 	t.Logf("20,000 commits: %v through the gate; the gateway's peak went from %d to %d MiB", took.Round(time.Millisecond), before>>10, p.peak()>>10)
-	if took > 85*time.Second {
+	if took > 4*time.Minute { // some 10 s on a machine at rest: what grows with the square of the commits takes hours
 		t.Errorf("it took %v", took)
 	}
 	if got := p.direct(p.bare, "rev-list", "--count", "trunk..agent"); got != "20000" {
