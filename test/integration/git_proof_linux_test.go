@@ -344,6 +344,7 @@ func (p *proof) untouched(t *testing.T, do func()) {
 	t.Helper()
 	before, mirror := bytesOf(t, p.bare), bytesOf(t, p.mirror())
 	do()
+	p.upstreamRests(t)
 	if after := bytesOf(t, p.bare); after != before {
 		t.Errorf("upstream changed:\n%.64s\n%.64s", before, after)
 	}
@@ -351,6 +352,16 @@ func (p *proof) untouched(t *testing.T, do func()) {
 		t.Errorf("the mirror changed:\n%.64s\n%.64s", mirror, after)
 	}
 	p.noQuarantine(t)
+}
+
+// upstreamRests waits until upstream's own quarantine is gone: it clears that away after it
+// has answered.
+func (p *proof) upstreamRests(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, 20*time.Second, "the end of upstream's service", func() bool {
+		left, err := filepath.Glob(filepath.Join(p.bare, "objects", "tmp_objdir-*"))
+		return err == nil && len(left) == 0
+	})
 }
 
 func (p *proof) noQuarantine(t *testing.T) {
