@@ -85,8 +85,9 @@ var rooms = []room{
 	{dir: "internal/gitgate/judge", layer: thought, only: []string{"internal/bottle", "internal/dlp", "internal/dlp/known", "internal/dlp/once", "internal/gitgate/object", "internal/policy"},
 		beside: []string{"internal/dlp", "internal/dlp/known", "internal/dlp/once", "internal/gitgate/object", "internal/policy"}, onlyFrom: []string{"internal/gitgate"}},
 	{dir: "internal/provider", layer: thought, beside: []string{"internal/plan"}},
-	{dir: "internal/manifest/rules", layer: thought, onlyFrom: []string{"internal/manifest"}},
-	{dir: "internal/manifest", layer: thought, beside: []string{"internal/manifest/rules"}},
+	{dir: "internal/manifest/rules", layer: thought, onlyFrom: []string{"internal/manifest", "internal/manifest/front"}},
+	{dir: "internal/manifest/front", layer: thought, only: []string{"internal/manifest/rules"}, beside: []string{"internal/manifest/rules"}, onlyFrom: []string{"internal/manifest"}},
+	{dir: "internal/manifest", layer: thought, beside: []string{"internal/manifest/front", "internal/manifest/rules"}},
 
 	{dir: "internal/hostexec", layer: hands},
 	{dir: "internal/secret", layer: hands},

@@ -89,7 +89,12 @@ type Repo struct {
 	CAFile     string            `json:"ca_file,omitempty"` // absolute path on the host: trusted besides the system's CAs, for https
 	ExtraHosts map[string]string `json:"extra_hosts,omitempty"`
 	Push       Push              `json:"push"`
+	Rule       string            `json:"rule,omitempty"` // where it was written: file:line
 }
+
+// DefaultMaxFile is what one pushed file may hold where nothing else is said, in bytes;
+// the large hosts refuse more, too.
+const DefaultMaxFile = 100 << 20
 
 // Push says which refs a bottle may push.
 type Push struct {
@@ -97,6 +102,8 @@ type Push struct {
 	Force     string   `json:"force"`              // never, own or any
 	Tags      bool     `json:"tags"`
 	Protected []string `json:"protected,omitempty"` // globs of paths that a push changes only with an operator's approval
+	MaxFile   int64    `json:"max_file,omitempty"`  // bytes of one file; 0: DefaultMaxFile
+	Rule      string   `json:"rule,omitempty"`      // where it was written: file:line
 }
 
 // GitUser is the author and committer set inside the bottle.

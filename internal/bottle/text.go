@@ -18,3 +18,14 @@ func Printable(s string) string {
 	q := strconv.Quote(s)
 	return q[1 : len(q)-1]
 }
+
+// SpellSize writes a number of bytes as manifests have it, in the largest unit that
+// divides it: 100MiB.
+func SpellSize(n int64) string {
+	units := []string{"", "KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for i < len(units)-1 && n%1024 == 0 && n > 0 {
+		n, i = n/1024, i+1
+	}
+	return strconv.FormatInt(n, 10) + units[i]
+}

@@ -25,3 +25,11 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 }
+
+func TestSpellSize(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 1000: "1000", 1536: "1536", 100 << 20: "100MiB", 10 << 30: "10GiB", 16 << 40: "16TiB", 16 << 50: "16384TiB"} {
+		if got := SpellSize(n); got != want {
+			t.Errorf("%d is spelt %s, want %s", n, got, want)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (g *Gate) known(written string) bool {
 	if !ok {
 		return false
 	}
-	for _, r := range g.repos {
+	for r := range g.served() {
 		usual := port == 0 || port == 22 && ssh || port == 443 && !ssh
 		if host == r.host && where == r.path && (ssh == r.ssh && (port == r.port || usual && r.usual()) || ssh != r.ssh && usual) {
 			return true

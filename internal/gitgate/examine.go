@@ -6,20 +6,18 @@ import (
 	"fmt"
 	"io"
 
+	"bottle/internal/bottle"
 	"bottle/internal/gitgate/judge"
 	"bottle/internal/gitgate/mirror"
 	"bottle/internal/gitgate/object"
 	"bottle/internal/gitgate/upstream"
 )
 
-const (
-	maxLost = 10_000    // commits that one ref may lose and still be known as the bottle's own
-	maxFile = 100 << 20 // bytes of one file; the large hosts refuse more, too
-)
+const maxLost = 10_000 // commits that one ref may lose and still be known as the bottle's own
 
-// policy is what may be pushed here.
-func (r *repo) policy() judge.Policy {
-	p := judge.Policy{Branches: r.Push.Branches, Force: r.Push.Force, Tags: r.Push.Tags, Notes: true, MaxFile: maxFile, Protected: r.Push.Protected}
+// policy is what may be pushed here, by the rules of one moment.
+func (r *repo) policy(may bottle.Push) judge.Policy {
+	p := judge.For(may)
 	if u := r.gate.cfg.Committer; u.Name != "" || u.Email != "" {
 		p.Committer = &u
 	}
@@ -33,7 +31,8 @@ func (p *push) judge(ctx context.Context) error {
 	if engine == nil {
 		return errors.New("nothing can be scanned for secrets, so nothing is pushed")
 	}
-	rules := p.r.policy()
+	p.may = p.r.may()
+	rules := p.r.policy(p.may)
 	rules.Declared = p.r.declares(ctx)
 	j := judge.New(rules, engine, p.r.gate.cfg.Pass(p.r.host))
 	updates, err := p.updates(ctx)
@@ -102,7 +101,7 @@ func (p *push) updates(ctx context.Context) ([]judge.Update, error) {
 		u := judge.Update{Ref: c.Ref, Old: c.Old, New: c.New}
 		if !u.Created() {
 			u.Forced = u.Deleted() || !p.q.Ancestor(ctx, c.Old, c.New)
-			if u.Forced && p.r.Push.Force == "own" {
+			if u.Forced && p.may.Force == "own" {
 				own, err := p.own(ctx, c, refs)
 				if err != nil {
 					return nil, err

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bottle/internal/bottle"
@@ -85,6 +86,9 @@ type repo struct {
 	remote *upstream.Remote
 	mirror *mirror.Mirror
 	push   sync.Mutex // one after the other
+
+	amended atomic.Pointer[bottle.Push] // the rules of now; nil: those of the start
+	gone    atomic.Bool                 // taken out of the manifest
 }
 
 // New makes a gate. It dials nothing and runs nothing.
@@ -160,7 +164,7 @@ func cleanPath(p string) string {
 // what follows: /app.git/info/refs and /app/info/refs are both app's.
 func (g *Gate) named(path string) (*repo, string) {
 	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	for _, r := range g.repos {
+	for r := range g.served() {
 		if strings.EqualFold(first, r.Name) || strings.EqualFold(first, r.Name+".git") {
 			return r, rest
 		}
@@ -170,7 +174,7 @@ func (g *Gate) named(path string) (*repo, string) {
 
 // declared finds the repository that a URL of its own server is about.
 func (g *Gate) declared(host bottle.Host, port uint16, path string) (*repo, string) {
-	for _, r := range g.repos {
+	for r := range g.served() {
 		if r.ssh || r.host != host || r.port != port {
 			continue
 		}
@@ -190,7 +194,7 @@ func (g *Gate) Near(host bottle.Host, port uint16) bool {
 	if host == Host {
 		return true
 	}
-	for _, r := range g.repos {
+	for r := range g.served() {
 		if !r.ssh && r.host == host && (port == 0 || r.port == port) {
 			return true
 		}

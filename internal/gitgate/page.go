@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"bottle/internal/bottle"
+	"bottle/internal/gitgate/judge"
 )
 
 // rules is what a repository's policy page says, as JSON.
@@ -21,8 +24,9 @@ type rules struct {
 
 // page tells the agent up front what it may push.
 func (r *repo) page(w http.ResponseWriter, req *http.Request) {
-	p := rules{Name: r.Name, Upstream: r.Upstream, Branches: append([]string{}, r.Push.Branches...), Force: r.Push.Force, Tags: r.Push.Tags, Protected: append([]string{}, r.Push.Protected...),
-		MaxFile: maxFile, Committer: r.gate.cfg.Committer.Email}
+	may := r.may()
+	p := rules{Name: r.Name, Upstream: r.Upstream, Branches: append([]string{}, may.Branches...), Force: may.Force, Tags: may.Tags, Protected: append([]string{}, may.Protected...),
+		MaxFile: judge.For(may).MaxFile, Committer: r.gate.cfg.Committer.Email}
 	if strings.Contains(req.Header.Get("Accept"), "json") || req.URL.Query().Get("format") == "json" {
 		b, err := json.Marshal(p)
 		if err != nil {
@@ -59,7 +63,7 @@ func (p rules) text() string {
 	if len(p.Protected) > 0 {
 		fmt.Fprintf(&b, "paths that need an operator: %s\n", strings.Join(p.Protected, ", "))
 	}
-	fmt.Fprintf(&b, "the largest file: %d MiB\n", p.MaxFile>>20)
+	fmt.Fprintf(&b, "the largest file: %s\n", bottle.SpellSize(p.MaxFile))
 	if p.Committer != "" {
 		fmt.Fprintf(&b, "committer of every commit: %s\n", p.Committer)
 	}

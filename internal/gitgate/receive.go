@@ -103,6 +103,7 @@ func zeros(format string) string {
 type push struct {
 	r       *repo
 	asked   upstream.Push
+	may     bottle.Push // the rules that it is judged by, whatever an operator changes meanwhile
 	caps    map[string]bool
 	lines   *pktline.Reader
 	banded  bool

@@ -67,7 +67,7 @@ func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, p
 // follows a redirect where a conversation begins.
 func (g *Gate) sendOn(w http.ResponseWriter, r *http.Request) bool {
 	path := strings.TrimPrefix(r.URL.Path, "/")
-	for _, one := range g.repos {
+	for one := range g.served() {
 		rest, ok := strings.CutPrefix(path, one.Name+".git")
 		if !ok || rest == "" || rest[0] == '/' || !strings.HasSuffix(path, "/"+infoRefs) {
 			continue
@@ -92,7 +92,7 @@ func (g *Gate) unknown(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(&b, "%s (%s). ", policy.RepoNotListed.Text(), policy.RepoNotListed)
 	}
 	b.WriteString("The repositories of this bottle:\n")
-	for _, one := range g.repos {
+	for one := range g.served() {
 		fmt.Fprintf(&b, "http://%s/%s.git  %s\n", Host, one.Name, one.Upstream)
 	}
 	b.WriteString("An operator adds others under `git` in the bottle's manifest.\n")

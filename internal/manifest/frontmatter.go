@@ -1,15 +1,13 @@
 package manifest
 
 import (
-	"bytes"
 	"errors"
 	"strings"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 	"go.yaml.in/yaml/v4/plugin/loaderlimits"
 
-	"bottle/internal/manifest/rules"
+	"bottle/internal/manifest/front"
 )
 
 // maxDepth bounds the nesting of a frontmatter; the format itself needs six.
@@ -17,71 +15,25 @@ const maxDepth = 30
 
 // split cuts a manifest into its frontmatter (front starts on line 2 of the
 // file) and its body. It reports false when there is no frontmatter to read.
-func (s *source) split(data []byte) (front, body []byte, ok bool) {
-	data = bytes.TrimPrefix(data, []byte("\ufeff")) // a BOM, as some editors write
-	if !s.plainText(data) {
+func (s *source) split(data []byte) (text, body []byte, ok bool) {
+	text, body, fault := front.Split(data)
+	if fault != nil {
+		s.errorf(at{fault.Line, fault.Col}, fault.Hint, "%s", fault.Message)
 		return nil, nil, false
 	}
-	first, rest, _ := bytes.Cut(data, []byte("\n"))
-	if !marker(first) {
-		s.errorf(at{1, 1}, "put the keys between two lines `---`, the first of them on line 1",
-			"the file does not start with a frontmatter")
-		return nil, nil, false
-	}
-	for end := 0; end < len(rest); {
-		line, _, more := bytes.Cut(rest[end:], []byte("\n"))
-		next := end + len(line)
-		if more {
-			next++
-		}
-		if marker(line) {
-			s.setFront(rest[:end])
-			return rest[:end], rest[next:], true
-		}
-		end = next
-	}
-	s.errorf(at{1, 1}, "add a line `---` after the last key", "the frontmatter has no end")
-	return nil, nil, false
-}
-
-func marker(line []byte) bool {
-	return string(bytes.TrimRight(line, " \t\r")) == "---"
-}
-
-// plainText refuses what is not UTF-8 anywhere, and inside the frontmatter every
-// invisible control: a NEL or a LINE SEPARATOR is a line break to YAML but not
-// to an editor, and bidirectional overrides show a person other rules than the
-// program reads (CVE-2021-42574).
-func (s *source) plainText(data []byte) bool {
-	line, start, fronted := 1, 0, true
-	for i := 0; i < len(data); {
-		r, n := utf8.DecodeRune(data[i:])
-		if r == utf8.RuneError && n <= 1 {
-			s.errorf(at{line, i - start + 1}, "save the file as UTF-8", "the byte 0x%02x is not UTF-8", data[i])
-			return false
-		}
-		if fronted && rules.Hidden(r) && !bytes.HasPrefix(data[i:], []byte("\r\n")) {
-			s.errorf(at{line, i - start + 1}, "remove it", "the frontmatter holds the invisible character %U", r)
-			return false
-		}
-		i += n
-		if r == '\n' {
-			fronted = fronted && (line == 1 || !marker(data[start:i-1]))
-			line, start = line+1, i
-		}
-	}
-	return true
+	s.setFront(text)
+	return text, body, true
 }
 
 // load parses the frontmatter to the mapping that it must be, or to nil.
-func (s *source) load(front []byte) *yaml.Node {
-	if keyless(front) {
+func (s *source) load(text []byte) *yaml.Node {
+	if front.Keyless(text) {
 		return &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}
 	}
 	var doc yaml.Node
 	// The loader's alias limits stay at their defaults; aliases are refused
 	// below in any case, and a Node never expands them.
-	err := yaml.Load(front, &doc, yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
+	err := yaml.Load(text, &doc, yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth))))
 	if err != nil {
 		s.syntax(err)
 		return nil
@@ -99,17 +51,6 @@ func (s *source) load(front []byte) *yaml.Node {
 		return nil
 	}
 	return root
-}
-
-// keyless reports whether there is nothing but blank lines and comments.
-func keyless(front []byte) bool {
-	for line := range bytes.Lines(front) {
-		line = bytes.TrimSpace(line)
-		if len(line) > 0 && line[0] != '#' {
-			return false
-		}
-	}
-	return true
 }
 
 // syntax turns the YAML library's error into a problem of ours.

@@ -12,7 +12,7 @@ import (
 
 func (t Tree) gitRepos(s *source, raw []repoFile) []bottle.Repo {
 	var out []bottle.Repo
-	lines := make(map[string]int)
+	lines, upstreams := make(map[string]int), make(map[string]int)
 	for i := range raw {
 		r := t.gitRepo(s, &raw[i])
 		name := raw[i].Name
@@ -26,18 +26,28 @@ func (t Tree) gitRepos(s *source, raw []repoFile) []bottle.Repo {
 			lines[strings.ToLower(name.val)] = name.line
 			out = append(out, r)
 		}
+		if r.Upstream == "" {
+			continue
+		}
+		at := raw[i].Upstream.at
+		first, twice := upstreams[rules.SameRepo(r.Upstream)]
+		s.errorIf(twice, at, "keep one of them: which rules hold must not be a matter of luck", "this repository is given twice, first on line %d", first)
+		if !twice {
+			upstreams[rules.SameRepo(r.Upstream)] = at.line
+		}
 	}
 	return out
 }
 
 func (t Tree) gitRepo(s *source, raw *repoFile) bottle.Repo {
-	r := bottle.Repo{Name: raw.Name.val, Push: s.push(raw.Push), ExtraHosts: s.extraHosts(raw.ExtraHosts)}
+	r := bottle.Repo{Name: raw.Name.val, Push: s.push(raw.Push), ExtraHosts: s.extraHosts(raw.ExtraHosts), Rule: s.rule(raw.at)}
 	scheme := ""
 	if raw.Upstream.set() {
 		var err error
 		r.Upstream, scheme, err = rules.RepoURL(raw.Upstream.val)
 		s.errorIf(err != nil, raw.Upstream.at, "", "`upstream` %v", err)
 	}
+	keyscan := rules.Keyscan(r.Upstream)
 	if raw.KeyFile.set() {
 		r.KeyFile = t.hostPath(s, raw.KeyFile, "`key_file`")
 	}
@@ -46,7 +56,7 @@ func (t Tree) gitRepo(s *source, raw *repoFile) bottle.Repo {
 	}
 	if raw.HostKey.set() {
 		key, err := rules.HostKey(raw.HostKey.val)
-		s.errorIf(err != nil, raw.HostKey.at, "", "`host_key` %v", err)
+		s.errorIf(err != nil, raw.HostKey.at, keyscan, "`host_key` %v", err)
 		r.HostKey = key
 	}
 	if raw.Auth != nil {
@@ -60,16 +70,16 @@ func (t Tree) gitRepo(s *source, raw *repoFile) bottle.Repo {
 		s.errorf(raw.Auth.at, "keep `key_file` for ssh://, `auth` for https://", "`key_file` and `auth` exclude each other")
 		return r
 	}
-	s.repoAccess(raw, scheme)
+	s.repoAccess(raw, scheme, keyscan)
 	return r
 }
 
-// repoAccess checks that the credential fits the scheme.
-func (s *source) repoAccess(raw *repoFile, scheme string) {
+// repoAccess checks that the credential fits the scheme. keyscan prints the server's key.
+func (s *source) repoAccess(raw *repoFile, scheme, keyscan string) {
 	switch scheme {
 	case "ssh":
 		s.errorIf(!raw.KeyFile.set() && raw.Auth == nil, raw.at, "add it, such as key_file: ~/.ssh/id_ed25519", "an ssh upstream needs `key_file`")
-		s.errorIf(!raw.HostKey.set(), raw.at, "add the line that `ssh-keyscan` prints, after comparing it with what the server's owner publishes",
+		s.errorIf(!raw.HostKey.set(), raw.at, keyscan+"; add what follows the host, after comparing it with what the server's owner publishes",
 			"an ssh upstream needs `host_key`: nothing is trusted on first use")
 		if raw.Auth != nil {
 			s.errorf(raw.Auth.at, "give `key_file` instead", "`auth` is for an https upstream")
@@ -108,9 +118,14 @@ func (s *source) extraHosts(raw pairs) map[string]string {
 
 func (s *source) push(raw *pushFile) bottle.Push {
 	if raw == nil {
-		return bottle.Push{Force: "never"}
+		return bottle.Push{Force: "never", MaxFile: bottle.DefaultMaxFile}
 	}
-	p := bottle.Push{Force: cmp.Or(raw.Force.val, "never"), Tags: raw.Tags.val}
+	p := bottle.Push{Force: cmp.Or(raw.Force.val, "never"), Tags: raw.Tags.val, MaxFile: bottle.DefaultMaxFile, Rule: s.rule(raw.at)}
+	if f := raw.MaxFile; f.set() {
+		n, err := rules.Size(f.val, rules.MinFile, rules.MaxFile)
+		s.errorIf(err != nil, f.at, "", "`max_file` %v", err)
+		p.MaxFile = cmp.Or(n, p.MaxFile)
+	}
 	for _, b := range raw.Branches {
 		if !b.set() {
 			continue

@@ -5,6 +5,7 @@ import (
 	"bottle/internal/manifest/rules"
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // part is what one bottle file says itself, checked, before extends and before
@@ -84,7 +85,7 @@ func merge(parent, child part) part {
 		m.supervise = parent.supervise
 	}
 	m.env = rules.Overlay(parent.env, child.env, func(e bottle.EnvVar) string { return e.Name })
-	m.repos = rules.Overlay(parent.repos, child.repos, func(r bottle.Repo) string { return r.Name })
+	m.repos = rules.Overlay(parent.repos, child.repos, func(r bottle.Repo) string { return strings.ToLower(r.Name) })
 	m.mounts = rules.Overlay(parent.mounts, child.mounts, func(m bottle.Mount) string { return m.Path })
 	m.routes = rules.OverlayRoutes(parent.routes, child.routes)
 	return m

@@ -87,7 +87,7 @@ type repoFile struct {
 	HostKey    text         `json:"host_key,omitempty" jsonschema:"the ssh server's public key, such as ssh-ed25519 AAAA...; required for ssh"`
 	CAFile     text         `json:"ca_file,omitempty" jsonschema:"PEM file of a CA to trust too, for an https upstream"`
 	ExtraHosts pairs        `json:"extra_hosts,omitempty" jsonschema:"addresses of hosts that the gateway shall not look up"`
-	Push       *pushFile    `json:"push,omitempty" jsonschema:"what the agent may push (default: any branch, no force, no tags)"`
+	Push       *pushFile    `json:"push,omitempty" jsonschema:"what the agent may push (default: any branch, no force, no tags, files up to 100MiB)"`
 }
 
 type gitAuthFile struct {
@@ -97,10 +97,12 @@ type gitAuthFile struct {
 }
 
 type pushFile struct {
+	at
 	Branches  []text `json:"branches,omitempty" min:"1" jsonschema:"branch names or globs, such as agent/*; absent: any"`
 	Protected []text `json:"protected,omitempty" min:"1" jsonschema:"paths or globs, such as .github/**, that a push changes only with the operator's approval"`
 	Force     text   `json:"force,omitempty" enum:"never,own,any" jsonschema:"whether history may be rewritten: never (default), own (what this bottle pushed), any"`
 	Tags      flag   `json:"tags,omitempty" jsonschema:"whether tags may be pushed (default false)"`
+	MaxFile   size   `json:"max_file,omitempty" jsonschema:"size of one pushed file, from 1KiB to 2GiB (default 100MiB)"`
 }
 
 type userFile struct {

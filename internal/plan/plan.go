@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -74,6 +75,7 @@ type Push struct {
 	Force     string   `json:"force"`
 	Tags      bool     `json:"tags"`
 	Protected []string `json:"protected"` // paths that change with the operator's approval only
+	MaxFile   int64    `json:"max_file"`  // bytes of one file
 }
 
 // Egress is the way out.
@@ -202,7 +204,7 @@ func gits(repos []bottle.Repo) []Git {
 	for _, r := range repos {
 		g := Git{
 			Name: r.Name, Upstream: r.Upstream,
-			Push: Push{Branches: list(r.Push.Branches), Force: r.Push.Force, Tags: r.Push.Tags, Protected: list(r.Push.Protected)},
+			Push: Push{Branches: list(r.Push.Branches), Force: r.Push.Force, Tags: r.Push.Tags, Protected: list(r.Push.Protected), MaxFile: cmp.Or(r.Push.MaxFile, bottle.DefaultMaxFile)},
 		}
 		if r.CAFile != "" {
 			g.CAFile = &r.CAFile

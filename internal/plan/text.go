@@ -294,6 +294,9 @@ func pushWords(p Push, style Style) string {
 	default:
 		s += ", " + style(Warn, "FORCE: "+clean(p.Force))
 	}
+	if p.MaxFile != bottle.DefaultMaxFile {
+		s += ", files up to " + size(p.MaxFile)
+	}
 	if p.Tags {
 		return s + ", tags"
 	}

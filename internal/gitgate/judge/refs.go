@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"strings"
 
 	"bottle/internal/bottle"
@@ -18,6 +19,11 @@ type Policy struct {
 	MaxFile   int64                 // bytes of one file; 0: no limit
 	Declared  func(url string) bool // whether a submodule may lead there; nil: anywhere
 	Committer *bottle.GitUser       // whose name and email commits and tags have, as far as they are set; nil: anyone's
+}
+
+// For is what a manifest's rules come to.
+func For(may bottle.Push) Policy {
+	return Policy{Branches: may.Branches, Force: may.Force, Tags: may.Tags, Notes: true, Protected: may.Protected, MaxFile: cmp.Or(max(may.MaxFile, 0), bottle.DefaultMaxFile)}
 }
 
 // Update is one command of a push. An id of zeros, or none, is no object.

@@ -4,8 +4,36 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"net/url"
 	"strings"
 )
+
+// Keyscan is the command that prints the host key of an ssh upstream; with HOST in the
+// host's place where no upstream is known.
+func Keyscan(upstream string) string {
+	u, err := url.Parse(upstream)
+	switch {
+	case err != nil || u.Scheme != "ssh" || u.Host == "":
+		return "ssh-keyscan -t ed25519 HOST"
+	case u.Port() != "":
+		return "ssh-keyscan -t ed25519 -p " + u.Port() + " " + u.Hostname()
+	}
+	return "ssh-keyscan -t ed25519 " + u.Hostname()
+}
+
+// SameRepo is equal for two upstreams, in canonical form, that git inside a bottle could
+// not tell apart: it leads every spelling of a repository's URL to one place.
+func SameRepo(upstream string) string {
+	u, err := url.Parse(upstream)
+	if err != nil {
+		return upstream
+	}
+	port := u.Port()
+	if u.Scheme == "ssh" && port == "22" || u.Scheme == "https" && port == "443" {
+		port = ""
+	}
+	return u.Hostname() + ":" + port + "/" + strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git")
+}
 
 // RepoName accepts what is safe as one segment of a path and of a URL.
 func RepoName(n string) bool {

@@ -6,7 +6,7 @@ import (
 	"bottle/internal/bottle"
 )
 
-// Bounds of egress.limits: below them an honest client fails, above them the
+// Bounds of egress.limits and push.max_file: below them an honest client fails, above them the
 // number is a slip of the keyboard.
 const (
 	MinConnections, MaxConnections = 8, 16384
@@ -15,6 +15,7 @@ const (
 	MinHeader, MaxHeader           = 8 << 10, 1 << 20
 	MinURL, MaxURL                 = 1 << 10, 256 << 10
 	MinBytesOut, MaxBytesOut       = 1 << 20, 16 << 40
+	MinFile, MaxFile               = 1 << 10, 2 << 30 // of git: a pack has 2 GiB at most
 )
 
 // OverlayUser lays over over under, field by field.

@@ -178,9 +178,27 @@ func TestSize(t *testing.T) {
 			t.Errorf("%s: %v", v, err)
 		}
 	}
-	for n, want := range map[int64]string{0: "0", 1000: "1000", 1536: "1536", 10 << 30: "10GiB", 16 << 40: "16TiB", 16 << 50: "16384TiB"} {
-		if got := spellSize(n); got != want {
-			t.Errorf("%d is spelt %s, want %s", n, got, want)
+}
+
+// Whatever stands in a manifest is one repository, or it is not, in every way to write it.
+func TestKeyscanAndSameRepo(t *testing.T) {
+	for in, want := range map[string]string{
+		"ssh://git@h.example.com:2222/a": "ssh-keyscan -t ed25519 -p 2222 h.example.com", "ssh://h.example.com/a": "ssh-keyscan -t ed25519 h.example.com",
+		"https://h.example.com/a": "ssh-keyscan -t ed25519 HOST", "": "ssh-keyscan -t ed25519 HOST",
+	} {
+		if got := Keyscan(in); got != want {
+			t.Errorf("%s: %s", in, got)
+		}
+	}
+	same := SameRepo("ssh://git@h.example.com/team/app.git")
+	for _, in := range []string{"ssh://h.example.com:22/team/app", "https://h.example.com/team/app", "https://h.example.com:443/team/app.git"} {
+		if SameRepo(in) != same {
+			t.Errorf("%s is another", in)
+		}
+	}
+	for _, in := range []string{"ssh://git@h.example.com:2222/team/app.git", "https://h.example.com/team/app2", "https://g.example.com/team/app"} {
+		if SameRepo(in) == same {
+			t.Errorf("%s is the same", in)
 		}
 	}
 }

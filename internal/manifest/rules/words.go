@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"bottle/internal/bottle"
 )
 
 // Hidden reports whether a character is invisible: controls, line separators of
@@ -128,17 +130,7 @@ func Size(v string, least, most int64) (int64, error) {
 		return 0, errors.New("is not a size: write 512MiB, 4GiB or plain bytes")
 	}
 	if n > uint64(most/unit) || int64(n)*unit < least {
-		return 0, fmt.Errorf("is out of range: write a size from %s to %s", spellSize(least), spellSize(most))
+		return 0, fmt.Errorf("is out of range: write a size from %s to %s", bottle.SpellSize(least), bottle.SpellSize(most))
 	}
 	return int64(n) * unit, nil
-}
-
-// spellSize writes a size as Size reads it, in the largest unit that divides it.
-func spellSize(n int64) string {
-	units := []string{"", "KiB", "MiB", "GiB", "TiB"}
-	i := 0
-	for i < len(units)-1 && n%1024 == 0 && n > 0 {
-		n, i = n/1024, i+1
-	}
-	return strconv.FormatInt(n, 10) + units[i]
 }
