@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"strings"
+	"sync/atomic"
 
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
@@ -13,6 +16,8 @@ import (
 	"bottle/internal/egress"
 	"bottle/internal/gitgate"
 	"bottle/internal/gitgate/confined"
+	"bottle/internal/plan"
+	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
 
@@ -28,7 +33,11 @@ func Git(args []string) error { return confined.Main(args) }
 
 // gitDoor is the git gate as the egress sees it. The gate dials through the egress, so
 // it is made second, before anything is served.
-type gitDoor struct{ gate *gitgate.Gate }
+type gitDoor struct {
+	gate   *gitgate.Gate
+	keys   atomic.Pointer[map[string]secret.Value] // by repository
+	listed atomic.Pointer[[]bottle.Repo]           // by the manifest as it was read last; nil: as at the start
+}
 
 // Serve implements the egress's view of the gate.
 func (d *gitDoor) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, port uint16) bool {
@@ -44,7 +53,73 @@ func (g *gateway) door() egress.Git {
 		return nil
 	}
 	g.git = &gitDoor{}
+	keys := make(map[string]secret.Value, len(g.told.Repos))
+	for _, r := range g.told.Repos {
+		keys[r.Name] = g.told.watched[keyOf(r.Name)]
+	}
+	g.git.keys.Store(&keys)
 	return g.git
+}
+
+// keyOf is the name of what a repository's key_file holds.
+func keyOf(repo string) string { return "git:" + repo + " key_file" }
+
+// repos are the repositories in force.
+func (g *gateway) repos() []bottle.Repo {
+	if g.git != nil {
+		if l := g.git.listed.Load(); l != nil {
+			return *l
+		}
+	}
+	return g.told.Repos
+}
+
+// weigh tells what of a manifest's git would be taken over.
+func (g *gateway) weigh(want *plan.Repositories) (next []bottle.Repo, changes []plan.GitChange) {
+	if want == nil {
+		return g.repos(), nil
+	}
+	next, changes = policy.ChangeRepos(g.told.Repos, g.repos(), want.Repos)
+	if u := want.User; u != nil && *u != g.told.GitUser && len(g.told.Repos)+len(want.Repos) > 0 {
+		changes = append(changes, plan.GitChange{Key: "git_user", Old: person(g.told.GitUser), New: person(*u), Waits: true})
+	}
+	return next, changes
+}
+
+func person(u bottle.GitUser) string {
+	if u.Email != "" {
+		return strings.TrimSpace(u.Name + " <" + u.Email + ">")
+	}
+	return u.Name
+}
+
+// amend puts next in force. Only the holder of g.reloading may call it.
+func (g *gateway) amend(next []bottle.Repo) {
+	if g.git != nil {
+		g.git.gate.Amend(next)
+		g.git.listed.Store(&next)
+	}
+}
+
+// rekey takes over what key files hold now, and names the repositories whose key is
+// another one. A key that is gone stays: a push under way may want it. Only the holder
+// of g.reloading may call it, after the scanner knows the values.
+func (g *gateway) rekey(fresh map[string]secret.Value) (renewed []string) {
+	if g.git == nil {
+		return nil
+	}
+	keys := maps.Clone(*g.git.keys.Load())
+	for _, r := range g.told.Repos {
+		if v, ok := fresh[keyOf(r.Name)]; ok && r.KeyFile != "" && !v.Equal(keys[r.Name]) {
+			keys[r.Name] = v
+			renewed = append(renewed, r.Name)
+		}
+	}
+	g.git.keys.Store(&keys)
+	for _, name := range renewed {
+		g.rec.news(reasonRenewed, keyOf(name), "")
+	}
+	return renewed
 }
 
 // openGit makes the gate behind the door.
@@ -63,8 +138,8 @@ func (g *gateway) openGit() (err error) {
 		Roots: g.rootsOf,
 		Fits:  func(host bottle.Host, n int64) error { return g.proxy.GitAccount(host).Fits(n) },
 		Key: func(repo string) (secret.Value, bool) {
-			v, ok := g.told.watched["git:"+repo+" key_file"]
-			return v, ok && !v.Empty()
+			v := (*g.git.keys.Load())[repo]
+			return v, !v.Empty()
 		},
 		Pass: func(host bottle.Host) dlp.Pass {
 			return func(f dlp.Finding) dlp.Passing {

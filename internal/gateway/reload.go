@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
@@ -39,7 +40,8 @@ func (g *gateway) inForce() plan.InForce {
 	if w := g.watching.Load(); w != nil {
 		watch = *w
 	}
-	return plan.InForce{Hash: g.hash(), Routes: append([]bottle.Route{}, g.rule.Load().routes...), Limits: g.told.Limits, Onward: g.told.Onward, Watch: watch}
+	return plan.InForce{Hash: g.hash(), Routes: append([]bottle.Route{}, g.rule.Load().routes...), Limits: g.told.Limits, Onward: g.told.Onward, Watch: watch,
+		Git: plan.Repositories{Repos: g.repos(), User: g.user()}}
 }
 
 // reload answers a request for new routes. All of them are looked at before any
@@ -49,8 +51,9 @@ func (g *gateway) inForce() plan.InForce {
 func (g *gateway) reload(req plan.Control) plan.Reloaded {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
-	pol, problems := g.examine(req.Routes)
-	out := plan.Reloaded{Old: g.hash(), New: pol.Hash(), Problems: problems, Recorded: g.rec.recording() == nil}
+	repos, git := g.weigh(req.Git)
+	pol, problems := g.examine(req.Routes, repos)
+	out := plan.Reloaded{Old: g.hash(), New: pol.Hash(), Git: git, Problems: problems, Recorded: g.rec.recording() == nil}
 	if pol == nil {
 		out.New = ""
 	}
@@ -61,12 +64,32 @@ func (g *gateway) reload(req plan.Control) plan.Reloaded {
 			Note: fmt.Sprintf("%d problems, the first: %s", len(problems), problems[0].Message)}) == nil
 	default:
 		out.Recorded = g.rec.append(audit.Record{Kind: audit.KindLog, Verdict: audit.Allow, Reason: reasonReloaded, Policy: out.New,
-			Note: fmt.Sprintf("%d routes, in place of the policy %s", len(req.Routes), out.Old)}) == nil
+			Note: fmt.Sprintf("%d routes, in place of the policy %s", len(req.Routes), out.Old) + inWords(git)}) == nil
+		g.amend(repos)
 		out.Cut, _ = g.proxy.SetPolicy(pol) // refuses nil only
 		g.rule.Store(&rule{pol, req.Routes})
 		out.Applied = true
 	}
 	return out
+}
+
+// inWords are the changes of git that are taken over, for the record.
+func inWords(git []plan.GitChange) string {
+	var b strings.Builder
+	for _, c := range git {
+		if !c.Waits {
+			b.WriteString("; " + c.String())
+		}
+	}
+	return b.String()
+}
+
+// user is the committer of all pushes, nil where there are none.
+func (g *gateway) user() *bottle.GitUser {
+	if len(g.told.Repos) == 0 {
+		return nil
+	}
+	return &g.told.GitUser
 }
 
 // watch answers a request to look for more values. All before stay, and an approval holds
@@ -86,6 +109,7 @@ func (g *gateway) watch(req plan.Control) any {
 		return refusal{"the gateway can't look for secrets any more, so nothing leaves: start the bottle anew"}
 	}
 	g.watching.Store(&req.Watch)
+	out.Keys = g.rekey(fresh)
 	_ = g.rec.append(audit.Record{Kind: audit.KindLog, Verdict: audit.Allow, Reason: reasonWatched, Policy: g.hash(),
 		Note: fmt.Sprintf("%d values are looked for, %d of them new, besides %d from before", out.Watched, out.New, out.Before)})
 	return out
@@ -94,7 +118,7 @@ func (g *gateway) watch(req plan.Control) any {
 // examine finds everything that keeps routes from being served by this gateway as
 // it runs, and what will not work before the bottle is started anew. Errors come
 // first. The policy is nil when the routes themselves are wrong.
-func (g *gateway) examine(routes []bottle.Route) (*policy.Policy, bottle.Problems) {
+func (g *gateway) examine(routes []bottle.Route, repos []bottle.Repo) (*policy.Policy, bottle.Problems) {
 	pol, err := policy.Compile(routes)
 	if err != nil {
 		if list, ok := err.(bottle.Problems); ok {
@@ -121,7 +145,7 @@ func (g *gateway) examine(routes []bottle.Route) (*policy.Policy, bottle.Problem
 			warnings = append(warnings, at(r, bottle.Warning, w, "programs that use the proxy variables reach it now; for all others start the bottle anew"))
 		}
 	}
-	errs = append(errs, pol.PastGate(g.told.Repos)...)
+	errs = append(errs, pol.PastGate(repos)...)
 	return pol, append(errs, warnings...)
 }
 

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"cmp"
+	"strings"
 	"time"
 
 	"bottle/internal/bottle"
@@ -15,7 +17,7 @@ import (
 //	{"op":"metrics"}                                 Metrics
 //	{"op":"metrics","format":"prometheus"}           Metrics, as text
 //	{"op":"policy"}                                  InForce
-//	{"op":"reload","routes":[…],"check":true}        Reloaded; with check nothing changes
+//	{"op":"reload","routes":[…],"git":{"repos":[…]},"check":true}   Reloaded; with check nothing changes
 //	{"op":"admit","fingerprint":"…","host":"…","seconds":3600}   Admitted
 //	{"op":"admitted"}                                Approvals: all in force
 //	{"op":"revoke","fingerprint":"…"}                Approvals: those that were; with a host only that one
@@ -50,6 +52,7 @@ type Control struct {
 	Op     string         `json:"op"`
 	Format string         `json:"format,omitempty"` // of metrics
 	Routes []bottle.Route `json:"routes,omitempty"` // of reload: all of them, in place of those in force; none: nothing is let through
+	Git    *Repositories  `json:"git,omitempty"`    // of reload: all of them; nil: those in force stay so
 	Check  bool           `json:"check,omitempty"`  // of reload: say what would be, and change nothing
 
 	// Of admit: let the value with this fingerprint (32 hex digits) pass to this host,
@@ -71,6 +74,7 @@ type Watching struct {
 	New     int      `json:"new"`                   // of them, that were not looked for under that name
 	Before  int      `json:"before"`                // values that were told earlier, and not now: they are looked for, too
 	Skipped []string `json:"not_watched,omitempty"` // each as "name: why"
+	Keys    []string `json:"keys,omitempty"`        // repositories that are reached with another key from now on
 }
 
 // Admitted is the answer to an admission: it is in force, and recorded.
@@ -102,6 +106,39 @@ type InForce struct {
 	Limits bottle.Quota          `json:"egress_limits"`
 	Onward *bottle.UpstreamProxy `json:"upstream_proxy,omitempty"` // without the credential's value
 	Watch  []string              `json:"watch,omitempty"`          // egress.watch, as it was read last
+	Git    Repositories          `json:"git,omitzero"`
+}
+
+// Repositories is what a manifest says about git.
+type Repositories struct {
+	Repos []bottle.Repo   `json:"repos,omitempty"`
+	User  *bottle.GitUser `json:"user,omitempty"` // of reload: nil: not known, so not compared
+}
+
+// GitRepository is the key of a GitChange about a repository as a whole.
+const GitRepository = "repository"
+
+// GitChange is one thing of git that a manifest says otherwise than a running gateway was
+// told.
+type GitChange struct {
+	Repo  string `json:"repo,omitempty"` // its name; empty: of all
+	Key   string `json:"key"`            // of the manifest; GitRepository: it comes or goes, and Old and New are its upstream
+	Old   string `json:"old"`
+	New   string `json:"new"`
+	Waits bool   `json:"needs_start"` // else it is taken over by the running gateway
+}
+
+// String is the change in words, without a line feed. They may be an agent's: print them
+// as such.
+func (c GitChange) String() string {
+	s := strings.TrimSpace("git " + c.Repo)
+	switch {
+	case c.Key == GitRepository && c.New == "":
+		return "- " + s + "  " + c.Old
+	case c.Key == GitRepository:
+		return "+ " + s + "  " + c.New
+	}
+	return "~ " + s + "  " + c.Key + ": " + cmp.Or(c.Old, "none") + " → " + cmp.Or(c.New, "none")
 }
 
 // Reloaded is the answer to a reload. Problems that are errors mean that the old
@@ -110,7 +147,8 @@ type Reloaded struct {
 	Old      string          `json:"old"` // hash of the policy before
 	New      string          `json:"new"` // of the policy now in force; empty where the routes don't compile
 	Applied  bool            `json:"applied"`
-	Recorded bool            `json:"recorded"` // false: the decision log takes nothing, so everything is denied until it does
-	Cut      int             `json:"cut"`      // open streams that it no longer allows, and that were ended
+	Recorded bool            `json:"recorded"`      // false: the decision log takes nothing, so everything is denied until it does
+	Cut      int             `json:"cut"`           // open streams that it no longer allows, and that were ended
+	Git      []GitChange     `json:"git,omitempty"` // what is taken over, or was, and what waits
 	Problems bottle.Problems `json:"problems,omitempty"`
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
+	"bottle/internal/manifest"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
@@ -24,17 +26,21 @@ func (d Desk) Reload() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "reload IDENTITY",
 		GroupID: d.Group,
-		Short:   "Read a running bottle's routes and watched secrets anew and put them in force",
+		Short:   "Read a running bottle's routes, git rules and watched secrets anew and put them in force",
 		Long: "Read the manifest of a running bottle again, show which routes come and go, ask, and put them in\n" +
 			"force. A request keeps the policy that it began with; a tunnel or WebSocket that is no longer allowed\n" +
 			"is cut. If anything is wrong, everything that is wrong is listed and the old routes stay in force.\n" +
+			"Of git the rules under push are taken over, and what a key_file holds; a repository that is gone from\n" +
+			"the manifest is served no more. A fetch or push that has begun ends as it began. A new repository, or\n" +
+			"another upstream, host_key, auth, ca_file or git_user, waits for the next start, and is listed.\n" +
 			"What egress.watch, env and git keys hold is read again, too: a token that you have just written to a\n" +
 			".env does not leave either. What was watched before still is. A gateway is told its credentials once:\n" +
 			"a route with a new one is refused. What else a manifest says (env of the agent, mounts, limits) needs\n" +
 			"a new start.",
 		Example: "  bottle edit dev && bottle reload researcher\n" +
 			"  bottle reload researcher-m3hxd --yes\n" +
-			"  bottle reload researcher --format json        what would change; with --yes it does",
+			"  bottle reload researcher --format json        what would change; with --yes it does\n" +
+			"  bottle reload researcher --format json | jq '.git[] | select(.needs_start)'",
 		Args: command.Words(1, 1), ValidArgsFunction: d.running,
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
@@ -79,9 +85,11 @@ func (d Desk) reload(ctx context.Context, word string, yes, js bool) error {
 		return err
 	}
 	out := change{Identity: meta.Identity, Bottle: meta.Bottle, Added: []bottle.Route{}, Removed: []bottle.Route{}, Waiting: waiting(now, spec)}
-	if err := ask(ctx, socket, plan.Control{Op: plan.OpReload, Routes: spec.Routes, Check: true}, &out.Reloaded); err != nil {
+	req := plan.Control{Op: plan.OpReload, Routes: spec.Routes, Git: repositories(tree, meta, spec), Check: true}
+	if err := ask(ctx, socket, req, &out.Reloaded); err != nil {
 		return err
 	}
+	held := out.wait()
 	if out.Problems.Fatal() {
 		return ui.Fail(out.Problems, "nothing was changed")
 	}
@@ -96,16 +104,17 @@ func (d Desk) reload(ctx context.Context, word string, yes, js bool) error {
 	if !js {
 		d.show(out, changes)
 	}
-	if len(changes) > 0 && (yes || !js) {
+	if (len(changes) > 0 || slices.ContainsFunc(out.Git, live)) && (yes || !js) {
 		if ok, err := d.Confirm("Put this in force?", yes); err != nil || !ok {
 			return d.unchanged(err)
 		}
-		if err := ask(ctx, socket, plan.Control{Op: plan.OpReload, Routes: spec.Routes}, &out.Reloaded); err != nil {
+		req.Check = false
+		if err := ask(ctx, socket, req, &out.Reloaded); err != nil {
 			return err
 		}
 	}
 	if yes || !js {
-		if out.Watching, err = d.rewatch(ctx, socket, meta, spec); err != nil {
+		if out.Watching, err = d.rewatch(ctx, socket, meta, spec, held); err != nil {
 			return err
 		}
 	}
@@ -116,13 +125,60 @@ func (d Desk) reload(ctx context.Context, word string, yes, js bool) error {
 	return nil
 }
 
-// rewatch reads what must not leave, and tells the gateway.
-func (d Desk) rewatch(ctx context.Context, socket string, meta store.Metadata, spec bottle.Spec) (*plan.Watching, error) {
+// repositories are what the manifest says of git, with the agent's own committer. A
+// gateway on its own has no git.
+func repositories(tree manifest.Tree, meta store.Metadata, spec bottle.Spec) *plan.Repositories {
+	if meta.Backend == "proxy" {
+		return nil
+	}
+	out := &plan.Repositories{Repos: spec.Repos}
+	if _, s, problems := tree.Load(meta.Agent); !problems.Fatal() && s.Name == spec.Name {
+		out.User = &s.GitUser
+	}
+	return out
+}
+
+// wait adds what of git waits for a start, and gives the repositories that it is about:
+// their key may be for another server.
+func (c *change) wait() (held map[string]bool) {
+	held = map[string]bool{}
+	for _, g := range c.Git {
+		if g.Waits {
+			c.Waiting = append(c.Waiting, waits(g))
+			held[g.Repo] = true
+		}
+	}
+	return held
+}
+
+func live(g plan.GitChange) bool { return !g.Waits }
+
+// waits names what of git waits for a start.
+func waits(g plan.GitChange) string {
+	switch {
+	case g.Repo == "":
+		return g.Key
+	case g.Key == plan.GitRepository:
+		return "git " + g.Repo + " (new)"
+	}
+	return "git " + g.Repo + " " + g.Key
+}
+
+// rewatch reads what must not leave, and tells the gateway. The key of a repository in
+// held is looked for and not used.
+func (d Desk) rewatch(ctx context.Context, socket string, meta store.Metadata, spec bottle.Spec, held map[string]bool) (*plan.Watching, error) {
 	if meta.Backend == "proxy" { // what it was told of at its start
 		spec = bottle.Spec{Watch: spec.Watch}
 	}
 	values, warnings := d.Watched(spec, meta.Workspace)
 	ui.Tell(d.Err, d.Style(d.Err), warnings)
+	for repo := range held {
+		name := "git:" + repo + " key_file"
+		if v, ok := values[name]; ok {
+			delete(values, name)
+			values[name+" of the next start"] = v
+		}
+	}
 	line, err := secret.WatchLine(values, spec.Watch)
 	if err != nil {
 		return nil, err
@@ -159,7 +215,7 @@ func (d Desk) tellWaiting(keys []string, meta store.Metadata) {
 	if meta.Backend == "proxy" {
 		again = "bottle proxy " + string(meta.Bottle)
 	}
-	fmt.Fprintln(d.Err, style(plan.Warn, strings.Join(keys, " and ")+" changed, and not in the running bottle: that needs a new start"))
+	fmt.Fprintln(d.Err, style(plan.Warn, bottle.Printable(strings.Join(keys, " and "))+" changed, and not in the running bottle: that needs a new start"))
 	fmt.Fprintf(d.Err, "  %s bottle stop %s && %s\n", style(plan.Faint, "→"), meta.Identity, again)
 }
 
@@ -174,7 +230,7 @@ func (d Desk) unchanged(err error) error {
 // show prints what would change, and what to know before saying yes.
 func (d Desk) show(c change, changes []policy.Change) {
 	style := d.Style(d.Err)
-	if len(changes) == 0 {
+	if len(changes) == 0 && !slices.ContainsFunc(c.Git, live) {
 		return
 	}
 	fmt.Fprintf(d.Err, "%s, the bottle %s:\n", style(plan.Strong, string(c.Identity)), c.Bottle)
@@ -184,6 +240,11 @@ func (d Desk) show(c change, changes []policy.Change) {
 			role = plan.Faint
 		}
 		fmt.Fprintln(d.Err, "  "+style(role, bottle.Printable(ch.String())))
+	}
+	for _, g := range c.Git {
+		if live(g) {
+			fmt.Fprintln(d.Err, "  "+style(plan.Warn, bottle.Printable(g.String())))
+		}
 	}
 	ui.Tell(d.Err, style, c.Problems)
 }
@@ -198,6 +259,9 @@ func (d Desk) tellWatching(w *plan.Watching) {
 		line += fmt.Sprintf("; %d from before, which still do not leave", w.Before)
 	}
 	fmt.Fprintln(d.Out, line)
+	for _, k := range w.Keys {
+		fmt.Fprintf(d.Out, "git %s: another key is used from now on\n", bottle.Printable(k))
+	}
 	for _, s := range w.Skipped[:min(len(w.Skipped), 5)] {
 		fmt.Fprintln(d.Err, "  "+d.Style(d.Err)(plan.Faint, "not looked for: "+bottle.Printable(s)))
 	}
