@@ -2,10 +2,10 @@ package lifecycle
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 
 	"bottle/internal/bottle"
+	"bottle/internal/policy"
 )
 
 // gitConfig writes the identity for commits, and the rules that lead each repository's
@@ -23,51 +23,8 @@ func gitConfig(u bottle.GitUser, repos []bottle.Repo) []byte {
 	}
 	for _, r := range repos {
 		out = fmt.Appendf(out, "[url %s]\n", gitQuote("http://git.bottle/"+r.Name+".git"))
-		for _, s := range spellings(r.Upstream) {
+		for _, s := range policy.Spellings(r.Upstream) {
 			out = fmt.Appendf(out, "\tinsteadOf = %s\n", gitQuote(s))
-		}
-	}
-	return out
-}
-
-// spellings are the ways in which people write a repository's URL: by ssh with and
-// without the user and the port, in scp's form, by https, each with and without .git.
-// git replaces the longest that a URL begins with, so that of app catches app2, too: the
-// gate sends its reader on to where app2 is.
-func spellings(upstream string) []string {
-	u, err := url.Parse(upstream)
-	if err != nil || u.Host == "" {
-		return []string{upstream}
-	}
-	path := strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git")
-	users := []string{"", "git@"}
-	if name := u.User.Username(); name != "" && name != "git" {
-		users = append(users, name+"@")
-	}
-	hosts := []string{u.Host}
-	if u.Port() == "" {
-		hosts = append(hosts, u.Host+map[string]string{"ssh": ":22", "https": ":443"}[u.Scheme])
-	}
-	var out []string
-	add := func(base string) { out = append(out, base+path+".git", base+path) }
-	for _, user := range users {
-		if u.Scheme == "ssh" {
-			for _, h := range hosts {
-				add("ssh://" + user + h + "/")
-				add("git+ssh://" + user + h + "/")
-			}
-		} else {
-			add("ssh://" + user + u.Hostname() + "/")
-			for _, h := range hosts {
-				add("https://" + user + h + "/")
-			}
-		}
-		if u.Port() == "" {
-			add(user + u.Hostname() + ":")
-			add(user + u.Hostname() + ":/")
-		}
-		if u.Scheme == "ssh" {
-			add("https://" + user + u.Hostname() + "/")
 		}
 	}
 	return out

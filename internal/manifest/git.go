@@ -47,7 +47,7 @@ func (t Tree) gitRepo(s *source, raw *repoFile) bottle.Repo {
 		r.Upstream, scheme, err = rules.RepoURL(raw.Upstream.val)
 		s.errorIf(err != nil, raw.Upstream.at, "", "`upstream` %v", err)
 	}
-	keyscan := rules.Keyscan(r.Upstream)
+	keyscan := bottle.Keyscan(r.Upstream)
 	if raw.KeyFile.set() {
 		r.KeyFile = t.hostPath(s, raw.KeyFile, "`key_file`")
 	}

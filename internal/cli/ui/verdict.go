@@ -17,11 +17,7 @@ func Verdict(w io.Writer, style plan.Style, width int, v policy.Verdict) {
 	if !v.Allowed() {
 		role = plan.Shout
 	}
-	line := func(label, text string) {
-		if text != "" {
-			fmt.Fprintln(w, style(plan.Label, fmt.Sprintf("%-11s", label))+Hang(strings.Repeat(" ", 11)+bottle.Printable(text), width, 11)[11:])
-		}
-	}
+	line := Labelled(w, style, width)
 	fmt.Fprintln(w, style(plan.Label, fmt.Sprintf("%-11s", "verdict"))+style(role, v.Action.String()))
 	line("reason", string(v.Reason))
 	line("", v.Message)
@@ -32,6 +28,16 @@ func Verdict(w io.Writer, style plan.Style, width int, v policy.Verdict) {
 		line("dlp", v.Route.DLP)
 		line("inbound", v.Route.Inbound)
 		line("h2c", map[bool]string{true: "HTTP/2 without TLS may be spoken"}[v.Route.H2C])
+	}
+}
+
+// Labelled prints a label and, beside it, a text; an empty text is left out. width is that
+// of the screen in cells, 0: lines as long as they are.
+func Labelled(w io.Writer, style plan.Style, width int) func(label, text string) {
+	return func(label, text string) {
+		if text != "" {
+			fmt.Fprintln(w, style(plan.Label, fmt.Sprintf("%-11s", label))+Hang(strings.Repeat(" ", 11)+bottle.Printable(text), width, 11)[11:])
+		}
 	}
 }
 

@@ -8,19 +8,6 @@ import (
 	"strings"
 )
 
-// Keyscan is the command that prints the host key of an ssh upstream; with HOST in the
-// host's place where no upstream is known.
-func Keyscan(upstream string) string {
-	u, err := url.Parse(upstream)
-	switch {
-	case err != nil || u.Scheme != "ssh" || u.Host == "":
-		return "ssh-keyscan -t ed25519 HOST"
-	case u.Port() != "":
-		return "ssh-keyscan -t ed25519 -p " + u.Port() + " " + u.Hostname()
-	}
-	return "ssh-keyscan -t ed25519 " + u.Hostname()
-}
-
 // SameRepo is equal for two upstreams, in canonical form, that git inside a bottle could
 // not tell apart: it leads every spelling of a repository's URL to one place.
 func SameRepo(upstream string) string {

@@ -1,0 +1,163 @@
+// Package explain holds the command that says what a gateway would answer: to a request,
+// to git at the address of a repository, and to a push.
+package explain
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
+	"bottle/internal/cli/ui"
+	"bottle/internal/plan"
+	"bottle/internal/policy"
+)
+
+// Desk is what the command touches.
+type Desk struct {
+	Out   io.Writer
+	Style plan.Style
+	Width int // cells of the screen; 0: lines as long as they are
+	Load  func(agent string) (bottle.Spec, error)
+	Home  string // the operator's home folder; empty: not known
+}
+
+// Command is `bottle explain`, in a group of the help. agents are for completion; desk is
+// called when it runs.
+func Command(group string, agents func() []string, desk func() Desk) *cobra.Command {
+	var push string
+	c := &cobra.Command{
+		Use:     "explain AGENT [METHOD] URL",
+		GroupID: group,
+		Short:   "Say what the gateway would answer to a request or to git, and why",
+		Long: "Decide on one request exactly as the gateway of this agent's bottle would, without starting\n" +
+			"anything and without the network. The exit code is 0 when it is allowed and 1 when it is denied.\n" +
+			"Without a METHOD the URL is a git repository's, in any form that git takes: which repository of the\n" +
+			"manifest it is, what may be read and pushed, or what to write under git.",
+		Example: "  bottle explain claude POST https://api.anthropic.com/v1/messages\n" +
+			"  bottle explain claude GET https://example.com/ --format json\n" +
+			"  bottle explain claude git@github.com:owner/app.git\n" +
+			"  bottle explain claude https://github.com/owner/app --push agent/fix      +agent/fix: by force; :agent/fix: delete it",
+		Args: command.Words(2, 3),
+	}
+	c.Flags().StringVar(&push, "push", "", "a branch or ref to push to that repository: `REF`, +REF by force, :REF to delete it")
+	_ = c.RegisterFlagCompletionFunc("push", cobra.NoFileCompletions) // fails only for a flag that is not there
+	c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return agents(), cobra.ShellCompDirectiveNoFileComp
+		}
+		return desk().words(args)
+	}
+	asJSON := command.Formats(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		js, err := asJSON()
+		if err != nil {
+			return err
+		}
+		pushes := c.Flags().Changed("push")
+		if len(args) == 3 && pushes {
+			return ui.Usage(errors.New("--push is about a repository, and takes no METHOD"), "bottle explain "+args[0]+" "+args[2]+" --push "+push)
+		}
+		if len(args) == 3 {
+			return desk().request(args[0], args[1], args[2], js)
+		}
+		return desk().git(args[0], args[1], push, pushes, js)
+	}
+	return c
+}
+
+func (d Desk) request(agent, method, url string, js bool) error {
+	spec, err := d.Load(agent)
+	if err != nil {
+		return err
+	}
+	p, err := policy.Compile(spec.Routes)
+	if err != nil {
+		return err
+	}
+	v, err := policy.Explain(p, method, url)
+	if err != nil {
+		return ui.Usage(err, "bottle explain "+agent+" GET https://example.com/")
+	}
+	if js {
+		out := struct {
+			policy.Verdict
+			Credential string `json:"credential"`
+			TLS        string `json:"tls,omitempty"`     // of the route that allows it
+			DLP        string `json:"dlp,omitempty"`     // the same
+			Inbound    string `json:"inbound,omitempty"` // the same
+			H2C        bool   `json:"h2c,omitempty"`     // the same
+			Policy     string `json:"policy"`
+		}{Verdict: v, Credential: ui.Injected(v), Policy: p.Hash()}
+		if v.Route != nil && v.Allowed() {
+			out.TLS, out.DLP, out.Inbound, out.H2C = v.Route.TLS, v.Route.DLP, v.Route.Inbound, v.Route.H2C
+		}
+		return answered(ui.JSON(d.Out, out), v)
+	}
+	ui.Verdict(d.Out, d.Style, d.Width, v)
+	if !v.Allowed() && listable(v.Reason) {
+		d.hint("to allow it: bottle edit bottles/" + string(spec.Name))
+	}
+	if repo, ok := gitRequest(url); ok {
+		d.hint("this is a request of git's own, which the git gate answers first: bottle explain " + agent + " " + repo)
+	}
+	return answered(nil, v)
+}
+
+// gitRequest gives the repository of a request of git's smart HTTP protocol
+// (gitprotocol-http(5)).
+func gitRequest(url string) (repo string, ok bool) {
+	path, _, _ := strings.Cut(url, "?")
+	for _, end := range []string{"/info/refs", "/git-upload-pack", "/git-receive-pack"} {
+		if repo, ok = strings.CutSuffix(path, end); ok {
+			return repo, true
+		}
+	}
+	return "", false
+}
+
+func (d Desk) hint(text string) {
+	fmt.Fprintln(d.Out, "  "+d.Style(plan.Faint, "→")+" "+bottle.Printable(text))
+}
+
+// answered is the exit code for a verdict that was printed.
+func answered(err error, v policy.Verdict) error {
+	if err == nil && !v.Allowed() {
+		err = ui.Exit(ui.CodeNo)
+	}
+	return err
+}
+
+// listable reports whether a route could turn the answer round.
+func listable(r policy.Reason) bool {
+	switch r {
+	case policy.HostNotListed, policy.PortNotListed, policy.MethodNotListed, policy.PathNotListed:
+		return true
+	}
+	return false
+}
+
+// words completes a method or a repository, then the start of a URL.
+func (d Desk) words(args []string) ([]string, cobra.ShellCompDirective) {
+	spec, err := d.Load(args[0])
+	if err != nil || len(args) > 2 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var out []string
+	if len(args) == 1 {
+		for _, r := range spec.Repos {
+			out = append(out, r.Upstream)
+		}
+		return append(out, "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), cobra.ShellCompDirectiveNoFileComp
+	}
+	for _, r := range spec.Routes {
+		if !r.Host.Sub {
+			out = append(out, "https://"+string(r.Host.Host)+"/")
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,85 @@
+package policy
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"bottle/internal/bottle"
+)
+
+// Spellings are the ways in which people write a repository's URL: by ssh with and
+// without the user and the port, in scp's form, by https, each with and without .git.
+// git replaces the longest that a URL begins with, so that of app catches app2, too: the
+// gate sends its reader on to where app2 is.
+func Spellings(upstream string) []string {
+	u, err := url.Parse(upstream)
+	if err != nil || u.Host == "" {
+		return []string{upstream}
+	}
+	path := strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git")
+	users := []string{"", "git@"}
+	if name := u.User.Username(); name != "" && name != "git" {
+		users = append(users, name+"@")
+	}
+	hosts := []string{u.Host}
+	if u.Port() == "" {
+		hosts = append(hosts, u.Host+map[string]string{"ssh": ":22", "https": ":443"}[u.Scheme])
+	}
+	var out []string
+	add := func(base string) { out = append(out, base+path+".git", base+path) }
+	for _, user := range users {
+		if u.Scheme == "ssh" {
+			for _, h := range hosts {
+				add("ssh://" + user + h + "/")
+				add("git+ssh://" + user + h + "/")
+			}
+		} else {
+			add("ssh://" + user + u.Hostname() + "/")
+			for _, h := range hosts {
+				add("https://" + user + h + "/")
+			}
+		}
+		if u.Port() == "" {
+			add(user + u.Hostname() + ":")
+			add(user + u.Hostname() + ":/")
+		}
+		if u.Scheme == "ssh" {
+			add("https://" + user + u.Hostname() + "/")
+		}
+	}
+	return out
+}
+
+// GitHost is the git gate's own name inside a bottle.
+const GitHost = "git.bottle"
+
+// FindRepo finds the repository that an address is about, whatever its scheme and port.
+// led reports whether git inside a bottle reaches it by this very address; else only
+// host and path are those of it.
+func FindRepo(repos []bottle.Repo, written string, at bottle.Remote) (found *bottle.Repo, led bool) {
+	if at.Host == GitHost {
+		name, _, _ := strings.Cut(at.Path, "/")
+		for i := range repos {
+			if strings.EqualFold(strings.TrimSuffix(name, ".git"), repos[i].Name) {
+				return &repos[i], at.Scheme == "http" && at.Port == 0
+			}
+		}
+		return nil, false
+	}
+	written = strings.TrimSuffix(written, "/")
+	for i := range repos {
+		up, err := bottle.ParseRemote(repos[i].Upstream)
+		if err != nil || up.Host != at.Host || up.Bare() != at.Bare() {
+			continue
+		}
+		same := at.Scheme == "https" && up.Scheme == "https" && up.Port == at.Port // without git's configuration, too
+		if same || slices.Contains(Spellings(repos[i].Upstream), written) {
+			return &repos[i], true
+		}
+		if found == nil {
+			found = &repos[i]
+		}
+	}
+	return found, false
+}
