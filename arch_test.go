@@ -94,7 +94,8 @@ var rooms = []room{
 	{dir: "internal/keyring", layer: hands, onlyFrom: []string{"internal/lifecycle"}}, // apart from secret, for its weight: the gateway links that
 	{dir: "internal/audit", layer: hands},
 	{dir: "internal/store", layer: hands},
-	{dir: "internal/watch", layer: hands, beside: []string{"internal/secret"}, only: []string{"internal/bottle", "internal/secret", "internal/dlp/known"}, onlyFrom: []string{"internal/lifecycle"}},
+	{dir: "internal/watch", layer: hands, beside: []string{"internal/secret"}, only: []string{"internal/bottle", "internal/secret", "internal/dlp/known"}, onlyFrom: []string{"internal/lifecycle", "internal/need"}},
+	{dir: "internal/need", layer: hands, beside: []string{"internal/hostexec", "internal/watch"}, only: []string{"internal/bottle", "internal/hostexec", "internal/watch"}, onlyFrom: []string{"internal/lifecycle", "internal/cli"}},
 	{dir: "internal/survey", layer: hands, onlyFrom: []string{"internal/lifecycle", "internal/cli/folders", "internal/backend/backendtest"}},
 	{dir: "internal/layer", layer: hands, onlyFrom: []string{"internal/cli", "internal/cli/changes"}},
 
@@ -321,7 +322,7 @@ var modules = []struct {
 	{"golang.org/x/net/idna", []string{"internal/bottle"}},
 	{"golang.org/x/net/publicsuffix", []string{"internal/bottle/suffix"}},
 	{"golang.org/x/sync", []string{"internal/egress/authority"}},
-	{"golang.org/x/sys", []string{"internal/hostexec", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/lifecycle"}},
+	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/lifecycle"}},
 	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle"}},
 	{"software.sslmate.com/src/go-pkcs12", []string{"internal/lifecycle"}},
 

@@ -12,7 +12,9 @@ import (
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/editor"
 	"bottle/internal/cli/ui"
+	"bottle/internal/lifecycle"
 	"bottle/internal/manifest"
+	"bottle/internal/need"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
@@ -23,7 +25,8 @@ func newValidate(d *deps) *cobra.Command {
 		GroupID: groupManifest,
 		Short:   "Check manifests, and report every mistake at once",
 		Long: "Check the files, or every manifest of the home folder and of this repository. Each finding is\n" +
-			"file:line:column, what is wrong, and what to do. The exit code is 1 when there are errors.",
+			"file:line:column, what is wrong, and what to do. Of a bottle in the home folder the key files and CA\n" +
+			"files of its repositories are looked at, too. The exit code is 1 when there are errors.",
 		Example: "  bottle validate\n  bottle validate .bot-bottle/agents/researcher.md",
 	}
 	asJSON := command.Formats(c)
@@ -80,7 +83,7 @@ func (d *deps) validate(files []string) (bottle.Problems, int, error) {
 	agents, more := tree.Agents()
 	add(more)
 	for _, e := range bottles {
-		add(validateBottle(tree, e.Name))
+		add(d.validateBottle(tree, e.Name))
 	}
 	for _, e := range agents {
 		add(tree.Validate(manifest.KindAgent, e.Name))
@@ -88,17 +91,41 @@ func (d *deps) validate(files []string) (bottle.Problems, int, error) {
 	return problems, len(bottles) + len(agents), nil
 }
 
-// validateBottle checks a bottle of the home folder, and all its routes together as a
-// start does.
-func validateBottle(tree manifest.Tree, name bottle.Name) bottle.Problems {
+// validateBottle checks a bottle of the home folder, and all its routes and repositories
+// together as a start does.
+func (d *deps) validateBottle(tree manifest.Tree, name bottle.Name) bottle.Problems {
 	problems := tree.Validate(manifest.KindBottle, name)
-	if spec, more := tree.Bottle(name); !problems.Fatal() && !more.Fatal() {
-		_, err := policy.Compile(spec.Routes)
-		if errors.As(err, &more) {
-			problems = append(problems, more...)
-		}
+	spec, more := tree.Bottle(name)
+	if problems.Fatal() || more.Fatal() {
+		return problems
+	}
+	pol, err := policy.Compile(spec.Routes)
+	if errors.As(err, &more) {
+		problems = append(problems, more...)
+	}
+	problems = append(problems, pol.PastGate(spec.Repos)...)
+	for _, r := range spec.Repos {
+		problems = append(problems, need.Repo(r, "")...)
+		problems = append(problems, d.valueless(r)...)
 	}
 	return problems
+}
+
+// valueless warns of a repository's credential that has no value in this shell: the one
+// that a start is typed in may be another.
+func (d *deps) valueless(r bottle.Repo) (out bottle.Problems) {
+	if r.Auth == nil {
+		return nil
+	}
+	var list bottle.Problems
+	if !errors.As(lifecycle.Sources(d.Lookup, d.Environ).Check(r.Auth.TokenRef), &list) {
+		return nil
+	}
+	for _, p := range list {
+		p.File, p.Severity, p.Message = r.Rule, bottle.Warning, "git "+bottle.Printable(r.Name)+": "+p.Message
+		out = append(out, p)
+	}
+	return out
 }
 
 // validateFile checks one file. A file of the home folder is checked as a start
@@ -119,7 +146,7 @@ func (d *deps) validateFile(tree manifest.Tree, file string) bottle.Problems {
 	for _, kind := range []string{manifest.KindBottle, manifest.KindAgent} {
 		if err == nil && path == filepath.Join(tree.HomeDir, kind+"s", string(name)+".md") {
 			if kind == manifest.KindBottle {
-				return validateBottle(tree, name)
+				return d.validateBottle(tree, name)
 			}
 			return tree.Validate(kind, name)
 		}

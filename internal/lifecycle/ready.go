@@ -1,18 +1,12 @@
 package lifecycle
 
 import (
-	"bytes"
-	"crypto/x509"
-	"encoding/pem"
+	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"strings"
 
 	"bottle/internal/bottle"
-	"bottle/internal/hostexec"
-	"bottle/internal/watch"
+	"bottle/internal/need"
 )
 
 // place is where a reference to something on the host was written, and for what.
@@ -40,7 +34,7 @@ func credentials(s bottle.Spec, do func(ref string, at place)) {
 }
 
 func ofRepo(s bottle.Spec, r bottle.Repo) place {
-	return place{file: ofOnward(s).file, what: "git " + bottle.Printable(r.Name)}
+	return place{file: cmp.Or(r.Rule, ofOnward(s).file), what: "git " + bottle.Printable(r.Name)}
 }
 
 func ofRoute(r bottle.Route) place { return place{r.Rule, "route " + r.Host.String()} }
@@ -82,82 +76,23 @@ func (h *House) ready(s bottle.Spec) bottle.Problems {
 	}
 	for _, r := range s.Routes {
 		if r.Upstream != nil {
-			check(ofRoute(r), checkCA(r.Upstream.CAFile))
+			check(ofRoute(r), need.CA(r.Upstream.CAFile))
 		}
 	}
 	if s.Onward != nil {
-		check(ofOnward(s), checkCA(s.Onward.CAFile))
+		check(ofOnward(s), need.CA(s.Onward.CAFile))
 	}
 	for _, r := range s.Repos {
-		check(ofRepo(s, r), checkCA(r.CAFile))
-		check(ofRepo(s, r), checkKey(r.KeyFile))
+		problems = append(problems, need.Repo(r, ofOnward(s).file)...)
 	}
 	if len(s.Repos) > 0 {
-		check(ofRepo(s, s.Repos[0]), h.hasGit())
+		check(ofRepo(s, s.Repos[0]), need.Git(h.Root))
 	}
 	credentials(s, func(ref string, at place) { check(at, h.Secrets.Check(ref)) })
 	for _, e := range s.Env {
 		check(place{}, h.findable(e))
 	}
 	return problems
-}
-
-// hasGit says that the git gate lacks what it serves repositories with. Where no
-// repository is declared nothing of it is needed.
-func (h *House) hasGit() error {
-	for _, dir := range hostexec.Places() {
-		if _, err := fs.Stat(h.Root, strings.TrimPrefix(dir, "/")+"/git"); err == nil {
-			return nil
-		}
-	}
-	return bottle.Problems{{Message: "the git gate needs git on this machine, in " + strings.Join(hostexec.Places()[:2], " or ") + ", and there is none",
-		Hint: "apt-get install git, or dnf install git; or take `git` out of the bottle"}}
-}
-
-// checkCA says why a ca_file cannot be used; an empty name is none. It takes what
-// the gateway takes: a PEM file in which a certificate can be read.
-func checkCA(file string) error {
-	if file == "" {
-		return nil
-	}
-	const hint = "name a PEM file that you can read"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return bottle.Problems{{Message: fmt.Sprintf("read ca_file: %v", err), Hint: hint}}
-	}
-	if !x509.NewCertPool().AppendCertsFromPEM(text) {
-		what := "no certificate in it"
-		if b, _ := pem.Decode(text); b != nil && b.Type != "CERTIFICATE" {
-			what = fmt.Sprintf("it begins with a %.40s, and there is no certificate in it", b.Type)
-		}
-		return bottle.Problems{{Message: fmt.Sprintf("read ca_file %s: %s", file, what), Hint: hint}}
-	}
-	return nil
-}
-
-// checkKey says why a key_file cannot be used; an empty name is none. Like ssh it takes
-// no key that others may read.
-func checkKey(file string) error {
-	if file == "" {
-		return nil
-	}
-	const hint = "name the private key that the repository is reached with"
-	info, err := os.Stat(file)
-	if err != nil {
-		return bottle.Problems{{Message: fmt.Sprintf("read key_file: %v", err), Hint: hint}}
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return bottle.Problems{{Message: fmt.Sprintf("the key_file %s is open to others (mode %04o)", file, info.Mode().Perm()), Hint: "chmod 600 " + file}}
-	}
-	if _, err := watch.Key(file); err != nil { // regular, and of a key's size
-		return bottle.Problems{{Message: err.Error(), Hint: hint}}
-	}
-	text, err := os.ReadFile(file)
-	defer clear(text)
-	if err != nil || !bytes.Contains(text, []byte("PRIVATE KEY-----")) {
-		return bottle.Problems{{Message: "there is no private key in the key_file " + file, Hint: hint}}
-	}
-	return nil
 }
 
 // findable says why the value of a variable will not be had.

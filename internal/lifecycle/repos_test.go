@@ -50,7 +50,7 @@ func TestRepositoriesNeedGitAndTheirFiles(t *testing.T) {
 	for _, p := range problems {
 		text += p.Message + " -> " + p.Hint + "\n"
 	}
-	for _, want := range []string{"git app: ", "/nonexistent/key", "git open: ", "chmod 600 " + key, "git public: there is no private key in", "git lib: read ca_file", "needs git on this machine", "apt-get install git"} {
+	for _, want := range []string{"git app: ", "/nonexistent/key", "git open: ", "chmod 600 " + key, "git public: the key_file ", "is the public half of a key -> write ", "git lib: read ca_file", "needs git on this machine", "apt-get install git"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}

@@ -13,6 +13,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
+	"bottle/internal/need"
 	"bottle/internal/plan"
 	"bottle/internal/provider"
 	"bottle/internal/store"
@@ -71,6 +72,8 @@ func (h *House) Examine(ctx context.Context) (Diagnosis, error) {
 		return Diagnosis{}, fmt.Errorf("look at this machine: %w", err)
 	}
 	facts.Checks, facts.Walls, facts.Notes = some(facts.Checks), some(facts.Walls), some(facts.Notes)
+	ok, found, fix := need.Gate(ctx, h.Root)
+	facts.Checks = append(facts.Checks, backend.Check{Wall: "git gate", OK: ok, Found: found + " (for bottles with git: only)", Fix: fix})
 	d := Diagnosis{Facts: facts, OK: true, Verdict: "a bottle can start on this machine: every wall of it stood and held"}
 	if d.Trial, err = h.Try(ctx, facts); err != nil {
 		return d, err
