@@ -15,7 +15,13 @@ import (
 const (
 	KindLog    = "log"    // about the log itself
 	KindPacket = "packet" // what the kernel refused inside the bottle
+	KindGit    = "git"    // one fetch or push through the git gate
 )
+
+// Kinds are all that a gateway writes, for who asks for one.
+func Kinds() []string {
+	return []string{"http", "connect", "tls", "tcp", "dns", "stream-end", KindGit, KindPacket, KindLog}
+}
 
 // Verdicts that this package knows.
 const (

@@ -25,9 +25,13 @@ func Text(r Record, loc *time.Location) string {
 	line := fmt.Sprintf("%s  %-6s %-7s %-7s %-44s", r.Time.In(loc).Format("15:04:05.000"),
 		bottle.Printable(r.Verdict), bottle.Printable(r.Kind), bottle.Printable(r.Method), bottle.Printable(target))
 	var more []string
-	for _, s := range []string{r.Reason, r.Rule} {
-		if s != "" {
-			more = append(more, bottle.Printable(s))
+	if r.Kind == KindGit {
+		r.Note, more = "", r.git()
+	} else {
+		for _, s := range []string{r.Reason, r.Rule} {
+			if s != "" {
+				more = append(more, bottle.Printable(s))
+			}
 		}
 	}
 	more = append(more, r.inWords()...)
@@ -50,4 +54,35 @@ func Text(r Record, loc *time.Location) string {
 		more = append(more, bottle.Printable(r.Note))
 	}
 	return strings.TrimRight(line+"  "+strings.Join(more, "  "), " ")
+}
+
+// git is what a fetch or push was about, in words: the refs first, then why not.
+func (r Record) git() (out []string) {
+	if r.Verdict != Allow || r.Reason != "listed" {
+		out = append(out, bottle.Printable(r.Reason))
+	}
+	for part := range strings.SplitSeq(r.Note, "; ") {
+		if part != "" {
+			out = append(out, bottle.Printable(moved(part)))
+		}
+	}
+	return out
+}
+
+// moved says what `OLD..NEW REF` of a push does to the ref; other words stay as they are.
+func moved(note string) string {
+	ids, ref, ok := strings.Cut(note, " ")
+	from, to, two := strings.Cut(ids, "..")
+	if !ok || !two || strings.Trim(from+to, "0123456789abcdef") != "" || strings.Contains(ref, " ") {
+		return note
+	}
+	switch {
+	case from == "" || to == "":
+		return note
+	case strings.Trim(from, "0") == "":
+		return "new " + ref + " at " + to
+	case strings.Trim(to, "0") == "":
+		return "delete " + ref + ", which was " + from
+	}
+	return ref + " " + from + ".." + to
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,7 +22,7 @@ import (
 
 func newAudit(d *deps) *cobra.Command {
 	var follow, denied, verify bool
-	var head string
+	var head, kind string
 	c := &cobra.Command{
 		Use:     "audit IDENTITY",
 		GroupID: groupRun,
@@ -30,12 +32,15 @@ func newAudit(d *deps) *cobra.Command {
 			"A chain proves nothing about its own end: keep the last SEQ:HASH elsewhere and give it to --head.",
 		Example: "  bottle audit researcher-m3hxd\n" +
 			"  bottle audit researcher --follow --denied\n" +
+			"  bottle audit researcher --kind git                    fetches and pushes\n" +
 			"  bottle audit researcher-m3hxd --verify\n" +
 			"  bottle audit researcher-m3hxd --verify --head 12:9f86d081…",
 		Args: command.Words(1, 1), ValidArgsFunction: firstOf(d.identities),
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "wait for more, until Ctrl-C")
 	c.Flags().BoolVar(&denied, "denied", false, "only what was not allowed")
+	c.Flags().StringVar(&kind, "kind", "", "only records of this `KIND`: "+strings.Join(audit.Kinds(), ", "))
+	_ = c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(audit.Kinds(), cobra.ShellCompDirectiveNoFileComp)) // fails only for a flag that is not there
 	c.Flags().BoolVar(&verify, "verify", false, "check that no line was changed, removed or inserted")
 	c.Flags().StringVar(&head, "head", "", "with --verify: SEQ:HASH kept from an earlier one; the log must still hold it")
 	asJSON := command.Formats(c)
@@ -50,8 +55,11 @@ func newAudit(d *deps) *cobra.Command {
 				return ui.Usage(errors.Join(errors.New("--head SEQ:HASH goes with --verify"), err), "bottle audit "+args[0]+" --verify")
 			}
 		}
-		if verify && (follow || denied) {
-			return ui.Usage(errors.New("--verify reads the whole log: it takes neither --follow nor --denied"), "leave them out")
+		if verify && (follow || denied || kind != "") {
+			return ui.Usage(errors.New("--verify reads the whole log: it takes neither --follow nor --denied nor --kind"), "leave them out")
+		}
+		if kind != "" && !slices.Contains(audit.Kinds(), kind) {
+			return ui.Usage(fmt.Errorf("there is no kind %q", kind), "one of: "+strings.Join(audit.Kinds(), ", "))
 		}
 		path, err := d.auditLog(args[0])
 		if err != nil {
@@ -60,7 +68,7 @@ func newAudit(d *deps) *cobra.Command {
 		if verify {
 			return d.verifyLog(path, kept, js)
 		}
-		return d.showLog(c.Context(), path, audit.Filter{Denied: denied}, follow, js)
+		return d.showLog(c.Context(), path, audit.Filter{Denied: denied, Kind: kind}, follow, js)
 	}
 	return c
 }

@@ -21,9 +21,6 @@ import (
 	"bottle/internal/secret"
 )
 
-// kindGit is the kind of the records about fetches and pushes.
-const kindGit = "git"
-
 // GitWord is the first argument that makes this program a confined git; the gateway
 // itself starts it so.
 const GitWord = confined.Word
@@ -171,7 +168,7 @@ func (g *gateway) rootsOf(r bottle.Repo) (*x509.CertPool, error) {
 // recordGit writes what became of a fetch or push.
 func (g *gateway) recordGit(r gitgate.Record) error {
 	rec := audit.Record{
-		Time: r.Time, Kind: kindGit, Method: r.Method, Host: string(r.Host), Port: r.Port, Path: r.Path, Verdict: audit.Deny, Rule: r.Rule,
+		Time: r.Time, Kind: audit.KindGit, Method: r.Method, Host: string(r.Host), Port: r.Port, Path: r.Path, Verdict: audit.Deny, Rule: r.Rule,
 		Reason: string(r.Reason), Policy: g.hash(), BytesOut: r.BytesOut, BytesIn: r.BytesIn, Micros: r.Duration.Microseconds(),
 		Credential: r.Credential, Note: r.Note,
 	}
