@@ -2,8 +2,10 @@ package cli
 
 import (
 	"bottle/internal/cli/command"
+	"bottle/internal/cli/remote"
 	"bottle/internal/cli/starter"
 	"bottle/internal/cli/ui"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,7 +26,8 @@ func newInit(d *deps) *cobra.Command {
 		GroupID: groupManifest,
 		Short:   "Write a first bottle and agent",
 		Long: "Write a commented, working bottle and agent into the home folder. Nothing that is there\n" +
-			"already is touched. Without a word it takes the agent program that it finds on your PATH.",
+			"already is touched. Without a word it takes the agent program that it finds on your PATH. In a git\n" +
+			"repository the bottle has that, too, with the host key of your known_hosts, commented out.",
 		Example: "  bottle init claude\n" +
 			"  bottle init claude --credential ANTHROPIC_API_KEY     pay by API key, not by subscription\n" +
 			"  bottle init command                                   a shell that reaches nothing, to look around",
@@ -130,12 +133,15 @@ func (d *deps) initialise(k starter.Kind, cred starter.Credential) error {
 	if err := d.makeHome(home); err != nil {
 		return err
 	}
+	userHome, _ := d.userHome() // without one no known_hosts is looked at
+	here := d.folderGit()
+	git := here.Lines(userHome)
 	style := d.style(d.Stdout)
 	for _, f := range []struct{ kind, folder, name, about string }{
 		{manifest.KindBottle, "bottles", k.Bottle, "what it may do"},
 		{manifest.KindAgent, "agents", k.Agent, "who runs in it"},
 	} {
-		text, err := starter.Text(f.name, cred)
+		text, err := starter.Text(f.name, cred, git)
 		if err != nil {
 			return err
 		}
@@ -145,6 +151,9 @@ func (d *deps) initialise(k starter.Kind, cred starter.Credential) error {
 			return err
 		}
 		fmt.Fprintf(d.Stdout, "%s  %s  %s\n", done, style(plan.Strong, d.tilde(path)), style(plan.Faint, f.about))
+		if f.kind == manifest.KindBottle && (git == nil || done == kept) {
+			here.Remote.Host = "" // nothing of it was written
+		}
 	}
 	fmt.Fprintln(d.Stdout, "\nNext:")
 	if k.Install != "" && !d.onPath(k.Template) {
@@ -153,9 +162,23 @@ func (d *deps) initialise(k starter.Kind, cred starter.Credential) error {
 	if cred.Obtain != "" && d.env(cred.Ref) == "" {
 		fmt.Fprintf(d.Stdout, "  export %s=…    from %s\n", cred.Ref, cred.Obtain)
 	}
+	if here.Remote.Host != "" {
+		fmt.Fprintf(d.Stdout, "  bottle edit bottles/%s    to let the agent clone and push %s: it stands there behind \"# \"\n", k.Bottle, here.Remote.Upstream())
+	}
 	fmt.Fprintf(d.Stdout, "  %s\n", style(plan.Strong, "bottle start "+k.Agent))
 	return nil
 }
+
+// folderGit is what git says of the folder that the operator stands in.
+func (d *deps) folderGit() remote.Here {
+	cwd, err := d.Getwd()
+	if err != nil {
+		return remote.Here{}
+	}
+	return remote.Look(context.Background(), cwd, d.Lookup)
+}
+
+const kept = "kept " // what writeNew says of a file that was there
 
 // makeHome makes the folders that are not there yet, for the operator alone.
 func (d *deps) makeHome(home string) error {
@@ -180,14 +203,14 @@ func (d *deps) writeNew(path string, text []byte, kind string) (string, error) {
 		return "", err
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return "kept ", nil
+		return kept, nil
 	}
 	if problems := tree.ValidateBytes(path, text, kind); problems.Fatal() {
 		return "", &ui.Failure{Code: ui.CodeFailed, Err: problems}
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return "kept ", nil
+		return kept, nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("write manifest: %w", err)

@@ -15,6 +15,7 @@ import (
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
 	"bottle/internal/cli"
+	"bottle/test/require"
 )
 
 // The program itself runs as "bottle" in the scripts: this test's binary, under
@@ -28,9 +29,17 @@ func TestMain(m *testing.M) {
 
 // TestScript runs what a user could type that needs no sandbox: the scripts
 // testdata/script/cli-*.txtar.
-func TestScript(t *testing.T) {
-	files, err := filepath.Glob("../../testdata/script/cli-*.txtar")
-	if err != nil || len(files) < 8 {
+func TestScript(t *testing.T) { scripts(t, "cli-*.txtar", 8) }
+
+// TestScriptOfGit runs those that need the operator's git.
+func TestScriptOfGit(t *testing.T) {
+	require.Tool(t, "git")
+	scripts(t, "git-*.txtar", 1)
+}
+
+func scripts(t *testing.T, names string, least int) {
+	files, err := filepath.Glob("../../testdata/script/" + names)
+	if err != nil || len(files) < least {
 		t.Fatalf("found the scripts %q: %v", files, err)
 	}
 	testscript.Run(t, testscript.Params{

@@ -46,14 +46,27 @@ func Kinds() []Kind {
 	}}
 }
 
-// Text is the manifest of that name with the credential filled in.
-func Text(name string, c Credential) ([]byte, error) {
+// Text is the manifest of that name with the credential filled in, and behind "# " what it
+// could say of git: the lines of the folder at hand, or, without any, an example.
+func Text(name string, c Credential, git []string) ([]byte, error) {
 	text, err := templates.ReadFile("templates/" + name + ".md")
 	if err != nil {
 		return nil, fmt.Errorf("read template: %w", err)
 	}
-	fill := strings.NewReplacer("@SCHEME@", c.Scheme, "@ROLE@", c.Role, "@CREDENTIAL@", scalar(c.Ref))
+	fill := strings.NewReplacer("@SCHEME@", c.Scheme, "@ROLE@", c.Role, "@CREDENTIAL@", scalar(c.Ref), "@GIT@", aside(git))
 	return []byte(fill.Replace(string(text))), nil
+}
+
+// aside is what could be said of git, as comments.
+func aside(lines []string) string {
+	out := "# Repositories that the agent may clone and push to, each push checked first:\n"
+	if len(lines) > 0 {
+		out = "# The repository of the folder that this was written in, as git knows it: with it the\n" +
+			"# agent may clone and push, each push checked first. To have it, take the \"# \" away.\n"
+	} else {
+		lines = []string{"git:", "  - name: app", "    upstream: https://git.example.com/team/app.git", "    auth: {token_ref: GIT_TOKEN}", `    push: {branches: ["agent/*"]}`}
+	}
+	return out + "# " + strings.Join(lines, "\n# ")
 }
 
 // scalar spells s as a YAML string: plain where it looks like A_VARIABLE, which

@@ -1,6 +1,7 @@
 package starter
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -16,7 +17,7 @@ func TestEveryStarterIsValid(t *testing.T) {
 		for _, c := range append(k.Credentials, Credential{"file:/home/me/a key", "Bearer", "github-token", "", ""}) {
 			home := fstest.MapFS{}
 			for folder, name := range map[string]string{"bottles": k.Bottle, "agents": k.Agent} {
-				text, err := Text(name, c)
+				text, err := Text(name, c, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -34,6 +35,28 @@ func TestEveryStarterIsValid(t *testing.T) {
 			}
 			if len(k.Credentials) > 0 && (len(spec.Routes) != 1 || spec.Routes[0].Auth.TokenRef != c.Ref) {
 				t.Errorf("%s with %s: routes %+v", k.Template, c.Ref, spec.Routes)
+			}
+		}
+	}
+}
+
+// What stands behind "# " is valid, too, when somebody takes that away.
+func TestGitAsideIsValid(t *testing.T) {
+	own := []string{"git:", "  - name: lib", "    upstream: https://h.example.com/lib.git", `git_user: {name: "A B", email: "a@b.example"}`}
+	for _, k := range Kinds() {
+		for _, git := range [][]string{nil, own} {
+			text, err := Text(k.Bottle, Credential{Ref: "A_B", Scheme: "Bearer", Role: "github-token"}, git)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(string(text), "\n")
+			for i := slices.Index(lines, "# git:"); strings.HasPrefix(lines[i], "# "); i++ {
+				lines[i] = lines[i][2:]
+			}
+			home := fstest.MapFS{"bottles/" + k.Bottle + ".md": &fstest.MapFile{Data: []byte(strings.Join(lines, "\n")), Mode: 0o600}}
+			spec, problems := manifest.Tree{Home: home, HomeDir: "/h", UserHome: "/home/me"}.Bottle(bottle.Name(k.Bottle))
+			if len(problems) > 0 || len(spec.Repos) != 1 || (spec.Repos[0].Name == "lib") != (git != nil) || (spec.GitUser.Email != "") != (git != nil) {
+				t.Errorf("%s: %v %+v", k.Bottle, problems, spec.Repos)
 			}
 		}
 	}
