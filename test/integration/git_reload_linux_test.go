@@ -27,6 +27,7 @@ while read step args && test "$step" != bye; do case $step in
 push) git commit -q --allow-empty -m x; git push -q origin HEAD:$args 2>&1; echo "push $args gives $?";;
 later) git commit -q --allow-empty -m x; (git push -q origin HEAD:$args 2>&1; echo "push $args gives $?") & echo begun;;
 policy) curl -s http://git.bottle/app/policy; echo "policy told";;
+large) head -c 2000000 /dev/zero > large; git add large; git commit -q -m large; git push -q origin HEAD:docs 2>&1; echo "large gives $?"; git reset -q --hard HEAD~;;
 fetch) git fetch -q origin 2>&1; echo "$args fetch gives $?";;
 esac; done`)
 	b.says("ready")
@@ -55,6 +56,9 @@ esac; done`)
 	b.says("push agent/two gives 1")
 	b.types("policy")
 	b.says("the largest file: 1MiB")
+	b.types("large")
+	b.says("the file has 2000000 bytes, and 1048576 are allowed")
+	b.says("large gives 1")
 
 	// Another key, and one that is meant for another server.
 	good := string(f.key)

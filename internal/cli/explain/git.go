@@ -24,7 +24,6 @@ type answer struct {
 
 	spec bottle.Spec
 	read policy.Verdict // of what is not listed: whether a route lets it be read
-	hint string
 }
 
 // repository is one of the manifest's.

@@ -31,8 +31,9 @@ func (d Desk) Reload() *cobra.Command {
 			"force. A request keeps the policy that it began with; a tunnel or WebSocket that is no longer allowed\n" +
 			"is cut. If anything is wrong, everything that is wrong is listed and the old routes stay in force.\n" +
 			"Of git the rules under push are taken over, and what a key_file holds; a repository that is gone from\n" +
-			"the manifest is served no more. A fetch or push that has begun ends as it began. A new repository, or\n" +
-			"another upstream, host_key, auth, ca_file or git_user, waits for the next start, and is listed.\n" +
+			"the manifest is served no more. A fetch goes on, and a push ends by the rules that it was judged by. A\n" +
+			"new repository, or another upstream, host_key, auth, ca_file, extra_hosts or git_user, waits for the\n" +
+			"next start, and is listed.\n" +
 			"What egress.watch, env and git keys hold is read again, too: a token that you have just written to a\n" +
 			".env does not leave either. What was watched before still is. A gateway is told its credentials once:\n" +
 			"a route with a new one is refused. What else a manifest says (env of the agent, mounts, limits) needs\n" +
