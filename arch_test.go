@@ -172,7 +172,7 @@ var rooms = []room{
 	{dir: "internal/cli/export", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"},
 		beside: []string{"internal/cli/command", "internal/cli/ui"}},
 	{dir: "internal/cli/remote", layer: faces, only: []string{"internal/bottle", "internal/hostexec", "internal/manifest"}, onlyFrom: []string{"internal/cli", "internal/cli/explain"}},
-	{dir: "internal/cli/explain", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/remote", "internal/cli/ui", "internal/gitgate/judge", "internal/plan", "internal/policy"},
+	{dir: "internal/cli/explain", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/remote", "internal/cli/ui", "internal/gitgate/judge", "internal/manifest", "internal/plan", "internal/policy"},
 		beside: []string{"internal/cli/command", "internal/cli/remote", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/folders", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/scan", layer: faces, onlyFrom: []string{"internal/cli", "test/corpus"}, beside: []string{"internal/cli/ui"}},

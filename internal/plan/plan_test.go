@@ -47,7 +47,7 @@ func full() plan.Input {
 				Push: bottle.Push{Branches: []string{"agent/*"}, Force: "own"},
 			}, {
 				Name: "docs", Upstream: "https://git.example.com/team/docs.git",
-				Push: bottle.Push{Force: "any", Tags: true},
+				Push: bottle.Push{Force: "any", Tags: true, MaxFile: 20 << 20},
 			}},
 			Onward: &bottle.UpstreamProxy{
 				Host: "proxy.example.com", Port: 3128, CAFile: "/home/me/proxy-ca.pem", Auth: &bottle.Auth{Scheme: "Basic", TokenRef: "PROXY_LOGIN"},

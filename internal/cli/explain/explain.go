@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
+	"bottle/internal/manifest"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
@@ -23,6 +25,7 @@ type Desk struct {
 	Style plan.Style
 	Width int // cells of the screen; 0: lines as long as they are
 	Load  func(agent string) (bottle.Spec, error)
+	Tree  func() (manifest.Tree, error)
 	Home  string // the operator's home folder; empty: not known
 }
 
@@ -31,10 +34,10 @@ type Desk struct {
 func Command(group string, agents func() []string, desk func() Desk) *cobra.Command {
 	var push string
 	c := &cobra.Command{
-		Use:     "explain AGENT [METHOD] URL",
+		Use:     "explain AGENT|BOTTLE [METHOD] URL",
 		GroupID: group,
 		Short:   "Say what the gateway would answer to a request or to git, and why",
-		Long: "Decide on one request exactly as the gateway of this agent's bottle would, without starting\n" +
+		Long: "Decide on one request exactly as the gateway of this agent's bottle, or of this bottle, would, without starting\n" +
 			"anything and without the network. The exit code is 0 when it is allowed and 1 when it is denied.\n" +
 			"Without a METHOD the URL is a git repository's, in any form that git takes: which repository of the\n" +
 			"manifest it is, what may be read and pushed, or what to write under git.",
@@ -70,8 +73,29 @@ func Command(group string, agents func() []string, desk func() Desk) *cobra.Comm
 	return c
 }
 
+// load reads an agent's bottle; where no agent has that name, the bottle that has it.
+func (d Desk) load(word string) (bottle.Spec, error) {
+	spec, err := d.Load(word)
+	name, bad := bottle.ParseName(word)
+	if err == nil || bad != nil {
+		return spec, err
+	}
+	tree, bad := d.Tree()
+	if bad != nil {
+		return spec, err
+	}
+	agents, _ := tree.Agents() // what is wrong with them, err says
+	if slices.ContainsFunc(agents, func(e manifest.Entry) bool { return e.Name == name }) {
+		return spec, err
+	}
+	if alone, problems := tree.Bottle(name); !problems.Fatal() {
+		return alone, nil
+	}
+	return spec, err
+}
+
 func (d Desk) request(agent, method, url string, js bool) error {
-	spec, err := d.Load(agent)
+	spec, err := d.load(agent)
 	if err != nil {
 		return err
 	}
@@ -143,7 +167,7 @@ func listable(r policy.Reason) bool {
 
 // words completes a method or a repository, then the start of a URL.
 func (d Desk) words(args []string) ([]string, cobra.ShellCompDirective) {
-	spec, err := d.Load(args[0])
+	spec, err := d.load(args[0])
 	if err != nil || len(args) > 2 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -51,7 +51,7 @@ func (d Desk) git(agent, written, ref string, push, js bool) error {
 		}
 		return ui.Usage(err, "bottle explain "+agent+" GET https://example.com/   (a request has a METHOD)")
 	}
-	spec, err := d.Load(agent)
+	spec, err := d.load(agent)
 	if err != nil {
 		return err
 	}
