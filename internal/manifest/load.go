@@ -175,6 +175,7 @@ func (l *loader) spec(name bottle.Name, from *source, where at) bottle.Spec {
 		all = merge(all, *p)
 		files = append(files, p.file)
 	}
+	l.probs = append(l.probs, rules.Twice(all.repos)...)
 	return all.spec(name, files)
 }
 

@@ -381,3 +381,22 @@ func TestEditClosesCircle(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestRepositoriesAcrossFiles: the weakness: one repository under two names, or one name in
+// two spellings, of which git inside finds the one with the laxer rules.
+func TestRepositoriesAcrossFiles(t *testing.T) {
+	base := "---\ngit:\n  - {name: app, upstream: \"https://h.example.com/o/app.git\", push: {branches: [a]}}\n---\n"
+	for name, c := range map[string]struct{ child, want string }{
+		"the same name":   {`{name: APP, upstream: "https://h.example.com/o/app", push: {branches: [b]}}`, ""},
+		"another name":    {`{name: lib, upstream: "https://h.example.com:443/o/app", push: {force: any}}`, "child.md:4: git lib: this repository is given twice, first at ~/.bot-bottle/bottles/base.md:3"},
+		"by another port": {`{name: lib, upstream: "https://h.example.com:8443/o/app", push: {force: any}}`, ""},
+	} {
+		spec, problems := tree(map[string]string{"bottles/base.md": base, "bottles/child.md": "---\nextends: base\ngit:\n  - " + c.child + "\n---\n"}).Bottle("child")
+		if (len(problems) > 0) != (c.want != "") || !strings.Contains(problems.Error(), c.want) {
+			t.Errorf("%s: %v", name, problems)
+		}
+		if name == "the same name" && (len(spec.Repos) != 1 || spec.Repos[0].Push.Branches[0] != "b") {
+			t.Errorf("%s: %+v", name, spec.Repos)
+		}
+	}
+}

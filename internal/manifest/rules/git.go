@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	"bottle/internal/bottle"
 )
 
 // SameRepo is equal for two upstreams, in canonical form, that git inside a bottle could
@@ -65,6 +67,24 @@ func PathGlob(p string) bool {
 		}
 	}
 	return true
+}
+
+// Twice tells of a repository that two files of one bottle list under different names:
+// git inside could not tell them apart. What one file says twice is told where it is read.
+func Twice(repos []bottle.Repo) (out bottle.Problems) {
+	file := func(r bottle.Repo) string { return r.Rule[:max(strings.LastIndexByte(r.Rule, ':'), 0)] }
+	first := make(map[string]bottle.Repo, len(repos))
+	for _, r := range repos {
+		f, twice := first[SameRepo(r.Upstream)]
+		switch {
+		case !twice:
+			first[SameRepo(r.Upstream)] = r
+		case file(f) != file(r):
+			out = append(out, bottle.Problem{File: r.Rule, Message: "git " + bottle.Printable(r.Name) + ": this repository is given twice, first at " + f.Rule,
+				Hint: "keep one of them, or give this one the name of the other, which it then replaces"})
+		}
+	}
+	return out
 }
 
 func hostKeyType(t string) bool {
