@@ -249,7 +249,7 @@ func (b *Body) scan(c *scan, stop int, end bool) (found []Finding, open int) {
 	if found != nil {
 		return b.placed(found), 0
 	}
-	return b.promote(c.opened, open+b.from)
+	return b.promote(c.opened, open+b.from, end && !c.more)
 }
 
 // Places of a body from which on it is known whether the text is within a string.

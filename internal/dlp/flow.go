@@ -2,6 +2,7 @@ package dlp
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -24,8 +25,10 @@ const (
 	maxFlows  = 8          // at one time in one body
 	maxNested = 4          // in each other
 	maxHeld   = 8 * Window // bytes that wait: two blocks of bzip2
-	maxRatio  = 100        // bytes decoded for each one of the body, and
-	maxFree   = 32 << 20   // so many more
+	maxRatio  = 100        // bytes decoded for each one of the body, and more, see share.most
+	maxFree   = 32 << 20   // so many more, and
+	minFree   = 4 << 20    // in a small body no more than this, and
+	maxDense  = 1024       // so many for each one of it: deflate writes no more
 	rescanned = 16 << 10   // looked at again with what follows, where a finding was let pass
 )
 
@@ -46,6 +49,11 @@ func need(kind decode.Kind) int {
 // share is what one body and all that are in it may cost together.
 type share struct{ in, out int64 }
 
+// most is how much may be decoded. A picture of a screen that shows little has 33 MB of
+// pixels in 40 KB, so a ratio alone will not do; and a ration alone would let a few bytes,
+// packed twice, cost as much as a megabyte does.
+func (s *share) most() int64 { return min(maxFree, minFree+maxDense*s.in) + maxRatio*s.in }
+
 // flow is one thing that is followed.
 type flow struct {
 	stream *unpack.Stream
@@ -61,12 +69,13 @@ var (
 	errTooMuch = errors.New("there is too much in it")
 )
 
-// opening is something compressed that was not at its end.
+// opening is something compressed that was not looked at to its end.
 type opening struct {
 	kind    decode.Kind // of the outermost of what it is in
 	start   int         // of that
 	print   string      // of its bytes
 	must    bool        // it is to be followed, however short it is
+	cut     bool        // it was not at its end; else it is only large
 	already bool        // it is
 }
 
@@ -87,18 +96,18 @@ func (c *scan) followed(text []byte, s decode.Span, from *origin) bool {
 	if !c.body.follows(t.Kind, c.body.base+int64(c.body.from+t.Start)) {
 		return false
 	}
-	c.opened = append(c.opened, opening{print: c.print(text[s.Start:]), already: true})
+	c.opened = append(c.opened, opening{print: c.print(text[s.Start:s.End]), already: true})
 	return true
 }
 
-// waits notes what is not at its end, and may be followed. What is in it is then looked
-// at there, or here when it is whole.
+// waits notes what is not at its end, or (must) is too large to be looked at here, and may
+// be followed. What is in it is then looked at there, or here when it is whole.
 func (c *scan) waits(text []byte, s decode.Span, from *origin, must bool) bool {
-	if c.body == nil || !s.Cut || len(c.opened) >= 8*maxFlows {
+	if c.body == nil || !s.Cut && !must || len(c.opened) >= 8*maxFlows {
 		return false
 	}
 	t := top(s, from)
-	c.opened = append(c.opened, opening{kind: t.Kind, start: t.Start, print: c.print(text[s.Start:]), must: must})
+	c.opened = append(c.opened, opening{kind: t.Kind, start: t.Start, print: c.print(text[s.Start:s.End]), must: must, cut: s.Cut})
 	return true
 }
 
@@ -108,18 +117,18 @@ func (b *Body) follows(kind decode.Kind, start int64) bool {
 }
 
 // promote follows what was open, and gives where in Text the first thing begins that is
-// not followed. One thing may be met in two ways, such as in JSON as it is and with its
-// escapes decoded.
-func (b *Body) promote(opened []opening, open int) ([]Finding, int) {
+// not followed. What can't be followed and won't be looked at again is undecodable. One
+// thing may be met in two ways, such as in JSON as it is and with its escapes decoded.
+func (b *Body) promote(opened []opening, open int, end bool) ([]Finding, int) {
 	var have []string
 	for i := range opened {
 		o := &opened[i]
 		start := b.base + int64(b.from+o.start)
-		if !o.already && (o.must || len(b.buf)-b.from-o.start >= longer) && len(b.flows) < maxFlows {
+		if !o.already && (o.must || len(b.buf)-b.from-o.start >= longer) && b.takes() {
 			o.already = b.follows(o.kind, start)
 			if s, ok := unpack.New(b.engine.decoder, o.kind, b.buf[b.from+o.start:]); ok && !o.already && b.room(o.kind) {
 				o.already = true
-				if found := b.begin(s, o.kind, start, false); found != nil {
+				if found := b.begin(s, o.kind, start, end); found != nil {
 					return found, 0
 				}
 			}
@@ -129,11 +138,27 @@ func (b *Body) promote(opened []opening, open int) ([]Finding, int) {
 		}
 	}
 	for _, o := range opened {
-		if !o.already && !slices.Contains(have, o.print) {
-			open = min(open, b.from+o.start)
+		switch start := b.from + o.start; {
+		case o.already || slices.Contains(have, o.print):
+		case !o.cut:
+			return []Finding{{Rule: Undecodable, Start: start, End: len(b.buf), view: -1}}, 0
+		default:
+			open = min(open, start)
 		}
 	}
 	return nil, open
+}
+
+// takes reports whether one more thing can be followed. Those that are at their end cost
+// little, and go when what they were in has gone.
+func (b *Body) takes() bool {
+	active := 0
+	for _, f := range b.flows {
+		if !f.stream.Ended() {
+			active++
+		}
+	}
+	return active < maxFlows && len(b.flows) < 4*maxFlows
 }
 
 // room takes what a stream of that kind may need.
@@ -196,10 +221,10 @@ func (b *Body) packs(stop int, end bool) []Finding {
 			break
 		}
 		start := b.base + int64(i+n)
-		if i += n + 1; !unpack.IsPack(text[i-1:]) || slices.ContainsFunc(b.flows, func(f *flow) bool { return f.start <= start && start < f.at }) {
+		if i += n + 1; !unpack.IsPack(text[i-1:]) || slices.ContainsFunc(b.flows, func(f *flow) bool { return f.decodes(start) }) {
 			continue
 		}
-		if b.Plain || b.depth >= maxNested || len(b.flows) >= maxFlows || !b.room(decode.None) {
+		if b.Plain || b.depth >= maxNested || !b.takes() || !b.room(decode.None) {
 			b.bare = min(b.bare, start)
 			continue
 		}
@@ -209,6 +234,11 @@ func (b *Body) packs(stop int, end bool) []Finding {
 	}
 	b.marked = b.base + int64(i)
 	return nil
+}
+
+// decodes reports whether what stands at an offset of the whole body is decoded by it.
+func (f *flow) decodes(at int64) bool {
+	return slices.ContainsFunc(f.stream.Dark(), func(d decode.Dark) bool { return d.From <= at-f.start && at-f.start < d.To })
 }
 
 // feed gives a flow what has come.
@@ -239,7 +269,7 @@ func (b *Body) feed(f *flow, end bool) []Finding {
 
 // take takes what was decoded.
 func (b *Body) take(f *flow, out []byte) error {
-	if b.share.out += int64(len(out)); b.share.out > maxFree+maxRatio*b.share.in {
+	if b.share.out += int64(len(out)); b.share.out > b.share.most() {
 		return errTooMuch
 	}
 	f.text.Write(out)
@@ -312,18 +342,21 @@ func (b *Body) followed() int {
 	return first
 }
 
-// unmarked is where in what is scanned, of that length, no mark of zlib is looked for.
-func (b *Body) unmarked(n int) (from, to int) {
+// dark appends where in what is scanned, of that length, no mark of zlib is looked for.
+func (b *Body) dark(dst []decode.Dark, n int) []decode.Dark {
 	for _, f := range b.flows {
 		if f.kind == decode.Base64 {
 			continue
 		}
-		lo, hi := int(f.start-b.base)-b.from, int(f.at-b.base)-b.from
-		if lo, hi = max(lo, 0), min(hi, n); hi-lo > to-from {
-			from, to = lo, hi
+		shift := f.start - b.base - int64(b.from)
+		for _, d := range f.stream.Dark() {
+			if lo, hi := max(d.From+shift, 0), min(d.To+shift, int64(n)); lo < hi {
+				dst = append(dst, decode.Dark{From: lo, To: hi})
+			}
 		}
 	}
-	return from, to
+	slices.SortFunc(dst, func(x, y decode.Dark) int { return cmp.Compare(x.From, y.From) })
+	return dst
 }
 
 // Follows reports whether something compressed is not at its end. Who lets a finding pass

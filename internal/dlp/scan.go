@@ -42,6 +42,7 @@ type scan struct {
 	quoting place.Quoting // of the text's beginning
 	body    *Body         // that the text is a part of, if what is compressed in it is followed
 	opened  []opening
+	dark    []decode.Dark
 	ends    []int // where in the text the chunks end that are new; the first one is where they begin
 	held    []int // of each, how many bytes it holds, decoded
 	edges   []edges
@@ -126,11 +127,11 @@ func (c *scan) view(text []byte, from *origin, depth int, end bool) {
 func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) {
 	e := c.engine
 	var more bool
-	lo, hi := 0, 0
+	c.dark = c.dark[:0]
 	if from == nil && c.body != nil {
-		lo, hi = c.body.unmarked(len(text))
+		c.dark = c.body.dark(c.dark, len(text))
 	}
-	if l.spans, more = e.decoder.FindBut(l.spans[:0], text, end && !(c.more && from == nil), lo, hi); more {
+	if l.spans, more = e.decoder.FindBut(l.spans[:0], text, end && !(c.more && from == nil), c.dark); more {
 		c.undecodable(from, 0, len(text))
 	}
 	for _, s := range l.spans {
@@ -139,7 +140,7 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 			c.undecodable(from, s.Start, s.End)
 			return
 		}
-		if packed(s.Kind) && c.followed(text, s, from) {
+		if packed(s.Kind) && c.followed(text, s, from) || isDigits(s.Kind) && uniform(text[s.Start:s.End]) {
 			continue
 		}
 		out, whole, err := e.decoder.Decode(l.decoded[:0], text, s, left)
@@ -152,6 +153,7 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 		l.decoded = out
 		c.views++
 		if packed(s.Kind) && !whole && c.waits(text, s, from, len(out) >= left) {
+			c.bytes += len(out) / waiting
 			continue
 		}
 		c.bytes += len(out)
@@ -174,6 +176,18 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 		c.view(out, &l.origin, depth+1, whole)
 	}
 }
+
+// waiting is how much less than what is looked at that costs which was only decoded here,
+// and is looked at as it flows.
+const waiting = 8
+
+// isDigits reports whether a kind spells each byte in several characters.
+func isDigits(k decode.Kind) bool { return k == decode.Base64 || k == decode.Base32 || k == decode.Hex }
+
+// uniform reports whether a text is one byte, again and again: then nothing is encoded in it.
+// A row of the digit 3, in ASCII 33, is hex for a row of half the length, and pictures have
+// such rows.
+func uniform(text []byte) bool { return len(text) > 1 && bytes.Equal(text[1:], text[:len(text)-1]) }
 
 // attempt charges what it costs to look whether something is compressed, for marks
 // without anything behind can be many. What follows such a thing belongs to it: chunks

@@ -19,7 +19,9 @@ import (
 	"sync"
 
 	"bottle/internal/dlp/decode/alphabet"
+	"bottle/internal/dlp/decode/inflate"
 	"bottle/internal/dlp/decode/magic"
+	"bottle/internal/dlp/decode/png"
 )
 
 // Kind is a way to encode bytes.
@@ -49,6 +51,7 @@ const (
 	Brotli          // RFC 7932
 	Bzip2
 	Zip    // one deflated entry, by its local header (APPNOTE 4.3.7)
+	PNG    // the pixels of a picture: what stands in its IDAT and fdAT chunks, joined
 	Unread // xz, lzma, 7z, rar, lz4, lzip and compress: known by their marks, and not decoded here
 	kinds
 )
@@ -59,7 +62,7 @@ func (k Kind) String() string {
 		None: "none", Base64: "base64", Base32: "base32", Hex: "hex", Bytes: "bytes", Percent: "percent", Escape: "escape",
 		Entity: "entity", Quoted: "quoted-printable", Latin1: "latin1", UTF16LE: "utf-16le", UTF16BE: "utf-16be", Invisible: "invisible",
 		Confusable: "confusable", Gzip: "gzip", Zlib: "zlib", Deflate: "deflate", Zstd: "zstd", Brotli: "brotli",
-		Bzip2: "bzip2", Zip: "zip", Unread: "unread",
+		Bzip2: "bzip2", Zip: "zip", PNG: "png", Unread: "unread",
 	}
 	if k >= kinds {
 		k = None
@@ -90,8 +93,9 @@ var ErrNot = errors.New("not encoded so")
 
 // Decoder finds and decodes. Make it with New; it is safe for many goroutines.
 type Decoder struct {
-	lanes lanes
-	pools [kinds]sync.Pool // decompressors, which are dear to make
+	lanes    lanes
+	pool     inflate.Pool
+	pictures sync.Pool // of *picture
 }
 
 // New builds the tables, in about 0.1 ms and 5 KiB.
@@ -106,14 +110,17 @@ func New() *Decoder {
 // first digit, may overlap. more says that there were over [MaxSpans]: the caller
 // must not take the text for clean. It takes time in proportion to the text.
 func (d *Decoder) Find(dst []Span, text []byte, final bool) (spans []Span, more bool) {
-	return d.FindBut(dst, text, final, 0, 0)
+	return d.FindBut(dst, text, final, nil)
 }
 
-// FindBut is Find that looks for no zlib in text[from:to]: who calls follows what is
-// compressed there. A mark of two bytes stands in compressed data by chance, and before
-// each object of a pack of git.
-func (d *Decoder) FindBut(dst []Span, text []byte, final bool, from, to int) (spans []Span, more bool) {
-	f := finder{d: d, text: text, final: final, spans: dst, room: MaxSpans, raw: len(text), from: from, to: to}
+// Dark is a part of a text in which no zlib is looked for.
+type Dark = png.Run
+
+// FindBut is Find that looks for no zlib in parts of text, which are in order and do not
+// overlap: who calls follows what is compressed there. A mark of two bytes stands in
+// compressed data by chance, and before each object of a pack of git.
+func (d *Decoder) FindBut(dst []Span, text []byte, final bool, dark []Dark) (spans []Span, more bool) {
+	f := finder{d: d, text: text, final: final, spans: dst, room: MaxSpans, raw: len(text), dark: dark}
 	f.runs()
 	f.lists()
 	f.percents()
@@ -141,10 +148,9 @@ type finder struct {
 	spans  []Span
 	room   int // spans that may still be added
 	more   bool
-	from   int // of text: no zlib is looked for from here
-	to     int // up to here
-	raw    int // the first byte that is no UTF-8
-	listed int // up to here lists of numbers were read
+	dark   []Dark // here no zlib is looked for
+	raw    int    // the first byte that is no UTF-8
+	listed int    // up to here lists of numbers were read
 }
 
 // add appends one span. It reports whether there was room.
@@ -216,7 +222,7 @@ func (d *Decoder) Decode(dst, text []byte, s Span, limit int) (out []byte, whole
 func (d *Decoder) Inflate(kind Kind, r io.Reader) (io.ReadCloser, error) {
 	switch kind {
 	case Gzip, Zlib, Deflate, Zstd, Brotli, Bzip2:
-		return &inflater{d: d, kind: kind, r: r}, nil
+		return d.pool.Reader(format(kind), r), nil
 	}
 	return nil, ErrNot
 }

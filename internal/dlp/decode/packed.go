@@ -1,25 +1,19 @@
 package decode
 
 import (
+	"bufio"
 	"bytes"
-	"compress/bzip2"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
 	"math/bits"
+	"slices"
 
-	"github.com/andybalholm/brotli"
-	"github.com/klauspost/compress/flate"
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zlib"
-	"github.com/klauspost/compress/zstd"
-
+	"bottle/internal/dlp/decode/inflate"
 	"bottle/internal/dlp/decode/magic"
+	"bottle/internal/dlp/decode/png"
 )
-
-// maxWindow bounds the history of zstd, and by it the memory. RFC 8878 §3.1.1.1.2 asks
-// decoders for 8 MiB.
-const maxWindow = 8 << 20
 
 // packed looks for compressed data by its mark. It is called where a byte is not ASCII,
 // behind unicode. Of each mark the byte is looked for that is rarest in text.
@@ -28,6 +22,7 @@ func (f *finder) packed() {
 	f.marks(Zstd, magic.Zstd, 0xfd)
 	f.marks(Zip, magic.Zip, 0x03)
 	f.marks(Bzip2, magic.Bzip2, '&')
+	f.pictures()
 	f.marks(Unread, magic.XZ, 0xfd)
 	f.marks(Unread, magic.SevenZip, 0x1c)
 	f.marks(Unread, magic.Rar, 0x1a)
@@ -63,6 +58,34 @@ func (f *finder) marks(kind Kind, mark string, rare byte) {
 	}
 }
 
+// pictures adds PNGs. What of them holds pixels is decoded as one, so no zlib is looked for
+// there. In a PNG that stands as it is within another one it is: so all is gone through once.
+func (f *finder) pictures() {
+	before, known, end := len(f.spans), len(f.dark), 0
+	f.marks(PNG, png.Mark, png.Mark[0])
+	for i := before; i < len(f.spans); i++ {
+		s := &f.spans[i]
+		if s.Start < end {
+			continue
+		}
+		var whole bool
+		if f.dark, end, whole = png.Walk(f.dark, f.text, s.Start); whole {
+			s.End, s.Cut = end, false
+		}
+	}
+	if known > 0 && known < len(f.dark) {
+		slices.SortFunc(f.dark, func(a, b png.Run) int { return cmp.Compare(a.From, b.From) })
+	}
+}
+
+// isDark reports whether no zlib is looked for at an offset. It is asked in rising order.
+func (f *finder) isDark(at int) bool {
+	for len(f.dark) > 0 && int64(at) >= f.dark[0].To {
+		f.dark = f.dark[1:]
+	}
+	return len(f.dark) > 0 && int64(at) >= f.dark[0].From
+}
+
 // zlibs looks for the mark of zlib, which is one of some thirty pairs of bytes, from an
 // offset on, and only where a byte that is not ASCII follows soon.
 func (f *finder) zlibs(i int) {
@@ -76,7 +99,7 @@ func (f *finder) zlibs(i int) {
 		}
 		for ; m != 0; m &= m - 1 {
 			at := i + bits.TrailingZeros64(m)/8
-			if at < f.to && at >= f.from || !magic.Zlib(text[at:]) {
+			if !magic.Zlib(text[at:]) || f.isDark(at) {
 				continue
 			}
 			if near := text[at:min(len(text), at+soon)]; firstHigh(near) < len(near) && !f.add(Zlib, at, len(text)) {
@@ -95,12 +118,12 @@ func (d *Decoder) unpack(dst, src []byte, s Span, limit int) (out []byte, whole 
 	if err != nil {
 		return dst, false, ErrNot
 	}
-	u, err := d.unpacker(kind, bytes.NewReader(src[skip:]))
+	u, err := d.take(kind, bytes.NewReader(src[skip:]))
 	if err != nil {
 		return dst, false, ErrNot
 	}
 	out, err = fill(dst, u, limit)
-	d.release(kind, u)
+	d.give(kind, u)
 	switch {
 	case err == nil: // more would come
 		return out, false, nil
@@ -145,7 +168,7 @@ func Header(kind Kind, src []byte) (as Kind, skip int, err error) { return paylo
 // Opaque reports whether that error of a decompressor says that others may be able to
 // read on.
 func Opaque(err error) bool {
-	return errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrUnknownDictionary)
+	return inflate.Opaque(err) || errors.Is(err, png.ErrMixed) || errors.Is(err, png.ErrDamaged)
 }
 
 // payload passes over a header. The headers are read here rather than by the
@@ -160,95 +183,62 @@ func payload(kind Kind, src []byte) (as Kind, skip int, err error) {
 	case Zip:
 		skip, err = magic.ZipHeader(src)
 		return Deflate, skip, err
+	case PNG:
+		if len(src) < png.Header {
+			return PNG, 0, io.ErrUnexpectedEOF
+		}
+		if !png.Begins(src) {
+			return PNG, 0, ErrNot
+		}
 	case Unread:
 		return None, 0, magic.ErrOpaque
 	}
 	return kind, 0, nil
 }
 
-// unpacker gives a decompressor, a used one if there is one.
-func (d *Decoder) unpacker(kind Kind, r io.Reader) (io.Reader, error) {
-	if kind == Bzip2 {
-		return bzip2.NewReader(r), nil
-	}
-	if kind >= kinds {
-		return nil, ErrNot
-	}
-	used := d.pools[kind].Get()
-	if used == nil {
-		return newUnpacker(kind, r)
-	}
-	var err error
-	switch u := used.(type) {
-	case *gzip.Reader:
-		err = u.Reset(r)
-	case *zstd.Decoder:
-		err = u.Reset(r)
-	case *brotli.Reader:
-		err = u.Reset(r)
-	case flate.Resetter: // those of flate and zlib
-		err = u.Reset(r, nil)
-	}
-	return used.(io.Reader), err
+// picture reads the pixels of a PNG.
+type picture struct {
+	png.Reader
+	src *bufio.Reader
 }
 
-func newUnpacker(kind Kind, r io.Reader) (io.Reader, error) {
-	switch kind {
-	case Gzip:
-		return gzip.NewReader(r)
-	case Zlib:
-		return zlib.NewReader(r)
-	case Deflate:
-		return flate.NewReader(r), nil
-	case Brotli:
-		return brotli.NewReader(r), nil
-	case Zstd:
-		return zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+// take gives what reads a kind; give takes it back.
+func (d *Decoder) take(kind Kind, r io.Reader) (io.Reader, error) {
+	if kind != PNG {
+		return d.pool.Take(format(kind), r)
 	}
-	return nil, ErrNot
+	p, ok := d.pictures.Get().(*picture)
+	if !ok {
+		p = &picture{src: bufio.NewReaderSize(nil, 4<<10)}
+	}
+	p.src.Reset(r)
+	p.Reset(p.src, d.deflated, nil)
+	return p, nil
 }
 
-// release keeps a decompressor for the next one, without what it read from.
-func (d *Decoder) release(kind Kind, u io.Reader) {
-	if kind == Bzip2 {
+func (d *Decoder) give(kind Kind, r io.Reader) {
+	p, ok := r.(*picture)
+	if !ok {
+		d.pool.Give(format(kind), r)
 		return
 	}
-	if z, ok := u.(*zstd.Decoder); ok && z.Reset(nil) != nil {
-		return
-	}
-	d.pools[kind].Put(u)
+	p.Close()
+	p.src.Reset(nil)
+	d.pictures.Put(p)
 }
 
-// inflater is a reader of a compressed stream.
-type inflater struct {
-	d    *Decoder
-	kind Kind
-	r    io.Reader
-	u    io.Reader // made by the first Read: some read a header when they are made
-	err  error
+func (d *Decoder) deflated(r io.Reader) (io.ReadCloser, error) { return d.Inflate(Deflate, r) }
+
+// Pixels gives a reader of the pixels of a PNG that src begins with, as [Decoder.Decode]
+// reads them. idle, if not nil, is called where it has used up all that it says it has.
+// Close gives the memory back.
+func (d *Decoder) Pixels(src *bufio.Reader, idle func()) *png.Reader {
+	r := &png.Reader{}
+	r.Reset(src, d.deflated, idle)
+	return r
 }
 
-func (i *inflater) Read(p []byte) (int, error) {
-	if i.err != nil {
-		return 0, i.err
-	}
-	if i.u == nil {
-		if i.u, i.err = i.d.unpacker(i.kind, i.r); i.err != nil {
-			i.u = nil // gzip gives a nil one of its type, and the next to take it would fall over that
-			return 0, i.err
-		}
-	}
-	n, err := i.u.Read(p)
-	i.err = err
-	return n, err
-}
-
-// Close gives the decompressor back. It does not close what it reads from.
-func (i *inflater) Close() error {
-	if u := i.u; u != nil && i.err != io.ErrClosedPipe {
-		i.u = nil
-		i.d.release(i.kind, u)
-	}
-	i.err = io.ErrClosedPipe
-	return nil
+func format(k Kind) inflate.Format {
+	return [kinds]inflate.Format{Gzip: inflate.Gzip, Zlib: inflate.Zlib, Deflate: inflate.Deflate,
+		Zstd: inflate.Zstd, Brotli: inflate.Brotli, Bzip2: inflate.Bzip2}[k]
 }

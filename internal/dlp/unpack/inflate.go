@@ -37,8 +37,9 @@ type inflating struct {
 	buf   *bufio.Reader
 	taken int64 // from in
 	given int64
-	late  int64 // bytes that may have been taken and not used
-	more  int64 // bytes that may have been made and not given
+	late  int64        // bytes that may have been taken and not used
+	more  int64        // bytes that may have been made and not given
+	done  func() int64 // if set: instead of late
 	over  bool
 	err   error // by which the reader ended
 	marks marks
@@ -116,6 +117,31 @@ func (z *inflating) give(r io.Reader, room []byte, filter func([]byte) []byte) e
 	}
 }
 
+// pixels decompresses those of a PNG. dark gives where they stand. While it passes over
+// other chunks, those go on.
+func pixels(d *decode.Decoder) (z *inflating, dark func() []decode.Dark) {
+	runs := func() []decode.Dark { return nil }
+	z = newInflating(func(z *inflating) error {
+		r := d.Pixels(z.buf, func() { z.marks.add(z.done(), z.given) })
+		defer r.Close()
+		z.done, runs = r.Done, r.Runs
+		err := z.give(r, make([]byte, block), nil)
+		if r.Whole() && errors.Is(err, io.ErrUnexpectedEOF) {
+			return io.EOF // nothing is missing but the last chunk, which holds nothing
+		}
+		return err
+	})
+	return z, func() []decode.Dark { return runs() }
+}
+
+// used is how much of what was fed was used up for what was given.
+func (z *inflating) used() int64 {
+	if z.done != nil {
+		return z.done()
+	}
+	return z.at() - z.late
+}
+
 // at is how much of what was fed has left the buffer.
 func (z *inflating) at() int64 { return z.taken - int64(z.buf.Buffered()) }
 
@@ -132,7 +158,7 @@ func (z *inflating) feed(p []byte, end bool, emit func([]byte) error) (int, bool
 			return len(p), false, nil
 		}
 		z.given += int64(len(out))
-		z.marks.add(z.at()-z.late, z.given+z.more)
+		z.marks.add(z.used(), z.given+z.more)
 		if err := emit(out); err != nil {
 			return len(p), false, err
 		}

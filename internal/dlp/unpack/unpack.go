@@ -29,6 +29,7 @@ type Stream struct {
 	name  string
 	fed   int64
 	ended bool
+	dark  func() []decode.Dark // nil: all of it
 }
 
 // stage decodes. feed takes all of p, or a part where the thing ends in it: then ended
@@ -51,6 +52,10 @@ func New(d *decode.Decoder, kind decode.Kind, src []byte) (*Stream, bool) {
 	as, skip, err := decode.Header(kind, src)
 	if err != nil {
 		return nil, false
+	}
+	if as == decode.PNG {
+		z, dark := pixels(d)
+		return &Stream{stage: z, name: kind.String(), dark: dark}, true
 	}
 	return &Stream{stage: inflate(d, as, skip), name: kind.String()}, true
 }
@@ -84,6 +89,15 @@ func (s *Stream) Feed(p []byte, end bool, emit func([]byte) error) (n int, err e
 // Free gives how many of the bytes that were fed may go on when so many of the decoded
 // ones are clean.
 func (s *Stream) Free(clean int64) int64 { return max(0, s.stage.free(s.fed, clean)) }
+
+// Dark gives where in what was fed nothing stands but what is decoded here: the last such
+// parts, in order.
+func (s *Stream) Dark() []decode.Dark {
+	if s.dark == nil {
+		return []decode.Dark{{To: s.fed}}
+	}
+	return s.dark()
+}
 
 // Close gives the memory back.
 func (s *Stream) Close() {
