@@ -124,7 +124,7 @@ func (b *Body) promote(opened []opening, open int, end bool) ([]Finding, int) {
 	for i := range opened {
 		o := &opened[i]
 		start := b.base + int64(b.from+o.start)
-		if !o.already && (o.must || len(b.buf)-b.from-o.start >= longer) && b.takes() {
+		if !o.already && (o.must || len(b.buf)-b.from-o.start >= longer) && b.takes(0) {
 			o.already = b.follows(o.kind, start)
 			if s, ok := unpack.New(b.engine.decoder, o.kind, b.buf[b.from+o.start:]); ok && !o.already && b.room(o.kind) {
 				o.already = true
@@ -149,16 +149,19 @@ func (b *Body) promote(opened []opening, open int, end bool) ([]Finding, int) {
 	return nil, open
 }
 
-// takes reports whether one more thing can be followed. Those that are at their end cost
-// little, and go when what they were in has gone.
-func (b *Body) takes() bool {
+// takes reports whether one more thing can be followed, and so many that wait for it. Those
+// that are at their end cost little, and go when what they were in has gone.
+func (b *Body) takes(waiting int) bool {
+	if b == nil {
+		return false
+	}
 	active := 0
 	for _, f := range b.flows {
 		if !f.stream.Ended() {
 			active++
 		}
 	}
-	return active < maxFlows && len(b.flows) < 4*maxFlows
+	return active < maxFlows && len(b.flows)+waiting < 6*maxFlows
 }
 
 // room takes what a stream of that kind may need.
@@ -224,7 +227,7 @@ func (b *Body) packs(stop int, end bool) []Finding {
 		if i += n + 1; !unpack.IsPack(text[i-1:]) || slices.ContainsFunc(b.flows, func(f *flow) bool { return f.decodes(start) }) {
 			continue
 		}
-		if b.Plain || b.depth >= maxNested || !b.takes() || !b.room(decode.None) {
+		if b.Plain || b.depth >= maxNested || !b.takes(0) || !b.room(decode.None) {
 			b.bare = min(b.bare, start)
 			continue
 		}
@@ -252,6 +255,9 @@ func (b *Body) feed(f *flow, end bool) []Finding {
 		err = f.look(f.stream.Ended())
 	}
 	if err == nil {
+		if f.stream.Ended() && !f.text.told() {
+			f.release() // of many that end in one window only their places are kept
+		}
 		return nil
 	}
 	if !errors.Is(err, errFound) {
@@ -377,17 +383,29 @@ func (b *Body) unfollow(all bool) {
 }
 
 func (f *flow) release() {
+	if f.text == nil {
+		return
+	}
 	if f.text.Room != nil {
 		f.text.Room.Give(need(f.kind))
 	}
 	f.stream.Close()
 	f.text.Release()
+	f.text = nil
+}
+
+// told reports whether Passed would give something.
+func (b *Body) told() bool {
+	return len(b.passed) > 0 || slices.ContainsFunc(b.flows, func(f *flow) bool { return f.text != nil && f.text.told() })
 }
 
 // Passed are findings in what is followed that were let pass, since it was asked last.
 func (b *Body) Passed() (out []Finding) {
 	out, b.passed = b.passed, nil
 	for _, f := range b.flows {
+		if f.text == nil {
+			continue
+		}
 		for _, g := range f.text.Passed() {
 			g.Start, g.End, g.view = int(max(f.start-b.base, 0)), int(max(f.at-b.base, 1)), -1
 			g.Chain = append([]string{f.stream.Name()}, g.Chain...)

@@ -42,7 +42,6 @@ type scan struct {
 	quoting place.Quoting // of the text's beginning
 	body    *Body         // that the text is a part of, if what is compressed in it is followed
 	opened  []opening
-	dark    []decode.Dark
 	ends    []int // where in the text the chunks end that are new; the first one is where they begin
 	held    []int // of each, how many bytes it holds, decoded
 	edges   []edges
@@ -58,8 +57,9 @@ type level struct {
 	known   []known.Match
 	spans   []decode.Span
 	decoded []byte
-	origin  origin // of the views decoded here
-	ends    []int  // of that
+	dark    []decode.Dark // where pixels stand that are decoded as one
+	origin  origin        // of the views decoded here
+	ends    []int         // of that
 }
 
 // origin is what a view was decoded from. The text itself has none.
@@ -127,23 +127,30 @@ func (c *scan) view(text []byte, from *origin, depth int, end bool) {
 func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) {
 	e := c.engine
 	var more bool
-	c.dark = c.dark[:0]
+	l.dark = l.dark[:0]
 	if from == nil && c.body != nil {
-		c.dark = c.body.dark(c.dark, len(text))
+		l.dark = c.body.dark(l.dark, len(text))
 	}
-	if l.spans, more = e.decoder.FindBut(l.spans[:0], text, end && !(c.more && from == nil), c.dark); more {
+	if l.spans, more = e.decoder.FindBut(l.spans[:0], text, end && !(c.more && from == nil), l.dark); more {
 		c.undecodable(from, 0, len(text))
 	}
+	picturesFirst(l.spans)
 	for _, s := range l.spans {
 		left := c.budget() - c.bytes
 		if left <= 0 || c.views >= e.limits.Views {
 			c.undecodable(from, s.Start, s.End)
 			return
 		}
-		if packed(s.Kind) && c.followed(text, s, from) || isDigits(s.Kind) && uniform(text[s.Start:s.End]) {
+		if packed(s.Kind) && c.followed(text, s, from) || isDigits(s.Kind) && uniform(text[s.Start:s.End]) || s.Kind == decode.Zlib && l.isDark(s.Start) {
 			continue
 		}
+		if s.Kind == decode.PNG && c.body.takes(len(c.opened)) {
+			left = min(left, Window) // more is looked at as it flows, window by window
+		}
 		out, whole, err := e.decoder.Decode(l.decoded[:0], text, s, left)
+		if s.Kind == decode.PNG {
+			err = l.pieces(text, s, err)
+		}
 		if packed(s.Kind) {
 			c.attempt(s, from, err)
 		}
@@ -152,12 +159,18 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 		}
 		l.decoded = out
 		c.views++
+		if packed(s.Kind) && !whole && !s.Cut && len(out) >= left && depth > 0 && c.levels[depth-1].has(text, s, from) {
+			c.bytes += len(out) / waiting
+			continue
+		}
 		if packed(s.Kind) && !whole && c.waits(text, s, from, len(out) >= left) {
 			c.bytes += len(out) / waiting
 			continue
 		}
 		c.bytes += len(out)
 		switch {
+		case whole && depth >= e.limits.Depth && dull(text, s):
+			continue
 		case !whole && !s.Cut, depth >= e.limits.Depth:
 			c.undecodable(from, s.Start, s.End)
 			continue
@@ -177,17 +190,12 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 	}
 }
 
+// passed is how much less than looking costs it to pass over chunks of a PNG.
+const passed = 16
+
 // waiting is how much less than what is looked at that costs which was only decoded here,
 // and is looked at as it flows.
 const waiting = 8
-
-// isDigits reports whether a kind spells each byte in several characters.
-func isDigits(k decode.Kind) bool { return k == decode.Base64 || k == decode.Base32 || k == decode.Hex }
-
-// uniform reports whether a text is one byte, again and again: then nothing is encoded in it.
-// A row of the digit 3, in ASCII 33, is hex for a row of half the length, and pictures have
-// such rows.
-func uniform(text []byte) bool { return len(text) > 1 && bytes.Equal(text[1:], text[:len(text)-1]) }
 
 // attempt charges what it costs to look whether something is compressed, for marks
 // without anything behind can be many. What follows such a thing belongs to it: chunks
@@ -196,6 +204,9 @@ func (c *scan) attempt(s decode.Span, from *origin, err error) {
 	c.views++
 	if s.Kind == decode.Bzip2 {
 		c.bytes += 256 << 10 // a block is read and sorted as a whole
+	}
+	if s.Kind == decode.PNG {
+		c.bytes += (s.End - s.Start) / passed
 	}
 	header := 1 << 10 // with less of it nobody can tell
 	if s.Kind == decode.Zlib {

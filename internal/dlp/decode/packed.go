@@ -3,12 +3,10 @@ package decode
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"io"
 	"math/bits"
-	"slices"
 
 	"bottle/internal/dlp/decode/inflate"
 	"bottle/internal/dlp/decode/magic"
@@ -58,10 +56,10 @@ func (f *finder) marks(kind Kind, mark string, rare byte) {
 	}
 }
 
-// pictures adds PNGs. What of them holds pixels is decoded as one, so no zlib is looked for
-// there. In a PNG that stands as it is within another one it is: so all is gone through once.
+// pictures adds PNGs. Where one ends is known but for such as stand as they are within
+// another one: so all is gone through once.
 func (f *finder) pictures() {
-	before, known, end := len(f.spans), len(f.dark), 0
+	before, end := len(f.spans), 0
 	f.marks(PNG, png.Mark, png.Mark[0])
 	for i := before; i < len(f.spans); i++ {
 		s := &f.spans[i]
@@ -69,13 +67,17 @@ func (f *finder) pictures() {
 			continue
 		}
 		var whole bool
-		if f.dark, end, whole = png.Walk(f.dark, f.text, s.Start); whole {
+		if end, whole = png.Walk(f.text, s.Start, nil); whole {
 			s.End, s.Cut = end, false
 		}
 	}
-	if known > 0 && known < len(f.dark) {
-		slices.SortFunc(f.dark, func(a, b png.Run) int { return cmp.Compare(a.From, b.From) })
-	}
+}
+
+// Pieces appends to dst where in text, from at on, the pixels of the PNG stand that begins
+// there: for [Decoder.FindBut], or to pass over the zlib there that Find gave.
+func Pieces(dst []Dark, text []byte, at int) []Dark {
+	png.Walk(text, at, &dst)
+	return dst
 }
 
 // isDark reports whether no zlib is looked for at an offset. It is asked in rising order.
@@ -135,6 +137,8 @@ func (d *Decoder) unpack(dst, src []byte, s Span, limit int) (out []byte, whole 
 		return out, false, nil
 	case len(out)-len(dst) < minText:
 		return dst, false, ErrNot
+	case errors.Is(err, ErrDamaged):
+		return out, !s.Cut, ErrDamaged
 	}
 	return out, true, nil
 }
@@ -168,7 +172,7 @@ func Header(kind Kind, src []byte) (as Kind, skip int, err error) { return paylo
 // Opaque reports whether that error of a decompressor says that others may be able to
 // read on.
 func Opaque(err error) bool {
-	return inflate.Opaque(err) || errors.Is(err, png.ErrMixed) || errors.Is(err, png.ErrDamaged)
+	return inflate.Opaque(err) || errors.Is(err, png.ErrMixed)
 }
 
 // payload passes over a header. The headers are read here rather than by the

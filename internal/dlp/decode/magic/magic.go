@@ -41,7 +41,7 @@ var (
 // Zlib reports whether b begins as RFC 1950 §2.2 says, with any window, a checksum and
 // no dictionary, and goes on as a block of deflate can begin. Of random bytes one in
 // some 3,500 does; of the rest of b the more is looked at the more of it there is, up
-// to 12 bytes.
+// to some 300 bytes.
 func Zlib(b []byte) bool {
 	return len(b) > 2 && b[0]&0x8f == 8 && (uint(b[0])<<8|uint(b[1]))%31 == 0 && b[1]&0x20 == 0 && block(b[2:])
 }
@@ -54,7 +54,7 @@ func block(b []byte) bool {
 	case 1:
 		return true
 	case 2:
-		return b[0]>>3 < 30 && (len(b) < 2 || b[1]&31 < 30) && (len(b) < 10 || isCode(b))
+		return b[0]>>3 < 30 && (len(b) < 2 || b[1]&31 < 30) && (len(b) < 10 || isCode(b) && ends(b))
 	}
 	return false
 }
@@ -71,6 +71,80 @@ func isCode(b []byte) bool {
 		lengths >>= 3
 	}
 	return sum == whole || sum == whole/2
+}
+
+// ends reports whether the code that b begins with (RFC 1951 §3.2.7) has a word for the end
+// of the block. Without one zlib refuses it, but not all do: in machine code a block with one
+// bit for each of two letters goes on for megabytes. Where b ends in the code it is true.
+func ends(b []byte) bool {
+	const endOfBlock, symbols = 256, 19
+	order := [symbols]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
+	var length [symbols]uint8
+	r := bitReader{b: b, at: 17}
+	for i := range 4 + (b[1]>>5 | b[2]&1<<3) {
+		length[order[i]] = uint8(r.take(3))
+	}
+	for n := 0; n <= endOfBlock; {
+		symbol := r.symbol(&length)
+		if r.over() {
+			return true
+		}
+		times := 1
+		switch {
+		case symbol < 0:
+			return false
+		case symbol == 16: // the last length again
+			if n += 3 + r.take(2); n > endOfBlock {
+				return true // or it has none, which is told when it is decoded
+			}
+			continue
+		case symbol == 17:
+			symbol, times = 0, 3+r.take(3)
+		case symbol == 18:
+			symbol, times = 0, 11+r.take(7)
+		}
+		if n += times; n > endOfBlock {
+			return symbol != 0
+		}
+	}
+	return true
+}
+
+// bitReader reads bits, the lowest first, and words of a code, the highest first.
+type bitReader struct {
+	b  []byte
+	at int // in bits
+}
+
+func (r *bitReader) over() bool { return r.at > 8*len(r.b) }
+
+func (r *bitReader) take(bits int) (n int) {
+	for i := range bits {
+		if at := r.at; at < 8*len(r.b) {
+			n |= int(r.b[at/8]>>(at%8)&1) << i
+		}
+		r.at++
+	}
+	return n
+}
+
+// symbol reads a word of the code with those lengths; negative: there is none.
+func (r *bitReader) symbol(length *[19]uint8) int {
+	const longest = 7
+	word, first := 0, 0
+	for size := uint8(1); size <= longest; size++ {
+		word = word<<1 | r.take(1)
+		for symbol, n := range length {
+			if n == size {
+				if word == first {
+					return symbol
+				}
+				first++
+			}
+		}
+		first <<= 1
+	}
+	return -1
 }
 
 // Unread reports whether b begins something compressed that is not read here: xz, 7z,

@@ -84,31 +84,34 @@ func runs(to []Run, from, end int64) []Run {
 	return append(to, Run{from, end})
 }
 
-// Walk appends to dst where in text, from at on, the pixels of the PNG stand that begins
-// there. It gives where that ends, and whether its end is in the text. It takes a step for
+// Walk gives where in text the PNG ends that begins at an offset, and whether its end is in
+// the text. To noted, if not nil, it appends where its pixels stand. It takes a step for
 // each chunk.
-func Walk(dst []Run, text []byte, at int) (all []Run, end int, whole bool) {
+func Walk(text []byte, at int, noted *[]Run) (end int, whole bool) {
 	if !Begins(text[at:]) {
-		return dst, at, false
+		return at, false
 	}
-	first := len(dst)
-	mine := dst[first:]
+	var mine []Run // nothing is joined to what is of another
+	if noted != nil {
+		mine = (*noted)[len(*noted):]
+		defer func() { *noted = append(*noted, mine...) }()
+	}
 	for at += len(Mark); len(text)-at >= chunkHead; {
 		n, kind, ok := chunk([chunkHead]byte(text[at:]))
 		if !ok {
-			return append(dst[:first], mine...), at, true
+			return at, true
 		}
 		at += chunkHead
 		stop := at + int(min(n, int64(len(text)-at)))
-		if kind == pixels || kind == frame {
+		if noted != nil && (kind == pixels || kind == frame) {
 			mine = runs(mine, int64(at), int64(stop))
 		}
 		if int64(len(text)-at) < n+chunkSum {
 			break
 		}
 		if at = stop + chunkSum; kind == last {
-			return append(dst[:first], mine...), at, true
+			return at, true
 		}
 	}
-	return append(dst[:first], mine...), len(text), false
+	return len(text), false
 }

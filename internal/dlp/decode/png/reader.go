@@ -16,8 +16,8 @@ const (
 // differ in what they join then, so nobody can say what is in them.
 var ErrMixed = errors.New("pieces of different frames in no order")
 
-// ErrDamaged says that a stream breaks before its pieces end: what others make of the
-// rest nobody knows.
+// ErrDamaged says that all was read, and that a stream broke before its pieces ended: what
+// was taken for a part of it may be something else.
 var ErrDamaged = errors.New("damage in a stream of pixels")
 
 // errOver says that no chunk of this PNG follows.
@@ -42,6 +42,7 @@ type Reader struct {
 	done    int64 // of the pieces before it, see Done
 	apart   string
 	frames  bool // a piece of one was met
+	damaged bool
 	ended   bool // no further piece belongs to the stream
 	runs    []Run
 	err     error
@@ -101,22 +102,20 @@ func (r *Reader) Runs() []Run { return r.runs }
 func (r *Reader) Whole() bool { return r.border }
 
 // Read gives the next bytes. Its error is io.EOF behind the PNG, io.ErrUnexpectedEOF where
-// src ends before its last chunk, ErrMixed, ErrDamaged or an error of src.
+// src ends before its last chunk, ErrDamaged instead of both, ErrMixed or an error of src.
 func (r *Reader) Read(p []byte) (int, error) {
 	for {
 		switch r.state {
 		case atStart, between:
 			if err := r.begin(); err != nil {
-				return 0, over(err)
+				return 0, r.over(err)
 			}
 		case within:
 			n, err := r.open.Read(p)
 			if err != nil {
 				r.Close()
 				r.state, r.apart = behind, apart
-				if !errors.Is(err, io.EOF) && !r.ended {
-					r.err = ErrDamaged
-				}
+				r.damaged = r.damaged || !errors.Is(err, io.EOF) && !r.ended
 			}
 			if n > 0 {
 				return n, nil
@@ -126,9 +125,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 				r.apart = r.apart[n:]
 				return n, nil
 			}
-			if r.state = besides; errors.Is(r.err, ErrDamaged) {
-				return 0, r.err
-			}
+			r.state = besides
 		case besides:
 			n, err := r.in.Read(p)
 			if n > 0 {
@@ -141,8 +138,11 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 }
 
-func over(err error) error {
-	if errors.Is(err, errOver) {
+func (r *Reader) over(err error) error {
+	switch over := errors.Is(err, errOver); {
+	case r.damaged && (over || errors.Is(err, io.ErrUnexpectedEOF)):
+		return ErrDamaged
+	case over:
 		return io.EOF
 	}
 	return err
