@@ -14,7 +14,10 @@ func isDigits(k decode.Kind) bool { return k == decode.Base64 || k == decode.Bas
 // uniform reports whether a text is one byte, again and again: then nothing is encoded in it.
 // A row of the digit 3, in ASCII 33, is hex for a row of half the length, and pictures have
 // such rows.
-func uniform(text []byte) bool { return len(text) > 1 && bytes.Equal(text[1:], text[:len(text)-1]) }
+func uniform(text []byte) bool {
+	last := len(text) - 1
+	return last > 0 && text[0] == text[1] && text[0] == text[last] && bytes.Equal(text[1:], text[:last])
+}
 
 // dull reports whether digits of hex are one digit again and again, but for a few at the
 // end that are no secret. It is asked of what is encoded too deep to be looked at.
@@ -31,17 +34,12 @@ func dull(text []byte, s decode.Span) bool {
 // picturesFirst puts PNGs before all else: what is found in pixels by chance is told by
 // them.
 func picturesFirst(spans []decode.Span) {
-	isPicture := func(s decode.Span) bool { return s.Kind == decode.PNG }
-	if slices.ContainsFunc(spans, isPicture) {
-		slices.SortStableFunc(spans, func(a, b decode.Span) int {
-			switch {
-			case isPicture(a) == isPicture(b):
-				return 0
-			case isPicture(a):
-				return -1
-			}
-			return 1
-		})
+	n := 0
+	for i := range spans {
+		if spans[i].Kind == decode.PNG {
+			spans[n], spans[i] = spans[i], spans[n]
+			n++
+		}
 	}
 }
 
