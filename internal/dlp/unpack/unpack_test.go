@@ -8,13 +8,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
 	"bottle/internal/dlp/decode"
 )
 
-var kinds = []decode.Kind{decode.Gzip, decode.Zlib, decode.Zstd, decode.Bzip2, decode.Base64}
+var kinds = []decode.Kind{decode.Gzip, decode.Zlib, decode.Zstd, decode.Bzip2, decode.Base64, decode.PNG}
 
 // stream makes a stream by a number, so that a fuzzer can choose; nil: src begins nothing.
 func stream(d *decode.Decoder, n uint8, src []byte) *Stream {
@@ -81,6 +82,23 @@ func pack(blob, put string) []byte {
 	return append(b, make([]byte, 20)...) // its sum
 }
 
+// picture is a PNG with its pixels in pieces, two of them empty; nobody looks at the sums.
+func picture(pixels []byte) []byte {
+	b := []byte("\x89PNG\r\n\x1a\n")
+	chunk := func(kind string, data []byte) {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(data))), kind...)
+		b = append(append(b, data...), "sum."...)
+	}
+	chunk("IHDR", make([]byte, 13))
+	z := zlibbed(pixels)
+	for piece := range slices.Chunk(z, len(z)/3+1) {
+		chunk("IDAT", piece)
+		chunk("IDAT", nil)
+	}
+	chunk("IEND", nil)
+	return b
+}
+
 // What comes out is what was put in, whatever the pieces are; of a difference, what it
 // puts in.
 func TestStreamsInAnyPieces(t *testing.T) {
@@ -95,7 +113,8 @@ func TestStreamsInAnyPieces(t *testing.T) {
 		{"gzip", 0, gzipped(text), string(text)},
 		{"zlib", 1, zlibbed(text), string(text)},
 		{"base64", 4, []byte(base64.StdEncoding.EncodeToString(text) + "\""), string(text)},
-		{"pack", 5, pack("a blob of git", "a secret put in"), "a blob of git\x00\na secret put in\x00\n"},
+		{"png", 5, picture(text), string(text) + "\x00\n" + string(zlibbed(text)[len(zlibbed(text))-4:])},
+		{"pack", 6, pack("a blob of git", "a secret put in"), "a blob of git\x00\na secret put in\x00\n"},
 	} {
 		for _, size := range []int{1, 7, 4096, len(c.in)} {
 			s := stream(d, c.kind, c.in)
@@ -113,8 +132,8 @@ func TestStreamsInAnyPieces(t *testing.T) {
 // What breaks off is not taken for a whole.
 func TestStreamThatIsCut(t *testing.T) {
 	d := decode.New()
-	for n, in := range map[uint8][]byte{0: gzipped([]byte("a text")), 1: zlibbed([]byte("a text")), 5: pack("a blob of git", "put in")} {
-		behind := map[uint8]int{0: 8, 1: 4, 5: 20 + 4}[n] // sums
+	for n, in := range map[uint8][]byte{0: gzipped([]byte("a text")), 1: zlibbed([]byte("a text")), 6: pack("a blob of git", "put in"), 5: picture([]byte("a text"))} {
+		behind := map[uint8]int{0: 8, 1: 4, 6: 20 + 4, 5: 3*12 + 4}[n] // sums
 		if _, _, err := feed(t, stream(d, n, in), in[:len(in)-behind-1], 5); !errors.Is(err, ErrCut) {
 			t.Errorf("%s: %v", stream(d, n, in).Name(), err)
 		}
@@ -124,7 +143,7 @@ func TestStreamThatIsCut(t *testing.T) {
 // Whatever comes: no more is said to be free than was fed, the pieces don't matter, and
 // it ends.
 func FuzzStream(f *testing.F) {
-	for n, in := range [][]byte{gzipped([]byte("a text")), zlibbed([]byte("a text")), {0x28, 0xb5, 0x2f, 0xfd, 4, 0, 1, 0, 0}, []byte("BZh91AY&SY"), []byte("YSB0ZXh0\\nIGE="), pack("a blob", "put in")} {
+	for n, in := range [][]byte{gzipped([]byte("a text")), zlibbed([]byte("a text")), {0x28, 0xb5, 0x2f, 0xfd, 4, 0, 1, 0, 0}, []byte("BZh91AY&SY"), []byte("YSB0ZXh0\\nIGE="), pack("a blob", "put in"), picture([]byte("a text"))} {
 		f.Add(in, uint8(n), uint8(3))
 	}
 	d := decode.New()

@@ -103,8 +103,11 @@ func Walk(text []byte, at int, noted *[]Run) (end int, whole bool) {
 		}
 		at += chunkHead
 		stop := at + int(min(n, int64(len(text)-at)))
-		if noted != nil && (kind == pixels || kind == frame) {
-			mine = runs(mine, int64(at), int64(stop))
+		if from := at; noted != nil && (kind == pixels || kind == frame) {
+			if kind == frame {
+				from = min(at+sequence, stop)
+			}
+			mine = runs(mine, int64(from), int64(stop))
 		}
 		if int64(len(text)-at) < n+chunkSum {
 			break

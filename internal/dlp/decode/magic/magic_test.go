@@ -1,0 +1,80 @@
+package magic
+
+import (
+	"bytes"
+	"compress/zlib"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// bits are written the lowest first.
+type bits struct {
+	out []byte
+	n   int
+}
+
+func (b *bits) put(v, n int) {
+	for i := range n {
+		if b.n%8 == 0 {
+			b.out = append(b.out, 0)
+		}
+		b.out[b.n/8] |= byte(v>>i&1) << (b.n % 8)
+		b.n++
+	}
+}
+
+// twoLetters is the beginning of a block of zlib with a code of one bit for each of two
+// letters, and none for the block's end, or one that no code has room for.
+func twoLetters(end bool) []byte {
+	b := &bits{out: []byte{0x78, 0x9c}, n: 16}
+	b.put(0, 1)  // not the last block
+	b.put(2, 2)  // with a code of its own
+	b.put(0, 5)  // 257 lengths of letters
+	b.put(0, 5)  // one of distances
+	b.put(14, 4) // 18 lengths of the code of lengths
+	for _, n := range []int{0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2} {
+		b.put(n, 3) // zeros in a row: 0; 0: 10; 1: 11
+	}
+	zeros := func(n int) { b.put(0, 1); b.put(n-11, 7) }
+	zeros(65)
+	b.put(3, 2) // A
+	b.put(3, 2) // B
+	zeros(138)
+	if zeros(51); end {
+		b.put(3, 2)
+	} else {
+		b.put(1, 2)
+	}
+	b.put(3, 2)
+	b.put(0x1555, 16)
+	return append(b.out, 0xff, 0xff)
+}
+
+// Machine code holds what looks like a block that never ends, and costs hundreds of times
+// its size to look into. What zlib writes has an end.
+func TestBlockWithoutAnEndIsNoZlib(t *testing.T) {
+	if Zlib(twoLetters(false)) {
+		t.Error("a block without an end is taken for zlib")
+	}
+	if !Zlib(twoLetters(true)) {
+		t.Error("the same with an end is not")
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := range 300 {
+		var text strings.Builder
+		for range 50 + r.IntN(300) {
+			fmt.Fprintf(&text, "%x ", r.IntN(1<<r.IntN(30)))
+		}
+		var b bytes.Buffer
+		w, _ := zlib.NewWriterLevel(&b, 1+i%9)
+		_, _ = w.Write([]byte(text.String()))
+		_ = w.Close()
+		for _, n := range []int{12, 40, b.Len()} {
+			if !Zlib(b.Bytes()[:n]) {
+				t.Fatalf("%d bytes of zlib are not taken for it", n)
+			}
+		}
+	}
+}
