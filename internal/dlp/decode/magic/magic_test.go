@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// bits are written the lowest first.
-type bits struct {
+// writer writes bits, the lowest first.
+type writer struct {
 	out []byte
 	n   int
 }
 
-func (b *bits) put(v, n int) {
+func (b *writer) put(v, n int) {
 	for i := range n {
 		if b.n%8 == 0 {
 			b.out = append(b.out, 0)
@@ -28,7 +28,7 @@ func (b *bits) put(v, n int) {
 // twoLetters is the beginning of a block of zlib with a code of one bit for each of two
 // letters, and none for the block's end, or one that no code has room for.
 func twoLetters(end bool) []byte {
-	b := &bits{out: []byte{0x78, 0x9c}, n: 16}
+	b := &writer{out: []byte{0x78, 0x9c}, n: 16}
 	b.put(0, 1)  // not the last block
 	b.put(2, 2)  // with a code of its own
 	b.put(0, 5)  // 257 lengths of letters
