@@ -2,7 +2,6 @@ package dlp
 
 import (
 	"bytes"
-	"errors"
 	"slices"
 
 	"bottle/internal/dlp/decode"
@@ -43,10 +42,22 @@ func picturesFirst(spans []decode.Span) {
 	}
 }
 
+// skips reports whether nothing is to be decoded in a span.
+func (l *level) skips(text []byte, s decode.Span) bool {
+	return isDigits(s.Kind) && uniform(text[s.Start:s.End]) || s.Kind == decode.Zlib && l.isDark(s.Start)
+}
+
+// elsewhere reports whether what was not looked at here to its end, for it is cut off or (must)
+// too large, was or will be elsewhere.
+func (c *scan) elsewhere(text []byte, s decode.Span, from *origin, depth int, must bool) bool {
+	return must && !s.Cut && depth > 0 && c.levels[depth-1].has(text, s, from) || c.waits(text, s, from, must)
+}
+
 // pieces notes that no zlib is looked for in the pixels of a PNG, unless they are damaged.
 func (l *level) pieces(text []byte, s decode.Span, err error) error {
 	switch {
-	case errors.Is(err, decode.ErrDamaged):
+	case s.Kind != decode.PNG:
+	case decode.Damaged(err):
 		return nil
 	case err == nil:
 		l.dark = decode.Pieces(l.dark, text, s.Start)

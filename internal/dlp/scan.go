@@ -141,17 +141,15 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 			c.undecodable(from, s.Start, s.End)
 			return
 		}
-		if packed(s.Kind) && c.followed(text, s, from) || isDigits(s.Kind) && uniform(text[s.Start:s.End]) || s.Kind == decode.Zlib && l.isDark(s.Start) {
+		if packed(s.Kind) && c.followed(text, s, from) || l.skips(text, s) {
 			continue
 		}
 		if s.Kind == decode.PNG && c.body.takes(len(c.opened)) {
 			left = min(left, Window) // more is looked at as it flows, window by window
 		}
 		out, whole, err := e.decoder.Decode(l.decoded[:0], text, s, left)
-		if s.Kind == decode.PNG {
-			err = l.pieces(text, s, err)
-		}
 		if packed(s.Kind) {
+			err = l.pieces(text, s, err)
 			c.attempt(s, from, err)
 		}
 		if err != nil || inPlace(s.Kind) && bytes.Equal(out, text[s.Start:s.End]) {
@@ -159,11 +157,7 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 		}
 		l.decoded = out
 		c.views++
-		if packed(s.Kind) && !whole && !s.Cut && len(out) >= left && depth > 0 && c.levels[depth-1].has(text, s, from) {
-			c.bytes += len(out) / waiting
-			continue
-		}
-		if packed(s.Kind) && !whole && c.waits(text, s, from, len(out) >= left) {
+		if packed(s.Kind) && !whole && c.elsewhere(text, s, from, depth, len(out) >= left) {
 			c.bytes += len(out) / waiting
 			continue
 		}

@@ -91,9 +91,9 @@ const (
 // ErrNot says that a span does not hold what it seemed to: nothing can be decoded.
 var ErrNot = errors.New("not encoded so")
 
-// ErrDamaged says that the pixels of a PNG are damaged, so that zlib in them may stand for
-// itself.
-var ErrDamaged = png.ErrDamaged
+// Damaged reports whether an error says that the pixels of a PNG are damaged, so that zlib in
+// them may stand for itself.
+func Damaged(err error) bool { return errors.Is(err, png.ErrDamaged) }
 
 // Decoder finds and decodes. Make it with New; it is safe for many goroutines.
 type Decoder struct {
@@ -188,8 +188,8 @@ func (f *finder) mayGoOn(end int) bool {
 // that nothing is missing: the span does not go on past the window's end, the limit
 // was not reached, and no bound of ours (such as a decompressor's memory) was met.
 // Damaged data counts as whole: nobody gets more out of it than was appended.
-// Where even the beginning is damaged it fails with [ErrNot]. ErrDamaged comes with all that
-// there is.
+// Where even the beginning is damaged it fails with [ErrNot]. An error that says [Damaged]
+// comes with all that there is.
 func (d *Decoder) Decode(dst, text []byte, s Span, limit int) (out []byte, whole bool, err error) {
 	if s.Start < 0 || s.End > len(text) || s.Start > s.End || limit <= 0 {
 		return dst, false, ErrNot

@@ -137,8 +137,8 @@ func (d *Decoder) unpack(dst, src []byte, s Span, limit int) (out []byte, whole 
 		return out, false, nil
 	case len(out)-len(dst) < minText:
 		return dst, false, ErrNot
-	case errors.Is(err, ErrDamaged):
-		return out, !s.Cut, ErrDamaged
+	case Damaged(err):
+		return out, !s.Cut, err
 	}
 	return out, true, nil
 }
@@ -188,12 +188,7 @@ func payload(kind Kind, src []byte) (as Kind, skip int, err error) {
 		skip, err = magic.ZipHeader(src)
 		return Deflate, skip, err
 	case PNG:
-		if len(src) < png.Header {
-			return PNG, 0, io.ErrUnexpectedEOF
-		}
-		if !png.Begins(src) {
-			return PNG, 0, ErrNot
-		}
+		return PNG, 0, png.Check(src)
 	case Unread:
 		return None, 0, magic.ErrOpaque
 	}

@@ -168,7 +168,7 @@ func (z *inflating) feed(p []byte, end bool, emit func([]byte) error) (int, bool
 // ended tells how the reader ended. What is damaged has ended, too.
 func (z *inflating) ended() error {
 	switch {
-	case decode.Opaque(z.err), errors.Is(z.err, decode.ErrDamaged):
+	case decode.Opaque(z.err), decode.Damaged(z.err):
 		return ErrOpaque
 	case errors.Is(z.err, io.ErrUnexpectedEOF), errors.Is(z.err, errStopped):
 		return ErrCut

@@ -12,13 +12,12 @@ package png
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
+	"io"
 )
 
 // Mark begins a PNG (§5.2).
 const Mark = "\x89PNG\r\n\x1a\n"
-
-// Header is how many bytes [Begins] needs: the mark, and the first chunk's length and type.
-const Header = len(Mark) + chunkHead
 
 const (
 	chunkHead = 8 // length and type (§5.3)
@@ -37,13 +36,20 @@ const (
 	apples  = "CgBI" // stands first where a tool of Apple's left out the header of zlib
 )
 
-// Begins reports whether b begins a PNG: with the mark and a first chunk as each has.
-func Begins(b []byte) bool {
-	if len(b) < Header || !bytes.HasPrefix(b, []byte(Mark)) {
-		return false
+// errNone says that something is no PNG.
+var errNone = errors.New("no PNG")
+
+// Check fails where b does not begin a PNG, with the mark and a first chunk as each has.
+// Where b ends in these it fails with io.ErrUnexpectedEOF.
+func Check(b []byte) error {
+	if len(b) < len(Mark)+chunkHead {
+		return io.ErrUnexpectedEOF
 	}
 	n, kind, _ := chunk([chunkHead]byte(b[len(Mark):]))
-	return kind == header && n == 13 || kind == apples && n == 4
+	if bytes.HasPrefix(b, []byte(Mark)) && (kind == header && n == 13 || kind == apples && n == 4) {
+		return nil
+	}
+	return errNone
 }
 
 // chunk reads what stands before a chunk's data; ok is false where no chunk is.
@@ -88,7 +94,7 @@ func runs(to []Run, from, end int64) []Run {
 // the text. To noted, if not nil, it appends where its pixels stand. It takes a step for
 // each chunk.
 func Walk(text []byte, at int, noted *[]Run) (end int, whole bool) {
-	if !Begins(text[at:]) {
+	if Check(text[at:]) != nil {
 		return at, false
 	}
 	var mine []Run // nothing is joined to what is of another
