@@ -213,6 +213,15 @@ func TestPNGWithoutSecretPasses(t *testing.T) {
 	}
 }
 
+// inEscapes spells each byte as a program's source does.
+func inEscapes(b []byte) []byte {
+	out := []byte(`icon = "`)
+	for _, c := range b {
+		out = fmt.Appendf(out, `\x%02x`, c)
+	}
+	return append(out, '"')
+}
+
 // Large pictures of screens pass: 33 MB of pixels in some 50 KB, a photograph of several
 // MB, many in one archive. A secret in the last pixels of one is found.
 func TestLargePNG(t *testing.T) {
@@ -235,6 +244,7 @@ func TestLargePNG(t *testing.T) {
 		"noise":          {pngOf(1500, 1500, idat(deflated(grey(1500, 1500, ""), 6), 8192)), false},
 		"noise, secret":  {pngOf(1500, 1500, idat(deflated(grey(1500, 1500, secretValue), 6), 8192)), true},
 		"leading text":   {pngOf(900, 900, piece("prVt", bytes.Repeat([]byte("some text\n"), 400_000)), idat(deflated(grey(900, 900, ""), 9), 8192)), false},
+		"in escapes":     {inEscapes(pngOf(700, 700, idat(deflated(flat[:701*700], 9), 8192))), false},
 		"many":           {bytes.Repeat(small, 12), false},
 		"many in a gzip": {gzipped(bytes.Repeat(small, 12)), false},
 	} {

@@ -12,6 +12,7 @@ import (
 	"bottle/internal/dlp/own"
 	"bottle/internal/dlp/place"
 	"bottle/internal/dlp/rule"
+	"bottle/internal/dlp/unpack"
 )
 
 // effort is what expressions may cost in one text, in bytes read by them. A megabyte of
@@ -144,7 +145,7 @@ func (c *scan) decode(l *level, text []byte, from *origin, depth int, end bool) 
 		if packed(s.Kind) && c.followed(text, s, from) || l.skips(text, s) {
 			continue
 		}
-		if s.Kind == decode.PNG && c.body.takes(len(c.opened)) {
+		if s.Kind == decode.PNG && c.body.takes(len(c.opened)) && unpack.Follows(top(s, from).Kind) {
 			left = min(left, Window) // more is looked at as it flows, window by window
 		}
 		out, whole, err := e.decoder.Decode(l.decoded[:0], text, s, left)

@@ -43,11 +43,11 @@ type stage interface {
 // New makes a stream of something that src is the beginning of; false: what is of that
 // kind, or begins so, is not followed. src must hold its header.
 func New(d *decode.Decoder, kind decode.Kind, src []byte) (*Stream, bool) {
+	if !Follows(kind) {
+		return nil, false
+	}
 	if kind == decode.Base64 {
 		return &Stream{stage: &digits{d: d}, name: kind.String()}, true
-	}
-	if kind < decode.Gzip {
-		return nil, false
 	}
 	as, skip, err := decode.Header(kind, src)
 	if err != nil {
@@ -59,6 +59,9 @@ func New(d *decode.Decoder, kind decode.Kind, src []byte) (*Stream, bool) {
 	}
 	return &Stream{stage: inflate(d, as, skip), name: kind.String()}, true
 }
+
+// Follows reports whether New may make a stream of that kind.
+func Follows(kind decode.Kind) bool { return kind == decode.Base64 || kind >= decode.Gzip }
 
 // NewPack makes a stream of a pack of git. It gives each object behind the other; of
 // one that is a difference to another the bytes that it puts in.
