@@ -77,9 +77,12 @@ func (p *push) complete(report upstream.Report, err error) upstream.Report {
 	if len(report.Refs) > 0 && err == nil {
 		return report
 	}
-	why := "not sent: another part of the push was refused"
+	why, how := "not sent: another part of the push was refused", ""
 	if err != nil {
 		why = p.r.plainly(err)
+	}
+	if p.dry {
+		how = "dry run: "
 	}
 	own := map[string]string{}
 	for _, f := range p.failed {
@@ -95,7 +98,7 @@ func (p *push) complete(report upstream.Report, err error) upstream.Report {
 		} else if len(p.failed) == 1 || len(p.failed) > 0 && len(p.asked.Commands) == 1 {
 			message = string(p.failed[0].Reason)
 		}
-		report.Refs = append(report.Refs, upstream.RefStatus{Ref: c.Ref, Message: message})
+		report.Refs = append(report.Refs, upstream.RefStatus{Ref: c.Ref, Message: how + message})
 	}
 	return report
 }
@@ -105,7 +108,11 @@ func (p *push) tell(report upstream.Report, err error) {
 	var b strings.Builder
 	switch {
 	case len(p.failed) > 0:
-		fmt.Fprintf(&b, "bottle: refused, and nothing was sent to %s: %d %s\n", p.r.host, len(p.failed), plural(len(p.failed), "problem", "problems"))
+		how := "refused, and"
+		if p.dry {
+			how = "dry run: this push would be refused;"
+		}
+		fmt.Fprintf(&b, "bottle: %s nothing was sent to %s: %d %s\n", how, p.r.host, len(p.failed), plural(len(p.failed), "problem", "problems"))
 		for _, f := range p.failed {
 			fmt.Fprintf(&b, "bottle:   %s\n", words(f.String()))
 		}
@@ -114,6 +121,8 @@ func (p *push) tell(report upstream.Report, err error) {
 		fmt.Fprintf(&b, "bottle: %s\nbottle: git fetch tells what upstream has; the push can be repeated\n", words(p.r.plainly(err)))
 	case err != nil:
 		fmt.Fprintf(&b, "bottle: %s\n", words(p.r.plainly(err)))
+	case p.dry:
+		b.WriteString(p.rehearsed())
 	}
 	_, _ = io.WriteString(p.say, b.String()) // the client may be gone
 }
@@ -144,6 +153,9 @@ func (p *push) advice() string {
 func (p *push) record(begun time.Time, report upstream.Report, err error) Record {
 	rec := Record{Time: begun, Method: "push", Reason: policy.Listed, Allowed: true, BytesOut: p.out}
 	var notes []string
+	if p.dry {
+		notes = append(notes, "dry run")
+	}
 	for _, c := range p.asked.Commands {
 		notes = append(notes, short(c.Old)+".."+short(c.New)+" "+c.Ref)
 	}
@@ -163,6 +175,8 @@ func (p *push) record(begun time.Time, report upstream.Report, err error) Record
 			rec.Reason = policy.BadObject
 		}
 		notes = append(notes, noteOf(err))
+	case p.dry:
+		rec.Allowed, rec.Reason = false, policy.DryRun // nothing went anywhere
 	case refused > 0:
 		notes = append(notes, fmt.Sprintf("upstream refused %d of %d refs", refused, len(report.Refs)))
 		if refused == len(report.Refs) {

@@ -117,6 +117,10 @@ func (p *push) certificate() error {
 			part = signature
 		case text == "\n" && part == head:
 			part = commands
+		case part == head:
+			if option, ok := strings.CutPrefix(text, "push-option "); ok {
+				p.signed = append(p.signed, strings.TrimSuffix(option, "\n"))
+			}
 		case part == commands:
 			if err := p.command(strings.TrimSuffix(text, "\n")); err != nil {
 				return err
@@ -128,7 +132,7 @@ func (p *push) certificate() error {
 
 func (p *push) options() error {
 	if !p.caps["push-options"] {
-		return nil
+		return p.ours()
 	}
 	for {
 		line, kind, err := p.lines.Next()
@@ -136,7 +140,7 @@ func (p *push) options() error {
 		case err != nil:
 			return fmt.Errorf("read the push options: %w", err)
 		case kind == pktline.Flush:
-			return nil
+			return p.ours()
 		case kind != pktline.Data || len(p.asked.Options) >= maxOptions || len(line) > maxOption:
 			return fmt.Errorf("a push may have %d options of %d bytes", maxOptions, maxOption)
 		}

@@ -58,7 +58,8 @@ func (p *push) judge(ctx context.Context) error {
 			return fmt.Errorf("judge the push: %w", err)
 		}
 	}
-	p.failed, p.passed = j.Done(), j.Passed()
+	p.failed, p.passed = append(j.Done(), p.misread()...), j.Passed()
+	p.looked, p.objects = j.Seen()
 	if hint := j.Hint(); hint != "" && len(p.failed) == 0 {
 		_, _ = fmt.Fprintln(p.say, "bottle: "+hint)
 	}

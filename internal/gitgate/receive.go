@@ -31,8 +31,9 @@ const (
 )
 
 // capabilities are what the gate speaks by itself; what upstream must speak, too, is
-// added by offer.
-const capabilities = "report-status report-status-v2 side-band-64k quiet ofs-delta agent=bottle"
+// added by offer. Push options are among the gate's: one of them is its own (see dryRun).
+// Others are refused where upstream takes none.
+const capabilities = "report-status report-status-v2 side-band-64k quiet ofs-delta push-options agent=bottle"
 
 // offer is what receive-pack says first (gitprotocol-pack(5)): upstream's refs, so that
 // the agent's old ids are upstream's.
@@ -48,7 +49,7 @@ func (r *repo) offer(ctx context.Context, to *bytes.Buffer) error {
 	if adv.PushCertNonce != "" && !r.ssh { // over ssh a nonce is good for that one connection only
 		caps += " push-cert=" + adv.PushCertNonce
 	}
-	for _, c := range []string{"atomic", "delete-refs", "push-options"} {
+	for _, c := range []string{"atomic", "delete-refs"} {
 		if adv.Has(c) {
 			caps += " " + c
 		}
@@ -116,6 +117,13 @@ type push struct {
 	failed  []judge.Failure
 	passed  []judge.Failure
 	engaged bool // upstream was asked
+
+	signed  []string // push options that stand in the certificate
+	dry     bool     // it is judged and goes no further
+	unknown bool     // an option is for the gate, which does not know it
+	moved   bool     // upstream's refs are no longer those that a dry run is about
+	looked  int      // commits that were judged
+	objects int      // so, with the commits
 }
 
 // receive takes a push, judges it and sends it on.
@@ -190,14 +198,17 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 	if err := p.r.gate.cfg.Open(); err != nil {
 		return upstream.Report{}, fmt.Errorf("decisions can't be recorded: %w", err)
 	}
+	if err := p.r.gate.cfg.Fits(p.r.host, p.out); err != nil {
+		return upstream.Report{}, fmt.Errorf("nothing was sent: %w", err)
+	}
+	if p.dry {
+		return p.rehearse(ctx, way)
+	}
 	return p.forward(ctx, way)
 }
 
 // forward sends on what was judged, and keeps what upstream has accepted.
 func (p *push) forward(ctx context.Context, way *ahead) (upstream.Report, error) {
-	if err := p.r.gate.cfg.Fits(p.r.host, p.out); err != nil {
-		return upstream.Report{}, fmt.Errorf("nothing was sent: %w", err)
-	}
 	session, err := way.take(ctx, p.r)
 	if err != nil {
 		return upstream.Report{}, err

@@ -77,6 +77,7 @@ const (
 	ProtectedPath        Reason = "protected_path"
 	WrongCommitter       Reason = "wrong_committer"
 	TooManyFailures      Reason = "too_many_failures"
+	DryRun               Reason = "dry_run"
 	Internal             Reason = "internal"
 )
 
@@ -91,7 +92,7 @@ func Reasons() []Reason {
 		NoCredential, PlaceholderLeak, SecretFound, NotScannable, InboundBlocked, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
 		UpstreamProtocol, WebSocketProtocol, UpstreamProxyRefused, OwnAddress, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
 		TagPush, BadRef, BadObject, HiddenObject, LargeFile, UnsafePath, UnsafeLink, UnsafeSubmodule, ProtectedPath, WrongCommitter, TooManyFailures,
-		Internal,
+		DryRun, Internal,
 	}
 }
 
@@ -254,6 +255,8 @@ func (r Reason) pushed() string {
 		return "the commit is not by the bottle's own committer"
 	case TooManyFailures:
 		return "there are more failures than are listed, and not all was looked at"
+	case DryRun:
+		return "it was a dry run: the push was judged, and nothing was sent"
 	}
 	return ""
 }

@@ -19,6 +19,7 @@ const longestTarget = 4096
 
 // Blob implements object.Visitor.
 func (j *Judge) Blob(at object.At, size int64, content io.Reader) error {
+	j.objects++
 	if j.full() {
 		return nil
 	}

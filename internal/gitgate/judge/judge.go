@@ -24,6 +24,8 @@ type Judge struct {
 	clean     map[uint64]bool // paths that were looked at
 	pointers  string          // where the first LFS pointer is
 	passed    []Failure
+	commits   int
+	objects   int
 }
 
 // key is what makes two failures one.
@@ -78,6 +80,9 @@ func (j *Judge) Done() []Failure {
 // Passed are findings that the operator let through, for the records: some, if there
 // are many.
 func (j *Judge) Passed() []Failure { return j.passed }
+
+// Seen is how many new commits the judge was shown, and how many objects with them.
+func (j *Judge) Seen() (commits, objects int) { return j.commits, j.objects }
 
 // Hint is something that a person should know about a push that is not refused, or
 // nothing.
@@ -149,6 +154,8 @@ func (j *Judge) text(text []byte) []hit {
 
 // Commit implements object.Visitor.
 func (j *Judge) Commit(id string, raw []byte) error {
+	j.commits++
+	j.objects++
 	if j.full() {
 		return nil
 	}
@@ -165,6 +172,7 @@ func (j *Judge) Commit(id string, raw []byte) error {
 
 // Tag implements object.Visitor.
 func (j *Judge) Tag(id string, raw []byte) error {
+	j.objects++
 	if j.full() {
 		return nil
 	}
@@ -207,6 +215,7 @@ func (j *Judge) signature(id string, s object.Signature) {
 // Tree implements object.Visitor. What stands in a tree comes as changes; here are what
 // git shows as none, and what only the entries beside tell.
 func (j *Judge) Tree(at object.At, raw []byte) error {
+	j.objects++
 	if j.full() {
 		return nil
 	}

@@ -107,6 +107,14 @@ func (s *Session) zero() string {
 	return strings.Repeat("0", 40)
 }
 
+// Check says what speaks against a push before anything of it is sent: a command that is
+// not valid (ErrConfig), or something that the upstream does not take (ErrRefused). It sends
+// nothing, and the session can still be used.
+func (s *Session) Check(p Push) error {
+	_, err := s.agreed(p)
+	return err
+}
+
 // agreed checks the push and gives its capabilities, or says what the upstream lacks.
 // Nothing was sent yet.
 func (s *Session) agreed(p Push) (caps string, err error) {
@@ -131,7 +139,7 @@ func (s *Session) agreed(p Push) (caps string, err error) {
 	}{
 		{true, "report-status", "cannot report what became of a push"},
 		{p.Atomic, "atomic", "takes no atomic push"},
-		{len(p.Options) > 0, "push-options", "takes no push options"},
+		{len(p.Options) > 0, "push-options", "takes no push options (git push -o): push without"},
 		{deletes, "delete-refs", "lets nobody delete refs"},
 		{len(p.Cert) > 0, "push-cert", "takes no signed push"},
 	}
