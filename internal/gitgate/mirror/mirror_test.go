@@ -392,6 +392,11 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A push that upstream has taken goes on when its sender is dead, and the slower the
+	// more often it does.
+	if err := os.WriteFile(filepath.Join(f.bare, "hooks", "pre-receive"), []byte("#!/bin/sh\nsleep 0.2\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	rounds := 25
 	if testing.Short() || require.Race {
 		rounds = 5
@@ -408,6 +413,9 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		if _ = cmd.Wait(); said.Len() > 0 {
 			t.Fatalf("it did not live until it was killed: %s", &said)
 		}
+		// What upstream was asked by the dead one it still does: to compare before that would
+		// be to compare with something that moves.
+		require.Eventually(t, 20*time.Second, "upstream is done with the dead one's requests", func() bool { return f.open.Load() == 0 })
 		m := f.mirror(root)
 		if err := m.Refresh(context.Background()); err != nil {
 			t.Fatal(err)

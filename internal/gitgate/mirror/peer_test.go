@@ -48,6 +48,7 @@ type forge struct {
 	addr  string
 	ca    []byte
 	asked atomic.Int64  // lists of refs
+	open  atomic.Int64  // connections
 	gate  chan struct{} // nil, or what each list waits for
 }
 
@@ -72,6 +73,14 @@ func newForge(t testing.TB) *forge {
 		backend.ServeHTTP(w, r)
 	}))
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // who is killed hangs up
+	s.Config.ConnState = func(_ net.Conn, is http.ConnState) {
+		switch is {
+		case http.StateNew:
+			f.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			f.open.Add(-1)
+		}
+	}
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	f.addr = s.Listener.Addr().String()
