@@ -7,10 +7,6 @@ import (
 	"bottle/internal/gitgate/upstream"
 )
 
-// longOpen is how long a session may wait for the judge and still be used: a server does
-// not wait for ever.
-const longOpen = 20 * time.Second
-
 // ahead is a session with upstream that is opened while a push is judged, for that takes
 // a connection's time. It carries nothing of the push before that is judged.
 type ahead struct {
@@ -35,7 +31,7 @@ func (r *repo) openAhead(ctx context.Context) *ahead {
 // take gives the session, or another one where the judge took long. close ends either.
 func (a *ahead) take(ctx context.Context, r *repo) (*upstream.Session, error) {
 	<-a.opened // or it fails by its limits
-	if time.Since(a.begun) > longOpen {
+	if time.Since(a.begun) > r.gate.limits.longOpen {
 		a.drop()
 		a.session, a.end, a.err = r.open(ctx)
 	}

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -71,8 +70,23 @@ type Finding struct {
 
 // Gate serves a bottle's repositories. It is safe for use by many at once.
 type Gate struct {
-	cfg   Config
-	repos []*repo
+	cfg    Config
+	limits limits
+	repos  []*repo
+}
+
+// limits are what one push, and one upstream, may cost. A test makes them small.
+type limits struct {
+	pack     int64         // bytes of a pack
+	packs    int           // that are received at once
+	push     time.Duration // from its first byte to its report
+	longOpen time.Duration // how long a session may wait for the judge and still be used: a server does not wait for ever
+	client   pace          // that an agent has to keep
+	upstream upstream.Limits
+}
+
+func usual() limits {
+	return limits{pack: 2 << 30, packs: 4, push: time.Hour, longOpen: 20 * time.Second, client: pace{silence: 30 * time.Second, grace: time.Minute, least: 1 << 10}}
 }
 
 // repo is one of them.
@@ -85,14 +99,18 @@ type repo struct {
 	path   string // of the URL, clean, without .git and slashes at its ends
 	remote *upstream.Remote
 	mirror *mirror.Mirror
-	push   sync.Mutex // one after the other
+	offers offers
+	packs  chan struct{} // one for each that is being received
+	turn   chan struct{} // of the push that is judged and sent: one after the other
 
 	amended atomic.Pointer[bottle.Push] // the rules of now; nil: those of the start
 	gone    atomic.Bool                 // taken out of the manifest
 }
 
 // New makes a gate. It dials nothing and runs nothing.
-func New(cfg Config) (*Gate, error) {
+func New(cfg Config) (*Gate, error) { return limited(cfg, usual()) }
+
+func limited(cfg Config, l limits) (*Gate, error) {
 	if cfg.Folder == "" || cfg.Dial == nil || cfg.Roots == nil || cfg.Fits == nil || cfg.Record == nil || cfg.Open == nil || cfg.DLP == nil || cfg.Token == nil || cfg.Key == nil || cfg.Pass == nil {
 		return nil, errors.New("make the git gate: something is missing")
 	}
@@ -103,7 +121,7 @@ func New(cfg Config) (*Gate, error) {
 	if err := os.MkdirAll(cfg.Folder, 0o700); err != nil {
 		return nil, fmt.Errorf("make the git gate: %w", err)
 	}
-	g := &Gate{cfg: cfg}
+	g := &Gate{cfg: cfg, limits: l}
 	for _, r := range cfg.Repos {
 		one, err := g.repo(r, run)
 		if err != nil {
@@ -127,14 +145,15 @@ func (g *Gate) repo(r bottle.Repo, run confined.Runner) (*repo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read its upstream: %w", err)
 	}
-	one := &repo{Repo: r, gate: g, ssh: u.Scheme == "ssh", host: host, port: port, path: cleanPath(u.Path)}
+	one := &repo{Repo: r, gate: g, ssh: u.Scheme == "ssh", host: host, port: port, path: cleanPath(u.Path),
+		packs: make(chan struct{}, g.limits.packs), turn: make(chan struct{}, 1)}
 	auth := g.auth(r, u.User.Username())
 	if !one.ssh {
 		if auth.Roots, err = g.cfg.Roots(r); err != nil {
 			return nil, err
 		}
 	}
-	one.remote, err = upstream.New(r.Upstream, auth, one.dial, upstream.Limits{})
+	one.remote, err = upstream.New(r.Upstream, auth, one.dial, g.limits.upstream)
 	if err != nil {
 		return nil, err
 	}

@@ -20,13 +20,15 @@ type rules struct {
 	Protected []string `json:"protected"` // globs of paths that no push may change without an operator
 	MaxFile   int64    `json:"max_file"`  // bytes of one file
 	Committer string   `json:"committer,omitempty"`
+	DryRun    string   `json:"dry_run"`    // the command that has a push judged and not sent
+	NotPushed []string `json:"not_pushed"` // what the gate carries for nobody, whatever the rules
 }
 
 // page tells the agent up front what it may push.
 func (r *repo) page(w http.ResponseWriter, req *http.Request) {
 	may := r.may()
 	p := rules{Name: r.Name, Upstream: r.Upstream, Branches: append([]string{}, may.Branches...), Force: may.Force, Tags: may.Tags, Protected: append([]string{}, may.Protected...),
-		MaxFile: judge.For(may).MaxFile, Committer: r.gate.cfg.Committer.Email}
+		MaxFile: judge.For(may).MaxFile, Committer: r.gate.cfg.Committer.Email, DryRun: "git push -o " + dryRun, NotPushed: r.notPushed()}
 	if strings.Contains(req.Header.Get("Accept"), "json") || req.URL.Query().Get("format") == "json" {
 		b, err := json.Marshal(p)
 		if err != nil {
@@ -37,6 +39,22 @@ func (r *repo) page(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	plain(w, http.StatusOK, p.text(), "")
+}
+
+// notPushed is what does not go through the gate at all.
+func (r *repo) notPushed() []string {
+	list := []string{
+		"refs other than branches, tags and notes (refs/for/…, refs/pull/…)",
+		"the objects of Git LFS: only their pointers go",
+		fmt.Sprintf("a pack over %d MiB: push fewer commits at once", r.gate.limits.pack>>20),
+		"symlinks that lead out of the repository, and paths that some system takes for git's own",
+		"submodules of repositories that neither the bottle nor upstream has",
+		"from a shallow clone: commits whose history upstream lacks",
+	}
+	if r.ssh {
+		list = append(list, "signed pushes (git push --signed); signed commits and tags do go")
+	}
+	return list
 }
 
 func (p rules) text() string {
@@ -67,6 +85,11 @@ func (p rules) text() string {
 	if p.Committer != "" {
 		fmt.Fprintf(&b, "committer of every commit: %s\n", p.Committer)
 	}
+	fmt.Fprintf(&b, "what can't be pushed:\n")
+	for _, what := range p.NotPushed {
+		fmt.Fprintf(&b, "  %s\n", what)
+	}
+	fmt.Fprintf(&b, "to try without pushing: %s origin BRANCH. All of it is judged and nothing is sent; git shows the refs as rejected. (git push --dry-run asks nobody.)\n", p.DryRun)
 	b.WriteString("every new commit, file and message is scanned for secrets; all that is wrong is told at once, and nothing of a refused push is sent on\n")
 	return b.String()
 }

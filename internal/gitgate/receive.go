@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"bottle/internal/bottle"
@@ -25,9 +26,6 @@ const (
 	maxOptions = 64
 	maxOption  = 1024      // bytes of a push option
 	maxCert    = 256 << 10 // bytes of a push certificate
-	maxPack    = 2 << 30   // bytes of a pack
-	pushTime   = time.Hour
-	silence    = 30 * time.Second // without a byte of what was begun: others wait behind it
 )
 
 // capabilities are what the gate speaks by itself; what upstream must speak, too, is
@@ -37,10 +35,10 @@ const capabilities = "report-status report-status-v2 side-band-64k quiet ofs-del
 
 // offer is what receive-pack says first (gitprotocol-pack(5)): upstream's refs, so that
 // the agent's old ids are upstream's.
-func (r *repo) offer(ctx context.Context, to *bytes.Buffer) error {
+func (r *repo) offer(ctx context.Context) ([]byte, error) {
 	session, stop, err := r.open(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	adv := session.Advert
 	session.Close()
@@ -54,7 +52,8 @@ func (r *repo) offer(ctx context.Context, to *bytes.Buffer) error {
 			caps += " " + c
 		}
 	}
-	out := pktline.NewWriter(to)
+	var to bytes.Buffer
+	out := pktline.NewWriter(&to)
 	_ = out.Text("# service=" + receive) // a buffer takes all
 	_ = out.Flush()
 	n := 0
@@ -67,7 +66,7 @@ func (r *repo) offer(ctx context.Context, to *bytes.Buffer) error {
 			line += "\x00" + caps
 		}
 		if err := out.Text(line); err != nil {
-			return err
+			return nil, err
 		}
 		n++
 	}
@@ -75,7 +74,7 @@ func (r *repo) offer(ctx context.Context, to *bytes.Buffer) error {
 		_ = out.Text(zeros(adv.ObjectFormat) + " capabilities^{}\x00" + caps)
 	}
 	_ = out.Flush()
-	return nil
+	return to.Bytes(), nil
 }
 
 var errSilent = errors.New("the upstream did not say in time what it has")
@@ -129,9 +128,9 @@ type push struct {
 // receive takes a push, judges it and sends it on.
 func (r *repo) receive(w http.ResponseWriter, req *http.Request) {
 	begun := time.Now()
-	ctx, stop := context.WithTimeout(req.Context(), pushTime)
+	ctx, stop := context.WithTimeout(req.Context(), r.gate.limits.push)
 	defer stop()
-	in, err := body(w, req)
+	in, err := r.gate.body(w, req)
 	if err != nil {
 		plain(w, http.StatusBadRequest, "bottle: "+words(err.Error())+"\n", "")
 		return
@@ -150,8 +149,6 @@ func (r *repo) receive(w http.ResponseWriter, req *http.Request) {
 		plain(w, http.StatusBadRequest, "bottle: "+words(err.Error())+"\n", "")
 		return
 	}
-	r.push.Lock()
-	defer r.push.Unlock()
 	report, err := p.through(ctx)
 	if rerr := r.record(p.record(begun, report, err)); rerr != nil {
 		report, err = upstream.Report{}, errors.New("the decision could not be recorded")
@@ -172,6 +169,11 @@ func (p *push) news() []string {
 
 // through is the way of a push. What it makes beside the mirror is gone when it returns.
 func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
+	received, err := enter(ctx, p.r.packs)
+	if err != nil {
+		return upstream.Report{}, err
+	}
+	defer func() { received() }()
 	if p.q, err = p.r.mirror.Quarantine(); err != nil {
 		return upstream.Report{}, err
 	}
@@ -182,7 +184,7 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 	}
 	if len(p.news()) > 0 {
 		pack := &counter{r: p.lines.Rest()}
-		_, err := p.q.Take(ctx, pack, maxPack)
+		_, err := p.q.Take(ctx, pack, p.r.gate.limits.pack)
 		p.out = pack.n
 		if err != nil {
 			p.begin()
@@ -190,6 +192,15 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 		}
 	}
 	p.begin()
+	// Until here nothing was looked at that another push changes: the quarantine is this
+	// push's own, and while it is there no object of the mirror vanishes. So a pack that
+	// comes slowly holds up none that is there.
+	received()
+	done, err := enter(ctx, p.r.turn)
+	if err != nil {
+		return upstream.Report{}, err
+	}
+	defer done()
 	way := p.r.openAhead(ctx)
 	defer way.close()
 	if err := p.judge(ctx); err != nil || len(p.failed) > 0 {
@@ -205,6 +216,17 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 		return p.rehearse(ctx, way)
 	}
 	return p.forward(ctx, way)
+}
+
+// enter waits for room among those that a channel bounds. leave, which may be called
+// more than once, gives it back.
+func enter(ctx context.Context, room chan struct{}) (leave func(), err error) {
+	select {
+	case room <- struct{}{}:
+		return sync.OnceFunc(func() { <-room }), nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the pushes before this one: %w", ctx.Err())
+	}
 }
 
 // forward sends on what was judged, and keeps what upstream has accepted.

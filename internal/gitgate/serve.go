@@ -2,14 +2,12 @@ package gitgate
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -150,16 +148,23 @@ func (r *repo) advertise(w http.ResponseWriter, req *http.Request) {
 func (r *repo) refreshAndOffer(ctx context.Context, to *bytes.Buffer) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	offered := make(chan error, 1)
-	go func() { offered <- r.offer(ctx, to) }()
-	err := r.mirror.Refresh(ctx)
-	if err != nil {
+	type answer struct {
+		text []byte
+		err  error
+	}
+	offered := make(chan answer, 1)
+	go func() {
+		text, err := r.offers.get(ctx, r.offer)
+		offered <- answer{text, err}
+	}()
+	if err := r.mirror.Refresh(ctx); err != nil {
 		stop()
+		<-offered
+		return err
 	}
-	if other := <-offered; err == nil {
-		err = other
-	}
-	return err
+	got := <-offered
+	to.Write(got.text)
+	return got.err
 }
 
 // list is what upload-pack says first.
@@ -189,7 +194,7 @@ func protocol(req *http.Request) string {
 func (r *repo) upload(w http.ResponseWriter, req *http.Request) {
 	begun := time.Now()
 	rec := Record{Time: begun, Method: "fetch", Allowed: true, Reason: policy.Listed}
-	in, err := body(w, req)
+	in, err := r.gate.body(w, req)
 	if err == nil && !r.mirror.Fresh(freshFor) {
 		err = r.mirror.Refresh(req.Context())
 	}
@@ -225,42 +230,6 @@ type counted struct {
 func (c *counted) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	c.n += int64(n)
-	return n, err
-}
-
-// body is the request's, unpacked if it is gzip. Its reader gives up when the client says
-// nothing for silence.
-func body(w http.ResponseWriter, req *http.Request) (io.Reader, error) {
-	in := impatient{req.Body, http.NewResponseController(w)}
-	switch c := req.Header.Get("Content-Encoding"); c {
-	case "", "identity":
-		return in, nil
-	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(in)
-		if err != nil {
-			return nil, fmt.Errorf("unpack the request: %w", err)
-		}
-		return z, nil
-	default:
-		return nil, fmt.Errorf("unpack the request: the coding %.20q is unknown", c)
-	}
-}
-
-type impatient struct {
-	io.Reader
-	c *http.ResponseController
-}
-
-// Read implements io.Reader.
-func (r impatient) Read(b []byte) (int, error) {
-	if err := r.c.SetReadDeadline(time.Now().Add(silence)); err != nil {
-		return 0, fmt.Errorf("limit the time of a request: %w", err)
-	}
-	n, err := r.Reader.Read(b)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = fmt.Errorf("the client sent nothing for %v", silence)
-	}
-	_ = r.c.SetReadDeadline(time.Time{}) // it could be set
 	return n, err
 }
 

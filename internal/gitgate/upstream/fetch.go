@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -63,7 +64,7 @@ func (s *Session) ended(err error) error {
 	case errors.Is(err, pktline.ErrFormat):
 		return fmt.Errorf("%w: its answer is %w", ErrProtocol, err)
 	case s.ctx.Err() != nil:
-		return fmt.Errorf("%w: %w", ErrUnreachable, s.ctx.Err())
+		return fmt.Errorf("%w: %w", ErrUnreachable, context.Cause(s.ctx))
 	}
 	for _, known := range []error{ErrAuth, ErrNotFound, ErrProtocol, ErrRefused, ErrUnreachable, ErrHostKey, ErrConfig} {
 		if errors.Is(err, known) {

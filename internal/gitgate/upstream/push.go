@@ -60,7 +60,9 @@ func (s *Session) Push(p Push, pack func(io.Writer) error, progress io.Writer) (
 	var sent atomic.Bool
 	var failed atomic.Pointer[error]
 	words := &witness{w: progress}
+	s.waits.asks()
 	answer, err := s.wire.ask(func(w io.Writer) error {
+		w = s.waits.writer(w)
 		if err := p.write(w, caps); err != nil {
 			return err
 		}
@@ -74,11 +76,12 @@ func (s *Session) Push(p Push, pack func(io.Writer) error, progress io.Writer) (
 			}
 		}
 		sent.Store(true)
+		s.waits.sent()
 		return nil
 	}, packed)
 	var report Report
 	if err == nil {
-		report, err = s.report(p, answer, words)
+		report, err = s.report(p, s.waits.reader(answer), words)
 		_ = answer.Close()
 	}
 	switch own := failed.Load(); {

@@ -16,8 +16,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// keepAlive is how often an idle SSH connection is asked whether it lives.
-const keepAlive = 15 * time.Second
+// perIdle is how often an SSH connection is asked, within Limits.Idle, whether it lives:
+// every 15 s where that is 2 min.
+const perIdle = 8
 
 // maxStderr is how much of a service's error stream is kept, in bytes.
 const maxStderr = 4 << 10
@@ -190,7 +191,7 @@ func (w *shell) run(command string) error {
 
 // keepAlives breaks a connection whose other end no longer answers.
 func keepAlives(ctx context.Context, client *ssh.Client, limit time.Duration) {
-	tick := time.NewTicker(keepAlive)
+	tick := time.NewTicker(max(limit/perIdle, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {

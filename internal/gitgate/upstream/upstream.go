@@ -35,7 +35,7 @@ type Limits struct {
 	Refs          int           // how many of them: 500,000
 	ProgressBytes int64         // of words that a remote may send during one operation: 1 MiB
 	Connect       time.Duration // to dial, and to agree on TLS or SSH: 20 s
-	Idle          time.Duration // without a byte from or to the remote: 2 min
+	Idle          time.Duration // without a byte from or to the remote, or from the service behind it when that is to answer: 2 min
 	Total         time.Duration // one operation: 1 h
 }
 
@@ -147,6 +147,7 @@ type Session struct {
 
 	ctx     context.Context
 	cancel  context.CancelFunc
+	waits   *patience
 	service Service
 	limits  Limits
 	wire    wire
@@ -182,7 +183,8 @@ func (r *Remote) Open(ctx context.Context, s Service) (*Session, error) {
 		return nil, fmt.Errorf("%w: there is no service %q", ErrConfig, s)
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.limits.Total)
-	session := &Session{ctx: ctx, cancel: cancel, service: s, limits: r.limits}
+	ctx, end := context.WithCancelCause(ctx)
+	session := &Session{ctx: ctx, cancel: cancel, service: s, limits: r.limits, waits: waitFor(r.limits.Idle, end)}
 	if err := session.start(r); err != nil {
 		err = r.explain(ctx, err) // before the session's context ends by our own hand
 		session.Close()
@@ -204,7 +206,7 @@ func (s *Session) start(r *Remote) (err error) {
 	if err != nil {
 		return s.wire.said(err)
 	}
-	s.Advert, err = readAdvert(in, s.limits)
+	s.Advert, err = readAdvert(s.waits.reader(in), s.limits)
 	if err != nil {
 		return s.wire.said(err)
 	}
@@ -221,6 +223,7 @@ func (s *Session) Close() {
 		s.wire.close()
 	}
 	s.cancel()
+	s.waits.timer.Stop()
 }
 
 // explain gives an error one of this package's sentinels, and the upstream's name.
