@@ -147,6 +147,9 @@ func TestRefsMoveWhileAPushIsJudged(t *testing.T) {
 			t.Errorf("the record is %+v", last)
 		}
 		w.rests()
+		if strings.Contains(w.state(), id) {
+			t.Errorf("the mirror took over what upstream refused: %s", w.state())
+		}
 		w.git(w.work, "fetch", "-q", "origin")
 		if got := w.git(w.work, "rev-parse", "origin/trunk"); got != other {
 			t.Errorf("the gate serves %s", got)
