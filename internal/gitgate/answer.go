@@ -98,6 +98,9 @@ func (p *push) complete(report upstream.Report, err error) upstream.Report {
 		} else if len(p.failed) == 1 || len(p.failed) > 0 && len(p.asked.Commands) == 1 {
 			message = string(p.failed[0].Reason)
 		}
+		if n := len(p.failed) - 1; n > 0 && len(p.asked.Commands) == 1 {
+			message += fmt.Sprintf(", and %d more", n)
+		}
 		report.Refs = append(report.Refs, upstream.RefStatus{Ref: c.Ref, Message: how + message})
 	}
 	return report

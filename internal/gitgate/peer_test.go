@@ -342,9 +342,10 @@ func (w *world) ref(name string) string {
 func (w *world) rests() {
 	w.t.Helper()
 	require.Eventually(w.t, 10*time.Second, "no connection to upstream is left", func() bool { return w.open.Load() == 0 })
-	if left, err := os.ReadDir(filepath.Join(w.root, "mirrors", "app.git", "quarantine")); err == nil && len(left) > 0 {
-		w.t.Errorf("left in quarantine: %v", left)
-	}
+	require.Eventually(w.t, 10*time.Second, "nothing is left in quarantine", func() bool {
+		left, err := os.ReadDir(filepath.Join(w.root, "mirrors", "app.git", "quarantine"))
+		return err != nil || len(left) == 0
+	})
 }
 
 // onJudging calls f once, when the next push begins to be judged.

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"sync/atomic"
@@ -45,6 +46,9 @@ func (w *watched) Read(p []byte) (int, error) {
 		}
 		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && w.fresh() {
 			continue
+		}
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+			err = fmt.Errorf("nothing came for %v: %w", w.idle, os.ErrDeadlineExceeded)
 		}
 		return n, quiet(err)
 	}
