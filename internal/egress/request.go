@@ -206,9 +206,13 @@ func (x *exchange) readForm2() policy.Verdict {
 
 // connect asks about the host alone. Nothing has been resolved yet.
 func (x *exchange) connect() policy.Verdict {
-	if g := x.p.cfg.Git; g != nil && !x.upgrade && g.Serve(x.w, x.r, x.host, x.port) {
-		x.recorded.Store(true) // the gate did
-		x.served = true
+	if g := x.p.cfg.Git; g != nil && !x.upgrade && g.Takes(x.r, x.host, x.port) {
+		if wait, ok := x.p.quota.Request(x.p.now()); !ok {
+			x.wait.Store(int64(wait))
+			return x.about(policy.LimitRate)
+		}
+		x.served = g.Serve(x.w, x.r, x.host, x.port)
+		x.recorded.Store(x.served) // by the gate
 		return passed()
 	}
 	v := x.policy.Connect(x.host, x.port)

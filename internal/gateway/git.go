@@ -41,6 +41,11 @@ func (d *gitDoor) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host
 	return d.gate.Serve(w, r, host, port)
 }
 
+// Takes implements it, too.
+func (d *gitDoor) Takes(r *http.Request, host bottle.Host, port uint16) bool {
+	return d.gate.Takes(r, host, port)
+}
+
 // Near implements it, too.
 func (d *gitDoor) Near(host bottle.Host, port uint16) bool { return d.gate.Near(host, port) }
 

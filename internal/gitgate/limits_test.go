@@ -130,12 +130,12 @@ func TestOneRefWithManyFailures(t *testing.T) {
 // and that the slow one is cut off.
 func TestSlowPackHoldsUpNoOther(t *testing.T) {
 	w := newWorld(t, "https", func(l *limits, _ *bottle.Repo) {
-		l.client = pace{silence: 5 * time.Second, grace: 3 * time.Second, least: 1 << 10}
+		l.client = pace{silence: 5 * time.Second, grace: 8 * time.Second, least: 1 << 10}
 	})
 	slow := w.write(w.work, "slow", "slow")
 	pack := w.pack("HEAD")
 	r, feed := io.Pipe()
-	ended := make(chan string)
+	ended := make(chan string, 1)
 	go func() {
 		answer, err := w.post(r)
 		ended <- fmt.Sprint(answer, err)
@@ -144,6 +144,7 @@ func TestSlowPackHoldsUpNoOther(t *testing.T) {
 	_, _ = feed.Write(pack[:len(pack)/2])
 	stop := make(chan struct{})
 	var trickle sync.WaitGroup
+	defer func() { close(stop); _ = r.Close(); trickle.Wait() }()
 	trickle.Go(func() {
 		for _, b := range pack[len(pack)/2:] {
 			select {
@@ -167,15 +168,18 @@ func TestSlowPackHoldsUpNoOther(t *testing.T) {
 	}
 	select {
 	case answer := <-ended:
+		t.Errorf("the slow one was over before: %q", answer)
+		return
+	default:
+	}
+	select {
+	case answer := <-ended:
 		if !strings.Contains(answer, "the client sends less than 1024 bytes a second") {
 			t.Errorf("the slow one is told %q", answer)
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("the slow one is not cut off")
 	}
-	close(stop)
-	_ = r.Close()
-	trickle.Wait()
 	if w.ref("refs/heads/slow") != "" {
 		t.Error("half a push is upstream")
 	}

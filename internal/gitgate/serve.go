@@ -27,13 +27,28 @@ const (
 	freshFor   = 30 * time.Second // a conversation that began with a refresh needs no other
 )
 
+// Takes reports whether Serve answers a request: who counts requests asks before.
+func (g *Gate) Takes(r *http.Request, host bottle.Host, port uint16) bool {
+	if host == Host {
+		return true
+	}
+	to, rest := g.declared(host, port, r.URL.Path)
+	return to != nil && speaksGit(r.Method, rest)
+}
+
+// speaksGit reports whether what follows a repository's URL is of git's protocol. The
+// server's other pages are the routes' business.
+func speaksGit(method, rest string) bool {
+	return rest == infoRefs && method == http.MethodGet || (rest == uploadPack || rest == receive) && method == http.MethodPost || strings.HasPrefix(rest, "info/lfs")
+}
+
 // Serve answers a request that is for one of the repositories, by the gate's own name
 // or by the repository's https URL. False: it is for none, and nothing was written.
 func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, port uint16) bool {
 	var to *repo
 	var rest string
 	if host != Host {
-		if to, rest = g.declared(host, port, r.URL.Path); to == nil {
+		if to, rest = g.declared(host, port, r.URL.Path); to == nil || !speaksGit(r.Method, rest) {
 			return false
 		}
 	} else if to, rest = g.named(r.URL.Path); to == nil && g.sendOn(w, r) {
@@ -49,12 +64,10 @@ func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, p
 		to.upload(w, r)
 	case rest == receive && r.Method == http.MethodPost:
 		to.receive(w, r)
-	case host == Host && (rest == "policy" || rest == "") && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+	case (rest == "policy" || rest == "") && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		to.page(w, r)
 	case strings.HasPrefix(rest, "info/lfs"):
 		plain(w, http.StatusNotImplemented, `{"message": "the git gate does not carry Git LFS objects: push without LFS (git lfs uninstall --local), or keep the large files elsewhere"}`, "application/vnd.git-lfs+json")
-	case host != Host:
-		return false // the server's other pages are the routes' business
 	default:
 		plain(w, http.StatusNotFound, "the git gate speaks git's smart HTTP protocol here, and GET /"+to.Name+"/policy\n", "")
 	}

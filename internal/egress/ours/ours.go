@@ -19,6 +19,8 @@ type Git interface {
 	// Serve answers a request for this host and port, and records it, if it is for
 	// one of the repositories or the gate itself; false: it is not, and nothing was done.
 	Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, port uint16) bool
+	// Takes reports whether Serve would answer the request.
+	Takes(r *http.Request, host bottle.Host, port uint16) bool
 	// Near reports whether a connection there may be opened for the gate's sake: some
 	// repository has an https URL there. Port 0 is any.
 	Near(host bottle.Host, port uint16) bool
