@@ -288,9 +288,9 @@ func TestGitGateLeavesOldSecretsAlone(t *testing.T) {
 
 // packed is one object of a pack that a test makes by hand (gitformat-pack(5)).
 type packed struct {
-	kind int // 1 commit, 2 tree, 3 blob, 4 tag, 7 ref-delta
+	kind int // 1 commit, 2 tree, 3 blob, 4 tag, 6 ofs-delta to the one before, 7 ref-delta
 	base string
-	data []byte // a delta if kind is 7
+	data []byte // a delta if kind is 6 or 7
 	size int    // that is claimed; 0: of data
 }
 
@@ -300,7 +300,10 @@ func packOf(count uint32, objects ...packed) []byte {
 	var b bytes.Buffer
 	b.WriteString("PACK\x00\x00\x00\x02")
 	_ = binary.Write(&b, binary.BigEndian, count)
+	last := 0
 	for _, o := range objects {
+		back := b.Len() - last
+		last = b.Len()
 		size := o.size
 		if size == 0 {
 			size = len(o.data)
@@ -314,6 +317,14 @@ func packOf(count uint32, objects ...packed) []byte {
 		if o.kind == 7 {
 			id, _ := hex.DecodeString(o.base)
 			b.Write(id)
+		}
+		if o.kind == 6 {
+			at := []byte{byte(back & 0x7f)}
+			for back >>= 7; back > 0; back >>= 7 {
+				back--
+				at = append([]byte{byte(back&0x7f) | 0x80}, at...)
+			}
+			b.Write(at)
 		}
 		z := zlib.NewWriter(&b)
 		_, _ = z.Write(o.data)

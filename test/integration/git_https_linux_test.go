@@ -24,6 +24,7 @@ type webForge struct {
 	ca      string // PEM
 	port    string
 	asked   atomic.Int64 // requests
+	posted  atomic.Int64 // pushes
 	strange atomic.Int64 // requests without the password
 	knocked atomic.Int64 // connections that were not TLS
 }
@@ -51,6 +52,9 @@ func newWebForge(t *testing.T) *webForge {
 		"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=x", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*"}}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.asked.Add(1)
+		if r.Method == http.MethodPost && strings.Contains(r.URL.Path, "receive-pack") {
+			w.posted.Add(1)
+		}
 		if user, password, _ := r.BasicAuth(); user != "robot" || password != forgePassword {
 			w.strange.Add(1)
 			rw.Header().Set("WWW-Authenticate", `Basic realm="git"`)
