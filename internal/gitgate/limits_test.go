@@ -213,7 +213,7 @@ func TestPacksThatAreReceivedAtOnceAreFew(t *testing.T) {
 	}
 	told := 0
 	for range 3 { // those that wait give up when their time is over
-		if answer := <-answers; strings.Contains(answer, "wait for the pushes before this one") {
+		if answer := <-answers; strings.Contains(answer, "other pushes were before this one") {
 			told++
 		}
 	}
@@ -222,6 +222,15 @@ func TestPacksThatAreReceivedAtOnceAreFew(t *testing.T) {
 	}
 	for range 2 {
 		<-answers
+	}
+	limited := 0
+	for _, r := range w.records {
+		if r.Reason == policy.Limit && !r.Allowed {
+			limited++
+		}
+	}
+	if limited != 3 {
+		t.Errorf("%d records say so: %+v", limited, w.records)
 	}
 	if told != 3 {
 		t.Errorf("%d were told that others are before them", told)

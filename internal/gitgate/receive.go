@@ -225,9 +225,20 @@ func enter(ctx context.Context, room chan struct{}) (leave func(), err error) {
 	case room <- struct{}{}:
 		return sync.OnceFunc(func() { <-room }), nil
 	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for the pushes before this one: %w", ctx.Err())
+		return nil, busy{ctx.Err()}
 	}
 }
+
+// busy is a push that had no turn before its time was over or its client went away.
+type busy struct{ cause error }
+
+// Error implements error.
+func (b busy) Error() string {
+	return "other pushes were before this one for too long (" + b.cause.Error() + "): push again when they are done"
+}
+
+// Reason is the code for it.
+func (busy) Reason() policy.Reason { return policy.Limit }
 
 // forward sends on what was judged, and keeps what upstream has accepted.
 func (p *push) forward(ctx context.Context, way *ahead) (upstream.Report, error) {
