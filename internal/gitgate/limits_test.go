@@ -322,15 +322,15 @@ func TestAnswerIsNeverOlderThanItsQuestion(t *testing.T) {
 // agent is told that nobody knows, and what to do.
 func TestSilentUpstreamLeavesThePushUnsure(t *testing.T) {
 	bothWays(t, func(t *testing.T, scheme string) {
-		w := newWorld(t, scheme, func(l *limits, _ *bottle.Repo) { l.upstream.Idle = time.Second })
+		w := newWorld(t, scheme, func(l *limits, _ *bottle.Repo) { l.upstream.Idle = 3 * time.Second })
 		w.git(w.bare, "config", "receive.keepAlive", "0")
-		if err := os.WriteFile(filepath.Join(w.bare, "hooks", "pre-receive"), []byte("#!/bin/sh\nsleep 4\n"), 0o755); err != nil {
+		if err := os.WriteFile(filepath.Join(w.bare, "hooks", "pre-receive"), []byte("#!/bin/sh\nsleep 8\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		w.write(w.work, "a", "a")
 		began := time.Now()
 		out, err := w.try(w.work, "push", "origin", "HEAD:refs/heads/agent")
-		if took := time.Since(began); err == nil || took > 15*time.Second || !strings.Contains(out, "the push may have arrived") || !strings.Contains(out, "git fetch tells what upstream has; the push can be repeated") {
+		if took := time.Since(began); err == nil || took > 30*time.Second || !strings.Contains(out, "the push may have arrived") || !strings.Contains(out, "git fetch tells what upstream has; the push can be repeated") {
 			t.Errorf("after %v: %v %s", took, err, out)
 		}
 		if last := w.records[len(w.records)-1]; last.Allowed || last.Reason != policy.UpstreamUnreachable || !strings.Contains(last.Note, "may have arrived") {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,16 +61,17 @@ func TestCallersShareARefresh(t *testing.T) {
 	ctx := context.Background()
 	var wg sync.WaitGroup
 	errs := make(chan error, 32)
-	call := func() { wg.Go(func() { errs <- m.Refresh(ctx) }) }
+	var came atomic.Int64
+	call := func() { wg.Go(func() { came.Add(1); errs <- m.Refresh(ctx) }) }
 	call()
 	require.Eventually(t, 10*time.Second, "upstream is asked", func() bool { return f.asked.Load() == 1 })
 	for range 30 {
 		call()
 	}
-	require.Eventually(t, 10*time.Second, "somebody waits for the next", func() bool {
+	require.Eventually(t, 10*time.Second, "all are there, and somebody waits for the next", func() bool {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		return m.next != nil
+		return m.next != nil && came.Load() == 31
 	})
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
@@ -78,7 +80,7 @@ func TestCallersShareARefresh(t *testing.T) {
 	}
 	id := f.commit("late") // after the first has asked
 	f.publish("main")
-	time.Sleep(50 * time.Millisecond) // for the thirty to be there
+	time.Sleep(100 * time.Millisecond) // between being there and waiting is a moment
 	close(f.gate)
 	wg.Wait()
 	close(errs)
@@ -311,11 +313,11 @@ func TestSilentUpstream(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("it waits for ever")
 	}
-	long := watch(context.Background(), 200*time.Millisecond)
+	long := watch(context.Background(), 2*time.Second)
 	defer long.stop()
 	out := long.over(io.Discard)
 	for range 6 { // longer than the limit, but never silent
-		time.Sleep(60 * time.Millisecond)
+		time.Sleep(400 * time.Millisecond)
 		_, _ = out.Write([]byte("x"))
 	}
 	if long.ctx.Err() != nil {

@@ -35,7 +35,7 @@ func TestServiceThatFallsSilentBehindAServer(t *testing.T) {
 			began := time.Now()
 			ctx, stop := context.WithTimeout(context.Background(), 12*time.Second)
 			defer stop()
-			_, err := shorter(s.remote(t, "x"), 800*time.Millisecond).Push(ctx, update, func(w io.Writer) error {
+			_, err := idle(s.remote(t, "x"), 800*time.Millisecond).Push(ctx, update, func(w io.Writer) error {
 				_, err := w.Write(make([]byte, c.pack))
 				return err
 			}, nil)
@@ -47,22 +47,29 @@ func TestServiceThatFallsSilentBehindAServer(t *testing.T) {
 	}
 }
 
+// idle gives a Remote less patience with what is behind a connection.
+func idle(r *Remote, most time.Duration) *Remote {
+	c := *r
+	c.limits.Idle = most
+	return &c
+}
+
 // TestSlowServiceIsWaitedFor: one that says a little now and then is not cut off, nor is one
 // for whom we ourselves are slow.
 func TestSlowServiceIsWaitedFor(t *testing.T) {
-	const idle = 700 * time.Millisecond
+	const most = 2 * time.Second
 	s := startSSH(t, "ed25519", "ed25519", func(_ string, ch ssh.Channel) uint32 {
 		_, _ = io.WriteString(ch, advertised("report-status side-band-64k"))
 		_, _ = io.ReadFull(ch, make([]byte, 10))
 		for range 6 {
-			time.Sleep(idle / 3)
+			time.Sleep(most / 4)
 			_, _ = io.WriteString(ch, "0005\x01") // as receive-pack does while a hook thinks
 		}
 		_, _ = io.WriteString(ch, "002e\x01000eunpack ok\n0017ok refs/heads/main\n00000000")
 		return 0
 	})
-	report, err := shorter(s.remote(t, "x"), idle).Push(context.Background(), update, func(w io.Writer) error {
-		time.Sleep(2 * idle) // it takes us long to make the pack
+	report, err := idle(s.remote(t, "x"), most).Push(context.Background(), update, func(w io.Writer) error {
+		time.Sleep(3 * most / 2) // it takes us long to make the pack
 		_, err := io.WriteString(w, "PACK")
 		return err
 	}, nil)
