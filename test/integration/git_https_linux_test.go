@@ -138,6 +138,7 @@ git clone -q $U/app.git b; echo "straight clone $?"
 cd b; git remote get-url origin; git checkout -q -b agent/two origin/agent/one; git commit -q --allow-empty -m two; git push origin agent/two 2>&1; echo "straight push $?"
 git push origin HEAD:trunk 2>&1; echo "trunk $?"
 ssh-keygen -q -t ed25519 -N '' -f /tmp/k; git commit -q --allow-empty -m signed
+git -c gpg.format=ssh -c user.signingkey=/tmp/k push --signed -o bottle.dry-run -o ci.skip origin agent/two 2>&1; echo "signed dry run $?"; git rev-parse -q origin/agent/two HEAD | uniq | wc -l
 git -c gpg.format=ssh -c user.signingkey=/tmp/k push --signed origin agent/two 2>&1; echo "signed push $?"
 git -c http.version=HTTP/1.1 -c protocol.version=0 fetch -q origin; echo "old fetch $?"
 curl -s --proto-default https $U/app/policy | head -c 30 >/dev/null
@@ -149,7 +150,7 @@ git push https://elsewhere.example.net/x/y.git HEAD:agent/three 2>&1; echo "else
 for p in 22 ` + f.port + ` ` + sshPort + `; do bash -c "exec 3<>/dev/tcp/example.com/$p; printf 'SSH-2.0-x\r\n' >&3; head -c 9 <&3" 2>&1; echo; done
 git ls-remote ssh://git@example.com/app.git >/dev/null 2>&1; echo "ssh $?"
 env | grep -c ` + forgePassword + `; exit 0`)
-	for _, want := range []string{"rewritten clone 0", "rewritten push 0", "straight clone 0", "https://example.com:" + f.port + "/app.git", "straight push 0", "signed push 0", "trunk 1", "old fetch 0", "leak 1",
+	for _, want := range []string{"rewritten clone 0", "rewritten push 0", "straight clone 0", "https://example.com:" + f.port + "/app.git", "straight push 0", "agent/two (dry run: this push would be accepted)", "signed dry run 1\n2\n", "signed push 0", "trunk 1", "old fetch 0", "leak 1",
 		"other clone 0", "other push 128", "remote: bottle: blocked: a push goes to a repository of the bottle's manifest only", "an operator adds others under `git`", "pack 403",
 		"elsewhere 128", string(policy.RefNotListed), string(policy.SecretFound), string(policy.RepoNotListed), "ssh 128"} {
 		if !strings.Contains(s.out, want) {
