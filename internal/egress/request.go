@@ -211,9 +211,11 @@ func (x *exchange) connect() policy.Verdict {
 			x.wait.Store(int64(wait))
 			return x.about(policy.LimitRate)
 		}
-		x.served = g.Serve(x.w, x.r, x.host, x.port)
-		x.recorded.Store(x.served) // by the gate
-		return passed()
+		if g.Serve(x.w, x.r, x.host, x.port) { // not where a reload took the repository out just now
+			x.recorded.Store(true) // the gate did
+			x.served = true
+			return passed()
+		}
 	}
 	v := x.policy.Connect(x.host, x.port)
 	if ours.Pushes(x.r) {
