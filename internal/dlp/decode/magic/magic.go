@@ -73,41 +73,45 @@ func isCode(b []byte) bool {
 	return sum == whole || sum == whole/2
 }
 
-// ends reports whether the code that b begins with (RFC 1951 §3.2.7) has a word for the end
-// of the block. Without one zlib refuses it, but not all do: in machine code a block with one
-// bit for each of two letters goes on for megabytes. Where b ends in the code it is true.
+// ends reports whether the code that b begins with (RFC 1951 §3.2.7) is whole, and has a word
+// for the end of the block. Of another zlib refuses it, but not all do: in machine code and
+// random bytes a block with one bit for each of two letters, or with no word at all, goes on for
+// megabytes. Where b ends in the code it is true.
 func ends(b []byte) bool {
-	const endOfBlock, symbols = 256, 19
+	const endOfBlock, symbols, whole = 256, 19, 1 << 15
 	order := [symbols]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
 	var length [symbols]uint8
 	r := bitReader{b: b, at: 17}
 	for i := range 4 + (b[1]>>5 | b[2]&1<<3) {
 		length[order[i]] = uint8(r.take(3))
 	}
-	for n := 0; n <= endOfBlock; {
+	sum, last, ended := 0, -1, false
+	for n, all := 0, 257+int(b[0]>>3); n < all; {
 		symbol := r.symbol(&length)
-		if r.over() {
-			return true
-		}
 		times := 1
 		switch {
 		case symbol < 0:
-			return false
-		case symbol == 16: // the last length again
-			if n += 3 + r.take(2); n > endOfBlock {
-				return true // or it has none, which is told when it is decoded
-			}
-			continue
+		case symbol == 16: // the last length again; there is none at the beginning
+			symbol, times = last, 3+r.take(2)
 		case symbol == 17:
 			symbol, times = 0, 3+r.take(3)
 		case symbol == 18:
 			symbol, times = 0, 11+r.take(7)
 		}
-		if n += times; n > endOfBlock {
-			return symbol != 0
+		if r.over() {
+			return true
 		}
+		if symbol < 0 {
+			return false
+		}
+		last = symbol
+		if symbol > 0 { // what goes on behind the letters are lengths of distances
+			sum += min(times, all-n) * (whole >> symbol)
+			ended = ended || n <= endOfBlock && endOfBlock < n+times
+		}
+		n += times
 	}
-	return true
+	return ended && (sum == whole || sum == whole/2)
 }
 
 // bitReader reads bits, the lowest first, and words of a code, the highest first.

@@ -3,6 +3,7 @@ package magic
 import (
 	"bytes"
 	"compress/zlib"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -26,7 +27,7 @@ func (b *writer) put(v, n int) {
 }
 
 // twoLetters is the beginning of a block of zlib with a code of one bit for each of two
-// letters, and none for the block's end, or one that no code has room for.
+// letters, and none for the block's end; or for one letter and the end.
 func twoLetters(end bool) []byte {
 	b := &writer{out: []byte{0x78, 0x9c}, n: 16}
 	b.put(0, 1)  // not the last block
@@ -40,7 +41,11 @@ func twoLetters(end bool) []byte {
 	zeros := func(n int) { b.put(0, 1); b.put(n-11, 7) }
 	zeros(65)
 	b.put(3, 2) // A
-	b.put(3, 2) // B
+	if end {
+		b.put(1, 2)
+	} else {
+		b.put(3, 2) // B
+	}
 	zeros(138)
 	if zeros(51); end {
 		b.put(3, 2)
@@ -60,6 +65,10 @@ func TestBlockWithoutAnEndIsNoZlib(t *testing.T) {
 	}
 	if !Zlib(twoLetters(true)) {
 		t.Error("the same with an end is not")
+	}
+	empty, err := hex.DecodeString("484b250112a048b336ac56e88168b63e1526b7b1f3eafc3b9ea741d3631c774a9bc9e0fdf9cd34b4d3fce16d9c7f5832")
+	if err != nil || Zlib(empty) {
+		t.Errorf("a block without a letter is taken for zlib, %v", err)
 	}
 	r := rand.New(rand.NewPCG(1, 1))
 	for i := range 300 {
