@@ -77,7 +77,7 @@ func (h *House) Clean(ctx context.Context, rest []Rest) error {
 }
 
 // Stop tells a running bottle to end and waits until it has. The agent gets
-// farewell to end by itself; after twice that the start is killed and what it
+// Farewell to end by itself; after twice that the start is killed and what it
 // held is cleaned up.
 func (h *House) Stop(ctx context.Context, id bottle.Identity) error {
 	meta, err := h.Store.Load(id)
@@ -95,7 +95,7 @@ func (h *House) Stop(ctx context.Context, id bottle.Identity) error {
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	late := time.NewTimer(2 * farewell)
+	late := time.NewTimer(2 * Farewell)
 	defer late.Stop()
 	for h.Store.Live(id) {
 		select {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"bottle/internal/backend"
@@ -19,8 +21,8 @@ import (
 	"bottle/internal/store"
 )
 
-// farewell is how long an agent that was told to end gets.
-const farewell = 8 * time.Second
+// Farewell is how long an agent that was told to end gets.
+const Farewell = 8 * time.Second
 
 // Terminal is the operator's side of one run.
 type Terminal struct {
@@ -304,18 +306,24 @@ func (s *starting) run(ctx context.Context) error {
 	// An agent that does not end when told is ended with its bottle.
 	ended := make(chan struct{})
 	defer close(ended)
+	var killed atomic.Bool
 	stop := context.AfterFunc(ctx, func() {
-		t := time.NewTimer(farewell)
+		t := time.NewTimer(Farewell)
 		defer t.Stop()
 		select {
 		case <-ended:
 		case <-t.C:
+			killed.Store(true)
 			_ = s.box.Close() // the undo stack reports its error
 		}
 	})
 	defer stop()
 	s.outcome.Up = time.Since(s.begun)
 	code, err := s.box.Run(ctx, cmd, s.term.Stdio)
+	if err != nil && killed.Load() {
+		s.note(fmt.Sprintf("the agent was told to end, did not within %v, and was killed with its bottle", Farewell))
+		code, err = 128+int(syscall.SIGKILL), nil
+	}
 	s.outcome.Code = code
 	return err
 }

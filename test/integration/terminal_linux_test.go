@@ -111,6 +111,33 @@ func TestInvariant7TerminalGoesAway(t *testing.T) {
 	})
 }
 
+// TestStopEndsAShell: a shell with a prompt heeds no SIGTERM. Its terminal goes, and so does
+// it, long before it would have to be killed.
+func TestStopEndsAShell(t *testing.T) {
+	h := newHouse(t, -1, "")
+	b, _ := h.onTerminal("start", h.agent, "--yes", "--", "-i")
+	b.says("$ ")
+	began := time.Now()
+	h.tool("stop", string(h.identity()))
+	if code := b.ends(); code != 129 || time.Since(began) > 6*time.Second {
+		t.Errorf("exit %d after %v: %s", code, time.Since(began), b.out)
+	}
+	h.nothingLeft("stop of a shell")
+}
+
+// TestStopKills: who will not end when told is killed, and the operator hears why.
+func TestStopKills(t *testing.T) {
+	h := newHouse(t, -1, "")
+	b := h.begin("trap '' TERM HUP; echo ready; while :; do sleep 0.02; done")
+	if s := finish(t, h.command("stop", string(h.identity()))); s.code != 0 || !strings.Contains(s.err, "waiting up to 8s") {
+		t.Errorf("%+v", s)
+	}
+	if code := b.ends(); code != 137 || !strings.Contains(b.errs.String(), "did not within 8s, and was killed") {
+		t.Errorf("exit %d: %s", code, b.errs)
+	}
+	h.nothingLeft("a stop that kills")
+}
+
 // TestTerminalIsGivenBack: the operator's terminal is as it was, also after a failure.
 func TestTerminalIsGivenBack(t *testing.T) {
 	stty := require.Tool(t, "stty")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,8 +17,12 @@ import (
 	"bottle/internal/plan"
 )
 
+// hangup is how long an agent with a terminal has after it was told to end, before it is
+// told that the terminal is gone: a shell with a prompt heeds only that (bash(1), "Signals").
+const hangup = time.Second
+
 // Run implements backend.Bottle. The context's end asks the agent to end
-// (SIGTERM); Close is what makes sure.
+// (SIGTERM, and SIGHUP where it has a terminal); Close is what makes sure.
 func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, error) {
 	var pumps sync.WaitGroup
 	io, err := x.launch(ctx, c, s, &pumps)
@@ -104,6 +109,7 @@ func (s *stream) drain(pumps *sync.WaitGroup) {
 // await waits for the agent's end and passes on what happens meanwhile.
 func (x *Box) await(ctx context.Context, s backend.Stdio, master *os.File) (int, error) {
 	done := ctx.Done()
+	var late <-chan time.Time
 	for {
 		select {
 		case r, ok := <-x.replies:
@@ -131,6 +137,13 @@ func (x *Box) await(ctx context.Context, s backend.Stdio, master *os.File) (int,
 		case <-done:
 			done = nil // once; the agent may take its time until Close
 			if err := x.signal(syscall.SIGTERM); err != nil {
+				return 0, err
+			}
+			if master != nil {
+				late = time.After(hangup)
+			}
+		case <-late:
+			if err := x.signal(syscall.SIGHUP); err != nil {
 				return 0, err
 			}
 		}
