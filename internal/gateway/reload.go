@@ -126,6 +126,7 @@ func (g *gateway) examine(routes []bottle.Route, repos []bottle.Repo) (*policy.P
 		}
 		return nil, bottle.Problems{{Message: err.Error()}}
 	}
+	pol = pol.WithGit(repos, g.told.GitUser)
 	var errs, warnings bottle.Problems
 	for _, r := range routes {
 		if r.Auth != nil && !g.hasValue(r.Auth.TokenRef) {

@@ -109,6 +109,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	if g.first, err = policy.Compile(g.told.Routes); err != nil {
 		return fmt.Errorf("compile policy: %w", err)
 	}
+	g.first = g.first.WithGit(g.told.Repos, g.told.GitUser)
 	g.rule.Store(&rule{g.first, g.told.Routes})
 	if g.log, err = audit.Open(g.told.Audit); err != nil {
 		return err

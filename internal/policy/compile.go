@@ -149,8 +149,8 @@ func digest(keys []string) string {
 }
 
 // Hash identifies what the policy decides: the SHA-256, in hex, of the canonical
-// JSON of its routes, whatever their order and wherever they were written.
-// Without a policy it is the hash of nothing.
+// JSON of its routes, and of its repositories if it has any (WithGit), whatever their order
+// and wherever they were written. Without a policy it is the hash of nothing.
 func (p *Policy) Hash() string {
 	if p == nil {
 		sum := sha256.Sum256(nil)

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +11,24 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
 )
+
+// WithGit is the policy of a bottle with these repositories and this committer: it decides
+// about requests as p does, and its hash is that of all of it. p itself stays as it is.
+func (p *Policy) WithGit(repos []bottle.Repo, committer bottle.GitUser) *Policy {
+	if p == nil || len(repos) == 0 {
+		return p
+	}
+	keys := []string{fmt.Sprintf("%q", p.hash), fmt.Sprintf("{%q:%q,%q:%q}", "name", committer.Name, "email", committer.Email)}
+	for _, r := range slices.SortedFunc(slices.Values(repos), func(a, b bottle.Repo) int { return strings.Compare(a.Name, b.Name) }) {
+		r.Rule, r.Push.Rule = "", ""
+		r.Push.MaxFile = cmp.Or(r.Push.MaxFile, bottle.DefaultMaxFile)
+		key, _ := json.Marshal(r) // strings, numbers and maps of strings
+		keys = append(keys, string(key))
+	}
+	out := *p
+	out.hash = digest(keys)
+	return &out
+}
 
 // ChangeRepos tells what a running git gate takes over of a manifest that is read again,
 // and what waits for the next start. start is what the gate was made of, now is in force,

@@ -64,3 +64,44 @@ func TestWhatARunningGitGateTakesOver(t *testing.T) {
 		t.Errorf("without a gate: %v %v", next, changes)
 	}
 }
+
+// A policy's hash tells apart what may be pushed, and not where or in which order it was
+// written. Without repositories it is that of the routes.
+func TestHashOfGit(t *testing.T) {
+	p, err := Compile(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := bottle.Repo{Name: "app", Upstream: "ssh://git@git.example.com/a.git", Push: bottle.Push{Force: "never"}, Rule: "b.md:3"}
+	lib := bottle.Repo{Name: "lib", Upstream: "https://git.example.com/l.git"}
+	who := bottle.GitUser{Name: "a", Email: "a@example.com"}
+	base := p.WithGit([]bottle.Repo{app, lib}, who).Hash()
+	moved := app
+	moved.Rule, moved.Push.Rule, moved.Push.MaxFile = "b.md:9", "b.md:12", bottle.DefaultMaxFile
+	if got := p.WithGit([]bottle.Repo{lib, moved}, who).Hash(); got != base {
+		t.Error("the same elsewhere has another hash")
+	}
+	if p.WithGit(nil, who).Hash() != p.Hash() || (*Policy)(nil).WithGit([]bottle.Repo{app}, who).Hash() != (*Policy)(nil).Hash() {
+		t.Error("nothing is something")
+	}
+	seen := map[string]string{base: "as it is", p.Hash(): "without git"}
+	for name, change := range map[string]func(r *bottle.Repo, u *bottle.GitUser){
+		"branches":    func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Branches = []string{"x"} },
+		"force":       func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Force = "any" },
+		"tags":        func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Tags = true },
+		"protected":   func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Protected = []string{"x"} },
+		"max_file":    func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.MaxFile = 1 << 20 },
+		"upstream":    func(r *bottle.Repo, _ *bottle.GitUser) { r.Upstream += "x" },
+		"host_key":    func(r *bottle.Repo, _ *bottle.GitUser) { r.HostKey = "x" },
+		"extra_hosts": func(r *bottle.Repo, _ *bottle.GitUser) { r.ExtraHosts = map[string]string{"git.example.com": "192.0.2.1"} },
+		"committer":   func(_ *bottle.Repo, u *bottle.GitUser) { u.Name = "b" },
+	} {
+		r, u := app, who
+		change(&r, &u)
+		got := p.WithGit([]bottle.Repo{r, lib}, u).Hash()
+		if before, ok := seen[got]; ok {
+			t.Errorf("%s has the hash of %s", name, before)
+		}
+		seen[got] = name
+	}
+}

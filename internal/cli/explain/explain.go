@@ -116,7 +116,7 @@ func (d Desk) request(agent, method, url string, js bool) error {
 			Inbound    string `json:"inbound,omitempty"` // the same
 			H2C        bool   `json:"h2c,omitempty"`     // the same
 			Policy     string `json:"policy"`
-		}{Verdict: v, Credential: ui.Injected(v), Policy: p.Hash()}
+		}{Verdict: v, Credential: ui.Injected(v), Policy: p.WithGit(spec.Repos, spec.GitUser).Hash()}
 		if v.Route != nil && v.Allowed() {
 			out.TLS, out.DLP, out.Inbound, out.H2C = v.Route.TLS, v.Route.DLP, v.Route.Inbound, v.Route.H2C
 		}
