@@ -332,7 +332,7 @@ var modules = []struct {
 	{"github.com/klauspost/compress", []string{"internal/dlp/decode/inflate"}},
 	{"github.com/pelletier/go-toml/v2", []string{"internal/dlp/rule"}},
 	{"github.com/zricethezav/gitleaks/v8/config", []string{"internal/dlp/rule"}},
-	{"golang.org/x/text/unicode/norm", []string{"internal/dlp/decode/fold"}},
+	{"golang.org/x/text/unicode/norm", []string{"internal/dlp/decode/fold", "internal/gitgate/judge"}},
 
 	{"code.dny.dev/ssrf", nil},
 	{"github.com/zricethezav/gitleaks/v8/cmd/generate/config/utils", nil}, // the samples of its rules

@@ -48,11 +48,9 @@ func (p *push) judge(ctx context.Context) error {
 		}
 	}
 	if len(p.asked.Cert) > 0 {
-		j.Extra("the push certificate", p.asked.Cert)
+		j.Extra("the push certificate", string(p.asked.Cert))
 	}
-	for _, o := range p.asked.Options {
-		j.Extra("a push option", []byte(o))
-	}
+	j.Extra("a push option", p.asked.Options...)
 	if len(p.news()) > 0 {
 		if err := p.walk(ctx, j); err != nil {
 			return fmt.Errorf("judge the push: %w", err)

@@ -86,15 +86,17 @@ func TestHashOfGit(t *testing.T) {
 	}
 	seen := map[string]string{base: "as it is", p.Hash(): "without git"}
 	for name, change := range map[string]func(r *bottle.Repo, u *bottle.GitUser){
-		"branches":    func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Branches = []string{"x"} },
-		"force":       func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Force = "any" },
-		"tags":        func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Tags = true },
-		"protected":   func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Protected = []string{"x"} },
-		"max_file":    func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.MaxFile = 1 << 20 },
-		"upstream":    func(r *bottle.Repo, _ *bottle.GitUser) { r.Upstream += "x" },
-		"host_key":    func(r *bottle.Repo, _ *bottle.GitUser) { r.HostKey = "x" },
-		"extra_hosts": func(r *bottle.Repo, _ *bottle.GitUser) { r.ExtraHosts = map[string]string{"git.example.com": "192.0.2.1"} },
-		"committer":   func(_ *bottle.Repo, u *bottle.GitUser) { u.Name = "b" },
+		"branches":  func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Branches = []string{"x"} },
+		"force":     func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Force = "any" },
+		"tags":      func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Tags = true },
+		"protected": func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.Protected = []string{"x"} },
+		"max_file":  func(r *bottle.Repo, _ *bottle.GitUser) { r.Push.MaxFile = 1 << 20 },
+		"upstream":  func(r *bottle.Repo, _ *bottle.GitUser) { r.Upstream += "x" },
+		"host_key":  func(r *bottle.Repo, _ *bottle.GitUser) { r.HostKey = "x" },
+		"extra_hosts": func(r *bottle.Repo, _ *bottle.GitUser) {
+			r.ExtraHosts = map[string]string{"git.example.com": "192.0.2.1"}
+		},
+		"committer": func(_ *bottle.Repo, u *bottle.GitUser) { u.Name = "b" },
 	} {
 		r, u := app, who
 		change(&r, &u)

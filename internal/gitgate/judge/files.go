@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"slices"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 
 	"bottle/internal/gitgate/object"
 	"bottle/internal/policy"
@@ -53,7 +56,7 @@ func (j *Judge) Change(c object.Change) (read bool, err error) {
 	if j.full() {
 		return false, nil
 	}
-	if j.guarded(c.Path) {
+	if j.guarded(c.Path) || !c.Deleted && linked(object.Kind(c.Mode)) && j.above(c.Path) {
 		j.add(Failure{Reason: policy.ProtectedPath, Commit: c.Commit, File: c.Path, Words: policy.ProtectedPath.Text(), Ask: true}, "")
 	}
 	if c.Deleted {
@@ -120,16 +123,34 @@ func (j *Judge) Unmade(ref, commit, path string) {
 
 // guarded reports whether a path is protected.
 func (j *Judge) guarded(path string) bool {
-	parts := strings.FieldsFunc(path, slash)
-	for i := range parts {
-		parts[i] = ntfs(hfs(parts[i]))
-	}
+	parts := spelled(path)
 	for _, g := range j.protected {
 		if matchesPath(g, parts) {
 			return true
 		}
 	}
 	return false
+}
+
+// above reports whether what is protected stands below a path: if a symlink or submodule
+// takes its place, whoever checks it out finds there what that holds.
+func (j *Judge) above(path string) bool {
+	parts := spelled(path)
+	for _, g := range j.protected {
+		if n := len(parts); n < len(g) && !slices.Contains(g[:n], "**") && matchesPath(g[:n], parts) {
+			return true
+		}
+	}
+	return false
+}
+
+// spelled are the parts of a path as a system compares them that takes many for one.
+func spelled(path string) []string {
+	parts := strings.FieldsFunc(norm.NFC.String(path), slash)
+	for i := range parts {
+		parts[i] = ntfs(hfs(parts[i]))
+	}
+	return parts
 }
 
 // Content implements object.Visitor: the target of a symlink, or .gitmodules.

@@ -5,7 +5,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/maphash"
+	"slices"
 	"strings"
+
+	"golang.org/x/text/unicode/norm"
 
 	"bottle/internal/dlp"
 	"bottle/internal/gitgate/object"
@@ -24,6 +27,7 @@ type Judge struct {
 	clean     map[uint64]bool // paths that were looked at
 	pointers  string          // where the first LFS pointer is
 	passed    []Failure
+	links     links
 	commits   int
 	objects   int
 }
@@ -42,7 +46,7 @@ var _ object.Visitor = (*Judge)(nil)
 func New(p Policy, e *dlp.Engine, pass dlp.Pass) *Judge {
 	j := &Judge{policy: p, scanner: scanner{engine: e, pass: pass}, told: map[key]bool{}, clean: map[uint64]bool{}, seed: maphash.MakeSeed()}
 	for _, g := range p.Protected {
-		j.protected = append(j.protected, strings.Split(strings.Trim(strings.ToLower(g), "/"), "/"))
+		j.protected = append(j.protected, strings.Split(strings.Trim(strings.ToLower(norm.NFC.String(g)), "/"), "/"))
 	}
 	return j
 }
@@ -60,16 +64,22 @@ func (j *Judge) Refs(updates []Update) {
 	}
 }
 
-// Extra looks for secrets in what else goes upstream with a push, such as a push option
-// or a push certificate. what says which it is.
-func (j *Judge) Extra(what string, text []byte) {
-	for _, h := range j.text(text) {
-		j.secret(Failure{}, h, what)
+// Extra looks for secrets in what else goes upstream with a push, such as its options or its
+// certificate, in each part and in all of them one behind the other. what says which it is.
+func (j *Judge) Extra(what string, parts ...string) {
+	if len(parts) > 1 {
+		parts = append(slices.Clone(parts), strings.Join(parts, ""))
+	}
+	for _, text := range parts {
+		for _, h := range j.text([]byte(text)) {
+			j.secret(Failure{}, h, what)
+		}
 	}
 }
 
 // Done gives all failures, in the order in which they were met.
 func (j *Judge) Done() []Failure {
+	j.submodules()
 	if !j.more {
 		return j.failures
 	}
@@ -225,8 +235,13 @@ func (j *Judge) Tree(at object.At, raw []byte) error {
 	links := false
 	err := object.Entries(raw, len(at.ID)/2, func(e object.Entry) error {
 		switch object.Kind(e.Mode) {
-		case object.ModeLink, object.ModeModule:
+		case object.ModeLink:
 			links = true
+		case object.ModeModule:
+			links = true
+			if !j.links.add(e.ID, at.Commit) {
+				j.add(Failure{Reason: policy.NotScannable, Commit: at.Commit, File: under(at.Path, e.Name), Words: "the push has more ids of submodules than are looked at"}, "links")
+			}
 		case object.ModeTree:
 			if hex.EncodeToString(e.ID) == emptyTree(len(e.ID)) {
 				j.add(Failure{Reason: policy.BadObject, Commit: at.Commit, File: under(at.Path, e.Name), Words: "git writes no empty folders"}, "")

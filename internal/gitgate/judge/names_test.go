@@ -142,7 +142,7 @@ func TestRefs(t *testing.T) {
 	}
 	j := New(Policy{}, engine(t), nil)
 	j.Refs([]Update{{Ref: "refs/heads/" + kept, New: a}})
-	j.Extra("a push option", []byte("x="+kept))
+	j.Extra("a push option", "x="+kept)
 	if got := j.Done(); len(got) != 2 || strings.Contains(got[0].String(), kept) || !strings.Contains(got[1].Words, "a push option") {
 		t.Errorf("a secret in a ref's name and in an option: %v", got)
 	}

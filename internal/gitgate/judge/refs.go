@@ -174,6 +174,14 @@ func matches(glob, s string) bool {
 	return strings.Trim(glob[g:], "*") == ""
 }
 
+// alias reports whether name may be the 8.3 name that Windows gives a file called long, such
+// as github~1 for .github. Which letters it takes depends on what else is there.
+func alias(name, long string) bool {
+	head, tail, ok := strings.Cut(name, "~")
+	long = strings.TrimLeft(long, ".")
+	return ok && len(head) >= 2 && len(long) >= 2 && head[:2] == long[:2] && tail != "" && tail[0] >= '0' && tail[0] <= '9'
+}
+
 // path matches a glob of whole components, where ** is any number of them. Below a
 // folder that a glob names everything matches.
 func matchesPath(glob, path []string) bool {
@@ -188,7 +196,7 @@ func matchesPath(glob, path []string) bool {
 		case glob[g] == "**":
 			star, back = g, i
 			g++
-		case matches(glob[g], path[i]):
+		case matches(glob[g], path[i]) || alias(path[i], glob[g]):
 			g++
 			i++
 		case star >= 0:

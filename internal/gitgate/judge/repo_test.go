@@ -169,7 +169,7 @@ func (p *push) quarantine(ids ...string) object.Walk {
 	for _, ref := range strings.Fields(p.run(p.up, nil, "for-each-ref", "--format=^%(objectname)")) {
 		revs += ref + "\n"
 	}
-	list := p.run(p.work, strings.NewReader(revs), "rev-list", "--objects", "--stdin")
+	list := p.run(p.work, strings.NewReader(revs), "rev-list", "--objects", "--no-object-names", "--stdin")
 	objects := strings.Join(append(strings.Split(list, "\n"), p.extra...), "\n") + "\n"
 	pack := p.run(p.work, strings.NewReader(objects), "pack-objects", "--delta-base-offset", "-q", filepath.Join(dir, "pack", "pack"))
 	idx, err := os.Open(filepath.Join(dir, "pack", "pack-"+pack+".idx"))

@@ -52,6 +52,14 @@ type Limits struct {
 	Wanted  int   // how often Change may ask; 65,536
 }
 
+// ErrLong says that a path is longer than any system takes (PATH_MAX of Linux).
+var ErrLong = errors.New("the push has a path of more than 4,096 bytes")
+
+const (
+	longestPath = 4096
+	mostPaths   = 128 << 20 // bytes of the paths of objects that are still to come
+)
+
 // ErrTooMany says that a push brings more than Limits let it.
 var ErrTooMany = errors.New("the push brings more than the gate looks at: push fewer commits at once")
 
@@ -74,6 +82,7 @@ type walk struct {
 	order   []id // all new objects, each commit before what it brings, the oldest first
 	fresh   map[id]bool
 	places  map[id]At // of new objects that are still to come
+	held    int       // bytes of their paths
 	commits []id
 	merges  []id
 	parents map[string]int // of merges, how many
@@ -190,6 +199,7 @@ func (x *walk) objects() error {
 			return fmt.Errorf("%w (%d bytes when unpacked)", ErrTooMany, x.Limits.Total)
 		}
 		at := x.places[o]
+		x.held -= len(at.Path)
 		delete(x.places, o)
 		at.ID = x.hex(o)
 		if kind == "blob" {
@@ -234,8 +244,14 @@ func (x *walk) object(o id, at At, kind string, raw []byte) error {
 		err := Entries(raw, x.size, func(e Entry) error {
 			var to id
 			copy(to[:], e.ID)
+			if len(prefix)+len(e.Name) > longestPath {
+				return fmt.Errorf("%w: below %.80q", ErrLong, prefix)
+			}
 			if _, ok := x.places[to]; !ok && x.fresh[to] {
 				x.places[to] = At{Commit: at.Commit, Path: prefix + string(e.Name), Mode: e.Mode}
+				if x.held += len(prefix) + len(e.Name); x.held > mostPaths {
+					return fmt.Errorf("%w (%d MiB of paths)", ErrTooMany, mostPaths>>20)
+				}
 			}
 			return nil
 		})
