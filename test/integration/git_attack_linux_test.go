@@ -202,6 +202,7 @@ func leaks() []leak {
 // gateway keeps and with one that a rule knows. Upstream and the mirror stay as they were
 // to the byte, and the agent is told why without the value.
 func TestGitGateFindsSecretsWhereverTheyStand(t *testing.T) {
+	t.Parallel()
 	p := newProof(t)
 	for _, l := range leaks() {
 		t.Run(l.name, func(t *testing.T) {
@@ -375,6 +376,7 @@ func TestGitGateSeesWhatNoRefReaches(t *testing.T) {
 // TestGitGateRefusesNamesThatAttackAClone: what git's own checks and ours refuse, by the
 // name of a file and by what a link or a submodule says.
 func TestGitGateRefusesNamesThatAttackAClone(t *testing.T) {
+	t.Parallel()
 	p := newProof(t)
 	w0 := p.clone()
 	blob := p.object(w0, "blob", "[core]\n\tfsmonitor = touch /tmp/x\n")

@@ -127,12 +127,12 @@ func TestGitGateCountsRequests(t *testing.T) {
 	h := f.boxed(t, "requests_per_second: 2")
 	s := h.start(`U=https://example.com:` + f.port + `
 cd /tmp; for i in 1 2 3 4 5 6 7 8; do for j in 1 2 3 4 5; do
-  for q in http://git.bottle/app.git "$U/app.git"; do curl -s -o /tmp/said.$i.$j -w 'flood %{http_code}\n' "$q/info/refs?service=git-receive-pack" & done; done; wait; done
+  for q in http://git.bottle/app.git "$U/app.git"; do curl -s -D /tmp/head.$i.$j -o /tmp/said.$i.$j -w 'flood %{http_code}\n' "$q/info/refs?service=git-receive-pack" & done; done; wait; done
 cat /tmp/said.* | grep -ao limit_rate | head -1
-curl -s -o /dev/null -D - http://git.bottle/app/policy | grep -i retry-after
+grep -aih retry-after /tmp/head.* | head -1
 sleep 6; git clone -q $U/app.git w 2>&1; echo "clone $?"; exit 0`)
 	passed, refused := strings.Count(s.out, "flood 200"), strings.Count(s.out, "flood 429")
-	if passed+refused != 80 || passed < 10 || passed > 60 || !strings.Contains(s.out, string(policy.LimitRate)) || !strings.Contains(strings.ToLower(s.out), "retry-after") || !strings.Contains(s.out, "clone 0") {
+	if passed+refused != 80 || passed < 10 || refused < 10 || !strings.Contains(s.out, string(policy.LimitRate)) || !strings.Contains(strings.ToLower(s.out), "retry-after") || !strings.Contains(s.out, "clone 0") {
 		t.Errorf("%d passed, %d were refused\n%s\n%s", passed, refused, s.out, s.err)
 	}
 	if n := f.asked.Load(); n > int64(2*passed+10) {
@@ -151,6 +151,7 @@ sleep 6; git clone -q $U/app.git w 2>&1; echo "clone $?"; exit 0`)
 // The attack: 4,000 of them, small ones and ones of 32 KiB each. This proves that what stands
 // in the last is found, that a clean one goes, and that both take bounded time and memory.
 func TestGitGateDeepDeltas(t *testing.T) {
+	t.Parallel()
 	p := newProof(t)
 	p.clone()
 	const depth = 4000

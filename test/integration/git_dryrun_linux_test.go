@@ -31,6 +31,7 @@ func (p *proof) verdicts() (out []string) {
 // agent is told how it would end. Upstream, the mirror and the agent's own view of upstream
 // stay as they are.
 func TestGitGateDryRun(t *testing.T) {
+	t.Parallel()
 	p := newProof(t, func(r *bottle.Repo) { r.Push.Branches, r.Push.Force = []string{"agent*", "taken"}, "any" })
 	w := p.clone()
 	p.direct(w, "tag", "v1")

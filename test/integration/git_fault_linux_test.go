@@ -63,6 +63,7 @@ func TestGitGateUpstreamRefuses(t *testing.T) {
 // before it changes a ref, behind that and before its report, and within the report. The
 // agent hears of an error; the same push can be repeated; nothing is broken.
 func TestGitGateUpstreamDies(t *testing.T) {
+	t.Parallel()
 	// receive-pack is the parent of its hooks.
 	for name, c := range map[string]struct {
 		fault string
@@ -126,6 +127,7 @@ func TestGitGateUpstreamDies(t *testing.T) {
 // finds a sound mirror and no quarantine, upstream is sound and has all or nothing, and the
 // same push can be repeated.
 func TestGitGateIsKilled(t *testing.T) {
+	t.Parallel()
 	p := newProof(t)
 	kill := func(name, fault, hook string, when func(w string, started time.Time)) {
 		t.Run(name, func(t *testing.T) {
@@ -185,6 +187,7 @@ func TestGitGateIsKilled(t *testing.T) {
 // TestGitGateRace: two agents push to one branch at once. One wins; the other hears
 // upstream's own words.
 func TestGitGateRace(t *testing.T) {
+	t.Parallel()
 	p := newProof(t)
 	a, b := p.clone(), p.clone()
 	for i := range 4 {
@@ -222,6 +225,7 @@ func TestGitGateRace(t *testing.T) {
 // TestGitGateUpstreamIsAway: nothing old is served in silence. A server that does not
 // answer is an error within 15 s, one that is not there at once; HEAD follows upstream's.
 func TestGitGateUpstreamIsAway(t *testing.T) {
+	t.Parallel()
 	p := newProof(t)
 	w := p.clone()
 	addr := p.listener.Addr().String()

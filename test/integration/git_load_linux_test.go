@@ -19,6 +19,7 @@ func heavy(t *testing.T) {
 // TestGitGateCarries200MiB: a push of files that nothing makes smaller. Upstream has them
 // byte for byte, and the gateway's memory does not grow with them.
 func TestGitGateCarries200MiB(t *testing.T) {
+	t.Parallel()
 	heavy(t)
 	p := newProof(t)
 	w := p.clone("-c", "core.compression=0")
@@ -50,6 +51,7 @@ func TestGitGateCarries200MiB(t *testing.T) {
 // TestGitGateCarries20000Commits: a long history is judged commit by commit, and a secret
 // in the middle of it is found.
 func TestGitGateCarries20000Commits(t *testing.T) {
+	t.Parallel()
 	heavy(t)
 	p := newProof(t)
 	w := p.clone()
