@@ -160,3 +160,40 @@ func TestRefsMoveWhileAPushIsJudged(t *testing.T) {
 		}
 	})
 }
+
+// TestRefusedPushBreaksOffNoHandshake: an SSH server takes handshakes that are broken off for
+// an attack, and shuts out whoever makes many. So one that a refused push no longer needs goes on
+// to its end, and the agent does not wait for it.
+func TestRefusedPushBreaksOffNoHandshake(t *testing.T) {
+	w := newWorld(t, "ssh")
+	good := w.git(w.work, "rev-parse", "HEAD")
+	w.write(w.work, "leak", kept)
+	meet, answered := make(chan struct{}, 8), make(chan struct{})
+	w.onJudging(func() { <-meet })
+	began := w.dialled.Load()
+	hold := func() {
+		if w.dialled.Load() == began+3 { // the first two are for the refs
+			meet <- struct{}{}
+			<-answered
+		}
+	}
+	w.greet.Store(&hold)
+	begun := time.Now()
+	out, err := w.try(w.work, "push", "origin", "HEAD:refs/heads/agent")
+	took := time.Since(begun)
+	if w.open.Load() != 1 {
+		t.Errorf("%d connections are open when the answer is there", w.open.Load())
+	}
+	close(answered)
+	if err == nil || !strings.Contains(out, string(policy.SecretFound)) || took > 10*time.Second {
+		t.Errorf("after %v: %v %s", took, err, out)
+	}
+	w.rests()
+	if n := w.broken.Load(); n != 0 || w.posted.Load() != 0 {
+		t.Errorf("%d handshakes were broken off, %d pushes sent", n, w.posted.Load())
+	}
+	if out, err := w.try(w.work, "push", "origin", good+":refs/heads/agent"); err != nil || w.broken.Load() != 0 {
+		t.Errorf("%v %s", err, out)
+	}
+	w.rests()
+}

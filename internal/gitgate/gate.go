@@ -102,6 +102,7 @@ type repo struct {
 	offers offers
 	packs  chan struct{} // one for each that is being received
 	turn   chan struct{} // of the push that is judged and sent: one after the other
+	ways   chan struct{} // of the session that is open ahead of a push, or being ended: one
 
 	amended atomic.Pointer[bottle.Push] // the rules of now; nil: those of the start
 	gone    atomic.Bool                 // taken out of the manifest
@@ -146,7 +147,7 @@ func (g *Gate) repo(r bottle.Repo, run confined.Runner) (*repo, error) {
 		return nil, fmt.Errorf("read its upstream: %w", err)
 	}
 	one := &repo{Repo: r, gate: g, ssh: u.Scheme == "ssh", host: host, port: port, path: cleanPath(u.Path),
-		packs: make(chan struct{}, g.limits.packs), turn: make(chan struct{}, 1)}
+		packs: make(chan struct{}, g.limits.packs), turn: make(chan struct{}, 1), ways: make(chan struct{}, 1)}
 	auth := g.auth(r, u.User.Username())
 	if !one.ssh {
 		if auth.Roots, err = g.cfg.Roots(r); err != nil {

@@ -59,6 +59,8 @@ type world struct {
 	posted              atomic.Int64 // pushes that upstream was sent
 	dial                atomic.Pointer[func(n int64) error]
 	judging             atomic.Pointer[func()] // called when a push begins to be judged
+	greet               atomic.Pointer[func()] // called when upstream takes a connection of ssh
+	broken              atomic.Int64           // handshakes of ssh that did not come to their end
 	cut                 func()                 // ends upstream's connections, and takes none any more
 
 	mu      sync.Mutex
@@ -239,8 +241,12 @@ func (w *world) serveSSH(cfg *Config, r *bottle.Repo) string {
 // shell serves one connection of ssh.
 func (w *world) shell(c net.Conn, server *ssh.ServerConfig) {
 	defer c.Close()
+	if f := w.greet.Load(); f != nil {
+		(*f)()
+	}
 	conn, chans, reqs, err := ssh.NewServerConn(c, server)
 	if err != nil {
+		w.broken.Add(1)
 		return
 	}
 	defer conn.Close()

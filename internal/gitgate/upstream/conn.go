@@ -14,16 +14,16 @@ import (
 const agent = "git/2.0-bottle"
 
 // watched is a connection that breaks when no byte moved in either direction for a
-// while, or when its context ends. While a large pack goes out, an answer may be long
+// while, or when the context ends that it is bound to. While a large pack goes out, an answer may be long
 // in coming: the one direction vouches for the other.
 type watched struct {
 	net.Conn
 	idle  time.Duration
 	moved atomic.Int64 // unix nanoseconds
-	stop  func() bool
+	stop  func() bool  // nil: it is bound to no context
 }
 
-// connect dials, and binds the connection to ctx.
+// connect dials. The connection outlives ctx until it is bound.
 func (r *Remote) connect(ctx context.Context) (*watched, error) {
 	dialling, cancel := context.WithTimeout(ctx, r.limits.Connect)
 	defer cancel()
@@ -33,8 +33,12 @@ func (r *Remote) connect(ctx context.Context) (*watched, error) {
 	}
 	w := &watched{Conn: conn, idle: r.limits.Idle}
 	w.moved.Store(time.Now().UnixNano())
-	w.stop = context.AfterFunc(ctx, func() { _ = conn.Close() })
 	return w, nil
+}
+
+// bind closes the connection when ctx ends.
+func (w *watched) bind(ctx context.Context) {
+	w.stop = context.AfterFunc(ctx, func() { _ = w.Conn.Close() })
 }
 
 func (w *watched) Read(p []byte) (int, error) {
@@ -92,6 +96,8 @@ func (w *watched) touch() { w.moved.Store(time.Now().UnixNano()) }
 
 // Close closes the connection, and lets go of its context.
 func (w *watched) Close() error {
-	w.stop()
+	if w.stop != nil {
+		w.stop()
+	}
 	return w.Conn.Close()
 }

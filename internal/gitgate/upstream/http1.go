@@ -45,6 +45,7 @@ func (w *web) connection() (*webConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	under.bind(w.ctx)
 	secure := tls.Client(under, &tls.Config{
 		ServerName: w.r.at.host, RootCAs: w.r.auth.Roots, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -75,5 +76,48 @@ func TestSlowServiceIsWaitedFor(t *testing.T) {
 	}, nil)
 	if err != nil || !report.accepts() {
 		t.Errorf("%+v %v", report, err)
+	}
+}
+
+// TestHandshakeGoesToItsEnd: also when the context ends meanwhile, and within its limit.
+func TestHandshakeGoesToItsEnd(t *testing.T) {
+	_, bare := repository(t)
+	for name, stuck := range map[string]bool{"a server that answers": false, "a server that never does": true} {
+		t.Run(name, func(t *testing.T) {
+			front, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer front.Close()
+			s := startSSH(t, "ed25519", "ed25519", gitShell(t))
+			remote := s.remote(t, bare)
+			remote.dial = to(front.Addr().String())
+			remote.limits.Connect = time.Second
+			ctx, cancel := context.WithCancel(t.Context())
+			broken := make(chan error, 1)
+			go func() {
+				c, err := front.Accept()
+				if err != nil {
+					broken <- err
+					return
+				}
+				defer c.Close()
+				cancel() // in the middle of the handshake
+				if stuck {
+					_, _ = io.Copy(io.Discard, c)
+					broken <- nil
+					return
+				}
+				broken <- s.greet(c)
+			}()
+			began := time.Now()
+			_, err = remote.Open(ctx, ReceivePack)
+			if err == nil || time.Since(began) > 10*time.Second || strings.Contains(err.Error(), "within 1s") != stuck || errors.Is(err, context.Canceled) == stuck {
+				t.Errorf("after %v: %v", time.Since(began), err)
+			}
+			if err := <-broken; err != nil {
+				t.Errorf("the server saw: %v", err)
+			}
+		})
 	}
 }

@@ -179,6 +179,21 @@ type sshServer struct {
 	addr    string
 	host    ssh.PublicKey
 	private []byte
+	config  *ssh.ServerConfig
+}
+
+// greet makes the handshake with one client, and waits until it goes.
+func (s sshServer) greet(c net.Conn) error {
+	server, chans, reqs, err := ssh.NewServerConn(c, s.config)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	go ssh.DiscardRequests(reqs)
+	for n := range chans {
+		_ = n.Reject(ssh.Prohibited, "")
+	}
+	return nil
 }
 
 func startSSH(t testing.TB, hostKind, userKind string, run func(command string, ch ssh.Channel) uint32) sshServer {
@@ -210,7 +225,7 @@ func startSSH(t testing.TB, hostKind, userKind string, run func(command string, 
 			go serveSSH(conn, cfg, run)
 		}
 	}()
-	return sshServer{addr: listener.Addr().String(), host: hostPublic, private: private}
+	return sshServer{addr: listener.Addr().String(), host: hostPublic, private: private, config: cfg}
 }
 
 func serveSSH(conn net.Conn, cfg *ssh.ServerConfig, run func(string, ssh.Channel) uint32) {

@@ -42,14 +42,24 @@ func (r *Remote) openSSH(ctx context.Context, s Service) (wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := r.connect(ctx)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.limits.Connect)
+	defer cancel()
+	conn, err := r.connect(limited) // the server may have it already when ctx ends
 	if err != nil {
 		return nil, err
 	}
-	client, err := r.handshake(ctx, conn, signer)
+	client, err := r.handshake(limited, conn, signer)
 	if err != nil {
 		_ = conn.Close()
 		return nil, err
+	}
+	conn.bind(ctx)
+	if ctx.Err() != nil {
+		_ = client.Close()
+		return nil, context.Cause(ctx)
 	}
 	alive, stop := context.WithCancel(ctx)
 	w := &shell{host: r.at.host, client: client, stderr: &bounded{most: maxStderr}, ended: make(chan struct{}), stop: stop}
@@ -61,14 +71,15 @@ func (r *Remote) openSSH(ctx context.Context, s Service) (wire, error) {
 	return w, nil
 }
 
-func (r *Remote) handshake(ctx context.Context, conn *watched, signer ssh.Signer) (*ssh.Client, error) {
+// handshake proves who both are. It goes on to its end, or to that of limited, also when
+// nobody wants the connection any more: a server that sees handshakes broken off takes
+// that for an attack, and shuts out our address (fail2ban, PerSourcePenalties of OpenSSH).
+func (r *Remote) handshake(limited context.Context, conn *watched, signer ssh.Signer) (*ssh.Client, error) {
 	pinned, err := hostKey(r.auth.HostKey)
 	if err != nil {
 		return nil, err
 	}
-	limited, cancel := context.WithTimeout(ctx, r.limits.Connect)
-	defer cancel()
-	defer context.AfterFunc(limited, func() { _ = conn.Close() })()
+	defer context.AfterFunc(limited, func() { _ = conn.Conn.Close() })()
 	var stranger error
 	c, chans, reqs, err := ssh.NewClientConn(conn, r.at.host, &ssh.ClientConfig{
 		User: r.at.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, ClientVersion: "SSH-2.0-bottle",

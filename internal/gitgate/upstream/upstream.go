@@ -34,7 +34,7 @@ type Limits struct {
 	AdvertBytes   int64         // of a list of refs: 64 MiB
 	Refs          int           // how many of them: 500,000
 	ProgressBytes int64         // of words that a remote may send during one operation: 1 MiB
-	Connect       time.Duration // to dial, and to agree on TLS or SSH: 20 s
+	Connect       time.Duration // to dial, and to agree on SSH; so long again for TLS: 15 s
 	Idle          time.Duration // without a byte from or to the remote, or from the service behind it when that is to answer: 2 min
 	Total         time.Duration // one operation: 1 h
 }
@@ -43,7 +43,7 @@ func (l Limits) orDefault() Limits {
 	l.AdvertBytes = or(l.AdvertBytes, 64<<20)
 	l.Refs = or(l.Refs, 500_000)
 	l.ProgressBytes = or(l.ProgressBytes, 1<<20)
-	l.Connect = or(l.Connect, 20*time.Second)
+	l.Connect = or(l.Connect, 15*time.Second)
 	l.Idle = or(l.Idle, 2*time.Minute)
 	l.Total = or(l.Total, time.Hour)
 	return l
@@ -177,7 +177,9 @@ const (
 	packed                         // commands and a pack, of any size
 )
 
-// Open connects, and reads the list of refs. The caller closes the session.
+// Open connects, and reads the list of refs. The caller closes the session. When ctx ends
+// while an SSH handshake is under way, Open returns when that is over, which takes
+// Limits.Connect at most.
 func (r *Remote) Open(ctx context.Context, s Service) (*Session, error) {
 	if s != UploadPack && s != ReceivePack {
 		return nil, fmt.Errorf("%w: there is no service %q", ErrConfig, s)
