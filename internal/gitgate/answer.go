@@ -154,7 +154,7 @@ func (p *push) advice() string {
 
 // record is the one record of the push.
 func (p *push) record(begun time.Time, report upstream.Report, err error) Record {
-	rec := Record{Time: begun, Method: "push", Reason: policy.Listed, Allowed: true, BytesOut: p.out}
+	rec := Record{Time: begun, Method: "push", Reason: policy.Listed, Allowed: true, BytesOut: p.sent.Load()}
 	var notes []string
 	if p.dry {
 		notes = append(notes, "dry run")
@@ -181,9 +181,9 @@ func (p *push) record(begun time.Time, report upstream.Report, err error) Record
 	case p.dry:
 		rec.Allowed, rec.Reason = false, policy.DryRun // nothing went anywhere
 	case refused > 0:
-		notes = append(notes, fmt.Sprintf("upstream refused %d of %d refs", refused, len(report.Refs)))
+		notes = append(notes, fmt.Sprintf("upstream refused %d of %d refs", refused, len(report.Refs))+p.declined(report))
 		if refused == len(report.Refs) {
-			rec.Allowed, rec.Reason = false, policy.UpstreamProtocol
+			rec.Allowed, rec.Reason = false, policy.UpstreamRefused
 		}
 	}
 	rec.Note = bottle.Printable(strings.Join(notes, "; "))
@@ -197,6 +197,24 @@ func (p *push) record(begun time.Time, report upstream.Report, err error) Record
 		}
 	}
 	return rec
+}
+
+// declined are upstream's words for refs that it refused: those of its report, and the
+// last of what its hooks said.
+func (p *push) declined(report upstream.Report) string {
+	var why []string
+	if report.Unpack != "ok" {
+		why = append(why, "unpack: "+report.Unpack)
+	}
+	for _, s := range report.Refs {
+		if !s.OK && !slices.Contains(why, s.Message) && len(why) < 4 {
+			why = append(why, s.Message)
+		}
+	}
+	if said := p.heard.words(); said != "" {
+		why = append(why, "it said: "+said)
+	}
+	return ": " + words(strings.Join(why, "; "))
 }
 
 func short(id string) string { return id[:min(len(id), 12)] }

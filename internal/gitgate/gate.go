@@ -55,7 +55,7 @@ type Record struct {
 	Rule       string // git: and the repository's name
 	Allowed    bool
 	Reason     policy.Reason
-	BytesOut   int64 // of the pack that the agent sent
+	BytesOut   int64 // of the pack that went upstream
 	BytesIn    int64 // of what it got
 	Credential string
 	Note       string

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bottle/internal/bottle"
@@ -111,8 +112,10 @@ type push struct {
 	say     io.Writer // words for the agent's terminal
 	reply   http.ResponseWriter
 	q       *mirror.Quarantine
-	shallow []string // commits whose parents the agent does not have
-	out     int64    // bytes of the pack
+	shallow []string     // commits whose parents the agent does not have
+	out     int64        // bytes of the pack that the agent sent
+	sent    atomic.Int64 // bytes of the one that went upstream
+	heard   tail         // upstream's last words on the agent's terminal
 	failed  []judge.Failure
 	passed  []judge.Failure
 	engaged bool // upstream was asked
@@ -247,7 +250,7 @@ func (p *push) forward(ctx context.Context, way *ahead) (upstream.Report, error)
 		return upstream.Report{}, err
 	}
 	p.engaged = true
-	report, err := session.Push(p.asked, func(w io.Writer) error { return p.q.Pack(ctx, p.news(), w) }, p.say)
+	report, err := session.Push(p.asked, func(w io.Writer) error { return p.q.Pack(ctx, p.news(), sending{w, &p.sent}) }, io.MultiWriter(p.say, &p.heard))
 	if err != nil {
 		return report, err
 	}

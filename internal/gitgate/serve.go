@@ -271,8 +271,12 @@ func reasonOf(err error) policy.Reason {
 	case errors.Is(err, upstream.ErrAuth), errors.Is(err, upstream.ErrConfig):
 		return policy.NoCredential
 	case errors.Is(err, upstream.ErrHostKey):
+		return policy.UpstreamHostKey
+	case errors.Is(err, upstream.ErrCertificate):
 		return policy.UpstreamTLS
-	case errors.Is(err, upstream.ErrNotFound), errors.Is(err, upstream.ErrProtocol), errors.Is(err, upstream.ErrRefused):
+	case errors.Is(err, upstream.ErrRefused):
+		return policy.UpstreamRefused
+	case errors.Is(err, upstream.ErrNotFound), errors.Is(err, upstream.ErrProtocol):
 		return policy.UpstreamProtocol
 	case errors.Is(err, upstream.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
 		return policy.UpstreamUnreachable

@@ -58,6 +58,8 @@ const (
 	UpstreamUnreachable  Reason = "upstream_unreachable"
 	UpstreamTLS          Reason = "upstream_tls"
 	UpstreamProtocol     Reason = "upstream_protocol"
+	UpstreamHostKey      Reason = "upstream_host_key"
+	UpstreamRefused      Reason = "upstream_refused"
 	WebSocketProtocol    Reason = "websocket_protocol"
 	UpstreamProxyRefused Reason = "upstream_proxy_refused"
 	OwnAddress           Reason = "own_address"
@@ -90,7 +92,7 @@ func Reasons() []Reason {
 		BadRequest, BadHeader, BadFraming, UpgradeRefused, ProxyAuth, NotHTTP, AuthorityMismatch, SNIMissing, SNIMismatch, Limit,
 		LimitConnections, LimitTunnels, LimitRate, LimitHeader, LimitURL, LimitBytesOut, Revoked, TooSlow,
 		NoCredential, PlaceholderLeak, SecretFound, NotScannable, InboundBlocked, UpstreamResolve, UpstreamUnreachable, UpstreamTLS,
-		UpstreamProtocol, WebSocketProtocol, UpstreamProxyRefused, OwnAddress, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
+		UpstreamProtocol, UpstreamHostKey, UpstreamRefused, WebSocketProtocol, UpstreamProxyRefused, OwnAddress, UnknownDestination, KernelRefused, RepoNotListed, RefNotListed, ForcePush,
 		TagPush, BadRef, BadObject, HiddenObject, LargeFile, UnsafePath, UnsafeLink, UnsafeSubmodule, ProtectedPath, WrongCommitter, TooManyFailures,
 		DryRun, Internal,
 	}
@@ -271,6 +273,10 @@ func (r Reason) beyond() string {
 		return "the host's certificate or TLS can't be trusted"
 	case UpstreamProtocol:
 		return "the host's answer is malformed"
+	case UpstreamHostKey:
+		return "the host shows another SSH key than the one that is pinned"
+	case UpstreamRefused:
+		return "the host refused it, in its own words"
 	case InboundBlocked:
 		return "the host's answer holds what is meant to work on an agent"
 	case WebSocketProtocol:

@@ -66,7 +66,7 @@ func (s *Session) ended(err error) error {
 	case s.ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", ErrUnreachable, context.Cause(s.ctx))
 	}
-	for _, known := range []error{ErrAuth, ErrNotFound, ErrProtocol, ErrRefused, ErrUnreachable, ErrHostKey, ErrConfig} {
+	for _, known := range []error{ErrAuth, ErrNotFound, ErrProtocol, ErrRefused, ErrUnreachable, ErrHostKey, ErrCertificate, ErrConfig} {
 		if errors.Is(err, known) {
 			return err
 		}

@@ -115,7 +115,7 @@ func TestRefusalsOfAServer(t *testing.T) {
 func TestCertificateThatIsNotTrusted(t *testing.T) {
 	r := served(t, "/x.git", scripted(nil))
 	r.auth.Roots = x509.NewCertPool()
-	if _, err := r.Refs(context.Background(), UploadPack); !errors.Is(err, ErrHostKey) {
+	if _, err := r.Refs(context.Background(), UploadPack); !errors.Is(err, ErrCertificate) || errors.Is(err, ErrHostKey) {
 		t.Errorf("%v", err)
 	}
 }

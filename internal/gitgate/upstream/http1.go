@@ -62,7 +62,7 @@ func (w *web) connection() (*webConn, error) {
 			case errors.As(err, new(x509.HostnameError)):
 				why = "it is for another name" // which, the agent need not know
 			}
-			return nil, fmt.Errorf("%w: the certificate of %s is not trusted: %s", ErrHostKey, w.r.at.host, why)
+			return nil, fmt.Errorf("%w: the certificate of %s is not good: %s", ErrCertificate, w.r.at.host, why)
 		}
 		return nil, fmt.Errorf("%w: %s does not agree on TLS: %w", ErrUnreachable, w.r.at.host, err)
 	}

@@ -63,7 +63,8 @@ var (
 	ErrConfig      = errors.New("the repository's settings")            // a URL, a key or a host key that cannot be used
 	ErrUnreachable = errors.New("the upstream cannot be reached")       // no connection, or it broke, or took too long
 	ErrAuth        = errors.New("the upstream refused the credentials") //
-	ErrHostKey     = errors.New("the upstream is not who it should be") // another host key, or a certificate that is not trusted
+	ErrHostKey     = errors.New("the upstream is not who it should be") // another host key
+	ErrCertificate = errors.New("the upstream is not trusted")          // nobody known vouches for its certificate
 	ErrNotFound    = errors.New("the upstream has no such repository")  // or says so to who may not see it
 	ErrProtocol    = errors.New("the upstream does not speak git")      // or not as it should
 	ErrRefused     = errors.New("the upstream refused")                 // in its own words
@@ -230,7 +231,7 @@ func (s *Session) Close() {
 
 // explain gives an error one of this package's sentinels, and the upstream's name.
 func (r *Remote) explain(ctx context.Context, err error) error {
-	for _, known := range []error{ErrConfig, ErrUnreachable, ErrAuth, ErrHostKey, ErrNotFound, ErrProtocol, ErrRefused} {
+	for _, known := range []error{ErrConfig, ErrUnreachable, ErrAuth, ErrHostKey, ErrCertificate, ErrNotFound, ErrProtocol, ErrRefused} {
 		if errors.Is(err, known) {
 			return err
 		}
