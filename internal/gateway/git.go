@@ -133,7 +133,7 @@ func (g *gateway) openGit() (err error) {
 		return errors.New("told of repositories and of no folder for their mirrors")
 	}
 	g.git.gate, err = gitgate.New(gitgate.Config{
-		Repos: g.told.Repos, Committer: g.told.GitUser, Folder: g.told.Git, Token: g.vault.get, DLP: g.scanner.newest, Record: g.recordGit,
+		Identity: string(g.told.Identity), Repos: g.told.Repos, Committer: g.told.GitUser, Folder: g.told.Git, Token: g.vault.get, DLP: g.scanner.newest, Record: g.recordGit,
 		Dial: func(ctx context.Context, host bottle.Host, port uint16, address string) (gitgate.Conn, error) {
 			return g.proxy.DialGit(ctx, host, port, address)
 		},

@@ -137,21 +137,6 @@ func plural(n int, one, many string) string {
 	return many
 }
 
-// advice is the next thing to do.
-func (p *push) advice() string {
-	s := "bottle: what may be pushed: curl http://" + Host + "/" + p.r.Name + "/policy\n"
-	if slices.ContainsFunc(p.failed, func(f judge.Failure) bool { return f.Ask }) {
-		s += "bottle: a protected path needs an operator, whom this version cannot ask: leave it out of every commit, or let an operator push that change\n"
-	}
-	for _, f := range p.failed {
-		if f.Reason == policy.SecretFound {
-			return s + "bottle: take the secret out of every commit that has it (git rebase -i, git commit --amend) and push again;\n" +
-				"bottle: if it is none, an operator lets it go to " + string(p.r.host) + " by its fingerprint: bottle approve\n"
-		}
-	}
-	return s
-}
-
 // record is the one record of the push.
 func (p *push) record(begun time.Time, report upstream.Report, err error) Record {
 	rec := Record{Time: begun, Method: "push", Reason: policy.Listed, Allowed: true, BytesOut: p.sent.Load()}

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"bottle/internal/bottle"
 	"bottle/internal/gitgate/judge"
 	"bottle/internal/gitgate/mirror"
 	"bottle/internal/gitgate/object"
 	"bottle/internal/gitgate/upstream"
+	"bottle/internal/policy"
 )
 
 const maxLost = 10_000 // commits that one ref may lose and still be known as the bottle's own
@@ -58,6 +60,9 @@ func (p *push) judge(ctx context.Context) error {
 	}
 	p.failed, p.passed = append(j.Done(), p.misread()...), j.Passed()
 	p.looked, p.objects = j.Seen()
+	if slices.ContainsFunc(p.failed, func(f judge.Failure) bool { return f.Reason == policy.WrongCommitter }) {
+		p.base = p.stands(ctx)
+	}
 	if hint := j.Hint(); hint != "" && len(p.failed) == 0 {
 		_, _ = fmt.Fprintln(p.say, "bottle: "+hint)
 	}

@@ -30,6 +30,7 @@ type Dial func(ctx context.Context, host bottle.Host, port uint16, address strin
 
 // Config is what a gate is made of. The zero Config is refused.
 type Config struct {
+	Identity  string // of the bottle, for the commands that are told to a person
 	Repos     []bottle.Repo
 	Committer bottle.GitUser // of every pushed commit; empty: anybody
 	Folder    string         // for the mirrors; the gate's own
@@ -112,7 +113,7 @@ type repo struct {
 func New(cfg Config) (*Gate, error) { return limited(cfg, usual()) }
 
 func limited(cfg Config, l limits) (*Gate, error) {
-	if cfg.Folder == "" || cfg.Dial == nil || cfg.Roots == nil || cfg.Fits == nil || cfg.Record == nil || cfg.Open == nil || cfg.DLP == nil || cfg.Token == nil || cfg.Key == nil || cfg.Pass == nil {
+	if cfg.Identity == "" || cfg.Folder == "" || cfg.Dial == nil || cfg.Roots == nil || cfg.Fits == nil || cfg.Record == nil || cfg.Open == nil || cfg.DLP == nil || cfg.Token == nil || cfg.Key == nil || cfg.Pass == nil {
 		return nil, errors.New("make the git gate: something is missing")
 	}
 	run, err := confined.New()

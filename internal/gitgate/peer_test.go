@@ -43,7 +43,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const kept = "q7Vd2mXs9Lk4Tz1RfNb6hWp3" // a secret of the gateway's
+// Secrets of the gateway's.
+const (
+	kept  = "q7Vd2mXs9Lk4Tz1RfNb6hWp3"
+	kept2 = "Zr8Yc5Jq1Gt6Ph9Kd3Mx7Bv2"
+)
 
 // world is a gate in this process, an upstream behind it, and an agent before it.
 type world struct {
@@ -85,7 +89,7 @@ func newWorld(t *testing.T, scheme string, change ...func(*limits, *bottle.Repo)
 	w.git(w.bare, "config", "http.receivepack", "true")
 	l, r := usual(), bottle.Repo{Name: "app", ExtraHosts: map[string]string{"example.com": "127.0.0.1"}, Push: bottle.Push{Force: "never"}}
 	cfg := Config{
-		Folder: filepath.Join(w.root, "mirrors"), Token: none, Fits: func(bottle.Host, int64) error { return nil }, Open: func() error { return nil },
+		Identity: "box-agent", Folder: filepath.Join(w.root, "mirrors"), Token: none, Fits: func(bottle.Host, int64) error { return nil }, Open: func() error { return nil },
 		Pass: func(bottle.Host) dlp.Pass { return nil },
 		Record: func(r Record) error {
 			w.mu.Lock()
@@ -105,7 +109,7 @@ func newWorld(t *testing.T, scheme string, change ...func(*limits, *bottle.Repo)
 	if scheme == "ssh" {
 		r.Upstream = "ssh://git@example.com/app.git"
 	}
-	engine, err := dlp.New(dlp.Config{Known: []known.Secret{{Name: "DEPLOY", Value: []byte(kept)}}})
+	engine, err := dlp.New(dlp.Config{Known: []known.Secret{{Name: "DEPLOY", Value: []byte(kept)}, {Name: "OTHER", Value: []byte(kept2)}}})
 	if err != nil {
 		t.Fatal(err)
 	}

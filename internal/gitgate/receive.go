@@ -124,6 +124,7 @@ type push struct {
 	dry     bool     // it is judged and goes no further
 	unknown bool     // an option is for the gate, which does not know it
 	moved   bool     // upstream's refs are no longer those that a dry run is about
+	base    string   // of the commits that have the wrong committer, for git rebase
 	looked  int      // commits that were judged
 	objects int      // so, with the commits
 }

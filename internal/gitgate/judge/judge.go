@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"bottle/internal/bottle"
 	"bottle/internal/dlp"
 	"bottle/internal/gitgate/object"
 	"bottle/internal/policy"
@@ -175,7 +176,7 @@ func (j *Judge) Commit(id string, raw []byte) error {
 		j.head(id, raw, 0, len(raw))
 		return nil
 	}
-	j.signature(id, c.Committer)
+	j.signature(id, committer, c.Committer)
 	j.head(id, raw, c.Rest, c.Message)
 	return nil
 }
@@ -193,7 +194,7 @@ func (j *Judge) Tag(id string, raw []byte) error {
 		return nil
 	}
 	if t.Tagger != (object.Signature{}) {
-		j.signature(id, t.Tagger)
+		j.signature(id, tagger, t.Tagger)
 	}
 	j.head(id, raw, t.Rest, t.Message)
 	return nil
@@ -213,13 +214,30 @@ func (j *Judge) head(id string, raw []byte, rest, message int) {
 	}
 }
 
-func (j *Judge) signature(id string, s object.Signature) {
+// Whom a signature may name.
+const (
+	committer = "committer"
+	tagger    = "tagger"
+)
+
+func (j *Judge) signature(id, who string, s object.Signature) {
 	want := j.policy.Committer
 	if want == nil || (want.Name == "" || want.Name == s.Name) && (want.Email == "" || want.Email == s.Email) {
 		return
 	}
-	words := strings.TrimSpace("the committer is not " + strings.TrimSpace(want.Name+" <"+want.Email+">"))
-	j.add(Failure{Reason: policy.WrongCommitter, Commit: id, Words: words + ": set user.name and user.email, then git rebase --exec 'git commit --amend --no-edit --reset-author'"}, "")
+	words := "the " + who + " is not " + Person(*want)
+	if who != committer {
+		words += ": make the tag anew (git tag -f)"
+	}
+	j.add(Failure{Reason: policy.WrongCommitter, Commit: id, Words: words}, "")
+}
+
+// Person spells whom commits have to be by: Name <email>, or the one that is set.
+func Person(u bottle.GitUser) string {
+	if u.Email == "" {
+		return u.Name
+	}
+	return strings.TrimSpace(u.Name + " <" + u.Email + ">")
 }
 
 // Tree implements object.Visitor. What stands in a tree comes as changes; here are what
