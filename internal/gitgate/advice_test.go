@@ -98,3 +98,21 @@ func (w *world) get(path string) string {
 	w.gate.Serve(to, httptest.NewRequest("GET", "http://"+Host+"/app"+path, nil), Host, 80)
 	return to.Body.String()
 }
+
+// TestNotesAreNamed: notes go whatever the branches, so the page and the refusal of another ref
+// say it.
+func TestNotesAreNamed(t *testing.T) {
+	w := newWorld(t, "https", func(_ *limits, r *bottle.Repo) { r.Push.Branches = []string{"agent/*"} })
+	for query, want := range map[string]string{"": "notes (refs/notes/…): yes", "?format=json": `"notes":true`} {
+		if page := w.get("/policy" + query); !strings.Contains(page, want) {
+			t.Errorf("%q lacks %q: %s", query, want, page)
+		}
+	}
+	if out, err := w.try(w.work, "push", "origin", "HEAD:refs/for/main"); err == nil || !strings.Contains(out, "refs/notes/") {
+		t.Errorf("%v %s", err, out)
+	}
+	w.git(w.work, "notes", "add", "-m", "a note")
+	if out, err := w.try(w.work, "push", "origin", "refs/notes/commits"); err != nil {
+		t.Errorf("%v %s", err, out)
+	}
+}

@@ -65,6 +65,19 @@ func (g *Gate) known(written string) bool {
 	return false
 }
 
+// own is the upstream's URL of the repository that a URL of the gate's own name leads to,
+// or nothing.
+func (g *Gate) own(written string) string {
+	u, err := url.Parse(written)
+	if err != nil || !strings.EqualFold(u.Hostname(), Host) {
+		return ""
+	}
+	if r, rest := g.named(u.Path); r != nil && strings.Trim(rest, "/") == "" {
+		return r.Upstream
+	}
+	return ""
+}
+
 // usual reports whether the repository is at the usual port of its scheme.
 func (r *repo) usual() bool { return r.ssh && r.port == 22 || !r.ssh && r.port == 443 }
 

@@ -1,6 +1,7 @@
 package gitgate
 
 import (
+	"strings"
 	"testing"
 
 	"bottle/internal/bottle"
@@ -35,6 +36,27 @@ func TestSpellingsOfDeclaredRepositories(t *testing.T) {
 	} {
 		if got := g.known(app.resolved(written)); got != want {
 			t.Errorf("%q: %v", written, got)
+		}
+	}
+}
+
+// TestSubmoduleByTheGatesOwnName: nobody else can clone by it, and the repository is there:
+// the refusal says by which URL.
+func TestSubmoduleByTheGatesOwnName(t *testing.T) {
+	w := newWorld(t, "https")
+	for written, want := range map[string]string{
+		"http://git.bottle/app.git":   "git.bottle exists only inside a bottle: write the repository's own URL, https://example.com/app.git",
+		"http://git.bottle/other.git": "leads to a repository that the bottle does not have",
+	} {
+		w.write(w.work, ".gitmodules", "[submodule \"x\"]\n\tpath = x\n\turl = "+written+"\n")
+		if out, err := w.try(w.work, "push", "origin", "HEAD:refs/heads/agent"); err == nil || !strings.Contains(out, want) {
+			t.Errorf("%s: %v %s", written, err, out)
+		}
+		w.git(w.work, "reset", "-q", "--hard", "origin/trunk")
+	}
+	for written, want := range map[string]string{"http://GIT.bottle/App": "https://example.com/app.git", "http://git.bottle/app/policy": "", "http://git.bottle": "", "https://example.com/app": "", "%": "", "": ""} {
+		if got := w.gate.own(written); got != want {
+			t.Errorf("%q is %q", written, got)
 		}
 	}
 }

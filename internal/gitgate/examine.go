@@ -35,7 +35,7 @@ func (p *push) judge(ctx context.Context) error {
 	}
 	p.may = p.r.may()
 	rules := p.r.policy(p.may)
-	rules.Declared = p.r.declares(ctx)
+	rules.Declared, rules.Own = p.r.declares(ctx), p.r.gate.own
 	j := judge.New(rules, engine, p.r.gate.cfg.Pass(p.r.host))
 	updates, err := p.updates(ctx)
 	if err != nil {

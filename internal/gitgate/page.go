@@ -17,18 +17,19 @@ type rules struct {
 	Branches  []string `json:"branches"` // globs; empty: any
 	Force     string   `json:"force"`    // never, own or any
 	Tags      bool     `json:"tags"`
-	Protected []string `json:"protected"` // globs of paths that no push may change without an operator
-	MaxFile   int64    `json:"max_file"`  // bytes of one file
-	Committer string   `json:"committer,omitempty"`
-	DryRun    string   `json:"dry_run"`    // the command that has a push judged and not sent
-	NotPushed []string `json:"not_pushed"` // what the gate carries for nobody, whatever the rules
+	Notes     bool     `json:"notes"`
+	Protected []string `json:"protected"`           // globs of paths that no push may change without an operator
+	MaxFile   int64    `json:"max_file"`            // bytes of one file
+	Committer string   `json:"committer,omitempty"` // Name <email>, as far as they are set; empty: anybody
+	DryRun    string   `json:"dry_run"`             // the command that has a push judged and not sent
+	NotPushed []string `json:"not_pushed"`          // what the gate carries for nobody, whatever the rules
 }
 
 // page tells the agent up front what it may push.
 func (r *repo) page(w http.ResponseWriter, req *http.Request) {
 	may := r.may()
-	p := rules{Name: r.Name, Upstream: r.Upstream, Branches: append([]string{}, may.Branches...), Force: may.Force, Tags: may.Tags, Protected: append([]string{}, may.Protected...),
-		MaxFile: judge.For(may).MaxFile, Committer: r.gate.cfg.Committer.Email, DryRun: "git push -o " + dryRun, NotPushed: r.notPushed()}
+	p := rules{Name: r.Name, Upstream: r.Upstream, Branches: append([]string{}, may.Branches...), Force: may.Force, Tags: may.Tags, Notes: judge.For(may).Notes, Protected: append([]string{}, may.Protected...),
+		MaxFile: judge.For(may).MaxFile, Committer: judge.Person(r.gate.cfg.Committer), DryRun: "git push -o " + dryRun, NotPushed: r.notPushed()}
 	if strings.Contains(req.Header.Get("Accept"), "json") || req.URL.Query().Get("format") == "json" {
 		b, err := json.Marshal(p)
 		if err != nil {
@@ -77,6 +78,9 @@ func (p rules) text() string {
 		b.WriteString("tags: yes\n")
 	} else {
 		b.WriteString("tags: no\n")
+	}
+	if p.Notes {
+		b.WriteString("notes (refs/notes/…): yes, whatever the branches\n")
 	}
 	if len(p.Protected) > 0 {
 		fmt.Fprintf(&b, "paths that need an operator: %s\n", strings.Join(p.Protected, ", "))

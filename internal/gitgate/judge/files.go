@@ -180,8 +180,11 @@ func (j *Judge) Content(at object.At, size int64, raw []byte) error {
 		if why := s.unsafe(); why != "" {
 			bad(s.line, why)
 		} else if s.key == "url" && j.policy.Declared != nil && !j.policy.Declared(s.value) {
-			j.add(Failure{Reason: policy.RepoNotListed, Commit: at.Commit, File: at.Path, Line: s.line,
-				Words: "the submodule's URL leads to a repository that the bottle does not have: an operator adds it under `git`"}, "url "+s.value)
+			words := "the submodule's URL leads to a repository that the bottle does not have: an operator adds it under `git`"
+			if own := j.policy.own(s.value); own != "" {
+				words = policy.GitHost + " exists only inside a bottle: write the repository's own URL, " + own
+			}
+			j.add(Failure{Reason: policy.RepoNotListed, Commit: at.Commit, File: at.Path, Line: s.line, Words: words}, "url "+s.value)
 		}
 	}
 	if err != nil {

@@ -15,15 +15,23 @@ type Policy struct {
 	Force     string   // "own": commits may be lost that this bottle pushed; "any": all may; else none
 	Tags      bool
 	Notes     bool
-	Protected []string              // globs of paths: ** goes over /, * and ? do not; letter case does not matter
-	MaxFile   int64                 // bytes of one file; 0: no limit
-	Declared  func(url string) bool // whether a submodule may lead there; nil: anywhere
-	Committer *bottle.GitUser       // whose name and email commits and tags have, as far as they are set; nil: anyone's
+	Protected []string                // globs of paths: ** goes over /, * and ? do not; letter case does not matter
+	MaxFile   int64                   // bytes of one file; 0: no limit
+	Declared  func(url string) bool   // whether a submodule may lead there; nil: anywhere
+	Own       func(url string) string // the upstream's URL of the repository that the gate has at url; empty, or nil: none
+	Committer *bottle.GitUser         // whose name and email commits and tags have, as far as they are set; nil: anyone's
 }
 
 // For is what a manifest's rules come to.
 func For(may bottle.Push) Policy {
 	return Policy{Branches: may.Branches, Force: may.Force, Tags: may.Tags, Notes: true, Protected: may.Protected, MaxFile: cmp.Or(max(may.MaxFile, 0), bottle.DefaultMaxFile)}
+}
+
+func (p Policy) own(url string) string {
+	if p.Own == nil {
+		return ""
+	}
+	return p.Own(url)
 }
 
 // Update is one command of a push. An id of zeros, or none, is no object.
@@ -94,7 +102,7 @@ func (p Policy) ref(u Update) *Failure {
 			return &Failure{Reason: policy.RefNotListed, Words: "the bottle may not push notes"}
 		}
 	default:
-		return &Failure{Reason: policy.RefNotListed, Words: "only refs below refs/heads/ and refs/tags/ may be pushed"}
+		return &Failure{Reason: policy.RefNotListed, Words: "only branches, notes and, where the bottle may, tags can be pushed: refs below refs/heads/, refs/notes/ and refs/tags/"}
 	}
 	return p.loss(u, kind == "tags")
 }
