@@ -16,6 +16,7 @@ import (
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
+	"bottle/internal/cli/live"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 )
@@ -61,33 +62,32 @@ func newAudit(d *deps) *cobra.Command {
 		if kind != "" && !slices.Contains(audit.Kinds(), kind) {
 			return ui.Usage(fmt.Errorf("there is no kind %q", kind), "one of: "+strings.Join(audit.Kinds(), ", "))
 		}
-		path, err := d.auditLog(args[0])
+		id, path, err := d.auditLog(args[0])
 		if err != nil {
 			return err
 		}
 		if verify {
 			return d.verifyLog(path, kept, js)
 		}
-		return d.showLog(c.Context(), path, audit.Filter{Denied: denied, Kind: kind}, follow, js)
+		return d.showLog(c.Context(), id, path, audit.Filter{Denied: denied, Kind: kind}, follow, js)
 	}
 	return c
 }
 
 // auditLog finds the log of the one bottle that word means.
-func (d *deps) auditLog(word string) (string, error) {
+func (d *deps) auditLog(word string) (id bottle.Identity, path string, err error) {
 	s, err := d.state()
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	id, err := s.Match(word)
-	if err != nil {
-		return "", err
+	if id, err = s.Match(word); err != nil {
+		return "", "", err
 	}
-	path := s.Layout(id).Audit
+	path = s.Layout(id).Audit
 	if _, err := os.Lstat(path); err != nil {
-		return "", ui.Fail(fmt.Errorf("the bottle %s has no decision log: its gateway decided nothing yet", id), "bottle list active --all")
+		return "", "", ui.Fail(fmt.Errorf("the bottle %s has no decision log: its gateway decided nothing yet", id), "bottle list active --all")
 	}
-	return path, nil
+	return id, path, nil
 }
 
 func (d *deps) verifyLog(path string, kept audit.Head, js bool) error {
@@ -113,11 +113,12 @@ func (d *deps) verifyLog(path string, kept audit.Head, js bool) error {
 
 // showLog prints records as they come. Ctrl-C is the ordinary end of --follow. A
 // line that is no record is told on standard error, and makes the exit code 125.
-func (d *deps) showLog(ctx context.Context, path string, filter audit.Filter, follow, js bool) error {
+func (d *deps) showLog(ctx context.Context, id bottle.Identity, path string, filter audit.Filter, follow, js bool) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	style, width := d.style(d.Stdout), ui.Width(d.Stdout, d.Terminal(d.Stdout))
 	var broken error
+	var said string
 	for r, err := range audit.Read(ctx, path, filter, follow) {
 		switch {
 		case err != nil:
@@ -131,6 +132,10 @@ func (d *deps) showLog(ctx context.Context, path string, filter audit.Filter, fo
 			fmt.Fprintln(d.Stdout, ui.Hang(audit.Text(r, time.Local), width, 14))
 		default:
 			fmt.Fprintln(d.Stdout, style(plan.Warn, ui.Hang(audit.Text(r, time.Local), width, 14)))
+			if command := live.Approving(id, r); command != "" && command != said { // an agent tries again
+				said = command
+				fmt.Fprintln(d.Stdout, "              "+style(plan.Faint, "to let it pass: "+command)) // in one piece, to be copied
+			}
 		}
 	}
 	return broken

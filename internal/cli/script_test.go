@@ -90,7 +90,7 @@ func decisions(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	for _, r := range []audit.Record{
 		{Kind: "http", Method: "POST", Host: "api.example.com", Port: 443, Path: "/v1/messages", Verdict: audit.Allow, Reason: "listed", Credential: "KEY"},
-		{Kind: "http", Method: "GET", Host: "evil.example.net", Port: 443, Path: "/\x1b[2J", Verdict: audit.Deny, Reason: "host_not_listed",
+		{Kind: "http", Method: "GET", Host: "evil.example.net", Port: 443, Path: "/\x1b[2J", Verdict: audit.Deny, Reason: "secret_found",
 			Findings: []audit.Finding{{Rule: "known-secret", Secret: ".env:API_KEY", Place: "header:X-\x1b[2J", Encoding: []string{"base64"}, Length: 20, Fingerprint: strings.Repeat("0a", 16)}}},
 		{Kind: "dns", Host: "other.example.net", Verdict: audit.Deny, Reason: "dns_name_not_listed"},
 	} {

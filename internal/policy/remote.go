@@ -83,3 +83,14 @@ func FindRepo(repos []bottle.Repo, written string, at bottle.Remote) (found *bot
 	}
 	return found, false
 }
+
+// ReposAt are the names of the repositories whose upstream is on a host, whatever the
+// scheme and port: a push to them leaves for it.
+func ReposAt(repos []bottle.Repo, host bottle.Host) (names []string) {
+	for _, r := range repos {
+		if at, err := bottle.ParseRemote(r.Upstream); err == nil && at.Host == host {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}

@@ -16,6 +16,7 @@ import (
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
+	"bottle/internal/policy"
 	"bottle/internal/store"
 )
 
@@ -41,8 +42,8 @@ func (d Desk) Approve() *cobra.Command {
 			"stands in the denial and in bottle audit; it means this exact value and nothing else, and only to its\n" +
 			"gateway. Its first 8 digits will do, where they mean one in the log. Name the host by --host, as the\n" +
 			"denial does: without, it is the one that the value was sent to last, and the agent can send it elsewhere\n" +
-			"meanwhile. It works for every route that is looked into, whether it says dlp: ask, block or redact.\n" +
-			"The agent has to send the request again. What was approved is in the decision log, and ends by itself,\n" +
+			"meanwhile. It works for every route that is looked into, whether it says dlp: ask, block or redact,\n" +
+			"and for git pushes to that host. The agent has to send the request, or push, again. What was approved is in the decision log, and ends by itself,\n" +
 			"or with the bottle.",
 		Example: "  bottle audit researcher --denied\n" +
 			"  bottle approve researcher 4f1c0a9e6d2b8375c1e0f4a95b7d3e68 --host api.example.com\n" +
@@ -143,12 +144,12 @@ func (d Desk) approve(ctx context.Context, word string, a approval, js bool) err
 	if err != nil {
 		return err
 	}
-	mode, err := leads(ctx, socket, meta, a.host)
+	says, err := leads(ctx, socket, meta, a.host)
 	if err != nil {
 		return err
 	}
 	if !js || !a.yes {
-		d.showApproval(meta.Identity, a, wanted, mode)
+		d.showApproval(meta.Identity, a, wanted, says)
 	}
 	question := "Let it pass?"
 	if len(wanted) > 1 {
@@ -232,13 +233,13 @@ func isPrint(s string) bool {
 	return len(s) >= shortestPrint && len(s) <= 32 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// leads refuses a host that no route of the running bottle leads to, or where nobody looks
-// for secrets, before anybody is asked: an approval would open nothing. mode is what a route
-// to it says of dlp: ask, if any does.
-func leads(ctx context.Context, socket string, meta store.Metadata, host string) (mode string, err error) {
+// leads refuses a host that nothing of the running bottle leads to, or where nobody looks
+// for secrets, before anybody is asked: an approval would open nothing. says is what else
+// a person should know of the ways there.
+func leads(ctx context.Context, socket string, meta store.Metadata, host string) (says []string, err error) {
 	var now plan.InForce
 	if err := ask(ctx, socket, plan.Control{Op: plan.OpPolicy}, &now); err != nil {
-		return "", err
+		return nil, err
 	}
 	var modes []string
 	for _, r := range now.Routes {
@@ -246,29 +247,36 @@ func leads(ctx context.Context, socket string, meta store.Metadata, host string)
 			modes = append(modes, cmp.Or(r.DLP, "block"))
 		}
 	}
-	if len(modes) == 0 {
-		return "", ui.Fail(fmt.Errorf("no route of %s leads to %s: whatever is sent there is refused", meta.Identity, bottle.Printable(host)),
+	pushes := policy.ReposAt(now.Git.Repos, bottle.Host(host))
+	if len(modes)+len(pushes) == 0 {
+		return nil, ui.Fail(fmt.Errorf("no route or git repository of %s leads to %s: whatever is sent there is refused", meta.Identity, bottle.Printable(host)),
 			fmt.Sprintf("name another --host; or add the route: bottle edit bottles/%s && bottle reload %s", meta.Bottle, meta.Identity))
 	}
-	looks := slices.DeleteFunc(slices.Clone(modes), func(m string) bool { return m == "off" })
+	looks := slices.DeleteFunc(modes, func(m string) bool { return m == "off" })
 	switch {
-	case len(looks) == 0:
-		return "", ui.Fail(fmt.Errorf("the route of %s to %s says dlp: off: nobody looks there, so there is nothing to approve", meta.Identity, bottle.Printable(host)), "name another --host, or send it")
-	case slices.Contains(looks, "ask"):
-		return "ask", nil
+	case len(looks)+len(pushes) == 0:
+		return nil, ui.Fail(fmt.Errorf("the route of %s to %s says dlp: off: nobody looks there, so there is nothing to approve", meta.Identity, bottle.Printable(host)), "name another --host, or send it")
+	case len(looks) > 0 && !slices.Contains(looks, "ask"):
+		says = append(says, "this route says dlp: "+looks[0])
 	}
-	return looks[0], nil
+	if len(pushes) > 0 {
+		says = append(says, "by git push, too: "+strings.Join(pushes, ", "))
+	}
+	if len(looks) == 0 {
+		says[0] = strings.Replace(says[0], ", too", "", 1)
+	}
+	return says, nil
 }
 
 // showApproval says what would be let pass, and to where.
-func (d Desk) showApproval(id bottle.Identity, a approval, wanted []finding, mode string) {
+func (d Desk) showApproval(id bottle.Identity, a approval, wanted []finding, says []string) {
 	style, what := d.Style(d.Err), "this value"
 	if len(wanted) > 1 {
 		what = fmt.Sprintf("these %d values", len(wanted))
 	}
 	fmt.Fprintf(d.Err, "%s may send %s to %s for %s:\n", style(plan.Strong, string(id)), what, style(plan.Strong, bottle.Printable(a.host)), a.last)
-	if mode != "ask" {
-		fmt.Fprintln(d.Err, "  "+style(plan.Warn, "this route says dlp: "+bottle.Printable(mode)))
+	for _, s := range says {
+		fmt.Fprintln(d.Err, "  "+style(plan.Warn, bottle.Printable(s)))
 	}
 	for _, f := range wanted {
 		if f.Rule == "" {

@@ -37,6 +37,7 @@ type counter struct {
 	question string
 	answer   bool
 	routes   []bottle.Route
+	repos    []bottle.Repo
 	now      []plan.Admitted // in force
 }
 
@@ -114,7 +115,7 @@ func (c *counter) serve(l net.Listener) {
 		_ = json.Unmarshal(line, &req)
 		if req.Op == plan.OpPolicy {
 			c.mu.Lock()
-			_ = json.NewEncoder(conn).Encode(plan.InForce{Routes: c.routes})
+			_ = json.NewEncoder(conn).Encode(plan.InForce{Routes: c.routes, Git: plan.Repositories{Repos: c.repos}})
 			c.mu.Unlock()
 			conn.Close()
 			continue
@@ -219,7 +220,7 @@ func TestApproveWithoutAYesAsksNobody(t *testing.T) {
 func TestApproveRefusesAHostWithoutARoute(t *testing.T) {
 	c := newCounter(t)
 	err := c.run("worker", printA, "--host", "nope.example", "--yes")
-	if err == nil || !strings.Contains(err.Error(), "no route of worker-abc12 leads to nope.example") || !strings.Contains(hint(err), "bottle edit bottles/dev && bottle reload worker-abc12") || c.err.Len() > 0 || len(c.heard()) > 0 {
+	if err == nil || !strings.Contains(err.Error(), "no route or git repository of worker-abc12 leads to nope.example") || !strings.Contains(hint(err), "bottle edit bottles/dev && bottle reload worker-abc12") || c.err.Len() > 0 || len(c.heard()) > 0 {
 		t.Errorf("%v: %s", err, c.err.String())
 	}
 	if err := c.run("worker", printA, "--host", "new.example.com", "--yes"); err != nil {
@@ -337,6 +338,27 @@ func TestApproveSaysWhatTheRouteSays(t *testing.T) {
 	}
 	c.lead(bottle.Route{Host: pattern(t, "off.example.com"), DLP: "off"})
 	if err := c.run("worker", printD1); err == nil || !strings.Contains(err.Error(), "nothing to approve") || len(c.heard()) != before+1 {
+		t.Errorf("%v: %s", err, c.err.String())
+	}
+}
+
+// TestApproveForAPush: the host of a git repository needs no route, and what a route says
+// of dlp is nothing to a push.
+func TestApproveForAPush(t *testing.T) {
+	c := newCounter(t)
+	c.repos = []bottle.Repo{{Name: "app", Upstream: "ssh://git@off.example.com:2222/team/app.git"}}
+	for name, routes := range map[string][]bottle.Route{"no route": nil, "nobody looks": {{Host: pattern(t, "off.example.com"), DLP: "off"}}} {
+		c.lead(routes...)
+		if err := c.run("worker", printD1, "--host", "off.example.com"); err != nil || !strings.Contains(c.err.String(), "by git push: app") || strings.Contains(c.err.String(), "this route says") {
+			t.Errorf("%s: %v: %s", name, err, c.err.String())
+		}
+	}
+	c.lead(bottle.Route{Host: pattern(t, "off.example.com")})
+	if err := c.run("worker", printD1, "--host", "off.example.com"); err != nil || !strings.Contains(c.err.String(), "by git push, too: app") || !strings.Contains(c.err.String(), "this route says dlp: block") {
+		t.Errorf("%v: %s", err, c.err.String())
+	}
+	c.lead()
+	if err := c.run("worker", printD1, "--host", "api.example.com"); err == nil || !strings.Contains(err.Error(), "no route or git repository") {
 		t.Errorf("%v: %s", err, c.err.String())
 	}
 }
