@@ -70,6 +70,15 @@ esac; done`)
 	reload("", "warning: git app: there is no private key in the key_file")
 	b.types("fetch old-key")
 	b.says("old-key fetch gives 0")
+	// A key_file that is not there: the old one's use is not to be told as the new one's.
+	if s := finish(t, h.command("reload", id, "--yes")); !strings.Contains(s.err, "the key from before stays in use") {
+		t.Errorf("no word of the old key: %+v", s)
+	}
+	h.edit("/key\"", "/nix\"")
+	if s := finish(t, h.command("reload", id, "--yes")); s.code == 0 || !strings.Contains(s.err, "git app: read key_file") || !strings.Contains(s.err, "nothing was changed") {
+		t.Errorf("a missing key_file: %+v", s)
+	}
+	h.edit("/nix\"", "/key\"")
 	h.edit("/team/app.git", "/team/other.git")
 	h.edit("branches: [docs], max_file: 1MiB, force: never", `branches: ["*"], force: any`)
 	h.write("key", "-----BEGIN OPENSSH PRIVATE KEY-----\nfor the other one, which has more than enough letters\n-----END OPENSSH PRIVATE KEY-----\n")

@@ -33,6 +33,7 @@ type Desk struct {
 	Confirm  func(question string, yes bool) (bool, error)
 	Store    func() (*store.Store, error)
 	Tree     func() (manifest.Tree, error)
+	Key      func(bottle.Repo) bottle.Problems                                          // why its key_file cannot be used, now
 	Watched  func(s bottle.Spec, dir string) (map[string]secret.Value, bottle.Problems) // what must not leave, read now
 }
 

@@ -91,7 +91,7 @@ func (d Desk) reload(ctx context.Context, word string, yes, js bool) error {
 		return err
 	}
 	held := out.wait()
-	if out.Problems.Fatal() {
+	if out.Problems = append(out.Problems, d.keyless(out.Git, spec.Repos)...); out.Problems.Fatal() {
 		return ui.Fail(out.Problems, "nothing was changed")
 	}
 	changes := policy.Diff(now.Routes, spec.Routes)
@@ -153,6 +153,17 @@ func (c *change) wait() (held map[string]bool) {
 }
 
 func live(g plan.GitChange) bool { return !g.Waits }
+
+// keyless says of each key_file that is another one now why it cannot be used: the gateway
+// would go on with the key from before, and would be said to use this one.
+func (d Desk) keyless(changes []plan.GitChange, repos []bottle.Repo) (out bottle.Problems) {
+	for _, r := range repos {
+		if slices.ContainsFunc(changes, func(g plan.GitChange) bool { return live(g) && g.Repo == r.Name && g.Key == "key_file" }) {
+			out = append(out, d.Key(r)...)
+		}
+	}
+	return out
+}
 
 // waits names what of git waits for a start.
 func waits(g plan.GitChange) string {

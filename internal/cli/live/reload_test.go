@@ -56,3 +56,23 @@ func TestReloadTellsWhatWaitsForAStart(t *testing.T) {
 		t.Errorf("nothing known to wait: %s", got)
 	}
 }
+
+// TestReloadRefusesAKeyThatCannotBeUsed: another key_file is not said to be in force while
+// the gateway goes on with the key from before. One that stays where it was, or waits for a
+// start, holds up nothing.
+func TestReloadRefusesAKeyThatCannotBeUsed(t *testing.T) {
+	d := Desk{Key: func(r bottle.Repo) bottle.Problems {
+		if r.KeyFile == "bad" {
+			return bottle.Problems{{Message: "git " + r.Name + ": no key"}}
+		}
+		return nil
+	}}
+	repos := []bottle.Repo{{Name: "app", KeyFile: "bad"}, {Name: "web", KeyFile: "good"}, {Name: "old", KeyFile: "bad"}, {Name: "later", KeyFile: "bad"}}
+	changes := []plan.GitChange{{Repo: "app", Key: "key_file", New: "bad"}, {Repo: "web", Key: "key_file", New: "good"}, {Repo: "old", Key: "push.force"}, {Repo: "later", Key: "key_file", Waits: true}}
+	if got := d.keyless(changes, repos); len(got) != 1 || got[0].Message != "git app: no key" || !got.Fatal() {
+		t.Errorf("%v", got)
+	}
+	if got := d.keyless(changes[1:], repos); got != nil {
+		t.Errorf("%v", got)
+	}
+}
