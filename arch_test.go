@@ -109,7 +109,7 @@ var rooms = []room{
 	{dir: "internal/egress/approval", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress", "internal/egress/inspect", "internal/gateway"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/conns", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1"}},
-	{dir: "internal/egress/ours", layer: wire, only: []string{"internal/bottle", "internal/plan"}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/ours", layer: wire, only: []string{"internal/bottle", "internal/plan"}, onlyFrom: []string{"internal/cli/explain", "internal/egress"}}, // explain answers by the gateway's own rules
 	{dir: "internal/egress/pools", layer: wire, only: []string{"internal/bottle", "internal/egress/dial", "internal/egress/http1", "internal/egress/records"},
 		beside: []string{"internal/egress/dial", "internal/egress/http1", "internal/egress/records"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/denial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
@@ -174,7 +174,7 @@ var rooms = []room{
 	{dir: "internal/cli/export", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"},
 		beside: []string{"internal/cli/command", "internal/cli/ui"}},
 	{dir: "internal/cli/remote", layer: faces, only: []string{"internal/bottle", "internal/hostexec", "internal/manifest"}, onlyFrom: []string{"internal/cli", "internal/cli/explain"}},
-	{dir: "internal/cli/explain", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/remote", "internal/cli/ui", "internal/gitgate/judge", "internal/manifest", "internal/plan", "internal/policy"},
+	{dir: "internal/cli/explain", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/remote", "internal/cli/ui", "internal/egress/ours", "internal/gitgate/judge", "internal/manifest", "internal/plan", "internal/policy"},
 		beside: []string{"internal/cli/command", "internal/cli/remote", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/folders", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/scan", layer: faces, onlyFrom: []string{"internal/cli", "test/corpus"}, beside: []string{"internal/cli/ui"}},

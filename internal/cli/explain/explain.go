@@ -107,6 +107,10 @@ func (d Desk) request(agent, method, url string, js bool) error {
 	if err != nil {
 		return ui.Usage(err, "bottle explain "+agent+" GET https://example.com/")
 	}
+	byGate, asked := gate(spec, method, url)
+	if asked {
+		v = byGate
+	}
 	if js {
 		out := struct {
 			policy.Verdict
@@ -123,11 +127,11 @@ func (d Desk) request(agent, method, url string, js bool) error {
 		return answered(ui.JSON(d.Out, out), v)
 	}
 	ui.Verdict(d.Out, d.Style, d.Width, v)
-	if !v.Allowed() && listable(v.Reason) {
+	if !v.Allowed() && listable(v.Reason) && !asked {
 		d.hint("to allow it: bottle edit bottles/" + string(spec.Name))
 	}
 	if repo, ok := gitRequest(url); ok {
-		d.hint("this is a request of git's own, which the git gate answers first: bottle explain " + agent + " " + repo)
+		d.hint("this is a request of git's own: bottle explain " + agent + " " + repo)
 	}
 	return answered(nil, v)
 }
