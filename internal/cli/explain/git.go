@@ -60,6 +60,9 @@ func (d Desk) git(agent, written, ref string, push, js bool) error {
 		return ui.Usage(err, "bottle explain "+agent+" "+written+" --push agent/fix")
 	}
 	offer := remote.New(at, d.Home)
+	for _, r := range spec.Repos {
+		offer.Taken = append(offer.Taken, r.Name)
+	}
 	if a.Repository == nil && at.Host != policy.GitHost {
 		a.Manifest = "git:\n" + strings.Join(offer.Lines(), "\n") + "\n"
 	}
@@ -184,7 +187,11 @@ func (d Desk) tell(a answer) {
 		d.hint("the bottle's repositories: " + cmp.Or(strings.Join(names, ", "), "none"))
 		return
 	}
-	d.hint("to allow it, bottle edit bottles/" + string(a.spec.Name) + " and write:")
+	write := "write:"
+	if len(a.spec.Repos) > 0 { // the key cannot stand there twice
+		write, a.Manifest = "add this below `git:`", strings.TrimPrefix(a.Manifest, "git:\n")
+	}
+	d.hint("to allow it, bottle edit bottles/" + string(a.spec.Name) + " and " + write)
 	fmt.Fprintln(d.Out)
 	for l := range strings.SplitSeq(strings.TrimSuffix(a.Manifest, "\n"), "\n") {
 		fmt.Fprintln(d.Out, d.Style(plan.Plain, bottle.Printable(l)))

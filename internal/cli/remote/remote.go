@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,8 @@ type Offer struct {
 	HostKey string // type and base64, from known_hosts; empty: none is there
 	KeyFile string // for ssh: the first usual one that is there
 	Token   string // for https: the variable that would hold the token
+
+	Taken []string // names that other repositories of the bottle have, in any letter case
 }
 
 // New makes an offer. home is the operator's home folder, empty where it is not known.
@@ -50,7 +53,7 @@ func token(host string) string {
 // Lines are the entry as a manifest has it, below `git:`. Where this machine does not
 // know the host key, the line says how to get it.
 func (o Offer) Lines() []string {
-	lines := []string{"  - name: " + name(o.Remote), "    upstream: " + o.Remote.Upstream()}
+	lines := []string{"  - name: " + o.name(), "    upstream: " + o.Remote.Upstream()}
 	switch {
 	case o.Remote.Scheme != "ssh":
 		lines = append(lines, "    auth: {token_ref: "+o.Token+"}")
@@ -62,9 +65,17 @@ func (o Offer) Lines() []string {
 	return append(lines, `    push: {branches: ["agent/*"]}`)
 }
 
-// name is what a manifest takes as a repository's name, in quotes where YAML would take
-// it for something else.
-func name(r bottle.Remote) string {
+// name is a name that is free: with a number behind it, from 2, where it is taken.
+func (o Offer) name() string {
+	n := plainName(o.Remote)
+	for i, base := 2, n; slices.ContainsFunc(o.Taken, func(t string) bool { return strings.EqualFold(t, n) }); i++ {
+		n = base[:min(len(base), 60)] + "-" + strconv.Itoa(i)
+	}
+	return quoted(n)
+}
+
+// plainName is what a manifest takes as a repository's name.
+func plainName(r bottle.Remote) string {
 	n := strings.TrimLeft(strings.Map(func(c rune) rune {
 		if c == '-' || c == '_' || c == '.' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' {
 			return c
@@ -74,10 +85,15 @@ func name(r bottle.Remote) string {
 	for strings.Contains(n, "..") {
 		n = strings.ReplaceAll(n, "..", ".")
 	}
-	n = strings.TrimSuffix(n[:min(len(n), 64)], ".git")
-	switch strings.ToLower(n) {
-	case "":
+	if n = strings.TrimSuffix(n[:min(len(n), 64)], ".git"); n == "" {
 		return "app"
+	}
+	return n
+}
+
+// quoted is a name in quotes where YAML would take it for something else.
+func quoted(n string) string {
+	switch strings.ToLower(n) {
 	case "null", "true", "false", "yes", "no", "on", "off", "y", "n":
 		return strconv.Quote(n)
 	}

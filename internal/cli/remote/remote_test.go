@@ -45,6 +45,22 @@ func TestOfferIsTaken(t *testing.T) {
 	}
 }
 
+// TestNameIsFree: no offer has a name that another repository of the bottle has, as the
+// manifest compares them.
+func TestNameIsFree(t *testing.T) {
+	for in, want := range map[string]string{"https://h.example.com/o/r": "r", "https://h.example.com/o/App": "App-3", "https://h.example.com/1": `"1-2"`, "https://h.example.com/" + strings.Repeat("z", 64): strings.Repeat("z", 60) + "-2"} {
+		at, err := bottle.ParseRemote(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := New(at, "")
+		o.Taken = []string{"app", "APP-2", "1", strings.Repeat("Z", 64)}
+		if got := o.Lines()[0]; got != "  - name: "+want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestHostKey(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {
