@@ -161,7 +161,13 @@ func (h *House) resources(id bottle.Identity, f backend.Facts) []plan.Resource {
 // nameless says that git inside will ask who commits: the operator's own git
 // configuration stays outside.
 func (h *House) nameless(req Request) []string {
-	if req.Spec.Workspace == "none" || req.Spec.GitUser.Name != "" && req.Spec.GitUser.Email != "" {
+	if req.Spec.GitUser.Name != "" && req.Spec.GitUser.Email != "" {
+		return nil
+	}
+	if len(req.Spec.Repos) > 0 {
+		return []string{"no git_user in the bottle or the agent: `git commit` inside will ask who commits, and a push may name anybody; write git_user: {name: …, email: …}"}
+	}
+	if req.Spec.Workspace == "none" {
 		return nil
 	}
 	if _, err := fs.Stat(h.Root, strings.TrimPrefix(req.Workspace, "/")+"/.git"); err != nil {

@@ -216,6 +216,9 @@ func TestPreflightTellsThatGitHasNoName(t *testing.T) {
 		{"/w", bottle.Spec{Workspace: "overlay", GitUser: bottle.GitUser{Name: "half"}}, 1},
 		{"/w", bottle.Spec{Workspace: "overlay", GitUser: named}, 0},
 		{"/w", bottle.Spec{Workspace: "none"}, 0},
+		{"/elsewhere", bottle.Spec{Workspace: "none", Repos: []bottle.Repo{{Name: "app"}}}, 1},
+		{"/w", bottle.Spec{Workspace: "overlay", Repos: []bottle.Repo{{Name: "app"}}}, 1},
+		{"/elsewhere", bottle.Spec{Workspace: "none", Repos: []bottle.Repo{{Name: "app"}}, GitUser: named}, 0},
 		{"/elsewhere", bottle.Spec{Workspace: "overlay"}, 0},
 	} {
 		if got := h.nameless(Request{Workspace: c.workspace, Spec: c.spec}); len(got) != c.want {

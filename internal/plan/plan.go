@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -67,6 +68,9 @@ type Git struct {
 	Upstream string  `json:"upstream"`
 	Push     Push    `json:"push"`
 	CAFile   *string `json:"ca_file"` // trusted besides the system's CAs
+
+	Credential *string           `json:"credential"`  // the key file or the name of the token; null: none
+	ExtraHosts map[string]string `json:"extra_hosts"` // hosts that are not looked up, and their address
 }
 
 // Push says which refs may be pushed. No branches: any branch.
@@ -74,7 +78,7 @@ type Push struct {
 	Branches  []string `json:"branches"`
 	Force     string   `json:"force"`
 	Tags      bool     `json:"tags"`
-	Protected []string `json:"protected"` // paths that change with the operator's approval only
+	Protected []string `json:"protected"` // paths that no push may change: this version cannot ask for an approval
 	MaxFile   int64    `json:"max_file"`  // bytes of one file
 }
 
@@ -206,8 +210,13 @@ func gits(repos []bottle.Repo) []Git {
 			Name: r.Name, Upstream: r.Upstream,
 			Push: Push{Branches: list(r.Push.Branches), Force: r.Push.Force, Tags: r.Push.Tags, Protected: list(r.Push.Protected), MaxFile: cmp.Or(r.Push.MaxFile, bottle.DefaultMaxFile)},
 		}
-		if r.CAFile != "" {
-			g.CAFile = &r.CAFile
+		g.CAFile, g.Credential = optional(r.CAFile), optional(r.KeyFile)
+		if r.Auth != nil {
+			g.Credential = optional(r.Auth.TokenRef)
+		}
+		g.ExtraHosts = maps.Clone(r.ExtraHosts)
+		if g.ExtraHosts == nil {
+			g.ExtraHosts = map[string]string{}
 		}
 		out = append(out, g)
 	}

@@ -119,11 +119,9 @@ func (p Plan) chosen(t *text) string {
 func (p Plan) sees(t *text) {
 	switch p.Workspace.Mode {
 	case "overlay":
-		t.line("workspace", path(p.Workspace.Source)+" at "+path(p.Workspace.Target)+"  "+
-			t.style(Faint, "overlay: changes stay in a private copy"))
+		t.beside("workspace", path(p.Workspace.Source)+" at "+path(p.Workspace.Target), Faint, "overlay: changes stay in a private copy")
 	case "bind":
-		t.line("workspace", path(p.Workspace.Source)+" at "+path(p.Workspace.Target)+"  "+
-			t.style(Warn, "bind: the agent changes your files"))
+		t.beside("workspace", path(p.Workspace.Source)+" at "+path(p.Workspace.Target), Warn, "bind: the agent changes your files")
 	default:
 		t.line("workspace", "none")
 	}
@@ -162,15 +160,7 @@ func (p Plan) reaches(t *text) {
 	for _, l := range wrap(strings.Fields(p.watchesNot()), lineWidth-labelWidth) {
 		t.line("", t.style(Warn, l))
 	}
-	for i, g := range p.Git {
-		t.line(first(i, "git"), clean(g.Name)+"  "+clean(g.Upstream)+"  "+pushWords(g.Push, t.style))
-		if len(g.Push.Protected) > 0 {
-			t.line("", "  needs your approval: "+clean(strings.Join(g.Push.Protected, " ")))
-		}
-		if g.CAFile != nil {
-			t.line("", "  "+t.style(Faint, "trusts "+clean(*g.CAFile)))
-		}
-	}
+	p.repositories(t)
 	if p.Supervise {
 		t.line("supervise", "the agent may ask you for more")
 	} else {
@@ -257,10 +247,10 @@ func (p Plan) walls(t *text) {
 // warnings says what the reader should know besides.
 func (p Plan) warnings(t *text) {
 	for i, n := range p.Notes {
-		t.line(first(i, "notes"), clean(n))
+		t.told(first(i, "notes"), Plain, n, "  ")
 	}
 	for i, w := range p.alarms() {
-		t.line(first(i, "warnings"), t.style(Warn, clean(strings.TrimPrefix(w, "warning: "))))
+		t.told(first(i, "warnings"), Warn, strings.TrimPrefix(w, "warning: "), "  ")
 	}
 }
 
@@ -282,25 +272,6 @@ func (p Plan) alarms() []string {
 		}
 	}
 	return out
-}
-
-func pushWords(p Push, style Style) string {
-	s := "push " + clean(anyOr(p.Branches, "any branch", " "))
-	switch p.Force {
-	case "never", "":
-		s += ", no force"
-	case "own":
-		s += ", force on its own branches"
-	default:
-		s += ", " + style(Warn, "FORCE: "+clean(p.Force))
-	}
-	if p.MaxFile != bottle.DefaultMaxFile {
-		s += ", files up to " + size(p.MaxFile)
-	}
-	if p.Tags {
-		return s + ", tags"
-	}
-	return s + ", no tags"
 }
 
 func limitWords(l Limits, scratch int64) string {
@@ -449,6 +420,34 @@ func (t *text) line(label, s string) {
 	t.b.WriteString(t.style(Label, fmt.Sprintf("%-*s", labelWidth, label)))
 	t.b.WriteString(s)
 	t.b.WriteByte('\n')
+}
+
+// told writes a text, wrapped at its words. The blanks that it begins with stay; more is in
+// front of its further lines.
+func (t *text) told(label string, role Role, s, more string) {
+	begin := s[:len(s)-len(strings.TrimLeft(s, " "))]
+	lines := wrap(strings.Fields(s), lineWidth-labelWidth-max(len(begin), len(more)))
+	if len(lines) == 0 {
+		lines = []string{""} // the label stays
+	}
+	for i, l := range lines {
+		if i == 0 {
+			l = begin + l
+		} else {
+			label, l = "", more+l
+		}
+		t.line(label, t.style(role, l))
+	}
+}
+
+// beside writes a text and, where it fits, a word on it beside; else below.
+func (t *text) beside(label, s string, role Role, word string) {
+	if utf8.RuneCountInString(s)+2+utf8.RuneCountInString(word) <= lineWidth-labelWidth {
+		t.line(label, s+"  "+t.style(role, word))
+		return
+	}
+	t.line(label, s)
+	t.line("", "  "+t.style(role, word))
 }
 
 // words writes a wrapped list; nothing where there is none.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"bottle/internal/bottle"
@@ -39,6 +41,8 @@ type repository struct {
 	MaxFile    int64    `json:"max_file"` // bytes
 	Committer  string   `json:"committer,omitempty"`
 	Credential string   `json:"credential"`
+
+	ExtraHosts map[string]string `json:"extra_hosts,omitempty"` // hosts that are not looked up, and their address
 }
 
 // git says what the git gate would answer at a repository's address. push: to a push of
@@ -110,6 +114,7 @@ func describe(r bottle.Repo, u bottle.GitUser) *repository {
 		Protected: append([]string{}, r.Push.Protected...), MaxFile: judge.For(r.Push).MaxFile,
 		Committer: strings.TrimSpace(u.Name + " " + strings.TrimSuffix("<"+u.Email+">", "<>")),
 	}
+	out.ExtraHosts = r.ExtraHosts
 	switch {
 	case r.Auth != nil:
 		out.Credential = r.Auth.TokenRef
@@ -148,7 +153,7 @@ func pushed(r bottle.Repo, word string) (policy.Verdict, string, error) {
 	}
 	words := "the ref may be pushed; then each new commit, file and message is judged"
 	if u.Forced && u.Own {
-		words = "if every commit that it drops was pushed by this bottle; then each new commit, file and message is judged"
+		words = "if every commit that it drops was pushed by this bottle since its start; then each new commit, file and message is judged"
 	}
 	return policy.Verdict{Action: policy.Allow, Reason: policy.Listed, Rule: at, Message: words}, ref, nil
 }
@@ -163,14 +168,19 @@ func (d Desk) tell(a answer) {
 		line("upstream", r.Upstream)
 		line("inside", "git clone "+r.Upstream+", or "+r.URL)
 		line("read", "branches, tags and notes, fresh from upstream each time")
-		line("push", plural(r.Branches, "any branch"))
-		line("force", map[string]string{"own": "commits that this bottle pushed itself may be rewritten", "any": "ANY: commits of others may be rewritten"}[r.Force])
+		line("push", plural(r.Branches, "any branch")+"  and notes")
+		line("force", map[string]string{"own": "commits that this bottle pushed since its start may be rewritten", "any": "ANY: commits of others may be rewritten"}[r.Force])
 		line("", map[bool]string{true: "no force"}[r.Force == "never"])
 		line("tags", map[bool]string{true: "yes", false: "no"}[r.Tags])
-		line("protected", strings.Join(r.Protected, " "))
+		if len(r.Protected) > 0 {
+			line("protected", "no push may change "+strings.Join(r.Protected, " "))
+		}
 		line("max file", bottle.SpellSize(r.MaxFile))
 		line("committer", cmp.Or(r.Committer, "anyone"))
-		line("credential", r.Credential)
+		line("credential", cmp.Or(r.Credential, "none"))
+		for _, h := range slices.Sorted(maps.Keys(r.ExtraHosts)) {
+			line("dials", h+" at "+r.ExtraHosts[h])
+		}
 		if !a.Allowed() {
 			d.hint("to change it: bottle edit bottles/" + string(a.spec.Name))
 		}
