@@ -163,7 +163,7 @@ func (d *deps) initialise(k starter.Kind, cred starter.Credential) error {
 		fmt.Fprintf(d.Stdout, "  export %s=…    from %s\n", cred.Ref, cred.Obtain)
 	}
 	if here.Remote.Host != "" {
-		fmt.Fprintf(d.Stdout, "  bottle edit bottles/%s    to let the agent clone and push %s: it stands there behind \"# \"\n", k.Bottle, here.Remote.Upstream())
+		fmt.Fprintf(d.Stdout, "  bottle edit bottles/%s    to let the agent clone and push\n    %s: it stands there behind \"# \"\n", k.Bottle, here.Remote.Upstream())
 	}
 	fmt.Fprintf(d.Stdout, "  %s\n", style(plan.Strong, "bottle start "+k.Agent))
 	return nil

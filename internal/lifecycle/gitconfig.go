@@ -8,6 +8,10 @@ import (
 	"bottle/internal/policy"
 )
 
+// noSSH is what git runs instead of ssh: there is none that leads out. git hands it to a
+// shell, with the host behind it.
+const noSSH = "echo 'bottle: there is no ssh in here, and this address is none of the repositories of this bottle: curl http://git.bottle/' >&2; exit 128; :"
+
 // gitConfig writes the identity for commits, and the rules that lead each repository's
 // own URL, however it is spelled, to the git gate. Empty: there is nothing to say.
 func gitConfig(u bottle.GitUser, repos []bottle.Repo) []byte {
@@ -20,6 +24,9 @@ func gitConfig(u bottle.GitUser, repos []bottle.Repo) []byte {
 			out = append(out, "[user]\n"...)
 		}
 		out = fmt.Appendf(out, "\t%s = %s\n", kv[0], gitQuote(kv[1]))
+	}
+	if len(repos) > 0 { // else git says "Could not resolve hostname". The variant is named: git asks ssh for it first, and hides what that says
+		out = fmt.Appendf(out, "[core]\n\tsshCommand = %s\n[ssh]\n\tvariant = ssh\n", gitQuote(noSSH))
 	}
 	for _, r := range repos {
 		out = fmt.Appendf(out, "[url %s]\n", gitQuote("http://git.bottle/"+r.Name+".git"))

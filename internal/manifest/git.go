@@ -19,7 +19,7 @@ func (t Tree) gitRepos(s *source, raw []repoFile) []bottle.Repo {
 		switch {
 		case !name.set():
 		case !rules.RepoName(name.val):
-			s.errorf(name.at, "use letters, digits, - _ and .", "`name` cannot be %s", quote(name.val))
+			s.errorf(name.at, "use letters, digits, - _ and .; it begins with none of - and ., and ends without .git", "`name` cannot be %s", quote(name.val))
 		case lines[strings.ToLower(name.val)] > 0:
 			s.errorf(name.at, "give each its own name", "the repository %s is given twice, first on line %d", quote(name.val), lines[strings.ToLower(name.val)])
 		default:

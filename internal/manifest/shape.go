@@ -100,7 +100,7 @@ type pushFile struct {
 	at
 	Branches  []text `json:"branches,omitempty" min:"1" jsonschema:"branch names or globs, such as agent/*; absent: any"`
 	Protected []text `json:"protected,omitempty" min:"1" jsonschema:"paths or globs, such as .github/**, that a push changes only with the operator's approval"`
-	Force     text   `json:"force,omitempty" enum:"never,own,any" jsonschema:"whether history may be rewritten: never (default), own (what this bottle pushed), any"`
+	Force     text   `json:"force,omitempty" enum:"never,own,any" jsonschema:"whether history may be rewritten: never (default), own (what this bottle pushed since its start), any"`
 	Tags      flag   `json:"tags,omitempty" jsonschema:"whether tags may be pushed (default false)"`
 	MaxFile   size   `json:"max_file,omitempty" jsonschema:"size of one pushed file, from 1KiB to 2GiB (default 100MiB)"`
 }

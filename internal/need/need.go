@@ -54,7 +54,8 @@ func Key(file string) error {
 	if err != nil {
 		return problem(hint, "read key_file: %v", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	public := strings.HasSuffix(file, ".pub") // which is open to others, and may be
+	if info.Mode().Perm()&0o077 != 0 && !public {
 		return problem("chmod 600 "+file, "the key_file %s is open to others (mode %04o)", file, info.Mode().Perm())
 	}
 	if _, err := watch.Key(file); err != nil { // regular, and of a key's size
@@ -63,10 +64,13 @@ func Key(file string) error {
 	text, err := os.ReadFile(file)
 	defer clear(text)
 	if err != nil || !strings.Contains(string(text), "PRIVATE KEY-----") {
-		if strings.HasSuffix(file, ".pub") {
+		if public {
 			return problem("write "+strings.TrimSuffix(file, ".pub"), "the key_file %s is the public half of a key", file)
 		}
 		return problem(hint, "there is no private key in the key_file %s", file)
+	}
+	if public && info.Mode().Perm()&0o077 != 0 {
+		return problem("chmod 600 "+file, "the key_file %s is open to others (mode %04o)", file, info.Mode().Perm())
 	}
 	if locked(text) {
 		return problem("make one for this repository, without a passphrase: ssh-keygen -t ed25519 -N '' -f "+file+"-bottle",

@@ -287,7 +287,7 @@ func (d Desk) done(c change, before plan.InForce, js bool) error {
 	case js:
 		return ui.JSON(d.Out, c)
 	case !c.Applied && c.New == c.Old:
-		fmt.Fprintf(d.Out, "no route changed: those of %s are in force, policy %s\n", c.Bottle, c.Old)
+		fmt.Fprintf(d.Out, "no route changed: those of %s are in force\n  policy %s\n", c.Bottle, c.Old)
 		d.tellWatching(c.Watching)
 		return nil
 	case !c.Applied:

@@ -53,7 +53,7 @@ func token(host string) string {
 // Lines are the entry as a manifest has it, below `git:`. Where this machine does not
 // know the host key, the line says how to get it.
 func (o Offer) Lines() []string {
-	lines := []string{"  - name: " + o.name(), "    upstream: " + o.Remote.Upstream()}
+	lines := []string{"  - name: " + o.name(), "    upstream: " + o.Remote.Upstream() + o.alias()}
 	switch {
 	case o.Remote.Scheme != "ssh":
 		lines = append(lines, "    auth: {token_ref: "+o.Token+"}")
@@ -63,6 +63,14 @@ func (o Offer) Lines() []string {
 		lines = append(lines, "    key_file: "+o.KeyFile, fmt.Sprintf("    host_key: \"ssh-ed25519 …\"   # %s; compare it with what the server's owner publishes", bottle.Keyscan(o.Remote.Upstream())))
 	}
 	return append(lines, `    push: {branches: ["agent/*"]}`)
+}
+
+// alias warns of a host that ssh itself may know by another name.
+func (o Offer) alias() string {
+	if o.Remote.Scheme != "ssh" || strings.ContainsAny(string(o.Remote.Host), ".:") {
+		return ""
+	}
+	return "   # aliases of ~/.ssh/config are not read: write the server's full name"
 }
 
 // name is a name that is free: with a number behind it, from 2, where it is taken.

@@ -48,6 +48,8 @@ func Words(key string) string {
 	switch key {
 	case "`dlp`":
 		return "write block, redact, ask or off, or leave it out for block"
+	case "`force`":
+		return "write never, own or any"
 	case "`inbound`":
 		return "write warn or block, or leave it out: then nobody looks"
 	}
