@@ -48,7 +48,9 @@ func (d *deps) stop(ctx context.Context, word string) error {
 	if err != nil {
 		return ui.Fail(err, "bottle list active")
 	}
-	slow := time.AfterFunc(2*time.Second, func() { fmt.Fprintf(d.Stderr, "waiting up to %v for %s to end; then it is killed\n", lifecycle.Farewell, id) })
+	slow := time.AfterFunc(2*time.Second, func() {
+		fmt.Fprintf(d.Stderr, "waiting up to %v for %s to end; then it is killed\n", lifecycle.Farewell, id)
+	})
 	defer slow.Stop()
 	if err := house.Stop(ctx, id); err != nil {
 		return ui.Fail(err, "bottle list active")
