@@ -40,7 +40,7 @@ func (p *push) read() error {
 			p.agree(caps)
 		}
 		switch {
-		case text == "push-cert" && len(p.asked.Commands) == 0:
+		case text == "push-cert" && len(p.asked.Commands) == 0 && p.asked.Cert == nil:
 			err = p.certificate()
 		case p.asked.Cert != nil:
 			err = errors.New("read the push: a command stands beside the certificate")
@@ -88,46 +88,6 @@ func (p *push) command(text string) error {
 	}
 	p.asked.Commands = append(p.asked.Commands, upstream.Command{Old: f[0], New: f[1], Ref: f[2]})
 	return nil
-}
-
-// certificate takes what git push --signed sends in place of commands
-// (gitprotocol-pack(5), "Push Certificate"). Upstream reads the commands out of it anew,
-// so it must leave no doubt about which they are: git ends them at the last line that
-// begins a signature, and here there may be but one.
-func (p *push) certificate() error {
-	if p.r.ssh {
-		return errors.New("the git gate takes no signed push (git push --signed) to a repository that it reaches by ssh: sign commits and tags instead")
-	}
-	const head, commands, signature = 0, 1, 2
-	part := head
-	for {
-		line, kind, err := p.lines.Next()
-		switch text := string(line); {
-		case err != nil:
-			return fmt.Errorf("read the push certificate: %w", err)
-		case kind != pktline.Data || !strings.HasSuffix(text, "\n") || strings.Count(text, "\n") != 1 || strings.ContainsAny(text, "\x00\r"):
-			return errors.New("read the push certificate: it is not made of lines")
-		case text == "push-cert-end\n" && part == signature:
-			return nil
-		case len(p.asked.Cert)+len(text) > maxCert:
-			return fmt.Errorf("a push certificate may have %d bytes", maxCert)
-		case strings.HasPrefix(text, "-----BEGIN ") && part != commands:
-			return errors.New("read the push certificate: it has two signatures, or no commands")
-		case strings.HasPrefix(text, "-----BEGIN "):
-			part = signature
-		case text == "\n" && part == head:
-			part = commands
-		case part == head:
-			if option, ok := strings.CutPrefix(text, "push-option "); ok {
-				p.signed = append(p.signed, strings.TrimSuffix(option, "\n"))
-			}
-		case part == commands:
-			if err := p.command(strings.TrimSuffix(text, "\n")); err != nil {
-				return err
-			}
-		}
-		p.asked.Cert = append(p.asked.Cert, line...)
-	}
 }
 
 func (p *push) options() error {

@@ -76,6 +76,12 @@ func TestCertificateHidesNoCommand(t *testing.T) {
 		"a blank line among the commands":    of(good, "\n", bad, begin, end, "push-cert-end\n", ""),
 		"two certificates":                   append(of(good, begin, end, "push-cert-end\n"), of(bad, begin, end, "push-cert-end\n", "")...),
 		"a NUL":                              of(good, begin, "A\x00A\n", end, "push-cert-end\n", ""),
+		"an empty first line":                {head[0], "\n", good, begin, end, "push-cert-end\n", ""},
+		"another version":                    {head[0], "certificate version 0.2\n", "\n", good, begin, end, "push-cert-end\n", ""},
+		"an unknown line in its head":        {head[0], head[1], "push-cert-end\n", "push-cert\n", "\n", good, begin, end, "push-cert-end\n", ""},
+		"a signature that git does not know": of(good, "-----BEGIN FOO-----\n", "\n", bad, "push-cert-end\n", ""),
+		"a shallow commit in it":             of("shallow "+oneID+"\n", good, begin, end, "push-cert-end\n", ""),
+		"one without commands, and another":  append(of(begin, end, "push-cert-end\n"), of(bad, begin, end, "push-cert-end\n", "")...),
 		"a large one":                        of(append([]string{good, begin}, slicesOf(strings.Repeat("A", 60_000)+"\n", 6)...)...),
 	} {
 		if p, err := asked(t, &repo{}, lines...); err == nil {
