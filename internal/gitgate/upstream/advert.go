@@ -49,7 +49,8 @@ func (a Advert) Value(capability string) string {
 const nobody = "capabilities^{}" // stands for a ref where there is none
 
 // readAdvert reads refs in protocol v0 (gitprotocol-pack(5)) up to the flush packet.
-func readAdvert(in io.Reader, limits Limits) (Advert, error) {
+// shown makes its words fit to be told.
+func readAdvert(in io.Reader, limits Limits, shown func(string) string) (Advert, error) {
 	left := limits.AdvertBytes
 	lines := pktline.NewReader(in)
 	a := Advert{ObjectFormat: "sha1"}
@@ -69,16 +70,16 @@ func readAdvert(in io.Reader, limits Limits) (Advert, error) {
 		}
 		line = pktline.Text(line)
 		if words, ok := bytes.CutPrefix(line, []byte("ERR ")); ok {
-			return Advert{}, fmt.Errorf("%w: it said: %s", ErrNotFound, printable(string(words)))
+			return Advert{}, fmt.Errorf("%w: it said: %s", ErrNotFound, shown(string(words)))
 		}
 		if first {
 			var caps []byte
 			line, caps, _ = bytes.Cut(line, []byte{0})
-			if err := a.capabilities(string(caps)); err != nil {
+			if err := a.capabilities(string(caps), shown); err != nil {
 				return Advert{}, err
 			}
 		}
-		if err := a.add(line, seen); err != nil {
+		if err := a.add(line, seen, shown); err != nil {
 			return Advert{}, err
 		}
 	}
@@ -98,26 +99,26 @@ func advertEnded(first bool, err error) error {
 // on the error stream.
 var errSilent = errors.New("it said nothing")
 
-func (a *Advert) capabilities(text string) error {
+func (a *Advert) capabilities(text string, shown func(string) string) error {
 	a.Capabilities = strings.Fields(text)
 	if f := a.Value("object-format"); f != "" {
 		a.ObjectFormat = f
 	}
 	if a.ObjectFormat != "sha1" && a.ObjectFormat != "sha256" {
-		return fmt.Errorf("%w: its object format is %q", ErrProtocol, printable(a.ObjectFormat))
+		return fmt.Errorf("%w: its object format is %q", ErrProtocol, shown(a.ObjectFormat))
 	}
 	a.PushCertNonce = a.Value("push-cert")
 	return nil
 }
 
-func (a *Advert) add(line []byte, seen map[string]bool) error {
+func (a *Advert) add(line []byte, seen map[string]bool, shown func(string) string) error {
 	id, name, ok := strings.Cut(string(line), " ")
 	if id == "shallow" && a.isID(name) {
 		a.Shallow = true
 		return nil
 	}
 	if !ok || !a.isID(id) {
-		return fmt.Errorf("%w: %q is no ref", ErrProtocol, printable(string(line)))
+		return fmt.Errorf("%w: %q is no ref", ErrProtocol, shown(string(line)))
 	}
 	if name == nobody || name == ".have" {
 		return nil

@@ -5,6 +5,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -37,7 +40,8 @@ func (a Auth) login() (login, error) {
 	if secret == "" || strings.ContainsFunc(secret+a.Username, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return login{}, fmt.Errorf("%w: the secret of auth is empty, or has a line feed or another control character", ErrConfig)
 	}
-	l := login{name: "Authorization", hidden: []string{secret}}
+	l := login{name: "Authorization"}
+	hidden := []string{secret}
 	switch strings.ToLower(a.Scheme) {
 	case "", "basic":
 		user, password, both := strings.Cut(secret, ":")
@@ -45,10 +49,8 @@ func (a Auth) login() (login, error) {
 			user, password = cmp.Or(a.Username, defaultUser), secret
 		}
 		coded := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
-		l.value, l.hidden = "Basic "+coded, []string{coded, secret}
-		if password != "" {
-			l.hidden = append(l.hidden, password)
-		}
+		l.value = "Basic " + coded
+		hidden = append(hidden, coded, password)
 	case "bearer":
 		l.value = "Bearer " + secret
 	case "token":
@@ -61,7 +63,21 @@ func (a Auth) login() (login, error) {
 	default:
 		return login{}, fmt.Errorf("%w: the scheme of auth is none of Basic, Bearer, token and header:<Name>", ErrConfig)
 	}
+	l.hidden = spellings(hidden)
 	return l, nil
+}
+
+// spellings are the secrets and what becomes of them within a URL or within quotation
+// marks, the longest first: one may be a part of another.
+func spellings(secrets []string) (all []string) {
+	for _, s := range secrets {
+		if s != "" {
+			quoted := strconv.Quote(s)
+			all = append(all, s, url.QueryEscape(s), url.PathEscape(s), quoted[1:len(quoted)-1])
+		}
+	}
+	slices.SortFunc(all, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	return slices.Compact(all)
 }
 
 func (l login) set() bool { return l.value != "" }
@@ -75,7 +91,24 @@ func (l login) show(h http.Header) {
 // hide blots the secret out of words that are shown: a server may repeat what it got.
 func (l login) hide(words string) string {
 	for _, secret := range l.hidden {
-		words = strings.ReplaceAll(words, secret, "***")
+		words = strings.ReplaceAll(words, secret, blot)
 	}
 	return words
+}
+
+const (
+	blot    = "***" // stands where a secret was
+	telling = 7     // bytes: a shorter beginning of a secret tells nothing of it
+)
+
+// begun is how many bytes at the end of words may be the beginning of the secret.
+func (l login) begun(words string) (most int) {
+	for _, secret := range l.hidden {
+		for n := min(len(secret)-1, len(words)); n > most; n-- {
+			if strings.HasSuffix(words, secret[:n]) {
+				most = n
+			}
+		}
+	}
+	return most
 }

@@ -26,7 +26,8 @@ const (
 // have gave anything: it may lean on objects that are there. What the upstream tells
 // about its progress goes to progress. want are ids that the list of refs has; have
 // may be nil. An error from pack or progress is given as it is.
-func (s *Session) Fetch(want []string, have Haves, pack, progress io.Writer) error {
+func (s *Session) Fetch(want []string, have Haves, pack, progress io.Writer) (err error) {
+	defer func() { err = s.blot(err) }()
 	if err := s.take(UploadPack); err != nil {
 		return err
 	}
@@ -44,7 +45,7 @@ func (s *Session) Fetch(want []string, have Haves, pack, progress io.Writer) err
 	}
 	n := &negotiating{s: s, want: want, known: map[string]bool{}}
 	out, words := &witness{w: pack}, &witness{w: progress}
-	err := n.run(have, out, words)
+	err = n.run(have, out, words)
 	for _, w := range []*witness{out, words} {
 		if w.err != nil {
 			return w.err
@@ -60,7 +61,7 @@ func (s *Session) ended(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &fatal):
-		return fmt.Errorf("%w: %s", ErrRefused, s.wire.hide(printable(fatal.Words)))
+		return fmt.Errorf("%w: %s", ErrRefused, s.shown(fatal.Words))
 	case errors.Is(err, pktline.ErrFormat):
 		return fmt.Errorf("%w: its answer is %w", ErrProtocol, err)
 	case s.ctx.Err() != nil:
@@ -134,8 +135,9 @@ func (n *negotiating) finish(first bool, pack, progress io.Writer) error {
 		_, err = io.Copy(pack, in.Rest())
 		return err
 	}
-	_, err = pktline.NewDemux(in, hiding{n.s.wire, progress}, n.s.limits.ProgressBytes).WriteTo(pack)
-	return err
+	words := &hiding{wire: n.s.wire, w: progress}
+	_, err = pktline.NewDemux(in, words, n.s.limits.ProgressBytes).WriteTo(pack)
+	return errors.Join(err, words.end())
 }
 
 func (n *negotiating) ask(first bool, ids []string, done bool) (io.ReadCloser, *pktline.Reader, error) {
@@ -220,11 +222,11 @@ func (n *negotiating) acks(in *pktline.Reader) error {
 		case kind != pktline.Data:
 			return fmt.Errorf("%w: it ends before NAK", ErrProtocol)
 		case word == "ERR":
-			return fmt.Errorf("%w: %s", ErrRefused, n.s.wire.hide(printable(rest)))
+			return fmt.Errorf("%w: %s", ErrRefused, n.s.shown(rest))
 		case word == "NAK" && rest == "":
 			return nil
 		case word != "ACK" || !n.sent(id):
-			return fmt.Errorf("%w: it acknowledges by %q", ErrProtocol, printable(string(line)))
+			return fmt.Errorf("%w: it acknowledges by %q", ErrProtocol, n.s.shown(string(line)))
 		case status == "":
 			return nil
 		case status == "ready":
@@ -260,15 +262,29 @@ func (t *witness) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// hiding keeps our own secret out of what an upstream repeats.
+// hiding keeps our own secret out of what an upstream repeats, in however many pieces.
 type hiding struct {
 	wire wire
 	w    io.Writer
+	held string // a beginning of the secret, until more comes
 }
 
-func (h hiding) Write(p []byte) (int, error) {
-	if _, err := io.WriteString(h.w, h.wire.hide(string(p))); err != nil {
+func (h *hiding) Write(p []byte) (int, error) {
+	text := h.wire.hide(h.held + string(p))
+	whole := len(text) - h.wire.begun(text)
+	h.held = text[whole:]
+	if _, err := io.WriteString(h.w, text[:whole]); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// end writes what was held back and is no secret, for nothing more comes.
+func (h *hiding) end() error {
+	if len(h.held) > telling {
+		h.held = blot
+	}
+	_, err := io.WriteString(h.w, h.held)
+	h.held = ""
+	return err
 }

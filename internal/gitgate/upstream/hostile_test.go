@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -358,8 +359,94 @@ func TestNegotiation(t *testing.T) {
 }
 
 func TestNoRefIsUpdatedByAPackThatWasRefused(t *testing.T) {
-	report, err := readReport(update, pktline.NewReader(strings.NewReader("0013unpack no disk\n0017ok refs/heads/main\n0000")))
+	report, err := readReport(update, pktline.NewReader(strings.NewReader("0013unpack no disk\n0017ok refs/heads/main\n0000")), printable)
 	if err != nil || report.Refs[0].OK {
 		t.Errorf("%+v %v", report, err)
+	}
+}
+
+// TestEchoedCredentialIsInNoWords: the weakness: a server repeats what it got. The attack:
+// where the gate quotes it, whole, in another spelling or cut in the middle, the agent
+// reads the gateway's credential. This proves that no error, report or progress has it.
+func TestEchoedCredentialIsInNoWords(t *testing.T) {
+	token := "ghs_4Wq9Zr1Lm8/Tx2Yv6+Nb3Kc7" + strings.Repeat("0123456789", 12)
+	got := func(r *http.Request) string { _, p, _ := r.BasicAuth(); return p }
+	listing := func(line string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/x-git-receive-pack-advertisement")
+			l := pktline.NewWriter(w)
+			_ = l.Text("# service=git-receive-pack")
+			_ = l.Flush()
+			_ = l.Text(line + got(r))
+		}
+	}
+	answering := func(write func(w *pktline.Writer, token string)) http.HandlerFunc {
+		return scripted(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			write(pktline.NewWriter(w), got(r))
+		})
+	}
+	report := func(form string) http.HandlerFunc {
+		return answering(func(w *pktline.Writer, token string) {
+			var b bytes.Buffer
+			l := pktline.NewWriter(&b)
+			for line := range strings.SplitSeq(strings.ReplaceAll(form, "TOKEN", token), "\n") {
+				_ = l.Text(line)
+			}
+			_ = l.Flush()
+			_, _ = w.Band(pktline.Main, pktline.SideBand64K).Write(b.Bytes())
+			_ = w.Flush()
+		})
+	}
+	long := strings.Repeat("x", 500-len(token)+1)
+	for name, serve := range map[string]http.HandlerFunc{
+		"content type": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Type", got(r)) },
+		"a cut location": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", long+got(r))
+			w.WriteHeader(302)
+		},
+		"an escaped location": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "https://x.example/?t="+url.QueryEscape(got(r)))
+			w.WriteHeader(302)
+		},
+		"words that are cut": func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, strings.Repeat(got(r)+" ", maxWords/len(token)+1), 403)
+		},
+		"a status line": func(w http.ResponseWriter, r *http.Request) {
+			c, _, _ := w.(http.Hijacker).Hijack()
+			_, _ = io.WriteString(c, "HTTP/1.1 "+got(r)+" x\r\n\r\n")
+			_ = c.Close()
+		},
+		"ERR":                  listing("ERR no access with "),
+		"a cut ERR":            listing("ERR " + long),
+		"no ref":               listing("bad credentials: "),
+		"an object format":     listing(id1 + " refs/heads/main\x00object-format="),
+		"a report's refusal":   report("unpack ok\nng refs/heads/main " + long + "TOKEN"),
+		"a report's beginning": report("unpack " + long + "TOKEN"),
+		"a report's error":     report("ERR " + long + "TOKEN"),
+		"no report":            report("what is TOKEN"),
+		"last words":           answering(func(w *pktline.Writer, token string) { _ = w.Line([]byte("\x03" + long + token)) }),
+		"progress": answering(func(w *pktline.Writer, token string) {
+			for _, part := range []string{"you are ", token[:9], token[9:12], token[12:] + "\n"} {
+				_ = w.Line([]byte("\x02" + part))
+			}
+			_ = w.Flush()
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := served(t, "/app.git", serve)
+			r.auth.Reveal = reveal(token)
+			var words bytes.Buffer
+			report, err := r.Push(context.Background(), update, small, &words)
+			text := fmt.Sprintf("%v %v %s", report, err, words.String())
+			for _, part := range []string{token[:len(token)-1], token[:10], token[12:], url.QueryEscape(token), url.QueryEscape(token)[12:]} {
+				if strings.Contains(text, part) {
+					t.Errorf("%q shows %q", text, part)
+				}
+			}
+			if !strings.Contains(text, "***") {
+				t.Errorf("the server repeated nothing: %s", text)
+			}
+		})
 	}
 }

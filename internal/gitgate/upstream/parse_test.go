@@ -84,7 +84,7 @@ func adverts(lines ...string) string {
 
 func TestAdverts(t *testing.T) {
 	limits := Limits{AdvertBytes: 2000, Refs: 3}
-	read := func(text string) (Advert, error) { return readAdvert(strings.NewReader(text), limits) }
+	read := func(text string) (Advert, error) { return readAdvert(strings.NewReader(text), limits, printable) }
 
 	a, err := read(adverts(zero + " capabilities^{}\x00report-status push-cert=17-abc"))
 	if err != nil || len(a.Refs) != 0 || a.PushCertNonce != "17-abc" || !a.Has("report-status") {
@@ -167,7 +167,7 @@ func FuzzAdvert(f *testing.F) {
 	f.Add([]byte(advertised(readCaps)))
 	f.Add([]byte(adverts(id1+" HEAD\x00symref=HEAD:refs/heads/main object-format=sha1", id1+" refs/tags/v", id2+" refs/tags/v^{}", "shallow "+id1)))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		a, err := readAdvert(bytes.NewReader(in), Limits{AdvertBytes: 1 << 16, Refs: 100})
+		a, err := readAdvert(bytes.NewReader(in), Limits{AdvertBytes: 1 << 16, Refs: 100}, printable)
 		if err != nil {
 			return
 		}
@@ -185,7 +185,7 @@ func FuzzReport(f *testing.F) {
 	f.Add([]byte("000eunpack ok\n0017ok refs/heads/main\n0000"))
 	f.Add([]byte("000eunpack ok\n0024ng refs/heads/main denied by me\n0000"))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		report, err := readReport(update, pktline.NewReader(bytes.NewReader(in)))
+		report, err := readReport(update, pktline.NewReader(bytes.NewReader(in)), printable)
 		if err != nil {
 			return
 		}

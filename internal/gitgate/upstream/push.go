@@ -49,7 +49,8 @@ const silence = "the upstream reported nothing about it"
 // stop. Where the upstream breaks off
 // after all was sent, the error is ErrUnsure, too: list the refs to learn what it has.
 // A Report without an error may still refuse each ref.
-func (s *Session) Push(p Push, pack func(io.Writer) error, progress io.Writer) (Report, error) {
+func (s *Session) Push(p Push, pack func(io.Writer) error, progress io.Writer) (_ Report, err error) {
+	defer func() { err = s.blot(err) }()
 	if err := s.take(ReceivePack); err != nil {
 		return Report{}, err
 	}
@@ -214,16 +215,14 @@ func (p Push) writeCert(lines *pktline.Writer, caps string) error {
 func (s *Session) report(p Push, answer io.Reader, progress io.Writer) (Report, error) {
 	inner := answer
 	if s.Advert.Has("side-band-64k") {
-		inner = pktline.NewDemux(pktline.NewReader(answer), hiding{s.wire, progress}, s.limits.ProgressBytes)
+		words := &hiding{wire: s.wire, w: progress}
+		defer func() { _ = words.end() }() // a writer that fails is its own witness
+		inner = pktline.NewDemux(pktline.NewReader(answer), words, s.limits.ProgressBytes)
 	}
 	lines := pktline.NewReader(inner)
-	report, err := readReport(p, lines)
+	report, err := readReport(p, lines, s.shown)
 	if err != nil {
 		return Report{}, err
-	}
-	report.Unpack = s.wire.hide(report.Unpack)
-	for i := range report.Refs {
-		report.Refs[i].Message = s.wire.hide(report.Refs[i].Message)
 	}
 	if inner != answer { // a hook that runs after the push may have words, too
 		_, _ = io.Copy(io.Discard, lines.Rest())
@@ -231,7 +230,8 @@ func (s *Session) report(p Push, answer io.Reader, progress io.Writer) (Report, 
 	return report, nil
 }
 
-func readReport(p Push, lines *pktline.Reader) (Report, error) {
+// readReport reads up to the flush packet. shown makes the upstream's words fit to be told.
+func readReport(p Push, lines *pktline.Reader, shown func(string) string) (Report, error) {
 	report := Report{Refs: make([]RefStatus, len(p.Commands))}
 	at := make(map[string]int, len(p.Commands))
 	for i, c := range p.Commands {
@@ -258,15 +258,15 @@ func readReport(p Push, lines *pktline.Reader) (Report, error) {
 		i, asked := at[ref]
 		switch {
 		case word == "unpack" && report.Unpack == "" && rest != "":
-			report.Unpack = printable(rest)
+			report.Unpack = shown(rest)
 		case report.Unpack == "" && word == "ERR":
-			return Report{}, fmt.Errorf("%w: %s", ErrRefused, printable(rest))
+			return Report{}, fmt.Errorf("%w: %s", ErrRefused, shown(rest))
 		case report.Unpack == "":
-			return Report{}, fmt.Errorf("%w: its report begins with %q", ErrProtocol, printable(string(line)))
+			return Report{}, fmt.Errorf("%w: its report begins with %q", ErrProtocol, shown(string(line)))
 		case word == "ok" && asked:
 			report.Refs[i] = RefStatus{Ref: ref, OK: report.Unpack == "ok"}
 		case word == "ng" && asked:
-			report.Refs[i] = RefStatus{Ref: ref, Message: printable(message)}
+			report.Refs[i] = RefStatus{Ref: ref, Message: shown(message)}
 		}
 	}
 	return Report{}, fmt.Errorf("%w: its report has no end", ErrProtocol)

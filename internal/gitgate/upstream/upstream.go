@@ -168,6 +168,8 @@ type wire interface {
 	// said explains an error by what the remote said elsewhere, and hides secrets.
 	said(err error) error
 	hide(words string) string
+	// begun is how many bytes at the end of words may be the beginning of a secret.
+	begun(words string) int
 }
 
 // requestKind tells a wire how large a request may be.
@@ -191,7 +193,7 @@ func (r *Remote) Open(ctx context.Context, s Service) (*Session, error) {
 	if err := session.start(r); err != nil {
 		err = r.explain(ctx, err) // before the session's context ends by our own hand
 		session.Close()
-		return nil, err
+		return nil, session.blot(err)
 	}
 	return session, nil
 }
@@ -209,7 +211,7 @@ func (s *Session) start(r *Remote) (err error) {
 	if err != nil {
 		return s.wire.said(err)
 	}
-	s.Advert, err = readAdvert(s.waits.reader(in), s.limits)
+	s.Advert, err = readAdvert(s.waits.reader(in), s.limits, s.shown)
 	if err != nil {
 		return s.wire.said(err)
 	}
@@ -241,6 +243,34 @@ func (r *Remote) explain(ctx context.Context, err error) error {
 	}
 	return fmt.Errorf("%w: %s: %w", ErrUnreachable, r.at.host, err)
 }
+
+// shown are the upstream's words, fit to be told: the secret goes before anything is cut.
+func (s *Session) shown(words string) string { return printable(s.wire.hide(words)) }
+
+// blot hides the secret in an error as a whole: some of its words may be those of the
+// standard library, which quotes what it got.
+func (s *Session) blot(err error) error {
+	if err == nil || s.wire == nil {
+		return err
+	}
+	said := err.Error()
+	if hidden := s.wire.hide(said); hidden != said {
+		return &blotted{hidden, err}
+	}
+	return err
+}
+
+// blotted is an error in words without the secret.
+type blotted struct {
+	words string
+	cause error
+}
+
+// Error implements error.
+func (b *blotted) Error() string { return b.words }
+
+// Unwrap gives the cause, for errors.Is: its words are not to be shown.
+func (b *blotted) Unwrap() error { return b.cause }
 
 // take marks the session as used.
 func (s *Session) take(service Service) error {

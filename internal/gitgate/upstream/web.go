@@ -48,6 +48,11 @@ func (w *web) close() {
 
 func (w *web) hide(words string) string { return w.login.hide(words) }
 
+func (w *web) begun(words string) int { return w.login.begun(words) }
+
+// shown are the server's words, fit to be told: the secret goes before anything is cut.
+func (w *web) shown(words string) string { return printable(w.hide(words)) }
+
 // said has nothing to add: an answer has it all.
 func (w *web) said(err error) error {
 	if errors.Is(err, errSilent) {
@@ -196,7 +201,7 @@ func (w *web) refused(resp *http.Response) error {
 		return fmt.Errorf("%w: %s answered %d%s. Is the URL right, and may the token see it?", ErrNotFound, host, status, w.words(resp))
 	case status >= 300 && status < 400:
 		return fmt.Errorf("%w: %s answered %d and points to %q. A redirect is not followed, for the token is only for this URL: write the new one into the bottle's file",
-			ErrProtocol, host, status, w.hide(printable(resp.Header.Get("Location"))))
+			ErrProtocol, host, status, w.shown(resp.Header.Get("Location")))
 	case status == http.StatusRequestEntityTooLarge:
 		return fmt.Errorf("%w: %s takes no push as large as this (413)", ErrRefused, host)
 	case status == http.StatusTooManyRequests || status >= 500:
@@ -211,8 +216,12 @@ func (w *web) words(resp *http.Response) string {
 	if kind != "text/plain" {
 		return ""
 	}
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxWords))
-	if said := printable(w.hide(string(text))); said != "" {
+	read, _ := io.ReadAll(io.LimitReader(resp.Body, maxWords))
+	text := w.hide(string(read))
+	if len(read) == maxWords { // it may have been cut off within the secret
+		text = text[:len(text)-w.begun(text)]
+	}
+	if said := printable(text); said != "" {
 		return " and said: " + said
 	}
 	return ""
@@ -223,7 +232,7 @@ func (w *web) isGit(resp *http.Response, want string) error {
 		return fmt.Errorf("%w: %s compresses its answer, which was not asked for", ErrProtocol, w.r.at.host)
 	}
 	if got := resp.Header.Get("Content-Type"); got != want {
-		return fmt.Errorf("%w: %s answered with %q instead of %s. Is this the URL of a repository?", ErrProtocol, w.r.at.host, printable(got), want)
+		return fmt.Errorf("%w: %s answered with %q instead of %s. Is this the URL of a repository?", ErrProtocol, w.r.at.host, w.shown(got), want)
 	}
 	return nil
 }
