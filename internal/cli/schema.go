@@ -1,19 +1,18 @@
 package cli
 
 import (
-	"bottle/internal/cli/command"
-	"bottle/internal/cli/ui"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"bottle/internal/cli/command"
+	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 )
 
 func newSchema(d *deps) *cobra.Command {
 	return &cobra.Command{
-		Use:     "schema bottle|agent",
-		GroupID: groupManifest,
+		Use: "schema bottle|agent", GroupID: groupManifest,
 		Short:   "Print the JSON Schema of a manifest's frontmatter",
 		Long:    "Print the JSON Schema of the frontmatter, so that an editor can complete and check it.",
 		Example: "  bottle schema bottle > bottle.schema.json",
