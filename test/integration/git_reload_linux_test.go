@@ -82,7 +82,7 @@ esac; done`)
 	h.edit("/team/app.git", "/team/other.git")
 	h.edit("branches: [docs], max_file: 1MiB, force: never", `branches: ["*"], force: any`)
 	h.write("key", "-----BEGIN OPENSSH PRIVATE KEY-----\nfor the other one, which has more than enough letters\n-----END OPENSSH PRIVATE KEY-----\n")
-	reload("no route changed", "git app upstream changed, and not in the running bottle: that needs a new start")
+	reload("nothing changed of routes and git", "git app upstream changed, and not in the running bottle: that needs a new start")
 	b.types("fetch held")
 	b.says("held fetch gives 0") // that key is not used here
 	b.types("push agent/three")

@@ -279,6 +279,14 @@ func (d Desk) tellWatching(w *plan.Watching) {
 	}
 }
 
+// short is a policy's hash as the preflight shows it: whole, it breaks on a terminal.
+func short(hash string) string {
+	if len(hash) <= 16 {
+		return hash
+	}
+	return hash[:15] + "…"
+}
+
 // done says what is in force now.
 func (d Desk) done(c change, before plan.InForce, js bool) error {
 	switch {
@@ -287,13 +295,17 @@ func (d Desk) done(c change, before plan.InForce, js bool) error {
 	case js:
 		return ui.JSON(d.Out, c)
 	case !c.Applied && c.New == c.Old:
-		fmt.Fprintf(d.Out, "no route changed: those of %s are in force\n  policy %s\n", c.Bottle, c.Old)
+		what := "no route changed"
+		if len(before.Routes) == 0 { // a bottle of git alone
+			what = "nothing changed of routes and git"
+		}
+		fmt.Fprintf(d.Out, "%s: those of %s are in force, policy %s\n", what, c.Bottle, short(c.Old))
 		d.tellWatching(c.Watching)
 		return nil
 	case !c.Applied:
 		return ui.Fail(errors.New("the gateway did not take the routes"), "bottle reload "+string(c.Identity))
 	}
-	fmt.Fprintf(d.Out, "in force: policy %s\n", c.New)
+	fmt.Fprintf(d.Out, "in force: policy %s\n", short(c.New))
 	d.tellWatching(c.Watching)
 	style := d.Style(d.Err)
 	if c.Cut > 0 {

@@ -76,3 +76,24 @@ func TestReloadRefusesAKeyThatCannotBeUsed(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestReloadSaysWhatIsInForce: on a line that a terminal does not break, and of a bottle
+// without routes nothing is said of routes alone.
+func TestReloadSaysWhatIsInForce(t *testing.T) {
+	hash := strings.Repeat("0a", 32)
+	for name, c := range map[string]struct {
+		change change
+		before plan.InForce
+		want   string
+	}{
+		"git alone": {change{Bottle: "dev", Reloaded: plan.Reloaded{Old: hash, New: hash, Recorded: true}}, plan.InForce{Hash: hash}, "nothing changed of routes and git: those of dev are in force, policy 0a0a0a0a0a0a0a0…\n"},
+		"routes":    {change{Bottle: "dev", Reloaded: plan.Reloaded{Old: hash, New: hash, Recorded: true}}, plan.InForce{Hash: hash, Routes: []bottle.Route{{}}}, "no route changed: those of dev are in force, policy 0a0a0a0a0a0a0a0…\n"},
+		"applied":   {change{Bottle: "dev", Reloaded: plan.Reloaded{Old: hash, New: hash, Recorded: true, Applied: true}}, plan.InForce{Hash: hash}, "in force: policy 0a0a0a0a0a0a0a0…\n"},
+	} {
+		var out, errs bytes.Buffer
+		d := Desk{Out: &out, Err: &errs, Style: func(io.Writer) plan.Style { return ui.Plain }}
+		if err := d.done(c.change, c.before, false); err != nil || out.String() != c.want || errs.Len() > 0 {
+			t.Errorf("%s: %v: %q %q", name, err, out.String(), errs.String())
+		}
+	}
+}
