@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"bottle/internal/bottle"
+	"bottle/internal/need"
 	"bottle/internal/secret"
 	"bottle/internal/watch"
 )
@@ -116,4 +117,29 @@ func (h *House) watching(w watchRequest) (names, not []string, warnings bottle.P
 		delete(values, name)
 	}
 	return slices.Sorted(slices.Values(slices.AppendSeq(names, maps.Keys(values)))), not, warnings
+}
+
+// Unusable gives keys that no gateway could use another name: they are kept from leaving,
+// and the key from before stays in use, which the warnings say. values are those of Watched,
+// and are changed.
+func Unusable(repos []bottle.Repo, values map[string]secret.Value) (out bottle.Problems) {
+	for _, r := range repos {
+		name := "git:" + r.Name + " key_file"
+		bad := need.RepoKey(r)
+		if len(bad) == 0 {
+			continue
+		}
+		if v, read := values[name]; read {
+			delete(values, name)
+			values[name+", not usable"] = v
+		} else {
+			bad = bad[:0] // why it could not be read is told already
+		}
+		for _, p := range bad {
+			p.Severity = bottle.Warning
+			out = append(out, p)
+		}
+		out = append(out, bottle.Problem{Severity: bottle.Warning, Message: "git " + bottle.Printable(r.Name) + ": the key from before stays in use", Hint: "mend the key_file, and reload again"})
+	}
+	return out
 }

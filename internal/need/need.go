@@ -110,6 +110,11 @@ func Repo(r bottle.Repo, file string) (out bottle.Problems) {
 	return out
 }
 
+// RepoKey is what Repo tells of the key_file alone.
+func RepoKey(r bottle.Repo) bottle.Problems {
+	return Repo(bottle.Repo{Name: r.Name, KeyFile: r.KeyFile, Rule: r.Rule}, "")
+}
+
 // Git says that the git gate lacks what it serves repositories with: git in one of the
 // system's own folders, and Landlock. Where no repository is declared nothing of it is needed.
 func Git(root fs.FS) error {
