@@ -102,9 +102,13 @@ func (g *Gate) unknown(w http.ResponseWriter, r *http.Request) {
 		code = http.StatusNotFound
 		fmt.Fprintf(&b, "%s (%s). ", policy.RepoNotListed.Text(), policy.RepoNotListed)
 	}
-	b.WriteString("The repositories of this bottle:\n")
+	begin := "The repositories of this bottle:\n"
 	for one := range g.served() {
-		fmt.Fprintf(&b, "http://%s/%s.git  %s\n", Host, one.Name, one.Upstream)
+		fmt.Fprintf(&b, "%shttp://%s/%s.git  %s\n", begin, Host, one.Name, one.Upstream)
+		begin = ""
+	}
+	if begin != "" {
+		b.WriteString("This bottle has no repository any more.\n")
 	}
 	b.WriteString("An operator adds others under `git` in the bottle's manifest.\n")
 	plain(w, code, b.String(), "")
@@ -150,10 +154,21 @@ func (r *repo) advertise(w http.ResponseWriter, req *http.Request) {
 		body.Reset()
 		_ = out.Text("# service=" + service)
 		_ = out.Flush()
-		_ = out.Line([]byte(words("ERR bottle: " + string(reason) + ": " + r.plainly(err) + "; nothing older is served in its place")))
+		_ = out.Line([]byte(words("ERR bottle: " + string(reason) + ": " + unserved(r.plainly(err), service))))
 	}
 	noCache(w, "application/x-"+service+"-advertisement")
 	_, _ = w.Write(body.Bytes()) // the client may be gone
+}
+
+// unserved says why nothing is served, and to a reader that nothing older is.
+func unserved(why, service string) string {
+	if service == receive {
+		return why
+	}
+	if strings.HasSuffix(why, "?") || strings.HasSuffix(why, ".") {
+		return why + " Nothing older is served in its place"
+	}
+	return why + "; nothing older is served in its place"
 }
 
 // refreshAndOffer asks upstream as a reader and as a writer at once: each is a connection

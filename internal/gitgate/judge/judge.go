@@ -203,15 +203,27 @@ func (j *Judge) Tag(id string, raw []byte) error {
 // head looks at the text of a commit or tag from rest on. What stands before it are ids.
 func (j *Judge) head(id string, raw []byte, rest, message int) {
 	for _, h := range j.text(raw[rest:]) {
-		where := "the headers"
+		where := ""
 		if at := rest + int(h.at); at >= message {
 			where = "the message"
 			h.line = 1 + bytes.Count(raw[message:min(at, len(raw))], []byte{'\n'})
 		} else {
-			h.line = 0
+			h.line, where = 0, header(raw[rest:], int(h.at))
 		}
 		j.secret(Failure{Commit: id}, h, where)
 	}
+}
+
+// header says what of a commit's or tag's headers stands at an offset. A header's own name
+// is said where it is one of a person: others may hold anything.
+func header(text []byte, at int) string {
+	line := text[bytes.LastIndexByte(text[:min(max(at, 0), len(text))], '\n')+1:]
+	for _, who := range []string{"author", committer, tagger} {
+		if bytes.HasPrefix(line, []byte(who+" ")) {
+			return "the " + who + "'s name or address"
+		}
+	}
+	return "the headers"
 }
 
 // Whom a signature may name.

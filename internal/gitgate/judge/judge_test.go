@@ -71,7 +71,7 @@ func TestSecretsAreFound(t *testing.T) {
 		{"in an author's name", func(p *push) []string {
 			p.git("commit", "-q", "--allow-empty", "-m", "x", "--author="+kept+" <a@example.com>")
 			return []string{p.git("rev-parse", "HEAD")}
-		}, "", "the headers", 0},
+		}, "", "the author's name", 0},
 		{"in an unknown header", func(p *push) []string {
 			raw := p.git("cat-file", "commit", "HEAD")
 			head, message, _ := strings.Cut(raw, "\n\n")
