@@ -410,7 +410,7 @@ func TestEchoedCredentialIsInNoWords(t *testing.T) {
 			w.WriteHeader(302)
 		},
 		"words that are cut": func(w http.ResponseWriter, r *http.Request) {
-			http.Error(w, strings.Repeat(got(r)+" ", maxWords/len(token)+1), 403)
+			http.Error(w, strings.Repeat(got(r)+" ", maxWords/len(token)+1), http.StatusForbidden)
 		},
 		"a status line": func(w http.ResponseWriter, r *http.Request) {
 			c, _, _ := w.(http.Hijacker).Hijack()
