@@ -23,8 +23,14 @@ import (
 // pack is what id needs beyond upstream's trunk.
 func (w *world) pack(id string) []byte {
 	w.t.Helper()
+	return w.packOf(id, "^origin/trunk")
+}
+
+// packOf is a pack of what the agent's clone has of revs.
+func (w *world) packOf(revs ...string) []byte {
+	w.t.Helper()
 	cmd := exec.Command("git", "pack-objects", "--thin", "--stdout", "--revs", "-q")
-	cmd.Dir, cmd.Stdin = w.work, strings.NewReader(id+"\n^origin/trunk\n")
+	cmd.Dir, cmd.Stdin = w.work, strings.NewReader(strings.Join(revs, "\n")+"\n")
 	out, err := cmd.Output()
 	if err != nil {
 		w.t.Fatal(err)

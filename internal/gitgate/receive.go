@@ -173,6 +173,11 @@ func (p *push) news() []string {
 
 // through is the way of a push. What it makes beside the mirror is gone when it returns.
 func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
+	if !p.r.mirror.Fresh(freshFor) { // it may not even be there yet
+		if err := p.r.mirror.Refresh(ctx); err != nil {
+			return upstream.Report{}, err
+		}
+	}
 	received, err := enter(ctx, p.r.packs)
 	if err != nil {
 		return upstream.Report{}, err
@@ -205,21 +210,15 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 		return upstream.Report{}, err
 	}
 	defer done()
-	way := p.r.openAhead(ctx)
+	way, session, err := p.settle(ctx)
 	defer way.close()
-	if err := p.judge(ctx); err != nil || len(p.failed) > 0 {
+	if err != nil || len(p.failed) > 0 {
 		return upstream.Report{}, err
 	}
-	if err := p.r.gate.cfg.Open(); err != nil {
-		return upstream.Report{}, fmt.Errorf("decisions can't be recorded: %w", err)
-	}
-	if err := p.r.gate.cfg.Fits(p.r.host, p.out); err != nil {
-		return upstream.Report{}, fmt.Errorf("nothing was sent: %w", err)
-	}
 	if p.dry {
-		return p.rehearse(ctx, way)
+		return p.rehearse(session)
 	}
-	return p.forward(ctx, way)
+	return p.forward(ctx, session)
 }
 
 // enter waits for room among those that a channel bounds. leave, which may be called
@@ -245,11 +244,7 @@ func (b busy) Error() string {
 func (busy) Reason() policy.Reason { return policy.Limit }
 
 // forward sends on what was judged, and keeps what upstream has accepted.
-func (p *push) forward(ctx context.Context, way *ahead) (upstream.Report, error) {
-	session, err := way.take(ctx, p.r)
-	if err != nil {
-		return upstream.Report{}, err
-	}
+func (p *push) forward(ctx context.Context, session *upstream.Session) (upstream.Report, error) {
 	p.engaged = true
 	report, err := session.Push(p.asked, func(w io.Writer) error { return p.q.Pack(ctx, p.news(), sending{w, &p.sent}) }, io.MultiWriter(p.say, &p.heard))
 	if err != nil {

@@ -1,7 +1,6 @@
 package gitgate
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,18 +54,11 @@ func (p *push) misread() []judge.Failure {
 // rehearse is the end of a dry run that the gate has nothing against. Upstream is asked
 // what can be asked without sending it anything of the push: whether it lets us in and
 // takes such a push, and whether its refs are those that the agent has seen.
-func (p *push) rehearse(ctx context.Context, way *ahead) (upstream.Report, error) {
-	session, err := way.take(ctx, p.r)
-	if err != nil {
-		return upstream.Report{}, err
-	}
+func (p *push) rehearse(session *upstream.Session) (upstream.Report, error) {
 	if err := session.Check(p.asked); err != nil {
 		return upstream.Report{}, err
 	}
-	there := map[string]string{}
-	for _, ref := range session.Advert.Refs {
-		there[ref.Name] = ref.ID
-	}
+	there := idsOf(session.Advert)
 	none := zeros(session.Advert.ObjectFormat)
 	report := upstream.Report{Unpack: "ok"}
 	for _, c := range p.asked.Commands {

@@ -1,0 +1,101 @@
+package gitgate
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bottle/internal/bottle"
+)
+
+const reports = "\x00report-status side-band-64k delete-refs"
+
+// behind makes one whose rules are may, and gives the folder of a person who pushes to
+// upstream past the gate.
+func behind(t *testing.T, scheme string, may bottle.Push) (w *world, person string) {
+	w = newWorld(t, scheme, func(_ *limits, r *bottle.Repo) { r.Push = may })
+	return w, filepath.Join(w.root, "seed")
+}
+
+// refused fails the test unless nothing was sent, and upstream is as before.
+func (w *world) refused(what, before, answer string) {
+	w.t.Helper()
+	if n := w.posted.Load(); n != 0 || w.git(w.bare, "for-each-ref") != before {
+		w.t.Errorf("%s: %d pushes were sent, and upstream is\n%s\nwas\n%s\n%.400q", what, n, w.git(w.bare, "for-each-ref"), before, answer)
+	}
+}
+
+// TestWhatUpstreamHasDroppedIsNew: the weakness: what the mirror has is not looked at
+// again. The attack: a commit with a secret that a person took out of upstream is pushed
+// once more, before the mirror knows. This proves that it is judged as new.
+func TestWhatUpstreamHasDroppedIsNew(t *testing.T) {
+	bothWays(t, func(t *testing.T, scheme string) {
+		w, person := behind(t, scheme, bottle.Push{Branches: []string{"agent/*"}})
+		oops := w.write(person, "leak", "token = "+kept+"\n")
+		w.git(person, "push", "-q", w.bare, "HEAD:refs/heads/oops")
+		w.git(w.work, "fetch", "-q")
+		w.git(person, "push", "-q", w.bare, ":refs/heads/oops")
+		before := w.git(w.bare, "for-each-ref")
+		answer := w.send(w.packOf(oops, "^"+oops), zeroID+" "+oops+" refs/heads/agent/again"+reports, "")
+		w.refused("again", before, answer)
+		if !strings.Contains(answer, "secret_found") {
+			t.Errorf("the agent is told %q", answer)
+		}
+		w.rests()
+	})
+}
+
+// TestOldIDIsUpstreams: the weakness: what a command loses is seen by its old id, which the
+// client writes. The attack: an old id that is newer than the mirror, that upstream has
+// no longer, or that is none but carries a secret. This proves that it is refused, and
+// that a push that lost a race hears what to do.
+func TestOldIDIsUpstreams(t *testing.T) {
+	w, person := behind(t, "https", bottle.Push{Force: "any", Protected: []string{"guarded"}})
+	first := w.ref("refs/heads/trunk")
+	second := w.write(person, "guarded", "check\n")
+	w.git(person, "push", "-q", w.bare, "HEAD:refs/heads/trunk")
+	before := w.git(w.bare, "for-each-ref")
+	same := w.packOf(first, "^"+first)
+	w.refused("newer than the mirror", before, w.send(same, second+" "+first+" refs/heads/trunk"+reports, ""))
+	unknown := strings.Repeat("5", 40)
+	w.refused("an id of nothing", before, w.send(same, unknown+" "+first+" refs/heads/x"+reports, ""))
+	w.refused("deleted by an older id", before, w.send(nil, first+" "+zeroID+" refs/heads/trunk"+reports, ""))
+	w.refused("a ref that is there is created", before, w.send(same, zeroID+" "+first+" refs/heads/trunk"+reports, ""))
+	w.write(w.work, "mine", "mine\n")
+	out, err := w.try(w.work, "push", "origin", "HEAD:refs/heads/trunk")
+	if err == nil || !strings.Contains(out, "fetch first") {
+		t.Errorf("%v %s", err, out)
+	}
+	w.rests()
+}
+
+// TestOthersMayPushMeanwhile: a person moves another branch between the agent's question
+// and its push. That is judged anew, and goes.
+func TestOthersMayPushMeanwhile(t *testing.T) {
+	bothWays(t, func(t *testing.T, scheme string) {
+		w, person := behind(t, scheme, bottle.Push{Force: "never"})
+		id := w.write(w.work, "mine", "mine\n")
+		w.write(person, "theirs", "theirs\n")
+		w.git(person, "push", "-q", w.bare, "HEAD:refs/heads/trunk")
+		if answer := w.send(w.pack(id), zeroID+" "+id+" refs/heads/agent"+reports, ""); w.ref("refs/heads/agent") != id {
+			t.Errorf("%q", answer)
+		}
+		w.rests()
+	})
+}
+
+// TestPushWithoutAQuestion: a client pushes before anyone has asked upstream for anything.
+func TestPushWithoutAQuestion(t *testing.T) {
+	w, _ := behind(t, "https", bottle.Push{Force: "never"})
+	id := w.write(w.work, "mine", "mine\n")
+	cfg := w.gate.cfg
+	cfg.Folder = filepath.Join(w.root, "other mirrors")
+	var err error
+	if w.gate, err = limited(cfg, usual()); err != nil {
+		t.Fatal(err)
+	}
+	if answer := w.send(w.packOf(id), zeroID+" "+id+" refs/heads/agent"+reports, ""); w.ref("refs/heads/agent") != id {
+		t.Errorf("%q", answer)
+	}
+	w.rests()
+}
