@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
+	"strings"
 
 	"bottle/internal/bottle"
 	"bottle/internal/gitgate/judge"
@@ -82,12 +84,19 @@ func (p *push) walk(ctx context.Context, j *judge.Judge) error {
 	return object.Walk{Git: p.q.Git, Mirror: p.r.mirror.Git, New: p.news(), Packs: packs, Guarded: j.Guarded()}.Run(ctx, j)
 }
 
-// unmade tells the judge what a ref that is rewound gives up of protected paths.
+// unmade tells the judge what a ref that is rewound or deleted gives up of protected paths:
+// one that is deleted could be created anew, with less.
 func (p *push) unmade(ctx context.Context, j *judge.Judge, u judge.Update, guarded func(string) bool) error {
-	if u.Created() || u.Deleted() || !u.Forced || !p.q.Has(ctx, u.Old) {
+	if u.Created() || !u.Forced || !p.q.Has(ctx, u.Old) { // an old id that is not there is none of upstream's
 		return nil
 	}
-	paths, err := object.Undone(ctx, p.q.Git, u.Old, u.New, guarded)
+	var paths []string
+	var err error
+	if u.Deleted() {
+		paths, err = p.dropped(ctx, u.Old, guarded)
+	} else {
+		paths, err = object.Undone(ctx, p.q.Git, u.Old, u.New, guarded)
+	}
 	if err != nil {
 		return fmt.Errorf("look at what the push would undo: %w", err)
 	}
@@ -105,7 +114,7 @@ func (p *push) updates(ctx context.Context) ([]judge.Update, error) {
 		u := judge.Update{Ref: c.Ref, Old: c.Old, New: c.New}
 		if !u.Created() {
 			u.Forced = u.Deleted() || !p.q.Ancestor(ctx, c.Old, c.New)
-			if u.Forced && p.may.Force == "own" {
+			if (u.Forced || strings.HasPrefix(c.Ref, "refs/tags/")) && p.may.Force == "own" {
 				own, err := p.own(ctx, c, refs)
 				if err != nil {
 					return nil, err
@@ -118,24 +127,42 @@ func (p *push) updates(ctx context.Context) ([]judge.Update, error) {
 	return out, nil
 }
 
-// own reports whether all that the command would lose was pushed by this bottle.
+// own reports whether all that the command would lose was pushed by this bottle: the ref,
+// which it put where it is, and the commits. The commits alone say too little: a tag is
+// more than its commit, none may be lost, and a copy of another's is pushed easily.
 func (p *push) own(ctx context.Context, c upstream.Command, refs map[string]string) (bool, error) {
-	if !p.q.Has(ctx, c.Old) {
+	if !p.r.mirror.OwnRef(c.Ref, c.Old) || !p.q.Has(ctx, c.Old) {
 		return false, nil
 	}
-	next := c.New
-	var keep []string
+	next, keep := c.New, []string(nil)
 	if mirror.Zero(next) {
-		next = ""
-		for name, id := range refs {
-			if name != c.Ref {
-				keep = append(keep, id)
-			}
-		}
+		next, keep = "", p.stays(refs)
 	}
 	lost, more, err := object.Lost(ctx, p.q.Git, c.Old, next, keep, maxLost)
 	if err != nil {
 		return false, fmt.Errorf("look at what the push would lose: %w", err)
 	}
 	return !more && p.r.mirror.Own(lost), nil
+}
+
+// stays gives the ids of the refs that this push does not touch. Those that it would set
+// do not count: upstream may refuse them.
+func (p *push) stays(refs map[string]string) (ids []string) {
+	refs = maps.Clone(refs)
+	for _, c := range p.asked.Commands {
+		delete(refs, c.Ref)
+	}
+	return slices.Compact(slices.Sorted(maps.Values(refs)))
+}
+
+// dropped are the protected paths that commits change which nothing but old reaches.
+func (p *push) dropped(ctx context.Context, old string, guarded func(string) bool) ([]string, error) {
+	lost, more, err := object.Lost(ctx, p.q.Git, old, "", p.stays(p.r.mirror.Refs()), maxLost)
+	if err != nil {
+		return nil, err
+	}
+	if more {
+		return nil, fmt.Errorf("there are more than %d commits", maxLost)
+	}
+	return object.Dropped(ctx, p.q.Git, lost, guarded)
 }

@@ -99,3 +99,33 @@ func TestPushWithoutAQuestion(t *testing.T) {
 	}
 	w.rests()
 }
+
+// TestProtectedPathIsNotDeletedAway: the weakness: what a rewind gives up of a protected
+// path is seen by the ref's old commit. The attack: the ref is deleted and created anew,
+// alone or with another that holds the same. This proves that the deletion is refused, and
+// that a branch goes whose commits another ref keeps, or that changes nothing protected.
+func TestProtectedPathIsNotDeletedAway(t *testing.T) {
+	w, person := behind(t, "ssh", bottle.Push{Force: "any", Tags: true, Protected: []string{"guarded"}})
+	w.write(person, "guarded", "check\n")
+	w.git(person, "push", "-q", w.bare, "HEAD:refs/heads/release", "HEAD:refs/heads/twin")
+	w.git(person, "checkout", "-q", "-b", "other", "HEAD~1")
+	w.write(person, "free", "x\n")
+	w.git(person, "push", "-q", w.bare, "HEAD:refs/heads/free")
+	w.git(w.work, "fetch", "-q")
+	before := w.git(w.bare, "for-each-ref")
+	out, err := w.try(w.work, "push", "origin", ":refs/heads/release", ":refs/heads/twin")
+	w.refused("both", before, out)
+	if err == nil || !strings.Contains(out, "protected_path") {
+		t.Errorf("%v %s", err, out)
+	}
+	for _, ref := range []string{"free", "twin"} {
+		if out, err := w.try(w.work, "push", "origin", ":refs/heads/"+ref); err != nil {
+			t.Errorf("%s: %v %s", ref, err, out)
+		}
+	}
+	out, err = w.try(w.work, "push", "origin", ":refs/heads/release")
+	if err == nil || w.ref("refs/heads/release") == "" || !strings.Contains(out, "protected_path") {
+		t.Errorf("the last that holds it: %v %s", err, out)
+	}
+	w.rests()
+}

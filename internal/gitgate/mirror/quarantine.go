@@ -173,12 +173,16 @@ func (q *Quarantine) Indexes() ([]*os.File, error) {
 }
 
 // Accepted makes the mirror as upstream has become: the objects first, the refs last.
-// The commits own are the bottle's from now on.
+// The commits own are the bottle's from now on, and so is each ref, as long as it stands
+// where the bottle put it.
 func (q *Quarantine) Accepted(done []upstream.Command, own []string) error {
 	if err := q.migrate(); err != nil {
 		return err
 	}
 	m := q.m
+	for _, c := range done {
+		own = append(own, c.New+" "+c.Ref)
+	}
 	if err := m.remember(own); err != nil {
 		return err
 	}
@@ -228,42 +232,4 @@ func (q *Quarantine) Drop() error {
 		return errors.New("throw a quarantine away: " + err.Error())
 	}
 	return nil
-}
-
-// pushed is the file of the bottle's own commits, an id a line. It is beside the
-// repository, where no git child can write.
-func (m *Mirror) pushed() string { return strings.TrimSuffix(m.dir, ".git") + ".pushed" }
-
-// remember notes commits as this bottle's own.
-func (m *Mirror) remember(commits []string) error {
-	if len(commits) == 0 {
-		return nil
-	}
-	f, err := os.OpenFile(m.pushed(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("note what was pushed: %w", err)
-	}
-	_, err = f.WriteString(strings.Join(commits, "\n") + "\n")
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("note what was pushed: %w", err)
-	}
-	return nil
-}
-
-// Own reports whether this bottle has pushed all of the commits.
-func (m *Mirror) Own(commits []string) bool {
-	text, err := os.ReadFile(m.pushed())
-	if err != nil {
-		return len(commits) == 0
-	}
-	own := map[string]bool{}
-	for line := range strings.Lines(string(text)) {
-		own[strings.TrimSuffix(line, "\n")] = true
-	}
-	for _, c := range commits {
-		if !own[c] {
-			return false
-		}
-	}
-	return true
 }
