@@ -79,15 +79,16 @@ type Gate struct {
 // limits are what one push, and one upstream, may cost. A test makes them small.
 type limits struct {
 	pack     int64         // bytes of a pack
-	packs    int           // that are received at once
-	push     time.Duration // from its first byte to its report
+	packs    int           // that are received, or wait to be judged, at once: each is on the disk
+	reads    int           // fetches at once: each costs a git or two
+	push     time.Duration // from its first byte to its report; of a fetch, to its end
 	longOpen time.Duration // how long a session may wait for the judge and still be used: a server does not wait for ever
 	client   pace          // that an agent has to keep
 	upstream upstream.Limits
 }
 
 func usual() limits {
-	return limits{pack: 2 << 30, packs: 4, push: time.Hour, longOpen: 20 * time.Second, client: pace{silence: 30 * time.Second, grace: time.Minute, least: 1 << 10}}
+	return limits{pack: 2 << 30, packs: 4, reads: 8, push: time.Hour, longOpen: 20 * time.Second, client: pace{silence: 30 * time.Second, grace: time.Minute, least: 1 << 10}}
 }
 
 // repo is one of them.
@@ -101,7 +102,8 @@ type repo struct {
 	remote *upstream.Remote
 	mirror *mirror.Mirror
 	offers offers
-	packs  chan struct{} // one for each that is being received
+	packs  chan struct{} // one for each that is being received, or waits for its turn
+	reads  chan struct{} // one for each fetch
 	turn   chan struct{} // of the push that is judged and sent: one after the other
 	ways   chan struct{} // of the session that is open ahead of a push, or being ended: one
 
@@ -148,7 +150,7 @@ func (g *Gate) repo(r bottle.Repo, run confined.Runner) (*repo, error) {
 		return nil, fmt.Errorf("read its upstream: %w", err)
 	}
 	one := &repo{Repo: r, gate: g, ssh: u.Scheme == "ssh", host: host, port: port, path: cleanPath(u.Path),
-		packs: make(chan struct{}, g.limits.packs), turn: make(chan struct{}, 1), ways: make(chan struct{}, 1)}
+		packs: make(chan struct{}, g.limits.packs), reads: make(chan struct{}, g.limits.reads), turn: make(chan struct{}, 1), ways: make(chan struct{}, 1)}
 	auth := g.auth(r, u.User.Username())
 	if !one.ssh {
 		if auth.Roots, err = g.cfg.Roots(r); err != nil {

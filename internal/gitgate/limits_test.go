@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -219,7 +220,7 @@ func TestPacksThatAreReceivedAtOnceAreFew(t *testing.T) {
 	}
 	told := 0
 	for range 3 { // those that wait give up when their time is over
-		if answer := <-answers; strings.Contains(answer, "other pushes were before this one") {
+		if answer := <-answers; strings.Contains(answer, "others were before this one") {
 			told++
 		}
 	}
@@ -356,4 +357,90 @@ func TestSilentUpstreamLeavesThePushUnsure(t *testing.T) {
 		}
 		w.rests()
 	})
+}
+
+// TestQuarantinesAreFew: the weakness: a push that is received waits for its turn with its
+// objects on the disk. The attack: many packs while one push is judged for long.
+func TestQuarantinesAreFew(t *testing.T) {
+	w := newWorld(t, "https", func(l *limits, _ *bottle.Repo) { l.packs = 2 })
+	id := w.write(w.work, "a", "a")
+	pack := w.pack("HEAD")
+	free := make(chan struct{})
+	w.onJudging(func() { <-free })
+	var all sync.WaitGroup
+	for i := range 6 {
+		all.Go(func() {
+			answer, err := w.post(io.MultiReader(strings.NewReader(create(id, fmt.Sprint("refs/heads/a", i))), bytes.NewReader(pack)))
+			if err != nil || !strings.Contains(answer, "ok refs/heads/a") {
+				t.Errorf("%v %q", err, answer)
+			}
+		})
+	}
+	most := 0
+	for until := time.Now().Add(2 * time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		parts, _ := filepath.Glob(filepath.Join(w.root, "mirrors", "app.git", "quarantine", "*"))
+		most = max(most, len(parts))
+	}
+	close(free)
+	all.Wait()
+	if most != 2 {
+		t.Errorf("%d quarantines at one time, want 2", most)
+	}
+	w.rests()
+}
+
+// uploads counts the gits that serve a fetch.
+func (w *world) uploads() (n int) {
+	list, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range list {
+		line, _ := os.ReadFile(path)
+		if bytes.Contains(line, []byte(w.root)) && bytes.Contains(line, []byte("\x00upload-pack")) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestReadersThatTakeNothingAreFew: the weakness: a fetch costs two gits as long as it
+// lasts. The attack: many that ask for all and read nothing. This proves that few are
+// served at once, that they are cut off, and that a reader behind them is served.
+func TestReadersThatTakeNothingAreFew(t *testing.T) {
+	w := newWorld(t, "https", func(l *limits, _ *bottle.Repo) {
+		l.reads, l.client = 3, pace{silence: time.Second, grace: time.Minute, least: 1 << 10}
+	})
+	big := make([]byte, 16<<20)
+	_, _ = rand.Read(big)
+	seed := filepath.Join(w.root, "seed")
+	id := w.write(seed, "big", string(big))
+	w.git(seed, "push", "-q", w.bare, "HEAD:refs/heads/trunk")
+	w.git(w.work, "ls-remote") // the mirror has it
+	body := pkt("want "+id+"\n") + "0000" + pkt("done\n")
+	for range 8 {
+		c, err := net.Dial("tcp", strings.TrimSuffix(strings.TrimPrefix(w.url, "http://"), "/app.git"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.(*net.TCPConn).SetReadBuffer(4096)
+		_, _ = fmt.Fprintf(c, "POST /app.git/git-upload-pack HTTP/1.1\r\nHost: git.bottle\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	}
+	most, left := 0, 0
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		left = w.uploads()
+		if most = max(most, left); left == 0 && most > 0 {
+			break
+		}
+	}
+	if most > 3 || most == 0 || left > 0 {
+		t.Errorf("%d gits at one time, want 3 at most; %d at the end", most, left)
+	}
+	w.git(w.work, "fetch", "-q")
+	if got := w.git(w.work, "rev-parse", "origin/trunk"); got != id {
+		t.Errorf("a reader that reads has %s", got)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if told := fmt.Sprintf("%+v", w.records); !strings.Contains(told, "the client took nothing for 1s") {
+		t.Errorf("the records are %s", told)
+	}
 }

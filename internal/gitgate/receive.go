@@ -139,7 +139,7 @@ func (r *repo) receive(w http.ResponseWriter, req *http.Request) {
 		plain(w, http.StatusBadRequest, "bottle: "+words(err.Error())+"\n", "")
 		return
 	}
-	p := &push{r: r, lines: pktline.NewReader(in), reply: w, say: io.Discard}
+	p := &push{r: r, lines: pktline.NewReader(in), reply: r.gate.outgoing(w), say: io.Discard}
 	err = p.read()
 	if err == nil {
 		err = p.format()
@@ -182,7 +182,7 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 	if err != nil {
 		return upstream.Report{}, err
 	}
-	defer func() { received() }()
+	defer received() // the quarantine is gone then
 	if p.q, err = p.r.mirror.Quarantine(); err != nil {
 		return upstream.Report{}, err
 	}
@@ -204,7 +204,6 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 	// Until here nothing was looked at that another push changes: the quarantine is this
 	// push's own, and while it is there no object of the mirror vanishes. So a pack that
 	// comes slowly holds up none that is there.
-	received()
 	done, err := enter(ctx, p.r.turn)
 	if err != nil {
 		return upstream.Report{}, err
@@ -232,12 +231,12 @@ func enter(ctx context.Context, room chan struct{}) (leave func(), err error) {
 	}
 }
 
-// busy is a push that had no turn before its time was over or its client went away.
+// busy is a push or fetch that had no turn before its time was over or its client went away.
 type busy struct{ cause error }
 
 // Error implements error.
 func (b busy) Error() string {
-	return "other pushes were before this one for too long (" + b.cause.Error() + "): push again when they are done"
+	return "others were before this one for too long (" + b.cause.Error() + "): try again when they are done"
 }
 
 // Reason is the code for it.

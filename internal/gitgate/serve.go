@@ -205,6 +205,11 @@ func (r *repo) list(req *http.Request, to *bytes.Buffer) error {
 	}
 	ctx, stop := context.WithTimeout(req.Context(), time.Minute)
 	defer stop()
+	leave, err := enter(ctx, r.reads)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	return r.mirror.Run(ctx, confined.Command{Protocol: protocol, Args: []string{"upload-pack", "--stateless-rpc", "--http-backend-info-refs", "."}, Stdout: to})
 }
 
@@ -226,39 +231,37 @@ func (r *repo) upload(w http.ResponseWriter, req *http.Request) {
 	if err == nil && !r.mirror.Fresh(freshFor) {
 		err = r.mirror.Refresh(req.Context())
 	}
+	ctx, stop := context.WithTimeout(req.Context(), r.gate.limits.push)
+	defer stop()
+	leave := func() {}
+	if err == nil {
+		leave, err = enter(ctx, r.reads)
+	}
 	if err != nil {
 		rec.Allowed, rec.Reason, rec.Note = false, reasonOf(err), noteOf(err)
 		_ = r.record(rec)
 		plain(w, http.StatusBadGateway, "bottle: "+words(r.plainly(err))+"\n", "")
 		return
 	}
+	defer leave()
 	if r.gate.cfg.Open() != nil {
 		plain(w, http.StatusForbidden, "bottle: decisions can't be recorded, so nothing goes through\n", "")
 		return
 	}
 	noCache(w, "application/x-"+uploadPack+"-result")
-	out := &counted{w: w}
-	err = r.mirror.Run(req.Context(), confined.Command{Protocol: protocol(req), Args: []string{"upload-pack", "--stateless-rpc", "."},
+	out := r.gate.outgoing(w)
+	err = r.mirror.Run(ctx, confined.Command{Protocol: protocol(req), Args: []string{"upload-pack", "--stateless-rpc", "."},
 		Stdin: http.MaxBytesReader(w, io.NopCloser(in), maxAsk), Stdout: out})
 	rec.BytesIn = out.n
 	if err != nil {
 		rec.Note = bottle.Printable(err.Error()) // a client that goes away in the middle is one
-		if req.Context().Err() == nil {
+		if out.err != nil {
+			rec.Note = bottle.Printable(out.err.Error())
+		} else if ctx.Err() == nil {
 			r.mirror.Doubt()
 		}
 	}
 	_ = r.record(rec)
-}
-
-type counted struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counted) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 func noCache(w http.ResponseWriter, kind string) {
