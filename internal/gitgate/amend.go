@@ -9,7 +9,7 @@ import (
 // Amend puts other rules of pushing in force: those of the repository of the same name
 // in now. A repository that is not in now is served no more; one that the gate was not
 // made with stays unknown. A fetch that has begun goes on; a push ends by the
-// rules that it was judged by.
+// rules that it was judged by, but where its repository was taken out nothing is sent.
 func (g *Gate) Amend(now []bottle.Repo) {
 	listed := make(map[string]*bottle.Push, len(now))
 	for i := range now {

@@ -444,3 +444,40 @@ func TestReadersThatTakeNothingAreFew(t *testing.T) {
 		t.Errorf("the records are %s", told)
 	}
 }
+
+// TestRepositoryTakenOutDuringAPush: the weakness: a push may take an hour. The attack: a
+// pack that ends after an operator took the repository out, or one that is judged then.
+func TestRepositoryTakenOutDuringAPush(t *testing.T) {
+	for _, when := range []string{"while the pack comes", "while it is judged"} {
+		t.Run(when, func(t *testing.T) {
+			w := newWorld(t, "https")
+			id := w.write(w.work, "late", "late")
+			pack := w.pack("HEAD")
+			if when == "while it is judged" {
+				w.onJudging(func() { w.gate.Amend(nil) })
+			}
+			r, feed := io.Pipe()
+			go func() {
+				_, _ = io.WriteString(feed, create(id, "refs/heads/late"))
+				_, _ = feed.Write(pack[:len(pack)/2])
+				if when == "while the pack comes" {
+					require.Eventually(t, 10*time.Second, "the pack arrives", func() bool {
+						parts, _ := filepath.Glob(filepath.Join(w.root, "mirrors", "app.git", "quarantine", "*", "pack", "*"))
+						return len(parts) > 0
+					})
+					w.gate.Amend(nil)
+				}
+				_, _ = feed.Write(pack[len(pack)/2:])
+				_ = feed.Close()
+			}()
+			answer, err := w.post(r)
+			if err != nil || w.ref("refs/heads/late") != "" || w.posted.Load() != 0 || !strings.Contains(answer, "ng refs/heads/late nothing was sent: an operator has taken this repository out") {
+				t.Errorf("%v %q", err, answer)
+			}
+			if last := w.records[len(w.records)-1]; last.Allowed || last.Reason != policy.RepoNotListed {
+				t.Errorf("the record is %+v", last)
+			}
+			w.rests()
+		})
+	}
+}

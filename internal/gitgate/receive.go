@@ -214,6 +214,9 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 	if err != nil || len(p.failed) > 0 {
 		return upstream.Report{}, err
 	}
+	if p.r.gone.Load() { // while the pack came, or was judged
+		return upstream.Report{}, takenOut{}
+	}
 	if p.dry {
 		return p.rehearse(session)
 	}
@@ -241,6 +244,17 @@ func (b busy) Error() string {
 
 // Reason is the code for it.
 func (busy) Reason() policy.Reason { return policy.Limit }
+
+// takenOut is a push to a repository that an operator has taken out meanwhile.
+type takenOut struct{}
+
+// Error implements error.
+func (takenOut) Error() string {
+	return "nothing was sent: an operator has taken this repository out of the bottle's manifest"
+}
+
+// Reason is the code for it.
+func (takenOut) Reason() policy.Reason { return policy.RepoNotListed }
 
 // forward sends on what was judged, and keeps what upstream has accepted.
 func (p *push) forward(ctx context.Context, session *upstream.Session) (upstream.Report, error) {
