@@ -481,3 +481,65 @@ func TestRepositoryTakenOutDuringAPush(t *testing.T) {
 		})
 	}
 }
+
+// TestHangingUpDoesNotChangeTheRecord: the weakness: upstream thinks about a push that it
+// has. The attack: the agent hangs up then, or reads nothing, so that the push is upstream
+// and the record says that it was denied.
+func TestHangingUpDoesNotChangeTheRecord(t *testing.T) {
+	bothWays(t, func(t *testing.T, scheme string) {
+		w := newWorld(t, scheme)
+		if err := os.WriteFile(filepath.Join(w.bare, "hooks", "pre-receive"), []byte("#!/bin/sh\ntouch thinks\necho hm >&2\nsleep 1\necho well >&2\nsleep 1\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		id := w.write(w.work, "a", "a")
+		body := append([]byte(create(id, "refs/heads/agent")), w.pack("HEAD")...)
+		ctx, hangUp := context.WithCancel(context.Background())
+		defer hangUp()
+		go func() {
+			require.Eventually(t, 10*time.Second, "upstream thinks", func() bool { _, err := os.Stat(filepath.Join(w.bare, "thinks")); return err == nil })
+			hangUp()
+		}()
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url+"/git-receive-pack", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+		var last Record
+		require.Eventually(t, 20*time.Second, "the push is recorded", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			last = w.records[len(w.records)-1]
+			return last.Method == "push" && strings.Contains(last.Note, "refs/heads/agent")
+		})
+		w.rests()
+		if w.ref("refs/heads/agent") != id || !last.Allowed || last.Reason != policy.Listed || !strings.Contains(w.state(), "\n\n") || strings.Count(w.state(), id) != 2 {
+			t.Errorf("upstream and the mirror have\n%s\nthe record is %+v", w.state(), last)
+		}
+	})
+}
+
+// TestHangingUpBeforeAnythingWasSent: then nothing is.
+func TestHangingUpBeforeAnythingWasSent(t *testing.T) {
+	w := newWorld(t, "https")
+	ctx, hangUp := context.WithCancel(context.Background())
+	gone := make(chan struct{})
+	w.onJudging(func() { hangUp(); <-gone })
+	id := w.write(w.work, "a", "a")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url+"/git-receive-pack", bytes.NewReader(append([]byte(create(id, "refs/heads/agent")), w.pack("HEAD")...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req); err == nil {
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+	time.Sleep(200 * time.Millisecond) // for the server to see it
+	close(gone)
+	w.rests()
+	if w.ref("refs/heads/agent") != "" || w.posted.Load() != 0 {
+		t.Error("it was sent")
+	}
+}

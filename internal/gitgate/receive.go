@@ -209,7 +209,9 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 		return upstream.Report{}, err
 	}
 	defer done()
-	way, session, err := p.settle(ctx)
+	sending, stop := lasting(ctx)
+	defer stop()
+	way, session, err := p.settle(ctx, sending)
 	defer way.close()
 	if err != nil || len(p.failed) > 0 {
 		return upstream.Report{}, err
@@ -220,7 +222,30 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 	if p.dry {
 		return p.rehearse(session)
 	}
-	return p.forward(ctx, session)
+	if err := ctx.Err(); err != nil {
+		return upstream.Report{}, fmt.Errorf("nothing was sent: the client went away or its time is over: %w", err)
+	}
+	p.say = deaf{p.say}
+	return p.forward(sending, session)
+}
+
+// lasting is a context that ends with the push's time, and not when its client hangs up:
+// what upstream has of a push is to be known.
+func lasting(ctx context.Context) (context.Context, context.CancelFunc) {
+	until, bounded := ctx.Deadline()
+	if ctx = context.WithoutCancel(ctx); !bounded {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, until)
+}
+
+// deaf tells words to a client that may be gone.
+type deaf struct{ to io.Writer }
+
+// Write implements io.Writer. It takes all.
+func (d deaf) Write(b []byte) (int, error) {
+	_, _ = d.to.Write(b)
+	return len(b), nil
 }
 
 // enter waits for room among those that a channel bounds. leave, which may be called
