@@ -16,7 +16,8 @@ const settles = 3 // how often a push is judged while upstream changes under it
 // settle judges the push until that was done by what upstream has: the mirror may be
 // older, and a client need not have asked for upstream's refs at all. What upstream has
 // dropped meanwhile must be looked at as anything that is new. The session is good for
-// this push where there is neither an error nor a failure; the caller closes ahead.
+// this push where there is neither an error nor a failure; the caller closes ahead. It
+// ends with sending, which outlives a client that hangs up; all before ends with ctx.
 func (p *push) settle(ctx, sending context.Context) (*ahead, *upstream.Session, error) {
 	for n := 1; ; n++ {
 		before := p.r.mirror.Refs()

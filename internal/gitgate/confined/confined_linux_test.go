@@ -7,8 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"bottle/test/require"
 )
@@ -17,6 +21,10 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == Word {
 		fmt.Fprintln(os.Stderr, Main(os.Args[2:]))
 		os.Exit(1)
+	}
+	if last := len(os.Args) - 1; last > 1 && os.Args[last-1] == "reach" {
+		reach(os.Args[last])
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -107,6 +115,55 @@ func TestMainRefusesWhatItDoesNotKnow(t *testing.T) {
 	for _, args := range [][]string{nil, {"read"}, {"all", "/tmp", "/usr/bin/git", "x"}, {"read", "tmp", "/usr/bin/git", "x"}, {"read", "/tmp", "git", "x"}} {
 		if err := Main(args); err == nil || !strings.Contains(err.Error(), "usage") {
 			t.Errorf("%q: %v", args, err)
+		}
+	}
+}
+
+// reach tries every way to another process of the same user, as a git that an attacker
+// has taken over.
+func reach(to string) {
+	n, _ := strconv.Atoi(to)
+	pid, own := uintptr(n), uintptr(os.Getpid())
+	var buf [128]byte
+	at := uintptr(unsafe.Pointer(&buf))
+	r, _, _ := os.Pipe()
+	owner := struct{ kind, pid int32 }{1, int32(n)} // struct f_owner_ex
+	for _, c := range []struct {
+		name string
+		nr   uintptr
+		args [4]uintptr
+	}{
+		{"kill", unix.SYS_KILL, [4]uintptr{pid, 0}}, {"kill all", unix.SYS_KILL, [4]uintptr{^uintptr(0), 0}}, {"kill high", unix.SYS_KILL, [4]uintptr{1<<32 | pid, 0}},
+		{"tkill", unix.SYS_TKILL, [4]uintptr{pid, 0}}, {"tgkill", unix.SYS_TGKILL, [4]uintptr{pid, pid, 0}}, {"tgkill high", unix.SYS_TGKILL, [4]uintptr{1<<32 | pid, pid, 0}},
+		{"rt_sigqueueinfo", unix.SYS_RT_SIGQUEUEINFO, [4]uintptr{pid, 0, at}}, {"rt_tgsigqueueinfo", unix.SYS_RT_TGSIGQUEUEINFO, [4]uintptr{pid, pid, 0, at}},
+		{"pidfd_send_signal", unix.SYS_PIDFD_SEND_SIGNAL, [4]uintptr{0, 0}}, {"prlimit64", unix.SYS_PRLIMIT64, [4]uintptr{pid, unix.RLIMIT_NOFILE, 0, at}},
+		{"setown", unix.SYS_FCNTL, [4]uintptr{r.Fd(), unix.F_SETOWN, pid}}, {"setown_ex", unix.SYS_FCNTL, [4]uintptr{r.Fd(), unix.F_SETOWN_EX, uintptr(unsafe.Pointer(&owner))}}, {"setsig", unix.SYS_FCNTL, [4]uintptr{r.Fd(), unix.F_SETSIG, 9}},
+		{"setpriority", unix.SYS_SETPRIORITY, [4]uintptr{0, pid, 19}}, {"sched_setaffinity", unix.SYS_SCHED_SETAFFINITY, [4]uintptr{pid, 0, at}}, {"ioprio_set", unix.SYS_IOPRIO_SET, [4]uintptr{1, pid, 0}},
+		{"own tgkill", unix.SYS_TGKILL, [4]uintptr{own, own, 0}}, {"own prlimit64", unix.SYS_PRLIMIT64, [4]uintptr{0, unix.RLIMIT_NOFILE, 0, at}}, {"own fcntl", unix.SYS_FCNTL, [4]uintptr{r.Fd(), unix.F_GETFL}},
+	} {
+		_, _, errno := unix.Syscall6(c.nr, c.args[0], c.args[1], c.args[2], c.args[3], 0, 0)
+		fmt.Println(c.name+":", errno == unix.EPERM)
+	}
+}
+
+// TestConfinedGitReachesNoOtherProcess: the weakness: the gateway is a process of the same
+// user. The attack: a git that was taken over signals it, or takes its limits or its time.
+func TestConfinedGitReachesNoOtherProcess(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := runner(t, self).Run(context.Background(), Command{Dir: repository(t), Args: []string{"reach", fmt.Sprint(os.Getpid())}, Stdout: &out, Stderr: &out}); err != nil {
+		t.Errorf("%v", err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 19 {
+		t.Errorf("not all was tried: %q", lines)
+	}
+	for _, line := range lines {
+		if want := fmt.Sprint(!strings.HasPrefix(line, "own")); !strings.HasSuffix(line, ": "+want) {
+			t.Errorf("refused: %s, want %s", line, want)
 		}
 	}
 }
