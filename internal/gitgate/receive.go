@@ -209,9 +209,9 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 		return upstream.Report{}, err
 	}
 	defer done()
-	sending, stop := lasting(ctx)
+	toItsEnd, stop := lasting(ctx)
 	defer stop()
-	way, session, err := p.settle(ctx, sending)
+	way, session, err := p.settle(ctx, toItsEnd)
 	defer way.close()
 	if err != nil || len(p.failed) > 0 {
 		return upstream.Report{}, err
@@ -226,7 +226,7 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 		return upstream.Report{}, fmt.Errorf("nothing was sent: the client went away or its time is over: %w", err)
 	}
 	p.say = deaf{p.say}
-	return p.forward(sending, session)
+	return p.forward(toItsEnd, session)
 }
 
 // lasting is a context that ends with the push's time, and not when its client hangs up:

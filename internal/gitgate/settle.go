@@ -17,12 +17,12 @@ const settles = 3 // how often a push is judged while upstream changes under it
 // older, and a client need not have asked for upstream's refs at all. What upstream has
 // dropped meanwhile must be looked at as anything that is new. The session is good for
 // this push where there is neither an error nor a failure; the caller closes ahead. It
-// ends with sending, which outlives a client that hangs up; all before ends with ctx.
-func (p *push) settle(ctx, sending context.Context) (*ahead, *upstream.Session, error) {
+// ends with toItsEnd, which outlives a client that hangs up; all before ends with ctx.
+func (p *push) settle(ctx, toItsEnd context.Context) (*ahead, *upstream.Session, error) {
 	for n := 1; ; n++ {
 		before := p.r.mirror.Refs()
-		way := p.r.openAhead(sending)
-		session, err := p.judged(ctx, sending, way)
+		way := p.r.openAhead(toItsEnd)
+		session, err := p.judged(ctx, toItsEnd, way)
 		if err != nil || len(p.failed) > 0 {
 			return way, nil, err
 		}
@@ -46,7 +46,7 @@ func (p *push) settle(ctx, sending context.Context) (*ahead, *upstream.Session, 
 }
 
 // judged gives the session with upstream, if there is nothing against the push.
-func (p *push) judged(ctx, sending context.Context, way *ahead) (*upstream.Session, error) {
+func (p *push) judged(ctx, toItsEnd context.Context, way *ahead) (*upstream.Session, error) {
 	if err := p.judge(ctx); err != nil || len(p.failed) > 0 {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (p *push) judged(ctx, sending context.Context, way *ahead) (*upstream.Sessi
 	if err := p.r.gate.cfg.Fits(p.r.host, p.out); err != nil {
 		return nil, fmt.Errorf("nothing was sent: %w", err)
 	}
-	return way.take(sending, p.r)
+	return way.take(toItsEnd, p.r)
 }
 
 func idsOf(a upstream.Advert) map[string]string {
