@@ -191,7 +191,7 @@ func (f *finder) mayGoOn(end int) bool {
 // Where even the beginning is damaged it fails with [ErrNot]. An error that says [Damaged]
 // comes with all that there is.
 func (d *Decoder) Decode(dst, text []byte, s Span, limit int) (out []byte, whole bool, err error) {
-	if s.Start < 0 || s.End > len(text) || s.Start > s.End || limit <= 0 {
+	if s.Start < 0 || s.End > len(text) || s.Start > s.End || limit <= 0 || s.Kind >= kinds {
 		return dst, false, ErrNot
 	}
 	src, n := text[s.Start:s.End], len(dst)
