@@ -83,9 +83,10 @@ var rooms = []room{
 	{dir: "internal/dlp", layer: thought,
 		beside: []string{"internal/dlp/profile", "internal/dlp/rule", "internal/dlp/own", "internal/dlp/decode", "internal/dlp/find", "internal/dlp/known", "internal/dlp/once", "internal/dlp/place", "internal/dlp/unpack"}},
 	{dir: "internal/policy", layer: thought, beside: []string{"internal/plan", "internal/dlp"}},
-	{dir: "internal/gitgate/object", layer: thought, only: []string{}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/judge"}},
-	{dir: "internal/gitgate/judge", layer: thought, only: []string{"internal/bottle", "internal/dlp", "internal/dlp/known", "internal/dlp/once", "internal/gitgate/object", "internal/policy"},
-		beside: []string{"internal/dlp", "internal/dlp/known", "internal/dlp/once", "internal/gitgate/object", "internal/policy"}, onlyFrom: []string{"internal/gitgate", "internal/cli/explain"}}, // explain answers by the gate's own rules
+	{dir: "internal/gitgate/ref", layer: thought, only: []string{}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/judge", "internal/gitgate/mirror", "internal/gitgate/object", "internal/gitgate/upstream"}},
+	{dir: "internal/gitgate/object", layer: thought, only: []string{"internal/gitgate/ref"}, beside: []string{"internal/gitgate/ref"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/judge"}},
+	{dir: "internal/gitgate/judge", layer: thought, only: []string{"internal/bottle", "internal/dlp", "internal/dlp/known", "internal/dlp/once", "internal/gitgate/object", "internal/gitgate/ref", "internal/policy"},
+		beside: []string{"internal/dlp", "internal/dlp/known", "internal/dlp/once", "internal/gitgate/object", "internal/gitgate/ref", "internal/policy"}, onlyFrom: []string{"internal/gitgate", "internal/cli/explain"}}, // explain answers by the gate's own rules
 	{dir: "internal/provider", layer: thought, beside: []string{"internal/plan"}},
 	{dir: "internal/manifest/rules", layer: thought, onlyFrom: []string{"internal/manifest", "internal/manifest/front"}},
 	{dir: "internal/manifest/front", layer: thought, only: []string{"internal/manifest/rules"}, beside: []string{"internal/manifest/rules"}, onlyFrom: []string{"internal/manifest"}},
@@ -109,7 +110,7 @@ var rooms = []room{
 	{dir: "internal/egress/approval", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress", "internal/egress/inspect", "internal/gateway"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/conns", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1"}},
-	{dir: "internal/egress/ours", layer: wire, only: []string{"internal/bottle", "internal/plan"}, onlyFrom: []string{"internal/cli/explain", "internal/egress"}}, // explain answers by the gateway's own rules
+	{dir: "internal/egress/ours", layer: wire, only: []string{"internal/bottle", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/cli/explain", "internal/egress"}}, // explain answers by the gateway's own rules
 	{dir: "internal/egress/pools", layer: wire, only: []string{"internal/bottle", "internal/egress/dial", "internal/egress/http1", "internal/egress/records"},
 		beside: []string{"internal/egress/dial", "internal/egress/http1", "internal/egress/records"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/denial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
@@ -141,10 +142,10 @@ var rooms = []room{
 	{dir: "internal/gitgate", layer: wire, onlyFrom: []string{"internal/gateway"},
 		beside: []string{"internal/gitgate/confined", "internal/gitgate/judge", "internal/gitgate/mirror", "internal/gitgate/object", "internal/gitgate/pktline", "internal/gitgate/upstream"}},
 	{dir: "internal/gitgate/confined", layer: wire, only: []string{"internal/hostexec"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror", "internal/gateway"}},
-	{dir: "internal/gitgate/mirror", layer: wire, only: []string{"internal/gitgate/confined", "internal/gitgate/upstream"},
+	{dir: "internal/gitgate/mirror", layer: wire, only: []string{"internal/gitgate/confined", "internal/gitgate/ref", "internal/gitgate/upstream"},
 		beside: []string{"internal/gitgate/confined", "internal/gitgate/upstream"}, onlyFrom: []string{"internal/gitgate"}},
 	{dir: "internal/gitgate/pktline", layer: wire, only: []string{}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/upstream"}},
-	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror"}},
+	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline", "internal/gitgate/ref"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror"}},
 	{dir: "internal/supervise", layer: wire, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 

@@ -87,6 +87,14 @@ func (r Remote) usualPort() uint16 {
 	return map[string]uint16{"ssh": 22, "https": 443, "http": 80}[r.Scheme]
 }
 
+// DialPort is the port that a connection goes to.
+func (r Remote) DialPort() uint16 {
+	if r.Port == 0 {
+		return r.usualPort()
+	}
+	return r.Port
+}
+
 // Bare is the path without .git: most servers take both for one repository.
 func (r Remote) Bare() string { return strings.TrimSuffix(r.Path, ".git") }
 

@@ -15,7 +15,7 @@ const maxApproving = 4
 
 // advice is the next thing to do.
 func (p *push) advice() string {
-	s := "bottle: what may be pushed: curl http://" + Host + "/" + p.r.Name + "/policy\n"
+	s := "bottle: what may be pushed: curl http://" + policy.GitHost + "/" + p.r.Name + "/policy\n"
 	has := func(reason policy.Reason) bool {
 		return slices.ContainsFunc(p.failed, func(f judge.Failure) bool { return f.Reason == reason })
 	}
@@ -28,7 +28,7 @@ func (p *push) advice() string {
 	if has(policy.SecretFound) {
 		s += "bottle: take the secret out of every commit that has it (git rebase -i, git commit --amend) and push again\n"
 		if command := p.approving(); command != "" {
-			s += "bottle: if it is none, an operator lets it go to " + string(p.r.host) + ": " + command + "\n"
+			s += "bottle: if it is none, an operator lets it go to " + string(p.r.at.Host) + ": " + command + "\n"
 		}
 	}
 	return s
@@ -50,7 +50,7 @@ func (p *push) approving() string {
 	if n := len(prints) - maxApproving; n > 0 {
 		prints, more = prints[:maxApproving], fmt.Sprintf(", and %d more: bottle audit %s --denied", n, p.r.gate.cfg.Identity)
 	}
-	return "bottle approve " + p.r.gate.cfg.Identity + " " + strings.Join(prints, " ") + " --host " + string(p.r.host) + more
+	return "bottle approve " + p.r.gate.cfg.Identity + " " + strings.Join(prints, " ") + " --host " + string(p.r.at.Host) + more
 }
 
 // recommit is the command that makes the pushed commits anew. It takes the committer of

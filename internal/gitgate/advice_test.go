@@ -95,7 +95,7 @@ func TestPolicyPageNamesTheCommitter(t *testing.T) {
 func (w *world) get(path string) string {
 	w.t.Helper()
 	to := httptest.NewRecorder()
-	w.gate.Serve(to, httptest.NewRequest("GET", "http://"+Host+"/app"+path, nil), Host, 80)
+	w.gate.Serve(to, httptest.NewRequest("GET", "http://"+policy.GitHost+"/app"+path, nil), policy.GitHost, 80)
 	return to.Body.String()
 }
 

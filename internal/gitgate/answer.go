@@ -115,7 +115,7 @@ func (p *push) tell(report upstream.Report, err error) {
 		if p.dry {
 			how = "dry run: this push would be refused;"
 		}
-		fmt.Fprintf(&b, "bottle: %s nothing was sent to %s: %d %s\n", how, p.r.host, len(p.failed), plural(len(p.failed), "problem", "problems"))
+		fmt.Fprintf(&b, "bottle: %s nothing was sent to %s: %d %s\n", how, p.r.at.Host, len(p.failed), plural(len(p.failed), "problem", "problems"))
 		for _, f := range p.failed {
 			fmt.Fprintf(&b, "bottle:   %s\n", words(f.String()))
 		}

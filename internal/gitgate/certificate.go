@@ -20,7 +20,7 @@ var errCertificate = errors.New("read the push certificate: it can be read in mo
 // so it must leave no doubt about which they are. Only what git itself writes is taken:
 // the lines of a head, each by its name, an empty line, commands, one signature.
 func (p *push) certificate() error {
-	if p.r.ssh {
+	if p.r.ssh() {
 		return errors.New("the git gate takes no signed push (git push --signed) to a repository that it reaches by ssh: sign commits and tags instead")
 	}
 	const first, head, commands, signature = 0, 1, 2, 3

@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"bottle/internal/gitgate/judge"
-	"bottle/internal/gitgate/mirror"
 	"bottle/internal/gitgate/pktline"
+	"bottle/internal/gitgate/ref"
 	"bottle/internal/gitgate/upstream"
 )
 
@@ -70,7 +70,7 @@ func (p *push) format() error {
 		}
 	}
 	for _, c := range p.asked.Commands {
-		if len(c.New) != len(zeros(ours)) {
+		if len(c.New) != len(ref.Zeros(ours)) {
 			return fmt.Errorf("the push has ids of %d digits, and upstream's are %s", len(c.New), ours)
 		}
 	}
@@ -80,10 +80,10 @@ func (p *push) format() error {
 func (p *push) command(text string) error {
 	f := strings.SplitN(text, " ", 3)
 	switch {
-	case len(f) == 2 && f[0] == "shallow" && mirror.ID(f[1]) && len(p.asked.Commands) == 0:
+	case len(f) == 2 && f[0] == "shallow" && ref.ID(f[1]) && len(p.asked.Commands) == 0:
 		p.shallow = append(p.shallow, f[1])
 		return nil
-	case len(f) != 3 || !mirror.ID(f[0]) || !mirror.ID(f[1]) || len(f[0]) != len(f[1]) || len(f[2]) > maxOption:
+	case len(f) != 3 || !ref.ID(f[0]) || !ref.ID(f[1]) || len(f[0]) != len(f[1]) || len(f[2]) > maxOption:
 		return fmt.Errorf("read the push: the command %.80q can't be read", text)
 	}
 	p.asked.Commands = append(p.asked.Commands, upstream.Command{Old: f[0], New: f[1], Ref: f[2]})

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"bottle/internal/bottle"
 	"bottle/internal/gitgate/pktline"
 )
 
@@ -88,7 +89,7 @@ func TestCertificateHidesNoCommand(t *testing.T) {
 			t.Errorf("%s: %+v", name, p.asked.Commands)
 		}
 	}
-	if _, err := asked(t, &repo{ssh: true}, of(good, begin, end, "push-cert-end\n", "")...); err == nil {
+	if _, err := asked(t, &repo{at: bottle.Remote{Scheme: "ssh"}}, of(good, begin, end, "push-cert-end\n", "")...); err == nil {
 		t.Error("a certificate for an upstream behind ssh is taken")
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/gitgate/judge"
+	"bottle/internal/policy"
 )
 
 // Bounds of the look for submodules that upstream has already.
@@ -52,13 +53,16 @@ func (r *repo) resolved(written string) string {
 // known reports whether a URL, in any spelling that the bottle's git config knows, is a
 // repository of this bottle.
 func (g *Gate) known(written string) bool {
-	ssh, host, port, where, ok := readURL(written)
-	if !ok {
+	at, err := bottle.ParseRemote(written)
+	if err != nil || at.Scheme == "http" {
 		return false
 	}
 	for r := range g.served() {
-		usual := port == 0 || port == 22 && ssh || port == 443 && !ssh
-		if host == r.host && where == r.path && (ssh == r.ssh && (port == r.port || usual && r.usual()) || ssh != r.ssh && usual) {
+		ports := at.Port == r.at.Port
+		if at.Scheme != r.at.Scheme { // the other scheme's is led here at its usual port only
+			ports = at.Port == 0
+		}
+		if at.Host == r.at.Host && at.Bare() == r.at.Bare() && ports {
 			return true
 		}
 	}
@@ -69,44 +73,13 @@ func (g *Gate) known(written string) bool {
 // or nothing.
 func (g *Gate) own(written string) string {
 	u, err := url.Parse(written)
-	if err != nil || !strings.EqualFold(u.Hostname(), Host) {
+	if err != nil || !strings.EqualFold(u.Hostname(), policy.GitHost) {
 		return ""
 	}
 	if r, rest := g.named(u.Path); r != nil && strings.Trim(rest, "/") == "" {
 		return r.Upstream
 	}
 	return ""
-}
-
-// usual reports whether the repository is at the usual port of its scheme.
-func (r *repo) usual() bool { return r.ssh && r.port == 22 || !r.ssh && r.port == 443 }
-
-// readURL reads the URL of a repository, also in scp's form. Port 0: it names none.
-func readURL(written string) (ssh bool, host bottle.Host, port uint16, where string, ok bool) {
-	if !strings.Contains(written, "://") {
-		h, p, found := strings.Cut(written, ":")
-		if !found {
-			return false, "", 0, "", false
-		}
-		written = "ssh://" + h + "/" + strings.TrimPrefix(p, "/")
-	}
-	u, err := url.Parse(written)
-	if err != nil || u.RawQuery != "" || u.Fragment != "" {
-		return false, "", 0, "", false
-	}
-	switch u.Scheme {
-	case "ssh", "git+ssh", "ssh+git":
-		ssh = true
-	case "https":
-	default:
-		return false, "", 0, "", false
-	}
-	if u.Port() == "" {
-		host, err = bottle.ParseHost(u.Hostname())
-	} else {
-		host, port, err = bottle.ParseHostPort(u.Host, 0)
-	}
-	return ssh, host, port, cleanPath(u.Path), err == nil
 }
 
 // modules are the URLs of submodules that upstream's refs have. What cannot be read is

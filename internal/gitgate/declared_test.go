@@ -8,10 +8,16 @@ import (
 )
 
 func TestSpellingsOfDeclaredRepositories(t *testing.T) {
-	app := &repo{Repo: bottle.Repo{Name: "app", Upstream: "ssh://git@git.example.com/team/app.git"}, ssh: true, host: "git.example.com", port: 22, path: "team/app"}
-	odd := &repo{Repo: bottle.Repo{Name: "odd", Upstream: "https://git.example.com:8443/odd"}, host: "git.example.com", port: 8443, path: "odd"}
-	g := &Gate{repos: []*repo{app, odd}}
-	app.gate, odd.gate = g, g
+	g := &Gate{}
+	of := func(name, upstream string) *repo {
+		at, err := bottle.ParseRemote(upstream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &repo{Repo: bottle.Repo{Name: name, Upstream: upstream}, gate: g, at: at}
+	}
+	app := of("app", "ssh://git@git.example.com/team/app.git")
+	g.repos = []*repo{app, of("odd", "https://git.example.com:8443/odd")}
 	for written, want := range map[string]bool{
 		"ssh://git@git.example.com/team/app.git":        true,
 		"ssh://git@git.example.com:22/team/app":         true,

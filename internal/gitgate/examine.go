@@ -11,8 +11,8 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/gitgate/judge"
-	"bottle/internal/gitgate/mirror"
 	"bottle/internal/gitgate/object"
+	"bottle/internal/gitgate/ref"
 	"bottle/internal/gitgate/upstream"
 	"bottle/internal/policy"
 )
@@ -38,7 +38,7 @@ func (p *push) judge(ctx context.Context) error {
 	p.may = p.r.may()
 	rules := p.r.policy(p.may)
 	rules.Declared, rules.Own = p.r.declares(ctx), p.r.gate.own
-	j := judge.New(rules, engine, p.r.gate.cfg.Pass(p.r.host))
+	j := judge.New(rules, engine, p.r.gate.cfg.Pass(p.r.at.Host))
 	updates, err := p.updates(ctx)
 	if err != nil {
 		return err
@@ -65,9 +65,7 @@ func (p *push) judge(ctx context.Context) error {
 	if slices.ContainsFunc(p.failed, func(f judge.Failure) bool { return f.Reason == policy.WrongCommitter }) {
 		p.base = p.stands(ctx)
 	}
-	if hint := j.Hint(); hint != "" && len(p.failed) == 0 {
-		_, _ = fmt.Fprintln(p.say, "bottle: "+hint)
-	}
+	p.hint = j.Hint()
 	return nil
 }
 
@@ -135,7 +133,7 @@ func (p *push) own(ctx context.Context, c upstream.Command, refs map[string]stri
 		return false, nil
 	}
 	next, keep := c.New, []string(nil)
-	if mirror.Zero(next) {
+	if ref.Zero(next) {
 		next, keep = "", p.stays(refs)
 	}
 	lost, more, err := object.Lost(ctx, p.q.Git, c.Old, next, keep, maxLost)

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"net/url"
 	"os"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,9 +18,6 @@ import (
 	"bottle/internal/policy"
 	"bottle/internal/secret"
 )
-
-// Host is the gate's own name inside a bottle.
-const Host = "git.bottle"
 
 // Dial opens a connection to a repository's server: address is where its name leads by
 // the operator's word, host:port; empty: it is looked up.
@@ -95,10 +90,7 @@ func usual() limits {
 type repo struct {
 	bottle.Repo
 	gate   *Gate
-	ssh    bool
-	host   bottle.Host
-	port   uint16
-	path   string // of the URL, clean, without .git and slashes at its ends
+	at     bottle.Remote // its upstream
 	remote *upstream.Remote
 	mirror *mirror.Mirror
 	offers offers
@@ -137,22 +129,14 @@ func limited(cfg Config, l limits) (*Gate, error) {
 }
 
 func (g *Gate) repo(r bottle.Repo, run confined.Runner) (*repo, error) {
-	u, err := url.Parse(r.Upstream)
-	if err != nil || u.Scheme != "ssh" && u.Scheme != "https" {
+	at, err := bottle.ParseRemote(r.Upstream)
+	if err != nil || at.Scheme != "ssh" && at.Scheme != "https" {
 		return nil, errors.New("its upstream is neither an ssh:// nor an https:// URL")
 	}
-	port := uint16(443)
-	if u.Scheme == "ssh" {
-		port = 22
-	}
-	host, port, err := bottle.ParseHostPort(u.Host, port)
-	if err != nil {
-		return nil, fmt.Errorf("read its upstream: %w", err)
-	}
-	one := &repo{Repo: r, gate: g, ssh: u.Scheme == "ssh", host: host, port: port, path: cleanPath(u.Path),
+	one := &repo{Repo: r, gate: g, at: at,
 		packs: make(chan struct{}, g.limits.packs), reads: make(chan struct{}, g.limits.reads), turn: make(chan struct{}, 1), ways: make(chan struct{}, 1)}
-	auth := g.auth(r, u.User.Username())
-	if !one.ssh {
+	auth := g.auth(r, at.User)
+	if !one.ssh() {
 		if auth.Roots, err = g.cfg.Roots(r); err != nil {
 			return nil, err
 		}
@@ -165,30 +149,25 @@ func (g *Gate) repo(r bottle.Repo, run confined.Runner) (*repo, error) {
 	return one, err
 }
 
+func (r *repo) ssh() bool { return r.at.Scheme == "ssh" }
+
 // dial is for room upstream: the host and port are the declared ones, or nothing is dialled.
 func (r *repo) dial(ctx context.Context, host string, port uint16) (Conn, error) {
-	if h, err := bottle.ParseHost(host); err != nil || h != r.host || port != r.port {
+	if h, err := bottle.ParseHost(host); err != nil || h != r.at.Host || port != r.at.DialPort() {
 		return nil, fmt.Errorf("the gate dials the declared server only, not %.80q", host)
 	}
 	address := ""
-	if a, err := netip.ParseAddr(r.ExtraHosts[string(r.host)]); err == nil {
-		address = netip.AddrPortFrom(a, r.port).String()
+	if a, err := netip.ParseAddr(r.ExtraHosts[string(r.at.Host)]); err == nil {
+		address = netip.AddrPortFrom(a, r.at.DialPort()).String()
 	}
-	return r.gate.cfg.Dial(ctx, r.host, r.port, address)
-}
-
-// cleanPath makes one spelling of the ways to write a repository's path.
-func cleanPath(p string) string {
-	p = strings.Trim(p, "/")
-	return strings.TrimSuffix(p, ".git")
+	return r.gate.cfg.Dial(ctx, r.at.Host, r.at.DialPort(), address)
 }
 
 // named finds the repository that a path of the gate's own host begins with, and gives
-// what follows: /app.git/info/refs and /app/info/refs are both app's.
+// what follows.
 func (g *Gate) named(path string) (*repo, string) {
-	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	for r := range g.served() {
-		if strings.EqualFold(first, r.Name) || strings.EqualFold(first, r.Name+".git") {
+		if rest, ok := policy.GatePath(r.Name, path); ok {
 			return r, rest
 		}
 	}
@@ -198,27 +177,22 @@ func (g *Gate) named(path string) (*repo, string) {
 // declared finds the repository that a URL of its own server is about.
 func (g *Gate) declared(host bottle.Host, port uint16, path string) (*repo, string) {
 	for r := range g.served() {
-		if r.ssh || r.host != host || r.port != port {
-			continue
-		}
-		rest, ok := strings.CutPrefix(path, "/"+r.path)
-		rest = strings.TrimPrefix(rest, ".git")
-		if ok && strings.HasPrefix(rest, "/") {
-			return r, rest[1:]
+		if rest, ok := policy.UpstreamPath(r.at, host, port, path); ok {
+			return r, rest
 		}
 	}
 	return nil, ""
 }
 
 // Near reports whether this is the gate's own name, or some repository is reached over
-// https at this host and port: a
-// connection there may be opened for the gate's sake. Port 0 is any.
+// https at this host and port: a connection there may be opened for the gate's sake. Port
+// 0 is any.
 func (g *Gate) Near(host bottle.Host, port uint16) bool {
-	if host == Host {
+	if host == policy.GitHost {
 		return true
 	}
 	for r := range g.served() {
-		if !r.ssh && r.host == host && (port == 0 || r.port == port) {
+		if !r.ssh() && r.at.Host == host && (port == 0 || r.at.DialPort() == port) {
 			return true
 		}
 	}

@@ -52,7 +52,7 @@ func (r *repo) notPushed() []string {
 		"submodules of repositories that neither the bottle nor upstream has",
 		"from a shallow clone: commits whose history upstream lacks",
 	}
-	if r.ssh {
+	if r.ssh() {
 		list = append(list, "signed pushes (git push --signed); signed commits and tags do go")
 	}
 	return list

@@ -31,6 +31,7 @@ import (
 	"bottle/internal/dlp"
 	"bottle/internal/dlp/known"
 	"bottle/internal/gitgate/confined"
+	"bottle/internal/policy"
 	"bottle/internal/secret"
 	"bottle/test/require"
 )
@@ -142,7 +143,7 @@ func newWorld(t *testing.T, scheme string, change ...func(*limits, *bottle.Repo)
 	if w.gate, err = limited(cfg, l); err != nil {
 		t.Fatal(err)
 	}
-	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.gate.Serve(rw, r, Host, 80) }))
+	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.gate.Serve(rw, r, policy.GitHost, 80) }))
 	t.Cleanup(front.Close)
 	w.url = front.URL + "/app.git"
 	w.git(w.root, "clone", "-q", w.url, w.work)

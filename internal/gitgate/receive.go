@@ -18,6 +18,7 @@ import (
 	"bottle/internal/gitgate/judge"
 	"bottle/internal/gitgate/mirror"
 	"bottle/internal/gitgate/pktline"
+	"bottle/internal/gitgate/ref"
 	"bottle/internal/gitgate/upstream"
 	"bottle/internal/policy"
 )
@@ -45,7 +46,7 @@ func (r *repo) offer(ctx context.Context) ([]byte, error) {
 	session.Close()
 	stop(nil)
 	caps := capabilities + " object-format=" + adv.ObjectFormat
-	if adv.PushCertNonce != "" && !r.ssh { // over ssh a nonce is good for that one connection only
+	if adv.PushCertNonce != "" && !r.ssh() { // over ssh a nonce is good for that one connection only
 		caps += " push-cert=" + adv.PushCertNonce
 	}
 	for _, c := range []string{"atomic", "delete-refs"} {
@@ -72,7 +73,7 @@ func (r *repo) offer(ctx context.Context) ([]byte, error) {
 		n++
 	}
 	if n == 0 {
-		_ = out.Text(zeros(adv.ObjectFormat) + " capabilities^{}\x00" + caps)
+		_ = out.Text(ref.Zeros(adv.ObjectFormat) + " capabilities^{}\x00" + caps)
 	}
 	_ = out.Flush()
 	return to.Bytes(), nil
@@ -93,13 +94,6 @@ func (r *repo) open(ctx context.Context) (*upstream.Session, context.CancelCause
 	return session, stop, err
 }
 
-func zeros(format string) string {
-	if format == "sha256" {
-		return strings.Repeat("0", 64)
-	}
-	return strings.Repeat("0", 40)
-}
-
 // push is one push on its way.
 type push struct {
 	r       *repo
@@ -118,7 +112,8 @@ type push struct {
 	heard   tail         // upstream's last words on the agent's terminal
 	failed  []judge.Failure
 	passed  []judge.Failure
-	engaged bool // upstream was asked
+	hint    string // what a person should know of a push that is not refused
+	engaged bool   // upstream was asked
 
 	signed  []string // push options that stand in the certificate
 	dry     bool     // it is judged and goes no further
@@ -164,7 +159,7 @@ func (r *repo) receive(w http.ResponseWriter, req *http.Request) {
 func (p *push) news() []string {
 	ids := map[string]bool{}
 	for _, c := range p.asked.Commands {
-		if !mirror.Zero(c.New) {
+		if !ref.Zero(c.New) {
 			ids[c.New] = true
 		}
 	}
@@ -218,6 +213,9 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 	}
 	if p.r.gone.Load() { // while the pack came, or was judged
 		return upstream.Report{}, takenOut{}
+	}
+	if p.hint != "" {
+		_, _ = fmt.Fprintln(p.say, "bottle: "+p.hint) // the client may be gone
 	}
 	if p.dry {
 		return p.rehearse(session)
@@ -311,7 +309,7 @@ func (p *push) forward(ctx context.Context, session *upstream.Session) (upstream
 func (p *push) commits(ctx context.Context, done []upstream.Command) ([]string, error) {
 	args := []string{"rev-list", "--max-count=200000"}
 	for _, c := range done {
-		if !mirror.Zero(c.New) {
+		if !ref.Zero(c.New) {
 			args = append(args, c.New)
 		}
 	}

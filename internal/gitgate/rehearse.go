@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"bottle/internal/gitgate/judge"
+	"bottle/internal/gitgate/ref"
 	"bottle/internal/gitgate/upstream"
 	"bottle/internal/policy"
 )
@@ -59,7 +60,7 @@ func (p *push) rehearse(session *upstream.Session) (upstream.Report, error) {
 		return upstream.Report{}, err
 	}
 	there := idsOf(session.Advert)
-	none := zeros(session.Advert.ObjectFormat)
+	none := ref.Zeros(session.Advert.ObjectFormat)
 	report := upstream.Report{Unpack: "ok"}
 	for _, c := range p.asked.Commands {
 		message := "this push would be accepted"
@@ -85,6 +86,6 @@ func (p *push) rehearsed() string {
 	if p.moved {
 		end = "the gate has nothing against this push, and upstream has changed its refs meanwhile: git fetch first"
 	}
-	return "bottle: dry run: " + end + "; " + looked + ", and nothing was sent to " + string(p.r.host) + ", whose own hooks were not asked\n" +
+	return "bottle: dry run: " + end + "; " + looked + ", and nothing was sent to " + string(p.r.at.Host) + ", whose own hooks were not asked\n" +
 		"bottle: git calls that rejected, for no ref has changed; push without -o " + dryRun + " to push\n"
 }

@@ -29,17 +29,11 @@ const (
 
 // Takes reports whether Serve answers a request: who counts requests asks before.
 func (g *Gate) Takes(r *http.Request, host bottle.Host, port uint16) bool {
-	if host == Host {
+	if host == policy.GitHost {
 		return true
 	}
 	to, rest := g.declared(host, port, r.URL.Path)
-	return to != nil && speaksGit(r.Method, rest)
-}
-
-// speaksGit reports whether what follows a repository's URL is of git's protocol. The
-// server's other pages are the routes' business.
-func speaksGit(method, rest string) bool {
-	return rest == infoRefs && method == http.MethodGet || (rest == uploadPack || rest == receive) && method == http.MethodPost || strings.HasPrefix(rest, "info/lfs")
+	return to != nil && policy.SpeaksGit(r.Method, rest)
 }
 
 // Serve answers a request that is for one of the repositories, by the gate's own name
@@ -47,8 +41,8 @@ func speaksGit(method, rest string) bool {
 func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, port uint16) bool {
 	var to *repo
 	var rest string
-	if host != Host {
-		if to, rest = g.declared(host, port, r.URL.Path); to == nil || !speaksGit(r.Method, rest) {
+	if host != policy.GitHost {
+		if to, rest = g.declared(host, port, r.URL.Path); to == nil || !policy.SpeaksGit(r.Method, rest) {
 			return false
 		}
 	} else if to, rest = g.named(r.URL.Path); to == nil && g.sendOn(w, r) {
@@ -83,9 +77,9 @@ func (g *Gate) sendOn(w http.ResponseWriter, r *http.Request) bool {
 		if !ok || rest == "" || rest[0] == '/' || !strings.HasSuffix(path, "/"+infoRefs) {
 			continue
 		}
-		to := url.URL{Scheme: "https", Host: string(one.host), Path: "/" + one.path + rest, RawQuery: r.URL.RawQuery}
-		if !one.ssh && one.port != 443 {
-			to.Host += ":" + strconv.Itoa(int(one.port))
+		to := url.URL{Scheme: "https", Host: string(one.at.Host), Path: "/" + one.at.Bare() + rest, RawQuery: r.URL.RawQuery}
+		if !one.ssh() && one.at.DialPort() != 443 {
+			to.Host += ":" + strconv.Itoa(int(one.at.DialPort()))
 		}
 		w.Header().Set("Location", to.String())
 		plain(w, http.StatusTemporaryRedirect, "this repository is not behind the git gate\n", "")
@@ -104,7 +98,7 @@ func (g *Gate) unknown(w http.ResponseWriter, r *http.Request) {
 	}
 	begin := "The repositories of this bottle:\n"
 	for one := range g.served() {
-		fmt.Fprintf(&b, "%shttp://%s/%s.git  %s\n", begin, Host, one.Name, one.Upstream)
+		fmt.Fprintf(&b, "%shttp://%s/%s.git  %s\n", begin, policy.GitHost, one.Name, one.Upstream)
 		begin = ""
 	}
 	if begin != "" {
@@ -276,7 +270,7 @@ func noCache(w http.ResponseWriter, kind string) {
 // record completes rec and writes it.
 func (r *repo) record(rec Record) error {
 	rec.Duration = time.Since(rec.Time)
-	rec.Host, rec.Port, rec.Path, rec.Rule, rec.Credential = r.host, r.port, "/"+r.path, "git:"+r.Name, r.credential()
+	rec.Host, rec.Port, rec.Path, rec.Rule, rec.Credential = r.at.Host, r.at.DialPort(), "/"+r.at.Bare(), "git:"+r.Name, r.credential()
 	return r.gate.cfg.Record(rec)
 }
 

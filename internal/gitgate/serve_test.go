@@ -4,6 +4,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"bottle/internal/policy"
 )
 
 // TestRefusalToServeIsASentence: a push is served nothing, older or not.
@@ -24,7 +26,7 @@ func TestListOfNoRepository(t *testing.T) {
 	w := newWorld(t, "https")
 	list := func() string {
 		to := httptest.NewRecorder()
-		w.gate.Serve(to, httptest.NewRequest("GET", "http://"+Host+"/", nil), Host, 80)
+		w.gate.Serve(to, httptest.NewRequest("GET", "http://"+policy.GitHost+"/", nil), policy.GitHost, 80)
 		return to.Body.String()
 	}
 	if got := list(); !strings.Contains(got, "The repositories of this bottle:\nhttp://git.bottle/app.git  https://example.com/app.git\n") {

@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	"bottle/internal/gitgate/judge"
+	"bottle/internal/gitgate/ref"
 	"bottle/internal/gitgate/upstream"
 	"bottle/internal/policy"
 )
@@ -53,7 +54,7 @@ func (p *push) judged(ctx, toItsEnd context.Context, way *ahead) (*upstream.Sess
 	if err := p.r.gate.cfg.Open(); err != nil {
 		return nil, fmt.Errorf("decisions can't be recorded: %w", err)
 	}
-	if err := p.r.gate.cfg.Fits(p.r.host, p.out); err != nil {
+	if err := p.r.gate.cfg.Fits(p.r.at.Host, p.out); err != nil {
 		return nil, fmt.Errorf("nothing was sent: %w", err)
 	}
 	return way.take(toItsEnd, p.r)
@@ -93,7 +94,7 @@ func (p *push) unmoved(mirror, there map[string]string) {
 	}
 	for _, c := range p.asked.Commands {
 		old := c.Old
-		if old == zeros(p.r.mirror.Format()) {
+		if old == ref.Zeros(p.r.mirror.Format()) {
 			old = ""
 		}
 		if old != there[c.Ref] || old != mirror[c.Ref] {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"bottle/internal/bottle"
+	"bottle/internal/policy"
 )
 
 // TestWhatIsCountedIsWhatIsServed: a request is counted when Takes says that Serve answers
@@ -19,7 +20,7 @@ func TestWhatIsCountedIsWhatIsServed(t *testing.T) {
 		method, path string
 		want         bool
 	}{
-		{Host, 80, "GET", "/", true}, {Host, 80, "GET", "/app/policy", true}, {Host, 80, "PUT", "/nothing/here", true}, {Host, 80, "GET", "/app.git/info/refs?service=x", true},
+		{policy.GitHost, 80, "GET", "/", true}, {policy.GitHost, 80, "GET", "/app/policy", true}, {policy.GitHost, 80, "PUT", "/nothing/here", true}, {policy.GitHost, 80, "GET", "/app.git/info/refs?service=x", true},
 		{"example.com", 443, "GET", "/app.git/info/refs?service=x", true}, {"example.com", 443, "GET", "/app/info/refs?service=x", true},
 		{"example.com", 443, "POST", "/app.git/git-upload-pack", true}, {"example.com", 443, "POST", "/app.git/git-receive-pack", true}, {"example.com", 443, "POST", "/app.git/info/lfs/objects/batch", true},
 		{"example.com", 443, "HEAD", "/app.git/info/refs", false}, {"example.com", 443, "GET", "/app.git/git-receive-pack", false}, {"example.com", 443, "GET", "/app/policy", false}, {"example.com", 443, "GET", "/app.git", false},

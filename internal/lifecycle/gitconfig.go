@@ -10,7 +10,7 @@ import (
 
 // noSSH is what git runs instead of ssh: there is none that leads out. git hands it to a
 // shell, with the host behind it.
-const noSSH = "echo 'bottle: there is no ssh in here, and this address is none of the repositories of this bottle: curl http://git.bottle/' >&2; exit 128; :"
+const noSSH = "echo 'bottle: there is no ssh in here, and this address is none of the repositories of this bottle: curl http://" + policy.GitHost + "/' >&2; exit 128; :"
 
 // gitConfig writes the identity for commits, and the rules that lead each repository's
 // own URL, however it is spelled, to the git gate. Empty: there is nothing to say.
@@ -29,7 +29,7 @@ func gitConfig(u bottle.GitUser, repos []bottle.Repo) []byte {
 		out = fmt.Appendf(out, "[core]\n\tsshCommand = %s\n[ssh]\n\tvariant = ssh\n", gitQuote(noSSH))
 	}
 	for _, r := range repos {
-		out = fmt.Appendf(out, "[url %s]\n", gitQuote("http://git.bottle/"+r.Name+".git"))
+		out = fmt.Appendf(out, "[url %s]\n", gitQuote("http://"+policy.GitHost+"/"+r.Name+".git"))
 		for _, s := range policy.Spellings(r.Upstream) {
 			out = fmt.Appendf(out, "\tinsteadOf = %s\n", gitQuote(s))
 		}

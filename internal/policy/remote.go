@@ -54,14 +54,47 @@ func Spellings(upstream string) []string {
 // GitHost is the git gate's own name inside a bottle.
 const GitHost = "git.bottle"
 
+// SpeaksGit reports whether what follows a repository's URL is of git's smart HTTP protocol
+// (gitprotocol-http(5)), or of LFS's: such is the git gate's, and the other pages of the
+// repository's server are the routes' business.
+func SpeaksGit(method, rest string) bool {
+	switch rest {
+	case "info/refs":
+		return method == "GET"
+	case "git-upload-pack", "git-receive-pack":
+		return method == "POST"
+	}
+	return strings.HasPrefix(rest, "info/lfs")
+}
+
+// GatePath reports whether a path of the gate's own host is of the repository with this
+// name, and gives what follows: /app.git/info/refs and /app/info/refs are both app's.
+func GatePath(name, path string) (rest string, ok bool) {
+	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return rest, strings.EqualFold(first, name) || strings.EqualFold(first, name+".git")
+}
+
+// UpstreamPath reports whether a request goes to a repository by its own https URL, with or
+// without .git, and gives what follows that.
+func UpstreamPath(at bottle.Remote, host bottle.Host, port uint16, path string) (rest string, ok bool) {
+	if at.Scheme != "https" || at.Host != host || at.DialPort() != port {
+		return "", false
+	}
+	rest, ok = strings.CutPrefix(path, "/"+at.Bare())
+	rest = strings.TrimPrefix(rest, ".git")
+	if !ok || !strings.HasPrefix(rest, "/") {
+		return "", false
+	}
+	return rest[1:], true
+}
+
 // FindRepo finds the repository that an address is about, whatever its scheme and port.
 // led reports whether git inside a bottle reaches it by this very address; else only
 // host and path are those of it.
 func FindRepo(repos []bottle.Repo, written string, at bottle.Remote) (found *bottle.Repo, led bool) {
 	if at.Host == GitHost {
-		name, _, _ := strings.Cut(at.Path, "/")
 		for i := range repos {
-			if strings.EqualFold(strings.TrimSuffix(name, ".git"), repos[i].Name) {
+			if _, is := GatePath(repos[i].Name, at.Path); is {
 				return &repos[i], at.Scheme == "http" && at.Port == 0
 			}
 		}

@@ -29,13 +29,9 @@ func gate(spec bottle.Spec, method, written string) (v policy.Verdict, asked boo
 		return ownHost(spec.Repos, method, u.Path), true
 	}
 	for _, r := range spec.Repos {
-		at, err := bottle.ParseRemote(r.Upstream)
-		if err != nil || at.Scheme != "https" || at.Host != host || port != at.Port && (at.Port != 0 || port != 443) {
-			continue
-		}
-		rest, is := strings.CutPrefix(u.Path, "/"+at.Bare())
-		if rest = strings.TrimPrefix(rest, ".git"); is && strings.HasPrefix(rest, "/") && speaksGit(method, rest[1:]) {
-			return serves(r, method, rest[1:]), true
+		at, _ := bottle.ParseRemote(r.Upstream) // an unreadable one is none, and reaches nothing
+		if rest, is := policy.UpstreamPath(at, host, port, u.Path); is && policy.SpeaksGit(method, rest) {
+			return serves(r, method, rest), true
 		}
 	}
 	if ours.Pushes(&http.Request{Method: method, URL: u}) {
@@ -44,17 +40,10 @@ func gate(spec bottle.Spec, method, written string) (v policy.Verdict, asked boo
 	return v, false
 }
 
-// speaksGit says whether what follows a repository's own URL is the gate's: the other pages
-// of its server are the routes' business.
-func speaksGit(method, rest string) bool {
-	return rest == "info/refs" && method == http.MethodGet || (rest == "git-upload-pack" || rest == "git-receive-pack") && method == http.MethodPost || strings.HasPrefix(rest, "info/lfs")
-}
-
 // ownHost answers for the gate's own name.
 func ownHost(repos []bottle.Repo, method, path string) policy.Verdict {
-	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	for _, r := range repos {
-		if strings.EqualFold(strings.TrimSuffix(first, ".git"), r.Name) || strings.EqualFold(first, r.Name) {
+		if rest, is := policy.GatePath(r.Name, path); is {
 			return serves(r, method, rest)
 		}
 	}
@@ -68,7 +57,7 @@ func ownHost(repos []bottle.Repo, method, path string) policy.Verdict {
 func serves(r bottle.Repo, method, rest string) policy.Verdict {
 	v := policy.Verdict{Action: policy.Allow, Reason: policy.Listed, Rule: r.Rule}
 	switch {
-	case speaksGit(method, rest) && !strings.HasPrefix(rest, "info/lfs"):
+	case policy.SpeaksGit(method, rest) && !strings.HasPrefix(rest, "info/lfs"):
 		v.Message = "the git gate serves the repository " + r.Name + "; of a push it judges each ref, commit, file and message"
 	case (rest == "policy" || rest == "") && (method == http.MethodGet || method == http.MethodHead):
 		v.Message = "the git gate says here what may be pushed to " + r.Name

@@ -12,6 +12,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
+	"bottle/internal/policy"
 )
 
 // Git is the git gate as the egress sees it.
@@ -25,9 +26,6 @@ type Git interface {
 	// repository has an https URL there. Port 0 is any.
 	Near(host bottle.Host, port uint16) bool
 }
-
-// GitHost is the gate's own name inside a bottle. It resolves nowhere else.
-const GitHost = "git.bottle"
 
 // Pushes reports whether r begins or is a push by git's smart HTTP protocol
 // (gitprotocol-http(5)). Servers differ in what they take for the service's name in a
@@ -59,7 +57,7 @@ func Pushes(r *http.Request) bool {
 }
 
 // Undeclared is what an agent is told that pushes past the gate.
-const Undeclared = "a push goes to a repository of the bottle's manifest only: http://" + GitHost + "/ lists them, and an operator adds others under `git`"
+const Undeclared = "a push goes to a repository of the bottle's manifest only: http://" + policy.GitHost + "/ lists them, and an operator adds others under `git`"
 
 // Health reports whether r is for the gateway itself. Its name resolves
 // nowhere else, so it can hide no other host.

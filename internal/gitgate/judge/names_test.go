@@ -157,7 +157,7 @@ func TestRefNamesAgreeWithGit(t *testing.T) {
 		"refs/heads/@", "refs/heads/a@b", "refs/heads/ü", "refs/heads/a\x7f", "refs/heads/a\x01",
 	} {
 		_, err := runnerOutput(p, "check-ref-format", name)
-		if got := RefName(name); got != (err == nil) {
+		if got := refName(name); got != (err == nil) {
 			t.Errorf("%q: %v, git says %v", name, got, err)
 		}
 	}
@@ -176,6 +176,6 @@ func FuzzSettings(f *testing.F) {
 		unsafePath(string(raw))
 		unsafeLink("a/b", raw)
 		own(string(raw))
-		RefName(string(raw))
+		refName(string(raw))
 	})
 }

@@ -3,8 +3,10 @@ package judge
 import (
 	"cmp"
 	"strings"
+	"unicode/utf8"
 
 	"bottle/internal/bottle"
+	"bottle/internal/gitgate/ref"
 	"bottle/internal/policy"
 )
 
@@ -42,12 +44,10 @@ type Update struct {
 }
 
 // Created reports whether the ref is new.
-func (u Update) Created() bool { return none(u.Old) }
+func (u Update) Created() bool { return ref.Zero(u.Old) }
 
 // Deleted reports whether the ref would go.
-func (u Update) Deleted() bool { return none(u.New) }
-
-func none(id string) bool { return strings.Trim(id, "0") == "" }
+func (u Update) Deleted() bool { return ref.Zero(u.New) }
 
 // MaxUpdates is how many refs one push may change.
 const MaxUpdates = 1000
@@ -75,7 +75,7 @@ func (p Policy) Refs(updates []Update) []Failure {
 }
 
 func (p Policy) ref(u Update) *Failure {
-	if !RefName(u.Ref) {
+	if !refName(u.Ref) {
 		return &Failure{Reason: policy.BadRef, Words: policy.BadRef.Text()}
 	}
 	if u.Created() && u.Deleted() {
@@ -139,25 +139,11 @@ func (p Policy) branch(name string) bool {
 	return false
 }
 
-// RefName reports whether git allows a ref of this full name (git-check-ref-format), at
-// most 1,024 bytes long, and of valid text.
-func RefName(name string) bool {
-	if !strings.HasPrefix(name, "refs/") || len(name) > 1024 || strings.ToValidUTF8(name, "") != name {
-		return false
-	}
-	if strings.HasSuffix(name, ".") || strings.Contains(name, "..") || strings.Contains(name, "@{") {
-		return false
-	}
-	if strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 || strings.ContainsRune(" ~^:?*[\\", r) }) {
-		return false
-	}
-	parts := strings.Split(name, "/")
-	for _, s := range parts {
-		if s == "" || s[0] == '.' || strings.HasSuffix(s, ".lock") {
-			return false
-		}
-	}
-	return len(parts) > 2
+// refName reports whether git allows a ref of this full name, and it is of valid text
+// without control characters, below a folder such as refs/heads/.
+func refName(name string) bool {
+	return ref.Valid(name) && utf8.ValidString(name) && strings.Count(name, "/") > 1 &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 && r < 0xa0 })
 }
 
 // matches matches a glob in which * is any run of bytes, and ? any one. It takes time

@@ -44,6 +44,7 @@ type Mirror struct {
 	tidied int64     // bytes of packs when they were put together last
 	busy   bool      // they are being put together
 
+	own  owned
 	hold sync.RWMutex // held for writing while objects may vanish
 }
 

@@ -3,19 +3,59 @@ package mirror
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
+	"sync"
+
+	"bottle/internal/gitgate/ref"
 )
+
+// owned is what this bottle has pushed. Only this gateway writes the file, so it is read once.
+type owned struct {
+	mu      sync.Mutex
+	commits map[string]bool   // nil: not read yet
+	refs    map[string]string // where the bottle put each, or zeros where it deleted it
+}
 
 // pushed is the file of the bottle's own commits, an id a line, and of the refs that it
 // moved, an id and a name, the newest last. It is beside the repository, where no git
 // child can write.
 func (m *Mirror) pushed() string { return strings.TrimSuffix(m.dir, ".git") + ".pushed" }
 
+// read reads the file, where that was not done. The caller holds o.mu.
+func (o *owned) read(path string) error {
+	if o.commits != nil {
+		return nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read what was pushed: %w", err)
+	}
+	o.commits, o.refs = map[string]bool{}, map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		o.add(strings.TrimSuffix(line, "\n"))
+	}
+	return nil
+}
+
+func (o *owned) add(line string) {
+	if id, name, moved := strings.Cut(line, " "); moved {
+		o.refs[name] = id
+	} else {
+		o.commits[id] = true
+	}
+}
+
 // remember notes what is this bottle's own.
 func (m *Mirror) remember(lines []string) error {
 	if len(lines) == 0 {
 		return nil
+	}
+	m.own.mu.Lock()
+	defer m.own.mu.Unlock()
+	if err := m.own.read(m.pushed()); err != nil {
+		return err
 	}
 	f, err := os.OpenFile(m.pushed(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -25,40 +65,31 @@ func (m *Mirror) remember(lines []string) error {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("note what was pushed: %w", err)
 	}
+	for _, l := range lines {
+		m.own.add(l)
+	}
 	return nil
 }
 
 // Own reports whether this bottle has pushed all of the commits.
 func (m *Mirror) Own(commits []string) bool {
-	text, err := os.ReadFile(m.pushed())
-	if err != nil {
-		return len(commits) == 0
-	}
-	own := map[string]bool{}
-	for line := range strings.Lines(string(text)) {
-		own[strings.TrimSuffix(line, "\n")] = true
+	m.own.mu.Lock()
+	defer m.own.mu.Unlock()
+	if m.own.read(m.pushed()) != nil {
+		return false
 	}
 	for _, c := range commits {
-		if !own[c] {
+		if !m.own.commits[c] {
 			return false
 		}
 	}
 	return true
 }
 
-// OwnRef reports whether this bottle has put the ref where it stands, at id, and has not
-// deleted it since: what it has not put there is another's, whoever made the commits.
-func (m *Mirror) OwnRef(ref, id string) bool {
-	text, err := os.ReadFile(m.pushed())
-	if err != nil {
-		return false
-	}
-	own := false
-	for line := range strings.Lines(string(text)) {
-		at, name, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		if name == ref && (at == id || Zero(at)) {
-			own = at == id
-		}
-	}
-	return own && !Zero(id)
+// OwnRef reports whether this bottle was the last that put the ref where it stands, at id:
+// what it has not put there is another's, whoever made the commits.
+func (m *Mirror) OwnRef(name, id string) bool {
+	m.own.mu.Lock()
+	defer m.own.mu.Unlock()
+	return m.own.read(m.pushed()) == nil && !ref.Zero(id) && m.own.refs[name] == id
 }

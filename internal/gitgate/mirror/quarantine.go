@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bottle/internal/gitgate/confined"
+	"bottle/internal/gitgate/ref"
 	"bottle/internal/gitgate/upstream"
 )
 
@@ -192,7 +193,7 @@ func (q *Quarantine) Accepted(done []upstream.Command, own []string) error {
 	next.refs = maps.Clone(m.state.refs)
 	for _, c := range done {
 		switch {
-		case Zero(c.New):
+		case ref.Zero(c.New):
 			delete(next.refs, c.Ref)
 		case kept(c.Ref):
 			next.refs[c.Ref] = c.New

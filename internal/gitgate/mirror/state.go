@@ -11,14 +11,11 @@ import (
 	"slices"
 	"strings"
 
+	"bottle/internal/gitgate/ref"
 	"bottle/internal/gitgate/upstream"
 )
 
-const (
-	packedRefs = "packed-refs"
-	sha1Size   = 40
-	sha256Size = 64
-)
+const packedRefs = "packed-refs"
 
 // wanted is the state that an advertisement asks for. A ref that is none of branches,
 // tags and notes stays away: servers keep thousands for their own use.
@@ -36,11 +33,11 @@ func wanted(adv upstream.Advert) (state, error) {
 	for _, r := range adv.Refs {
 		switch {
 		case r.Name == "HEAD":
-			if RefName(r.Target) {
+			if ref.Valid(r.Target) {
 				next.head = r.Target
 			}
 		case !kept(r.Name):
-		case !RefName(r.Name) || !ID(r.ID):
+		case !ref.Valid(r.Name) || !ref.ID(r.ID):
 			return state{}, fmt.Errorf("the upstream has a ref whose name or id can't be read: %.80q", r.Name)
 		default:
 			next.refs[r.Name] = r.ID
@@ -49,36 +46,14 @@ func wanted(adv upstream.Advert) (state, error) {
 	return next, nil
 }
 
-func kept(ref string) bool {
+func kept(name string) bool {
 	for _, p := range []string{"refs/heads/", "refs/tags/", "refs/notes/"} {
-		if strings.HasPrefix(ref, p) {
+		if strings.HasPrefix(name, p) {
 			return true
 		}
 	}
 	return false
 }
-
-// RefName reports whether a full ref name is one that git takes (git-check-ref-format(1)).
-func RefName(n string) bool {
-	if !strings.HasPrefix(n, "refs/") || len(n) > 1024 || strings.Contains(n, "..") || strings.Contains(n, "@{") ||
-		strings.HasSuffix(n, ".") || strings.ContainsAny(n, " ~^:?*[\\\x7f") || strings.ContainsFunc(n, func(r rune) bool { return r < ' ' }) {
-		return false
-	}
-	for seg := range strings.SplitSeq(n, "/") {
-		if seg == "" || seg[0] == '.' || strings.HasSuffix(seg, ".lock") {
-			return false
-		}
-	}
-	return true
-}
-
-// ID reports whether id is an object id in lower case, of either format.
-func ID(id string) bool {
-	return (len(id) == sha1Size || len(id) == sha256Size) && strings.Trim(id, "0123456789abcdef") == ""
-}
-
-// Zero reports whether id means "no object".
-func Zero(id string) bool { return id != "" && strings.Trim(id, "0") == "" }
 
 // create makes the empty repository, all of it or none: its config and what else git
 // would read there is ours.
@@ -135,7 +110,7 @@ func readState(dir string) (state, error) {
 	}
 	for line := range strings.Lines(string(packed)) {
 		id, name, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		if ok && ID(id) && RefName(name) {
+		if ok && ref.ID(id) && ref.Valid(name) {
 			s.refs[name] = id
 		}
 	}

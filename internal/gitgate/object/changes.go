@@ -3,9 +3,12 @@ package object
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"strconv"
+
+	"bottle/internal/gitgate/ref"
 )
 
 // longest is how long one path may be in what git prints, in bytes.
@@ -17,14 +20,6 @@ func (x *walk) changes() error {
 		return nil
 	}
 	args := []string{"diff-tree", "--stdin", "-r", "-c", "--root", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-ext-diff", "--ignore-submodules=none"}
-	out, err := x.Git(x.ctx, args, &asking{ids: x.commits, hex: x.hex})
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	s := bufio.NewScanner(out)
-	s.Buffer(make([]byte, 64<<10), longest)
-	s.Split(byNUL)
 	var ask []id
 	var where []At
 	type key struct {
@@ -34,10 +29,10 @@ func (x *walk) changes() error {
 	}
 	asked := map[key]bool{}
 	commit, left := "", x.Limits.Changes
-	for s.Scan() {
-		if isID(s.Bytes()) {
+	err := records(x.ctx, x.Git, args, &asking{ids: x.commits, hex: x.hex}, func(s *bufio.Scanner) error {
+		if ref.ID(s.Bytes()) {
 			commit = s.Text()
-			continue
+			return nil
 		}
 		if left--; left < 0 {
 			return fmt.Errorf("%w (%d changed files)", ErrTooMany, x.Limits.Changes)
@@ -52,7 +47,7 @@ func (x *walk) changes() error {
 			return err
 		}
 		if !read || c.Deleted || Kind(c.Mode) == ModeModule {
-			continue
+			return nil
 		}
 		o, _, _ := parseID([]byte(c.ID))
 		if k := (key{o, c.Path, Kind(c.Mode)}); !asked[k] {
@@ -61,8 +56,9 @@ func (x *walk) changes() error {
 			}
 			ask, where = append(ask, o), append(where, c.At)
 		}
-	}
-	if err := s.Err(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return x.contents(ask, where)
@@ -98,11 +94,30 @@ func (c *Change) parse(line []byte) bool {
 		return false
 	}
 	mode, err := strconv.ParseUint(string(parts[parents]), 8, 32)
-	if err != nil || !isID(parts[2*parents+1]) {
+	if err != nil || !ref.ID(parts[2*parents+1]) {
 		return false
 	}
 	c.Mode, c.ID, c.Deleted = uint32(mode), string(parts[2*parents+1]), mode == 0
 	return true
+}
+
+// records runs git, and gives each word that it prints with a NUL behind it to each, which
+// may scan on.
+func records(ctx context.Context, run Runner, args []string, in io.Reader, each func(s *bufio.Scanner) error) error {
+	out, err := run(ctx, args, in)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	s := bufio.NewScanner(out)
+	s.Buffer(make([]byte, 64<<10), longest)
+	s.Split(byNUL)
+	for s.Scan() {
+		if err := each(s); err != nil {
+			return err
+		}
+	}
+	return s.Err()
 }
 
 func byNUL(data []byte, end bool) (advance int, token []byte, err error) {

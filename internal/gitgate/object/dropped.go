@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+
+	"bottle/internal/gitgate/ref"
 )
 
 // Dropped lists the guarded paths that the commits change, each once: what is given up
@@ -20,27 +22,20 @@ func Dropped(ctx context.Context, run Runner, commits []string, guarded func(pat
 		return nil, nil
 	}
 	args := []string{"diff-tree", "--stdin", "-r", "-c", "--root", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-ext-diff", "--ignore-submodules=none"}
-	out, err := run(ctx, args, &asking{ids: ids, hex: x.hex})
-	if err != nil {
-		return nil, err
-	}
-	defer out.Close()
-	s := bufio.NewScanner(out)
-	s.Buffer(make([]byte, 64<<10), longest)
-	s.Split(byNUL)
 	var paths []string
 	seen := map[string]bool{}
-	for s.Scan() {
-		if isID(s.Bytes()) {
-			continue
+	err := records(ctx, run, args, &asking{ids: ids, hex: x.hex}, func(s *bufio.Scanner) error {
+		if ref.ID(s.Bytes()) {
+			return nil
 		}
 		if len(s.Bytes()) == 0 || s.Bytes()[0] != ':' || !s.Scan() {
-			return nil, fmt.Errorf("git diff-tree said %q", s.Bytes())
+			return fmt.Errorf("git diff-tree said %q", s.Bytes())
 		}
 		if path := s.Text(); guarded(path) && !seen[path] {
 			seen[path] = true
 			paths = append(paths, path)
 		}
-	}
-	return paths, s.Err()
+		return nil
+	})
+	return paths, err
 }

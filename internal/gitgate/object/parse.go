@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"strconv"
+
+	"bottle/internal/gitgate/ref"
 )
 
 // The modes of entries of a tree, in git's octal.
@@ -80,7 +82,7 @@ type Commit struct {
 func ParseCommit(raw []byte) (Commit, error) {
 	var c Commit
 	tree, rest, ok := field(raw, "tree ")
-	if !ok || !isID(tree) {
+	if !ok || !ref.ID(tree) {
 		return c, ErrMalformed
 	}
 	c.Tree = string(tree)
@@ -89,7 +91,7 @@ func ParseCommit(raw []byte) (Commit, error) {
 		if !ok {
 			break
 		}
-		if !isID(parent) || len(parent) != len(tree) {
+		if !ref.ID(parent) || len(parent) != len(tree) {
 			return c, ErrMalformed
 		}
 		c.Parents++
@@ -120,7 +122,7 @@ type Tag struct {
 func ParseTag(raw []byte) (Tag, error) {
 	var t Tag
 	id, rest, ok := field(raw, "object ")
-	if !ok || !isID(id) {
+	if !ok || !ref.ID(id) {
 		return t, ErrMalformed
 	}
 	kind, rest, ok := field(rest, "type ")
@@ -181,18 +183,5 @@ func (s *Signature) parse(b []byte) bool {
 		return false
 	}
 	s.Name, s.Email = string(bytes.TrimSpace(b[:lt])), string(b[lt+1:gt])
-	return true
-}
-
-// isID reports whether b is a whole object id in lower case hex: SHA-1 or SHA-256.
-func isID(b []byte) bool {
-	if len(b) != 40 && len(b) != 64 {
-		return false
-	}
-	for _, c := range b {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
 	return true
 }

@@ -8,6 +8,8 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"bottle/internal/gitgate/ref"
 )
 
 // Bounds of the look at what merges undo. What is past them counts as undone: a person
@@ -91,21 +93,13 @@ func (x *walk) differing(ids io.Reader) (out []merge, err error) {
 // rawDiff gives each header of git's raw format to head, and each change to each: the
 // path and what stood there before.
 func rawDiff(ctx context.Context, run Runner, args []string, in io.Reader, head func(commit string), each func(path, before string)) error {
-	out, err := run(ctx, args, in)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	s := bufio.NewScanner(out)
-	s.Buffer(make([]byte, 64<<10), longest)
-	s.Split(byNUL)
-	for s.Scan() {
-		if isID(s.Bytes()) {
+	return records(ctx, run, args, in, func(s *bufio.Scanner) error {
+		if ref.ID(s.Bytes()) {
 			head(s.Text())
-			continue
+			return nil
 		}
 		parts := bytes.Fields(s.Bytes()) // ":100644 100755 <id> <id> M"
-		if len(parts) != 5 || len(parts[0]) != 7 || parts[0][0] != ':' || !isID(parts[2]) {
+		if len(parts) != 5 || len(parts[0]) != 7 || parts[0][0] != ':' || !ref.ID(parts[2]) {
 			return fmt.Errorf("git diff-tree said %q", s.Bytes())
 		}
 		before := string(parts[0][1:]) + " " + string(parts[2])
@@ -116,8 +110,8 @@ func rawDiff(ctx context.Context, run Runner, args []string, in io.Reader, head 
 			return fmt.Errorf("git diff-tree ended early")
 		}
 		each(s.Text(), before)
-	}
-	return s.Err()
+		return nil
+	})
 }
 
 // setBack gives those of paths whose version is not that of every merge base of one and
@@ -165,7 +159,7 @@ func mergeBases(ctx context.Context, run Runner, one, other string) (bases []str
 	err = x.lines(run, []string{"rev-parse", one + "..." + other}, nil, func(line []byte) error {
 		if base, ok := bytes.CutPrefix(line, []byte("^")); ok {
 			bases = append(bases, string(base))
-		} else if !isID(line) {
+		} else if !ref.ID(line) {
 			return fmt.Errorf("git rev-parse said %q", line)
 		}
 		return nil
@@ -175,23 +169,15 @@ func mergeBases(ctx context.Context, run Runner, one, other string) (bases []str
 
 // listed gives what ls-tree prints: "100644 blob <id>\t<path>".
 func listed(ctx context.Context, run Runner, args []string, each func(version)) error {
-	out, err := run(ctx, args, nil)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	s := bufio.NewScanner(out)
-	s.Buffer(make([]byte, 64<<10), longest)
-	s.Split(byNUL)
-	for s.Scan() {
+	return records(ctx, run, args, nil, func(s *bufio.Scanner) error {
 		head, path, ok := strings.Cut(s.Text(), "\t")
 		parts := strings.Fields(head)
 		if !ok || len(parts) != 3 {
 			return fmt.Errorf("git ls-tree said %q", s.Bytes())
 		}
 		each(version{path, parts[0] + " " + parts[2]})
-	}
-	return s.Err()
+		return nil
+	})
 }
 
 // Undone lists the guarded paths of which a ref that goes from old to new, without going

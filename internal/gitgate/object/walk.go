@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"bottle/internal/gitgate/ref"
 )
 
 // Runner runs git with args in a repository, without a shell, and gives what it prints.
@@ -95,7 +97,7 @@ type walk struct {
 type id [32]byte
 
 func parseID(s []byte) (out id, size int, ok bool) {
-	if !isID(s) {
+	if !ref.ID(s) {
 		return out, 0, false
 	}
 	size, err := hex.Decode(out[:], s)
@@ -150,7 +152,7 @@ func (x *walk) list() error {
 		return nil
 	}
 	for _, s := range x.New {
-		if !isID([]byte(s)) {
+		if !ref.ID(s) {
 			return fmt.Errorf("%q is no object id", s)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"bottle/internal/gitgate/pktline"
+	"bottle/internal/gitgate/ref"
 )
 
 // Ref is a name of the upstream's and what it points at.
@@ -131,21 +132,21 @@ func (a *Advert) add(line []byte, seen map[string]bool, shown func(string) strin
 	}
 	// As git does, a name that no honest repository can have is passed over: whoever
 	// writes it into a command or onto a screen must not have to think of it.
-	if seen[name] || name != "HEAD" && !ValidRef(name) {
+	if seen[name] || name != "HEAD" && !ref.Valid(name) {
 		return nil
 	}
 	seen[name] = true
-	ref := Ref{Name: name, ID: id}
+	one := Ref{Name: name, ID: id}
 	if name == "HEAD" {
-		ref.Target = a.headTarget()
+		one.Target = a.headTarget()
 	}
-	a.Refs = append(a.Refs, ref)
+	a.Refs = append(a.Refs, one)
 	return nil
 }
 
 func (a *Advert) headTarget() string {
 	for _, c := range a.Capabilities {
-		if target, ok := strings.CutPrefix(c, "symref=HEAD:"); ok && ValidRef(target) {
+		if target, ok := strings.CutPrefix(c, "symref=HEAD:"); ok && ref.Valid(target) {
 			return target
 		}
 	}
@@ -153,34 +154,7 @@ func (a *Advert) headTarget() string {
 }
 
 // isID says whether s is an object id of the advert's format.
-func (a *Advert) isID(s string) bool {
-	if a.ObjectFormat == "sha256" {
-		return len(s) == 64 && hexadecimal(s)
-	}
-	return len(s) == 40 && hexadecimal(s)
-}
-
-func hexadecimal(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') })
-}
-
-// ValidRef says whether name begins with refs/ and is one that git-check-ref-format(1)
-// allows. At most 1,024 bytes.
-func ValidRef(name string) bool {
-	rest, ok := strings.CutPrefix(name, "refs/")
-	if !ok || rest == "" || len(name) > 1024 || strings.Contains(name, "..") || strings.Contains(name, "@{") || strings.HasSuffix(name, ".") {
-		return false
-	}
-	if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r) }) {
-		return false
-	}
-	for part := range strings.SplitSeq(rest, "/") {
-		if part == "" || strings.HasPrefix(part, ".") || strings.HasSuffix(part, ".lock") {
-			return false
-		}
-	}
-	return true
-}
+func (a *Advert) isID(s string) bool { return ref.ID(s) && len(s) == len(ref.Zeros(a.ObjectFormat)) }
 
 // printable makes the upstream's words fit for a terminal and a log: at most 500
 // bytes, and no control characters.

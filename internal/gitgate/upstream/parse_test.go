@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"bottle/internal/gitgate/pktline"
+	"bottle/internal/gitgate/ref"
 )
 
 func TestURLs(t *testing.T) {
@@ -173,7 +174,7 @@ func FuzzAdvert(f *testing.F) {
 		}
 		seen := map[string]bool{}
 		for _, r := range a.Refs {
-			if seen[r.Name] || !a.isID(r.ID) || r.Name != "HEAD" && !ValidRef(r.Name) || r.Peeled != "" && !a.isID(r.Peeled) || r.Target != "" && !ValidRef(r.Target) {
+			if seen[r.Name] || !a.isID(r.ID) || r.Name != "HEAD" && !ref.Valid(r.Name) || r.Peeled != "" && !a.isID(r.Peeled) || r.Target != "" && !ref.Valid(r.Target) {
 				t.Errorf("%q gave %+v", in, r)
 			}
 			seen[r.Name] = true

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"bottle/internal/gitgate/pktline"
+	"bottle/internal/gitgate/ref"
 )
 
 // Command changes one ref. A zero id as Old creates it, as New deletes it.
@@ -67,7 +68,7 @@ func (s *Session) Push(p Push, pack func(io.Writer) error, progress io.Writer) (
 		if err := p.write(w, caps); err != nil {
 			return err
 		}
-		if !p.deletes(s.zero()) {
+		if !p.deletes() {
 			own := &witness{w: w}
 			if err := pack(own); err != nil {
 				if own.err == nil {
@@ -104,13 +105,6 @@ func (s *Session) Push(p Push, pack func(io.Writer) error, progress io.Writer) (
 	return Report{}, err
 }
 
-func (s *Session) zero() string {
-	if s.Advert.ObjectFormat == "sha256" {
-		return strings.Repeat("0", 64)
-	}
-	return strings.Repeat("0", 40)
-}
-
 // Check says what speaks against a push before anything of it is sent: a command that is
 // not valid (ErrConfig), or something that the upstream does not take (ErrRefused). It sends
 // nothing, and the session can still be used.
@@ -125,12 +119,12 @@ func (s *Session) agreed(p Push) (caps string, err error) {
 	if len(p.Commands) == 0 {
 		return "", fmt.Errorf("%w: the push has no command", ErrConfig)
 	}
-	zero, deletes := s.zero(), false
+	deletes := false
 	for _, c := range p.Commands {
-		if !ValidRef(c.Ref) || !s.Advert.isID(c.Old) || !s.Advert.isID(c.New) || c.Old == zero && c.New == zero {
+		if !ref.Valid(c.Ref) || !s.Advert.isID(c.Old) || !s.Advert.isID(c.New) || ref.Zero(c.Old) && ref.Zero(c.New) {
 			return "", fmt.Errorf("%w: the command for %q is not valid", ErrConfig, c.Ref)
 		}
-		deletes = deletes || c.New == zero
+		deletes = deletes || ref.Zero(c.New)
 	}
 	for _, o := range p.Options {
 		if strings.ContainsAny(o, "\n\x00") || len(o) > 4096 {
@@ -160,9 +154,9 @@ func (s *Session) agreed(p Push) (caps string, err error) {
 	return s.offer(names...), nil
 }
 
-func (p Push) deletes(zero string) bool {
+func (p Push) deletes() bool {
 	for _, c := range p.Commands {
-		if c.New != zero {
+		if !ref.Zero(c.New) {
 			return false
 		}
 	}
@@ -254,8 +248,8 @@ func readReport(p Push, lines *pktline.Reader, shown func(string) string) (Repor
 			return Report{}, fmt.Errorf("%w: its report has a packet of another protocol version", ErrProtocol)
 		}
 		word, rest, _ := strings.Cut(string(pktline.Text(line)), " ")
-		ref, message, _ := strings.Cut(rest, " ")
-		i, asked := at[ref]
+		name, message, _ := strings.Cut(rest, " ")
+		i, asked := at[name]
 		switch {
 		case word == "unpack" && report.Unpack == "" && rest != "":
 			report.Unpack = shown(rest)
@@ -264,9 +258,9 @@ func readReport(p Push, lines *pktline.Reader, shown func(string) string) (Repor
 		case report.Unpack == "":
 			return Report{}, fmt.Errorf("%w: its report begins with %q", ErrProtocol, shown(string(line)))
 		case word == "ok" && asked:
-			report.Refs[i] = RefStatus{Ref: ref, OK: report.Unpack == "ok"}
+			report.Refs[i] = RefStatus{Ref: name, OK: report.Unpack == "ok"}
 		case word == "ng" && asked:
-			report.Refs[i] = RefStatus{Ref: ref, Message: shown(message)}
+			report.Refs[i] = RefStatus{Ref: name, Message: shown(message)}
 		}
 	}
 	return Report{}, fmt.Errorf("%w: its report has no end", ErrProtocol)
