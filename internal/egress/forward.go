@@ -40,7 +40,7 @@ func (x *exchange) forward() {
 		x.fail(err)
 		return
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }() // of the body that answer has put there: it makes the record
 	defer x.heard.End()
 	if err := x.answer(res); err != nil {
 		x.fail(err)

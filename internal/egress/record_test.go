@@ -9,6 +9,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // The weakness: the first request that can't be recorded is found out only when
@@ -91,5 +94,39 @@ func TestInvariant5AFloodOfRefusalsIsCounted(t *testing.T) {
 	}
 	if n := len(w.all()); sum != workers*each || n > 400 || size > n*1400 {
 		t.Errorf("%d records of %d bytes stand for %d refusals, want %d", n, size, sum, workers*each)
+	}
+}
+
+// TestHangUpAtAnyMomentIsNoDenial: a request that went out is recorded as allowed, whatever
+// the agent did in the meantime; "denied" would be what an attacker wants the operator to read.
+func TestHangUpAtAnyMomentIsNoDenial(t *testing.T) {
+	came := make(chan struct{}, 1)
+	addr, ca, _ := upstream(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		came <- struct{}{}
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		_, _ = w.Write([]byte("words"))
+	}), apiHost)
+	w := newWorld(t, nil, route(apiHost, addr, ca))
+	r := w.raw2()
+	r.t = t
+	go func() { _, _ = io.Copy(io.Discard, r.c) }()
+	const streams = 300
+	for i := range uint32(streams) {
+		id := 2*i + 1
+		if err := r.headers(id, true, ":method", "GET", ":scheme", "https", ":authority", apiHost, ":path", "/"); err != nil {
+			t.Fatal(err)
+		}
+		<-came
+		time.Sleep(time.Duration(i%100) * 10 * time.Microsecond)
+		if err := r.fr.WriteRSTStream(id, http2.ErrCodeCancel); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.one(streams)
+	for _, rec := range w.all() {
+		if rec.Verdict != "allow" {
+			t.Errorf("%+v", rec)
+		}
 	}
 }

@@ -28,7 +28,7 @@ func (x *exchange) forwardUpgrade() {
 		x.fail(err)
 		return
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }() // as in forward
 	defer x.heard.End()
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		if err := x.answer(res); err != nil {

@@ -85,7 +85,7 @@ func TestUpstreamThatCannotBeOpenedAhead(t *testing.T) {
 			}
 			w.dial.Store(&fails)
 			out, err := w.try(w.work, "push", "origin", from+":refs/heads/agent")
-			last := w.records[len(w.records)-1]
+			last := w.last()
 			if err == nil || last.Reason != want || last.Allowed || strings.Contains(out, string(policy.SecretFound)) != (want == policy.SecretFound) || strings.Contains(out, "no way") != (want != policy.SecretFound) {
 				t.Errorf("%v %v %s", last, err, out)
 			}
@@ -117,7 +117,7 @@ func TestUpstreamDiesWhileAPushIsJudged(t *testing.T) {
 		if err == nil || !strings.Contains(out, "the upstream cannot be reached") {
 			t.Errorf("%v %s", err, out)
 		}
-		if last := w.records[len(w.records)-1]; last.Allowed || last.Reason != policy.UpstreamUnreachable {
+		if last := w.last(); last.Allowed || last.Reason != policy.UpstreamUnreachable {
 			t.Errorf("the record is %+v", last)
 		}
 		w.rests()
@@ -143,7 +143,7 @@ func TestRefsMoveWhileAPushIsJudged(t *testing.T) {
 		if err == nil || w.ref("refs/heads/trunk") != other || !strings.Contains(out, "[remote rejected] HEAD -> trunk") && !strings.Contains(out, "fetch first") {
 			t.Errorf("upstream has %s: %v %s", w.ref("refs/heads/trunk"), err, out)
 		}
-		if last := w.records[len(w.records)-1]; last.Allowed {
+		if last := w.last(); last.Allowed {
 			t.Errorf("the record is %+v", last)
 		}
 		w.rests()

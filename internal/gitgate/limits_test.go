@@ -124,7 +124,7 @@ func TestOneRefWithManyFailures(t *testing.T) {
 		if err != nil || strings.Count(answer, "ng refs/heads/") != 1 || strings.Contains(answer, "ok refs/heads/") || strings.Contains(answer, kept) || w.state() != before || t.Failed() {
 			t.Errorf("%v %q", err, answer)
 		}
-		last := w.records[len(w.records)-1]
+		last := w.last()
 		if last.Allowed || len(last.Findings) == 0 || !strings.HasPrefix(last.Findings[0].Place, "git:"+id[:12]+":leak:2") {
 			t.Errorf("the record is %+v", last)
 		}
@@ -230,14 +230,14 @@ func TestPacksThatAreReceivedAtOnceAreFew(t *testing.T) {
 	for range 2 {
 		<-answers
 	}
-	limited := 0
-	for _, r := range w.records {
+	limited, records := 0, w.recorded()
+	for _, r := range records {
 		if r.Reason == policy.Limit && !r.Allowed {
 			limited++
 		}
 	}
 	if limited != 3 {
-		t.Errorf("%d records say so: %+v", limited, w.records)
+		t.Errorf("%d records say so: %+v", limited, records)
 	}
 	if told != 3 {
 		t.Errorf("%d were told that others are before them", told)
@@ -340,7 +340,7 @@ func TestSilentUpstreamLeavesThePushUnsure(t *testing.T) {
 		if took := time.Since(began); err == nil || took > 30*time.Second || !strings.Contains(out, "the push may have arrived") || !strings.Contains(out, "git fetch tells what upstream has; the push can be repeated") {
 			t.Errorf("after %v: %v %s", took, err, out)
 		}
-		if last := w.records[len(w.records)-1]; last.Allowed || last.Reason != policy.UpstreamUnreachable || !strings.Contains(last.Note, "may have arrived") {
+		if last := w.last(); last.Allowed || last.Reason != policy.UpstreamUnreachable || !strings.Contains(last.Note, "may have arrived") {
 			t.Errorf("the record is %+v", last)
 		}
 		w.rests()
@@ -438,9 +438,7 @@ func TestReadersThatTakeNothingAreFew(t *testing.T) {
 	if got := w.git(w.work, "rev-parse", "origin/trunk"); got != id {
 		t.Errorf("a reader that reads has %s", got)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if told := fmt.Sprintf("%+v", w.records); !strings.Contains(told, "the client took nothing for 1s") {
+	if told := fmt.Sprintf("%+v", w.recorded()); !strings.Contains(told, "the client took nothing for 1s") {
 		t.Errorf("the records are %s", told)
 	}
 }
@@ -474,7 +472,7 @@ func TestRepositoryTakenOutDuringAPush(t *testing.T) {
 			if err != nil || w.ref("refs/heads/late") != "" || w.posted.Load() != 0 || !strings.Contains(answer, "ng refs/heads/late nothing was sent: an operator has taken this repository out") {
 				t.Errorf("%v %q", err, answer)
 			}
-			if last := w.records[len(w.records)-1]; last.Allowed || last.Reason != policy.RepoNotListed {
+			if last := w.last(); last.Allowed || last.Reason != policy.RepoNotListed {
 				t.Errorf("the record is %+v", last)
 			}
 			w.rests()
@@ -509,9 +507,7 @@ func TestHangingUpDoesNotChangeTheRecord(t *testing.T) {
 		}
 		var last Record
 		require.Eventually(t, 20*time.Second, "the push is recorded", func() bool {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			last = w.records[len(w.records)-1]
+			last = w.last()
 			return last.Method == "push" && strings.Contains(last.Note, "refs/heads/agent")
 		})
 		w.rests()

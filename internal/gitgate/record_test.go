@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,10 +12,15 @@ import (
 	"bottle/internal/policy"
 )
 
-func (w *world) last() Record {
+func (w *world) recorded() []Record {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.records[len(w.records)-1]
+	return slices.Clone(w.records)
+}
+
+func (w *world) last() Record {
+	all := w.recorded()
+	return all[len(all)-1]
 }
 
 // TestRecordOfWhatWentUpstream: of a push that was refused here no byte went anywhere; what

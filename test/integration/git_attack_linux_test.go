@@ -57,7 +57,7 @@ func leaks() []leak {
 	}
 	return []leak{
 		one("blob", func(p *proof, w, s string) { p.write(w, "a.txt", "key = "+s+"\n", "x") }),
-		one("large blob, at its end", func(p *proof, w, s string) { p.write(w, "a.txt", strings.Repeat("some text\n", 3<<20/10)+s, "x") }),
+		one("large blob at its end", func(p *proof, w, s string) { p.write(w, "a.txt", strings.Repeat("some text\n", 3<<20/10)+s, "x") }),
 		one("deleted file of an earlier commit", func(p *proof, w, s string) {
 			p.write(w, "a.txt", s, "x")
 			p.direct(w, "rm", "-q", "a.txt")

@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -354,13 +355,16 @@ func (p *proof) untouched(t *testing.T, do func()) {
 	p.noQuarantine(t)
 }
 
-// upstreamRests waits until upstream's own quarantine is gone: it clears that away after it
-// has answered.
+// upstreamRests waits until nothing of upstream works in its repository any more: it goes on
+// after it has answered, and after its client has gone.
 func (p *proof) upstreamRests(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, 20*time.Second, "the end of upstream's service", func() bool {
-		left, err := filepath.Glob(filepath.Join(p.bare, "objects", "tmp_objdir-*"))
-		return err == nil && len(left) == 0
+		cwds, err := filepath.Glob("/proc/[0-9]*/cwd")
+		return err == nil && !slices.ContainsFunc(cwds, func(link string) bool {
+			at, err := os.Readlink(link)
+			return err == nil && at == p.bare // receive-pack and its hooks work there
+		})
 	})
 }
 
