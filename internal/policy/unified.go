@@ -1,0 +1,144 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"bottle/internal/bottle"
+)
+
+// maxCompared bounds the lines of one side that are held against each other.
+const maxCompared = 600
+
+// Unified is the difference of two lists of routes as a unified diff of the manifest's
+// spelling, for a person: each host whose routes changed, with all its lines. It is empty
+// when both decide alike. Every line is one that a terminal shows and does not obey.
+func Unified(old, new []bottle.Route) string {
+	var hosts []string
+	for _, c := range Diff(old, new) {
+		if h := c.Route.Host.String(); !slices.Contains(hosts, h) {
+			hosts = append(hosts, h)
+		}
+	}
+	if len(hosts) == 0 {
+		return ""
+	}
+	before, after := perHost(old), perHost(new)
+	var b strings.Builder
+	fmt.Fprintf(&b, "--- policy %.12s\n+++ policy %.12s\n", digest(keysOf(old)), digest(keysOf(new)))
+	for _, h := range hosts {
+		x, y := before[h], after[h]
+		fmt.Fprintf(&b, "@@ -%d +%d @@ %s\n", len(x), len(y), bottle.Printable(h))
+		for _, line := range lineDiff(x, y) {
+			b.WriteString(bottle.Printable(line) + "\n")
+		}
+	}
+	return b.String()
+}
+
+func keysOf(routes []bottle.Route) []string {
+	var normal []*bottle.Route
+	for _, r := range routes {
+		normal = append(normal, normalise(r))
+	}
+	return order(normal)
+}
+
+// perHost are the lines of all routes of each host, in canonical order.
+func perHost(routes []bottle.Route) map[string][]string {
+	var normal []*bottle.Route
+	for _, r := range routes {
+		normal = append(normal, normalise(r))
+	}
+	order(normal)
+	out := map[string][]string{}
+	for _, r := range normal {
+		h := r.Host.String()
+		out[h] = append(out[h], routeLines(*r)...)
+	}
+	return out
+}
+
+// routeLines spells a normal route as a manifest does.
+func routeLines(r bottle.Route) []string {
+	out := []string{"- host: " + r.Host.String()}
+	if len(r.Ports) != 1 || r.Ports[0] != 443 {
+		out = append(out, "  ports: ["+strings.Trim(strings.ReplaceAll(fmt.Sprint(r.Ports), " ", ", "), "[]")+"]")
+	}
+	if len(r.Methods) > 0 {
+		out = append(out, "  methods: ["+strings.Join(r.Methods, ", ")+"]")
+	}
+	if len(r.Paths) > 0 {
+		out = append(out, "  path_allowlist:")
+		for _, p := range r.Paths {
+			out = append(out, "    - "+p)
+		}
+	}
+	if r.Auth != nil {
+		scheme := r.Auth.Scheme
+		if r.Auth.Header != "" {
+			scheme += ":" + r.Auth.Header
+		}
+		out = append(out, "  auth: {scheme: "+scheme+", token_ref: "+r.Auth.TokenRef+"}")
+	}
+	if r.Role != "" {
+		out = append(out, "  role: "+r.Role)
+	}
+	if r.TLS != tlsIntercept {
+		out = append(out, "  tls: "+r.TLS)
+	}
+	if r.DLP != dlpBlock {
+		out = append(out, "  dlp: "+r.DLP)
+	}
+	if r.Inbound != "" {
+		out = append(out, "  inbound: "+r.Inbound)
+	}
+	if r.H2C {
+		out = append(out, "  h2c: true")
+	}
+	if r.Upstream != nil && *r.Upstream != (bottle.Upstream{}) {
+		out = append(out, "  upstream: {address: "+r.Upstream.Address+", ca_file: "+r.Upstream.CAFile+"}")
+	}
+	return out
+}
+
+// lineDiff is the shortest edit of x to y by whole lines: each begins with a space, a - or
+// a +. What is too long to compare is taken out and put in as a whole.
+func lineDiff(x, y []string) (out []string) {
+	if len(x) > maxCompared || len(y) > maxCompared {
+		for _, l := range x {
+			out = append(out, "-"+l)
+		}
+		for _, l := range y {
+			out = append(out, "+"+l)
+		}
+		return out
+	}
+	long := make([][]int, len(x)+1) // long[i][j]: of the longest common part of x[i:] and y[j:]
+	for i := range long {
+		long[i] = make([]int, len(y)+1)
+	}
+	for i := len(x) - 1; i >= 0; i-- {
+		for j := len(y) - 1; j >= 0; j-- {
+			if long[i][j] = max(long[i+1][j], long[i][j+1]); x[i] == y[j] {
+				long[i][j] = long[i+1][j+1] + 1
+			}
+		}
+	}
+	i, j := 0, 0
+	for i < len(x) || j < len(y) {
+		switch {
+		case i < len(x) && j < len(y) && x[i] == y[j]:
+			out = append(out, " "+x[i])
+			i, j = i+1, j+1
+		case j == len(y) || i < len(x) && long[i+1][j] >= long[i][j+1]:
+			out = append(out, "-"+x[i])
+			i++
+		default:
+			out = append(out, "+"+y[j])
+			j++
+		}
+	}
+	return out
+}
