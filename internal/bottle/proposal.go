@@ -147,15 +147,19 @@ func (p Proposal) Approved() bool {
 }
 
 // Key is the same for two proposals that ask for the same, whatever the reason that they
-// give. Both must be canonical.
+// give. Of a push that is the repository and where its refs go. Both must be canonical.
 func (p Proposal) Key() string {
+	push := p.Push
+	if push != nil {
+		push = &PushAsk{Repo: push.Repo, Refs: push.Refs}
+	}
 	b, _ := json.Marshal(struct { // strings and numbers only: this can't fail
 		Kind       ProposalKind
 		Route      *Route
 		Content    *ContentAsk
 		Push       *PushAsk
 		Capability *CapabilityAsk
-	}{p.Kind, p.Route, p.Content, p.Push, p.Capability})
+	}{p.Kind, p.Route, p.Content, push, p.Capability})
 	return string(b)
 }
 
@@ -389,7 +393,7 @@ func (a Asked) check() error {
 	switch {
 	case err != nil:
 		return err
-	case canon.Key() != a.Key() || canon.Why != a.Why:
+	case canon.Key() != a.Key() || canon.Why != a.Why || a.Push != nil && (canon.Push.Diff != a.Push.Diff || !slices.Equal(canon.Push.Failures, a.Push.Failures)):
 		return errors.New("it is not in canonical form")
 	case !IsProposalID(a.ID) || a.Seq == 0 || a.Count < 1 || a.Created.IsZero():
 		return errors.New("it has no id, no place in the queue or no time")

@@ -66,6 +66,9 @@ func (g *gateway) operations() []operation {
 		{plan.OpWatch, plan.MaxWatch, g.watch},
 		{plan.OpAdmits, controlLine, func(plan.Control) any { return approvals(g.proxy.Approved().List()) }},
 		{plan.OpRevoke, controlLine, g.revoke},
+		{plan.OpProposals, controlLine, g.proposals},
+		{plan.OpDecide, plan.MaxDecide, g.decide},
+		{plan.OpGrants, controlLine, g.grants},
 	}
 }
 

@@ -18,8 +18,10 @@ import (
 	"bottle/internal/bottle"
 	dlprule "bottle/internal/dlp/rule"
 	"bottle/internal/egress"
+	"bottle/internal/gateway/desk"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
+	"bottle/internal/store"
 )
 
 const (
@@ -54,6 +56,8 @@ type gateway struct {
 	rule    atomic.Pointer[rule]
 	proxy   *egress.Proxy
 	git     *gitDoor
+	queue   *store.Queue
+	desk    *desk.Desk // nil: nobody can ask for anything
 	log     *audit.Log
 	rec     *recorder
 	sockets *sockets
@@ -134,6 +138,9 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		return err
 	}
 	g.rec.set(g.log.Room())
+	if err := g.openDesk(); err != nil {
+		return err
+	}
 	g.packets = &packets{record: g.rec.write, hash: g.hash}
 	if g.told.Control != "" {
 		if g.control, err = listenControl(g.told.Control, g.operations()); err != nil {
@@ -188,6 +195,9 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 	}
 	s := g.sockets
 	wg.Go(func() { g.keepUp(ctx) })
+	if g.desk != nil {
+		wg.Go(func() { g.desk.Run(ctx) })
+	}
 	run(func() error { return g.proxy.ServeProxy(ctx, s.egress) })
 	if s.transparent != nil {
 		run(func() error { return g.proxy.ServeTransparent(ctx, s.transparent) })
@@ -241,6 +251,9 @@ func (g *gateway) close() error {
 	g.sockets.close()
 	if g.control != nil {
 		_ = g.control.listener.Close() // removes the socket's file; it may be closed already
+	}
+	if g.queue != nil {
+		_ = g.queue.Close()
 	}
 	if g.log == nil {
 		return nil

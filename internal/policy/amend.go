@@ -238,7 +238,7 @@ const saidTargets = 6
 func (a *amending) sentence() string {
 	var parts []string
 	for _, p := range a.pieces {
-		parts = append(parts, says(p))
+		parts = append(parts, says(p, saidTargets))
 	}
 	words := strings.Join(parts, "; ")
 	if len(parts) > saidTargets {
@@ -247,20 +247,27 @@ func (a *amending) sentence() string {
 	return "adds " + words
 }
 
-func says(p bottle.Route) string {
+// Says is what a route lets through, and how, as words for a person or a model.
+func Says(r bottle.Route) string { return says(*normalise(r), 1<<30) }
+
+// says names at most so many places.
+func says(p bottle.Route, most int) string {
 	methods := "every method"
 	if len(p.Methods) > 0 {
 		methods = strings.Join(p.Methods, ", ")
 	}
 	targets := targets(p)
-	if n := len(targets); n > saidTargets {
-		targets = append(targets[:saidTargets], fmt.Sprintf("%d more (see the diff)", n-saidTargets))
+	if n := len(targets); n > most {
+		targets = append(targets[:most], fmt.Sprintf("%d more (see the diff)", n-most))
 	}
 	words := methods + " to " + strings.Join(targets, ", ")
 	if p.Auth == nil {
 		words += " without a credential"
 	} else {
 		words += " with credential " + p.Auth.TokenRef
+	}
+	if p.TLS != tlsIntercept {
+		words += ", tls: " + p.TLS
 	}
 	if p.DLP != dlpBlock {
 		words += ", dlp: " + p.DLP

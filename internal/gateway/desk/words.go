@@ -1,0 +1,22 @@
+package desk
+
+import (
+	"fmt"
+	"strings"
+
+	"bottle/internal/policy"
+)
+
+// Policy is what the bottle may reach, in words for a model.
+func (d *Desk) Policy() string {
+	routes := d.Routes()
+	if len(routes) == 0 {
+		return "This bottle reaches no host: every request is denied until the operator approves a proposal.\n"
+	}
+	var b strings.Builder
+	b.WriteString("These requests are let through; every other one is denied. A credential is put in by the gateway: send none.\n")
+	for _, r := range routes {
+		fmt.Fprintf(&b, "- %s\n", policy.Says(r))
+	}
+	return b.String()
+}
