@@ -24,7 +24,7 @@ func (g *gateway) openDesk() error {
 	examine := func(routes []bottle.Route) (*policy.Policy, bottle.Problems) { return g.examine(routes, g.repos()) }
 	g.desk, err = desk.New(desk.Config{
 		Lock: &g.reloading, Queue: q, Routes: g.told.Routes, Examine: examine, Force: g.force, Record: g.rec.append, Now: time.Now,
-		Unmatched: g.told.Unmatched == plan.UnmatchedAsk,
+		GitPolicy: g.gitPolicy, Unmatched: g.told.Unmatched == plan.UnmatchedAsk,
 		Admit: func(p desk.Pass) {
 			g.proxy.Approved().Add(approval.Approval{Print: p.Print, Host: p.Host, Since: p.Since, Until: p.Until, By: p.By})
 		},
@@ -34,6 +34,14 @@ func (g *gateway) openDesk() error {
 		g.rec.hear = g.desk.Denied
 	}
 	return err
+}
+
+// gitPolicy is what the git gate lets be pushed to a repository, in words.
+func (g *gateway) gitPolicy(repo string) (string, bool) {
+	if g.git == nil {
+		return "", false
+	}
+	return g.git.gate.Policy(repo)
 }
 
 const notAsked = "this gateway has no place for proposals: it runs without a bottle, or was started by another version"

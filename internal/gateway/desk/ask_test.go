@@ -254,6 +254,13 @@ func TestFileOfNobody(t *testing.T) {
 
 func TestWords(t *testing.T) {
 	o := newOffice(t)
+	if _, ok := o.GitPolicy("app"); ok {
+		t.Error("there is no repository")
+	}
+	o.cfg.GitPolicy = func(repo string) (string, bool) { return repo + " is yours", true }
+	if words, ok := o.GitPolicy("app"); !ok || words != "app is yours" {
+		t.Error(words)
+	}
 	if !strings.Contains(o.Policy(), "reaches no host") {
 		t.Error(o.Policy())
 	}
@@ -263,10 +270,10 @@ func TestWords(t *testing.T) {
 	if !strings.HasSuffix(o.Policy(), "\n- GET to a.example.com/* with credential T\n") {
 		t.Error(o.Policy())
 	}
-	if v, err := o.Check(t.Context(), "GET", "https://a.example.com/"); err != nil || !v.Allowed() {
+	if v, err := o.Check("GET", "https://a.example.com/"); err != nil || !v.Allowed() {
 		t.Error(v, err)
 	}
-	if v, err := o.Check(t.Context(), "PUT", "https://a.example.com/"); err != nil || v.Allowed() {
+	if v, err := o.Check("PUT", "https://a.example.com/"); err != nil || v.Allowed() {
 		t.Error(v, err)
 	}
 }

@@ -1,7 +1,6 @@
 package desk
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"sync"
@@ -220,7 +219,7 @@ func mends(n bottle.Denial) *bottle.Proposal {
 }
 
 // Check decides on a request without making it. The error says why url is none.
-func (d *Desk) Check(_ context.Context, method, url string) (policy.Verdict, error) {
+func (d *Desk) Check(method, url string) (policy.Verdict, error) {
 	d.cfg.Lock.Lock()
 	pol := d.pol
 	d.cfg.Lock.Unlock()

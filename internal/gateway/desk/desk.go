@@ -13,7 +13,7 @@ import (
 	"bottle/internal/store"
 )
 
-// Config is what a desk stands between. Every field but Unmatched is needed.
+// Config is what a desk stands between. Every field but the last two is needed.
 type Config struct {
 	Lock    sync.Locker  // held while the policy changes; whoever else changes it holds it, too
 	Queue   *store.Queue // its own from now on, but for Close
@@ -25,7 +25,8 @@ type Config struct {
 	Record  func(audit.Record) error
 	Now     func() time.Time
 
-	Unmatched bool // ask by itself where an unlisted host is denied
+	Unmatched bool                                 // ask by itself where an unlisted host is denied
+	GitPolicy func(repo string) (words string, ok bool) // what may be pushed to a repository; nil: there are none
 }
 
 // Pass is one value that may go to one host.

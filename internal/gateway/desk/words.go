@@ -7,6 +7,14 @@ import (
 	"bottle/internal/policy"
 )
 
+// GitPolicy is what may be pushed to a repository, in words; false: there is none.
+func (d *Desk) GitPolicy(repo string) (string, bool) {
+	if d.cfg.GitPolicy == nil {
+		return "", false
+	}
+	return d.cfg.GitPolicy(repo)
+}
+
 // Policy is what the bottle may reach, in words for a model.
 func (d *Desk) Policy() string {
 	routes := d.Routes()

@@ -50,6 +50,8 @@ func Words(key string) string {
 		return "write block, redact, ask or off, or leave it out for block"
 	case "`inbound`":
 		return "write warn or block, or leave it out: then nobody looks"
+	case "`unmatched`":
+		return "write deny or ask, or leave it out for deny"
 	}
 	return ""
 }
