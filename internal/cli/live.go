@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"github.com/spf13/cobra"
-
 	"bottle/internal/bottle"
 	"bottle/internal/cli/live"
 	"bottle/internal/lifecycle"
@@ -41,9 +39,3 @@ func unusable(repos []bottle.Repo, values map[string]secret.Value) (out bottle.P
 	}
 	return out
 }
-
-func newMetrics(d *deps) *cobra.Command { return d.desk().Metrics() }
-func newReload(d *deps) *cobra.Command  { return d.desk().Reload() }
-func newApprove(d *deps) *cobra.Command { return d.desk().Approve() }
-
-func newApprovals(d *deps) *cobra.Command { return d.desk().Approvals() }
