@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"time"
 
 	"bottle/internal/bottle"
@@ -42,6 +43,14 @@ func (g *gateway) gitPolicy(repo string) (string, bool) {
 		return "", false
 	}
 	return g.git.gate.Policy(repo)
+}
+
+// askPush has an operator waive what he may of one push.
+func (g *gateway) askPush(ctx context.Context, p bottle.Proposal) (approved bool, id, says string, err error) {
+	if g.desk == nil {
+		return false, "", "", nil
+	}
+	return g.desk.AskPush(ctx, p)
 }
 
 const notAsked = "this gateway has no place for proposals: it runs without a bottle, or was started by another version"

@@ -151,6 +151,7 @@ func (g *gateway) openGit() (err error) {
 				return dlp.Stops
 			}
 		},
+		Ask:  g.askPush,
 		Open: g.rec.recording,
 	})
 	return err

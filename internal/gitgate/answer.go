@@ -141,7 +141,14 @@ func plural(n int, one, many string) string {
 func (p *push) advice() string {
 	s := "bottle: what may be pushed: curl http://" + Host + "/" + p.r.Name + "/policy\n"
 	if slices.ContainsFunc(p.failed, func(f judge.Failure) bool { return f.Ask }) {
-		s += "bottle: a protected path needs an operator, whom this version cannot ask: leave it out of every commit, or let an operator push that change\n"
+		switch {
+		case p.says != "":
+			s += "bottle: a protected path needs an operator: " + words(p.says) + "\n"
+		case p.r.gate.cfg.Ask != nil && slices.ContainsFunc(p.failed, func(f judge.Failure) bool { return !f.Ask }):
+			s += "bottle: a protected path needs an operator, who is asked when nothing else is wrong: mend the rest, and push again\n"
+		default:
+			s += "bottle: a protected path needs an operator, and nobody can be asked here: leave it out of every commit, or let an operator push that change\n"
+		}
 	}
 	for _, f := range p.failed {
 		if f.Reason == policy.SecretFound {
@@ -161,6 +168,9 @@ func (p *push) record(begun time.Time, report upstream.Report, err error) Record
 	}
 	for _, c := range p.asked.Commands {
 		notes = append(notes, short(c.Old)+".."+short(c.New)+" "+c.Ref)
+	}
+	if p.waiver != "" {
+		notes = append(notes, "approved: proposal "+p.waiver)
 	}
 	refused := 0
 	for _, s := range report.Refs {

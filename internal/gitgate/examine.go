@@ -34,6 +34,7 @@ func (p *push) judge(ctx context.Context) error {
 	p.may = p.r.may()
 	rules := p.r.policy(p.may)
 	rules.Declared = p.r.declares(ctx)
+	p.guarded = rules.Protected
 	j := judge.New(rules, engine, p.r.gate.cfg.Pass(p.r.host))
 	updates, err := p.updates(ctx)
 	if err != nil {

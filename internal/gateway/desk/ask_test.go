@@ -183,6 +183,9 @@ func TestUnmatchedAsks(t *testing.T) {
 			o.Denied(tunnel)
 		}
 		o.Denied(denied("GET", "b.example.com", 80, "/x", policy.HostNotListed))
+		for _, name := range []string{"bottle-probe.invalid", "wpad", "db.local", "x.localhost", "1.0.0.10.in-addr.arpa"} {
+			o.Denied(denied("GET", name, 443, "", policy.NameNotListed))
+		}
 		o.Denied(denied("GET", "10.0.0.1", 80, "/x", policy.HostNotListed))
 		o.Denied(denied("GET", "evil\x1b[2J", 80, "/x", policy.HostNotListed))
 		o.Denied(denied("GET", "c.example.com", 80, "/x", policy.PathNotListed))

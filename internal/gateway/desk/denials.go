@@ -105,7 +105,7 @@ func (n *denials) found(print string, host bottle.Host) (what string, ok bool) {
 // wish has the desk ask for an unlisted host, once.
 func (n *denials) wish(r audit.Record) {
 	host, err := bottle.ParseHost(r.Host)
-	if err != nil || string(host) != r.Host {
+	if err != nil || string(host) != r.Host || nobodys(r.Host) {
 		return
 	}
 	a := ask{host: host, port: r.Port, method: r.Method}
@@ -126,6 +126,13 @@ func (n *denials) wish(r audit.Record) {
 		n.asked[a] = r.Time
 	default:
 	}
+}
+
+// nobodys reports names that no DNS leads anywhere (RFC 6761, RFC 6762), or that have one
+// label only: a search list made them, or a probe of the walls.
+func nobodys(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	return last == host || last == "invalid" || last == "localhost" || last == "local" || last == "test" || last == "internal" || last == "arpa"
 }
 
 // route is what would let requests to a URL pass: the methods that were denied there, or

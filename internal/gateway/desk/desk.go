@@ -25,7 +25,7 @@ type Config struct {
 	Record  func(audit.Record) error
 	Now     func() time.Time
 
-	Unmatched bool                                 // ask by itself where an unlisted host is denied
+	Unmatched bool                                      // ask by itself where an unlisted host is denied
 	GitPolicy func(repo string) (words string, ok bool) // what may be pushed to a repository; nil: there are none
 }
 
