@@ -170,7 +170,7 @@ var rooms = []room{
 	{dir: "internal/demo", layer: faces, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/changes", "internal/cli/command", "internal/cli/explain", "internal/cli/export", "internal/cli/folders", "internal/cli/live", "internal/cli/scan"}},
 	{dir: "internal/cli/changes", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
-	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/command", "internal/cli/ui"}},
+	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/command", "internal/cli/editor", "internal/cli/ui"}},
 	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/explain", "internal/cli/export", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/export", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"},
 		beside: []string{"internal/cli/command", "internal/cli/ui"}},
@@ -180,7 +180,7 @@ var rooms = []room{
 	{dir: "internal/cli/folders", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/scan", layer: faces, onlyFrom: []string{"internal/cli", "test/corpus"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/manual", layer: faces, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli"}},
+	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli", "internal/cli/live"}},
 	{dir: "internal/cli/starter", layer: faces, only: []string{"internal/bottle", "internal/manifest"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli", layer: cli},
 

@@ -25,35 +25,68 @@ var ErrListed = errors.New("the policy lets this through already: send the reque
 // for. A host that only a wildcard covers gets copies of the wildcard's routes: the most
 // specific pattern alone decides. The error is for an agent to read.
 func Amend(routes []bottle.Route, ask bottle.Route, rule string) (next []bottle.Route, sentence string, err error) {
+	a, err := weigh(routes, ask, rule)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, p := range a.pieces {
+		a.place(p)
+	}
+	if err := a.compiles(); err != nil {
+		return nil, "", err
+	}
+	return a.next, a.sentence(), nil
+}
+
+// Additions are the routes that do the same as Amend when they stand behind the others:
+// what to write into a manifest, in which no line of the operator is to change.
+func Additions(routes []bottle.Route, ask bottle.Route) ([]bottle.Route, error) {
+	a, err := weigh(routes, ask, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range a.pieces {
+		a.next = append(a.next, *normalise(p))
+	}
+	if err := a.compiles(); err != nil {
+		return nil, err
+	}
+	return a.next[len(routes):], nil
+}
+
+// weigh finds out what routes lack of what is asked for.
+func weigh(routes []bottle.Route, ask bottle.Route, rule string) (*amending, error) {
 	want := normalise(bottle.Route{Host: ask.Host, Ports: ask.Ports, Methods: ask.Methods, Paths: ask.Paths, Auth: ask.Auth, Rule: rule})
 	if len(want.Ports) == 0 {
 		want.Ports = []uint16{443}
 	}
 	if err := check(want); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if name := string(want.Host.Host); name == "bottle" || strings.HasSuffix(name, ".bottle") {
-		return nil, "", errors.New("names below .bottle are the gateway's own")
+		return nil, errors.New("names below .bottle are the gateway's own")
 	}
-	a := amending{want: want}
+	a := &amending{want: want}
 	for _, r := range routes {
 		a.next = append(a.next, *normalise(r))
 	}
 	a.specialise()
 	if err := a.collect(); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if len(a.pieces) == 0 {
-		return nil, "", ErrListed
+		return nil, ErrListed
 	}
 	a.join()
-	for _, p := range a.pieces {
-		a.place(p)
-	}
+	return a, nil
+}
+
+// compiles refuses what the gateway could not decide by.
+func (a *amending) compiles() error {
 	if _, err := Compile(a.next); err != nil {
-		return nil, "", fmt.Errorf("it does not go with the routes that are there: %w", err)
+		return fmt.Errorf("it does not go with the routes that are there: %w", err)
 	}
-	return a.next, a.sentence(), nil
+	return nil
 }
 
 // amending is one Amend under way.

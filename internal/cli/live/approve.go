@@ -42,6 +42,7 @@ func (d Desk) Approve() *cobra.Command {
 		Short:   "Give what an agent asks for, or let a secret that was held back pass to one host",
 		Long: "Give what a proposal asks for: what it would newly let through is shown first, and is in force when\n" +
 			"the command returns. It holds as long as the bottle, or as --for says; bottle revoke takes it back. With\n" +
+			"--for always it is written into the bottle's manifest, too, after you have seen the lines. With\n" +
 			"--method, --path and --port other requests to the host are given than were asked for.\n\n" +
 			"Or let a value pass that a running bottle's gateway found in a request and held back. The fingerprint\n" +
 			"stands in the denial and in bottle audit; it means this exact value and nothing else, and only to its\n" +
@@ -58,14 +59,14 @@ func (d Desk) Approve() *cobra.Command {
 		Args: command.Words(1, 1+mostPrints), ValidArgsFunction: d.completeApproval,
 	}
 	c.Flags().StringVar(&a.host, "host", "", "where it may be sent; absent: where it was sent last")
-	c.Flags().Var(&p.last, "for", "how long: 15m, or session for as long as the bottle (absent: a proposal for the session, a fingerprint 1h, at most 24h)")
+	c.Flags().Var(&p.last, "for", "how long: 15m, session for as long as the bottle, or always, which is written into the manifest (absent: a proposal for the session, a fingerprint 1h, at most 24h)")
 	c.Flags().StringVar(&p.note, "note", "", "of a proposal: what the agent is told")
 	c.Flags().StringSliceVar(&p.methods, "method", nil, "of a proposal: give these methods instead")
 	c.Flags().StringArrayVar(&p.paths, "path", nil, "of a proposal: give what is below this path instead; more than once for several")
 	c.Flags().UintSliceVar(&p.ports, "port", nil, "of a proposal: give these ports instead")
 	c.Flags().BoolVarP(&a.yes, "yes", "y", false, "do not ask")
 	_ = c.RegisterFlagCompletionFunc("host", d.completeHost)
-	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"15m", "1h", "8h", "24h", "session"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"15m", "1h", "8h", "24h", "session", "always"}, cobra.ShellCompDirectiveNoFileComp))
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()

@@ -258,7 +258,7 @@ func TestCompletionOffersWhatCanBeSpokenTo(t *testing.T) {
 	if list, d := c.completeApproval(cmd, nil, ""); !slices.Equal(list, []string{"worker-abc12\trunning"}) || d != cobra.ShellCompDirectiveNoFileComp {
 		t.Errorf("%q", list)
 	}
-	for flag, want := range map[string][]string{"host": {"api.example.com", "first.example.com"}, "for": {"15m", "1h", "8h", "24h", "session"}} {
+	for flag, want := range map[string][]string{"host": {"api.example.com", "first.example.com"}, "for": {"15m", "1h", "8h", "24h", "session", "always"}} {
 		f, ok := cmd.GetFlagCompletionFunc(flag)
 		if !ok {
 			t.Fatal(flag)

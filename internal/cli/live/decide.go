@@ -13,6 +13,7 @@ import (
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
+	"bottle/internal/store"
 )
 
 // answer is what an operator says to a proposal.
@@ -60,22 +61,63 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 		}
 		req.Verdict, req.Route = "modify", a.instead(*p.Route)
 	}
+	var lasting *permanent
+	if a.last.always {
+		if lasting, err = d.lasting(g.meta, p, req.Route); err != nil {
+			return err
+		}
+	}
 	if !js || !a.yes {
 		d.showProposal(g.meta.Identity, p)
 		if req.Route != nil {
-			fmt.Fprintf(d.Err, "given instead: %s\n", d.Style(d.Err)(plan.Strong, bottle.Said(fmt.Sprintf("methods %v, paths %v, ports %v", req.Route.Methods, req.Route.Paths, req.Route.Ports))))
+			fmt.Fprintf(d.Out, "given instead: %s\n", d.Style(d.Out)(plan.Strong, bottle.Said(fmt.Sprintf("methods %v, paths %v, ports %v", req.Route.Methods, req.Route.Paths, req.Route.Ports))))
+		}
+		if lasting != nil {
+			lasting.show(d)
 		}
 	}
-	if ok, err := d.Confirm("Approve it "+a.long()+"?", a.yes || p.Settled()); err != nil || !ok { // one that is settled: the gateway says by whom
+	if ok, err := d.Confirm("Approve it "+a.long()+"?", a.yes || p.Settled() && lasting == nil); err != nil || !ok { // one that is settled: the gateway says by whom
 		return d.unchanged(err)
 	}
-	return d.decide(ctx, g, req, js)
+	if !a.last.always || !p.Settled() {
+		if err := d.decide(ctx, g, req, js); err != nil {
+			return err
+		}
+	}
+	if lasting == nil {
+		return nil
+	}
+	if err := lasting.write(); err != nil {
+		return ui.Fail(fmt.Errorf("it holds as long as the bottle, and the manifest was not written: %w", err), "bottle approve "+a.id+" --for always")
+	}
+	fmt.Fprintf(d.Err, "written: %s\n", bottle.Printable(lasting.file.Path))
+	return nil
+}
+
+// lasting is what is to be written into the manifest. Of a proposal that is approved
+// already only that is left to do: whoever was killed before it may say it again.
+func (d Desk) lasting(meta store.Metadata, p plan.Proposal, instead *bottle.Route) (*permanent, error) {
+	r := p.Route
+	switch {
+	case r == nil:
+		return nil, ui.Usage(errors.New("--for always goes with requests to a host: this asks for something else"), "bottle approve "+p.ID)
+	case p.Settled() && !p.Lease.Holds(time.Now()):
+		return nil, ui.Fail(fmt.Errorf("%s is %s, and nothing of it is in force", p.ID, p.Status), "bottle edit bottles/"+string(meta.Bottle))
+	case p.Given != nil:
+		r = p.Given
+	case instead != nil:
+		r = instead
+	}
+	return d.foresee(meta, *r)
 }
 
 // long is how long it is given for, in words.
 func (a answer) long() string {
 	if a.last.last > 0 {
 		return "for " + a.last.last.String()
+	}
+	if a.last.always {
+		return "for this bottle and all that are started after it"
 	}
 	return "for as long as the bottle runs"
 }

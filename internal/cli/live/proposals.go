@@ -267,7 +267,10 @@ func (d Desk) locate(ctx context.Context, word, id string) (gate, plan.Proposal,
 	var found []plan.Proposal
 	for _, g := range gates {
 		var got plan.Proposals
-		err = errors.Join(err, ask(ctx, g.socket, plan.Control{Op: plan.OpProposals, Proposal: id}, &got))
+		if failed := ask(ctx, g.socket, plan.Control{Op: plan.OpProposals, Proposal: id}, &got); failed != nil {
+			err = errors.Join(err, failed)
+			continue
+		}
 		for _, p := range got.List {
 			if p.ID == id {
 				at, found = g, append(found, p)
@@ -289,12 +292,13 @@ func (d Desk) locate(ctx context.Context, word, id string) (gate, plan.Proposal,
 type term struct {
 	set     bool
 	session bool
+	always  bool // and written into the manifest
 	last    time.Duration
 }
 
 // Set implements pflag.Value.
 func (t *term) Set(s string) (err error) {
-	t.set, t.session, t.last = true, s == "session", 0
+	t.set, t.session, t.always, t.last = true, s == "session" || s == "always", s == "always", 0
 	if !t.session {
 		t.last, err = time.ParseDuration(s)
 	}
@@ -304,6 +308,8 @@ func (t *term) Set(s string) (err error) {
 // String implements pflag.Value.
 func (t *term) String() string {
 	switch {
+	case t.always:
+		return "always"
 	case t.session:
 		return "session"
 	case t.last > 0:
