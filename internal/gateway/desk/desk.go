@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -226,12 +227,22 @@ func opens(a bottle.Asked) *bottle.Route {
 	return nil
 }
 
+func since(a bottle.Asked) time.Time {
+	if a.Lease == nil {
+		return time.Time{}
+	}
+	return a.Lease.Since
+}
+
 // amended are base routes with all grants that hold. A grant that does not go with them
 // any more is in misfits.
 func (d *Desk) amended(base []bottle.Route) (routes []bottle.Route, misfits []bottle.Asked) {
 	routes = base
 	now := d.now()
-	for _, a := range d.cfg.Queue.List() {
+	list := d.cfg.Queue.List()
+	// In the order in which they were given: each was weighed against those before it.
+	slices.SortStableFunc(list, func(a, b bottle.Asked) int { return since(a).Compare(since(b)) })
+	for _, a := range list {
 		r := opens(a)
 		if r == nil || !a.Lease.Holds(now) || d.void[a.Lease.ID] {
 			continue
@@ -256,10 +267,18 @@ func (d *Desk) settle(reason, note string, about bottle.Asked) (cut int, err err
 		d.finish(a, "it does not go with the routes that are in force now")
 	}
 	pol, problems := d.cfg.Examine(routes)
-	narrows := reason == ReasonEnded || reason == ReasonRevoked
-	if pol == nil || problems.Fatal() && !narrows {
+	if pol == nil || problems.Fatal() && !narrows(reason) {
 		return 0, fmt.Errorf("amend policy: %w", problems)
 	}
+	return d.put(routes, pol, policy.Unified(d.routes, routes), reason, note, about)
+}
+
+// narrows: what is taken away needs no record to be safe.
+func narrows(reason string) bool { return reason == ReasonEnded || reason == ReasonRevoked }
+
+// put puts routes in force that were examined, and the record before them. diff is what
+// that changes.
+func (d *Desk) put(routes []bottle.Route, pol *policy.Policy, diff, reason, note string, about bottle.Asked) (cut int, err error) {
 	if pol.Hash() == d.pol.Hash() {
 		if about.ID == "" {
 			return 0, nil
@@ -267,9 +286,9 @@ func (d *Desk) settle(reason, note string, about bottle.Asked) (cut int, err err
 		return 0, d.cfg.Record(d.record(audit.Allow, reason, about, note))
 	}
 	r := d.record(audit.Allow, reason, about, note)
-	r.Before, r.Policy, r.Diff = r.Policy, pol.Hash(), policy.Unified(d.routes, routes)
+	r.Before, r.Policy, r.Diff = r.Policy, pol.Hash(), diff
 	err = d.cfg.Record(r)
-	if err != nil && !narrows { // what is taken away needs no record to be safe
+	if err != nil && !narrows(reason) {
 		return 0, err
 	}
 	cut = d.cfg.Force(pol, routes)

@@ -633,3 +633,58 @@ func TestManifestChangesUnderAGrant(t *testing.T) {
 		t.Errorf("%+v, %v", gone, err)
 	}
 }
+
+// BenchmarkApproval is from the operator's word to the policy that lets the next request
+// pass, written, recorded and in force, with 200 routes in the manifest.
+func BenchmarkApproval(b *testing.B) {
+	var routes []bottle.Route
+	for i := range 200 {
+		r := listed(fmt.Sprintf("r%d.example.com", i), "GET", "POST")
+		r.Paths = []string{"/v1", "/v2"}
+		routes = append(routes, r)
+	}
+	o := newOffice(b, routes...)
+	n := 0
+	for b.Loop() {
+		b.StopTimer()
+		n++
+		o.skipped += interval
+		host := fmt.Sprintf("h%d.example.com", n)
+		p := o.must(o.Ask(b.Context(), wants(host), 0))
+		b.StartTimer()
+		out, err := o.Decide(Decision{ID: p.ID, Verdict: Approve, By: "ann"})
+		if err != nil || !o.lets("GET", host, "/") {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		if _, err := o.Revoke(out.Asked.Lease.ID, "ann"); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkAgain is one of a storm of the same ask.
+func BenchmarkAgain(b *testing.B) {
+	o := newOffice(b)
+	o.must(o.Ask(b.Context(), wants("a.example.com"), 0))
+	b.ReportAllocs()
+	for b.Loop() {
+		o.must(o.Ask(b.Context(), wants("a.example.com"), 0))
+	}
+}
+
+// BenchmarkDenied is what a denial costs besides, in a storm of different ones.
+func BenchmarkDenied(b *testing.B) {
+	o := newOffice(b)
+	var storm []audit.Record
+	for i := range 1000 {
+		storm = append(storm, audit.Record{Time: time.Now(), Kind: "http", Verdict: audit.Deny, Method: "GET", Host: fmt.Sprintf("h%d.example.com", i), Port: 443, Path: "/", Reason: string(policy.HostNotListed)})
+	}
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		o.Denied(storm[n%len(storm)])
+		n++
+	}
+}
