@@ -153,3 +153,82 @@ echo ready; while read x; do case $x in bye) break;; push) git push origin HEAD:
 	b.types("bye")
 	b.ends()
 }
+
+// TestOperatorsRaceAndDie: for each proposal several operators decide at once, in processes of
+// their own, and one of them is killed (SIGKILL) on the way. Exactly one decision stands,
+// whoever lost is told, and what is in force is what was decided.
+func TestOperatorsRaceAndDie(t *testing.T) {
+	require.Tool(t, "curl")
+	_, h := upstream(t, -1)
+	h.edit("egress:\n", "egress:\n  unmatched: ask\n")
+	b := h.begin(asker)
+	const n = 6
+	for i := range n {
+		b.types(fmt.Sprintf("https://h%d.example.com/a", i))
+	}
+	for i, p := range h.waiting(n) {
+		killed := h.command("approve", p.ID, "--yes")
+		if err := killed.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i) * 4 * time.Millisecond)
+		_ = killed.Process.Kill()
+		_ = killed.Wait()
+		results := make(chan said, 4)
+		for j := range cap(results) {
+			cmd := h.command([]string{"approve", "reject"}[j%2], p.ID)
+			if j%2 == 0 {
+				cmd.Args = append(cmd.Args, "--yes")
+			}
+			go func() { results <- finish(t, cmd) }()
+		}
+		won, told := 0, 0
+		for range cap(results) {
+			switch s := <-results; {
+			case s.code == 0:
+				won++
+			case strings.Contains(s.err, "decided already: "):
+				told++
+			default:
+				t.Errorf("%+v", s)
+			}
+		}
+		var all struct {
+			Proposals []struct{ ID, Status string }
+		}
+		if err := json.Unmarshal([]byte(h.tool("proposals", h.agent, "--all", "--format", "json")), &all); err != nil {
+			t.Fatal(err)
+		}
+		status := ""
+		for _, q := range all.Proposals {
+			if q.ID == p.ID {
+				status = q.Status
+			}
+		}
+		if won > 1 || won+told != cap(results) || won == 0 && status != "approved" {
+			t.Errorf("%d won, %d were told, it is %s", won, told, status)
+		}
+		host := strings.TrimSuffix(strings.TrimPrefix(p.Says, "adds every method to "), "/* without a credential")
+		b.types("https://" + host + "/b")
+		b.says(host + "/b ")
+		if refused := strings.Contains(b.out.String(), host+"/b gives 403") || strings.Contains(b.out.String(), host+"/b gives 000"); status == "rejected" && !refused && !strings.Contains(b.out.String(), host+"/b fails") {
+			t.Errorf("%s is %s and let through", host, status)
+		} else if status == "approved" && strings.Contains(b.out.String(), host+"/b gives 403") {
+			t.Errorf("%s is %s and refused", host, status)
+		}
+	}
+	counts := map[string]int{}
+	for _, r := range h.records() {
+		if strings.HasPrefix(fmt.Sprint(r["reason"]), "proposal_") {
+			counts[fmt.Sprint(r["reason"])]++
+		}
+	}
+	if counts["proposal_approved"]+counts["proposal_rejected"] != n {
+		t.Errorf("%v", counts)
+	}
+	if s := finish(t, h.command("audit", h.agent, "--verify")); s.code != 0 {
+		t.Errorf("%+v", s)
+	}
+	b.types("bye")
+	b.ends()
+}
