@@ -80,6 +80,19 @@ func (g *gateway) proposals(c plan.Control) any {
 	return out
 }
 
+// pending is how many proposals wait for an operator.
+func (g *gateway) pending() (n int) {
+	if g.desk == nil {
+		return 0
+	}
+	for _, a := range g.desk.List() {
+		if !a.Settled() {
+			n++
+		}
+	}
+	return n
+}
+
 // decide answers an operator's word on a proposal.
 func (g *gateway) decide(c plan.Control) any {
 	if g.desk == nil {

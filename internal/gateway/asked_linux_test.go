@@ -64,6 +64,9 @@ func TestDecisionsOverTheControlSocket(t *testing.T) {
 	if p.Says != "adds every method to other.example.com/* without a credential" || !strings.Contains(p.Diff, "+- host: other.example.com\n") || !p.Auto {
 		t.Errorf("%+v", p)
 	}
+	if st := ask(t, what.Control); st.Pending != 1 {
+		t.Errorf("%d wait", st.Pending)
+	}
 	var no refusal
 	for want, c := range map[string]plan.Control{
 		"there is no proposal":         {Op: plan.OpDecide, Proposal: "p234567", Verdict: "approve"},

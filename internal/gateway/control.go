@@ -37,6 +37,7 @@ type Status struct {
 	Allowed    uint64          `json:"allowed"`
 	Denied     uint64          `json:"denied"`
 	Unreadable uint64          `json:"unreadable_packets"`
+	Pending    int             `json:"pending"`   // proposals that wait for an operator
 	Audit      audit.Head      `json:"audit"`     // keep it: the log can be held against it later
 	Recording  bool            `json:"recording"` // false: the log can't be written, everything is denied
 

@@ -270,7 +270,7 @@ func (g *gateway) status() Status {
 	return Status{
 		Identity: g.told.Identity, Bottle: g.told.Bottle, Version: g.Version, PID: os.Getpid(),
 		PolicyHash: g.hash(), UptimeMS: time.Since(g.began).Milliseconds(),
-		Allowed: g.rec.allowed.Load(), Denied: g.rec.denied.Load(), Unreadable: g.packets.lost.Load(),
+		Pending: g.pending(), Allowed: g.rec.allowed.Load(), Denied: g.rec.denied.Load(), Unreadable: g.packets.lost.Load(),
 		Audit: g.log.Head(), Recording: cause == nil, NotRecording: why,
 	}
 }

@@ -46,7 +46,7 @@ func (d Desk) foresee(meta store.Metadata, r bottle.Route) (*permanent, error) {
 	name := string(meta.Bottle) + ".md"
 	f, err := editor.Open(filepath.Join(tree.HomeDir, "bottles", name))
 	if err != nil {
-		return nil, err
+		return nil, ui.Fail(err, "approve it without --for always, and: bottle edit bottles/"+string(meta.Bottle))
 	}
 	lines := spelled(added, "    ")
 	text, ok := write(f.Text, added)

@@ -67,7 +67,7 @@ func (d *Desk) queue(p bottle.Proposal) (bottle.Asked, <-chan struct{}, error) {
 		switch {
 		case !a.Settled():
 			return d.again(a, p), d.await(a.ID), nil
-		case a.Status == bottle.ProposalRejected && now.Sub(a.Decided) < sulk && now.Sub(a.Decided) >= 0:
+		case a.Status == bottle.ProposalRejected && (p.Auto || now.Sub(a.Decided) < sulk && now.Sub(a.Decided) >= 0): // the gateway does not ask twice
 			return a, nil, nil
 		case a.Lease.Holds(now) && !d.void[a.Lease.ID] && p.Push == nil:
 			return a, nil, nil

@@ -53,7 +53,7 @@ func TestValueIsAdmitted(t *testing.T) {
 	if _, err := o.Decide(Decision{ID: p.ID, Verdict: Approve}); err != nil {
 		t.Fatal(err)
 	}
-	if pass := o.passes[print+"a.example.com"]; pass.Until.Sub(pass.Since) != forever {
+	if pass := o.passes[print+"a.example.com"]; pass.Until.Sub(pass.Since) != longestPass {
 		t.Errorf("%+v", pass)
 	}
 	o.start()
@@ -195,10 +195,25 @@ func TestUnmatchedAsks(t *testing.T) {
 			fmt.Sprint(list[1].Route.Host, list[1].Route.Ports, list[1].Route.Methods) != "b.example.com [80] [GET]" {
 			t.Errorf("%+v", list)
 		}
+		if _, err := o.Decide(Decision{ID: list[1].ID, Verdict: Reject}); err != nil {
+			t.Fatal(err)
+		}
 		for i := range 2000 {
 			o.Denied(denied("GET", fmt.Sprintf("h%d.example.com", i), 443, "/", policy.HostNotListed))
+			o.Denied(denied("GET", "b.example.com", 80, "/x", policy.HostNotListed))
 			if i%50 == 0 {
-				time.Sleep(10 * time.Minute)
+				time.Sleep(time.Minute)
+			}
+		}
+		synctest.Wait()
+		if n := len(o.List()); n > maxKin+2 {
+			t.Errorf("a storm of one domain's names made %d proposals", n)
+		}
+		for i := range 2000 {
+			o.Denied(denied("GET", fmt.Sprintf("h.d%d.example.co.uk", i), 443, "/", policy.HostNotListed))
+			o.Denied(denied("GET", fmt.Sprintf("d%d.example", i), 443, "/", policy.HostNotListed))
+			if i%20 == 0 {
+				time.Sleep(time.Minute)
 			}
 		}
 		synctest.Wait()
@@ -245,6 +260,13 @@ func TestDenials(t *testing.T) {
 	}
 	if n := o.Denials(); len(n) != maxDenials || n[len(n)-1].Host != "h999.example.com" || len(n[0].Path) > maxSeen {
 		t.Errorf("%d are kept", len(n))
+	}
+}
+
+// TestZeroDeskIsRefused: a desk without what it stands between is none.
+func TestZeroDeskIsRefused(t *testing.T) {
+	if d, err := New(Config{}, nil); err == nil || d != nil {
+		t.Error("made of nothing")
 	}
 }
 

@@ -43,7 +43,8 @@ type Decided struct {
 
 const (
 	longestLease = 30 * 24 * time.Hour
-	maxNoted     = 512 // bytes of a note that the log keeps
+	longestPass  = 24 * time.Hour // of a value that was held back, as by its fingerprint
+	maxNoted     = 512            // bytes of a note that the log keeps
 )
 
 // Decide settles a proposal that waits. What is approved is in force, and in the log, when
@@ -154,6 +155,9 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 	if err != nil {
 		return Decided{}, err
 	}
+	if a.Content != nil && (c.For == 0 || c.For > longestPass) {
+		c.For = longestPass
+	}
 	lease := &bottle.Grant{ID: id, Proposal: a.ID, Since: now, By: c.By, Reason: c.Note}
 	if c.For > 0 {
 		lease.Until = now.Add(c.For)
@@ -188,11 +192,7 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 // given does what is no route, and answers the agent.
 func (d *Desk) given(a bottle.Asked, out Decided) Decided {
 	if c := a.Content; c != nil && c.Print != "" {
-		p := Pass{Print: c.Print, Host: c.Host, Since: a.Lease.Since, Until: a.Lease.Until, By: a.By}
-		if p.Until.IsZero() {
-			p.Until = p.Since.Add(forever)
-		}
-		d.cfg.Admit(p)
+		d.cfg.Admit(Pass{Print: c.Print, Host: c.Host, Since: a.Lease.Since, Until: a.Lease.Until, By: a.By})
 	}
 	out.Asked, out.New = a, d.pol.Hash()
 	d.wake(a.ID)
@@ -216,8 +216,11 @@ func (d *Desk) Show(id string) (a bottle.Asked, says, diff string, ok bool) {
 	d.cfg.Lock.Lock()
 	defer d.cfg.Lock.Unlock()
 	if a.Content != nil {
-		what, _ := d.denials.found(a.Content.Print, a.Content.Host)
-		return a, fmt.Sprintf("lets one value pass to %s: %s", a.Content.Host, what), "", true
+		what, ok := d.denials.found(a.Content.Print, a.Content.Host)
+		if !ok {
+			what = "fingerprint " + a.Content.Print + ", of which the decision log tells more"
+		}
+		return a, fmt.Sprintf("lets one value pass to %s: %s", a.Content.Host, bottle.Said(what)), "", true
 	}
 	out, err := d.weigh(&a, Decision{Verdict: Approve})
 	if err != nil {

@@ -160,10 +160,20 @@ func (n *denials) route(c bottle.ContentAsk) *bottle.Route {
 // askAlone asks for what was denied, for an agent that knows nothing of asking. What waits
 // for that host already is enough.
 func (d *Desk) askAlone(a ask) {
+	kin := 0
 	for _, o := range d.cfg.Queue.List() {
-		if !o.Settled() && o.Route != nil && o.Route.Host.Host == a.host {
+		if o.Settled() || o.Route == nil {
+			continue
+		}
+		if o.Route.Host.Host == a.host {
 			return
 		}
+		if o.Auto && domain(o.Route.Host.Host) == domain(a.host) {
+			kin++
+		}
+	}
+	if kin >= maxKin {
+		return
 	}
 	r := &bottle.Route{Host: bottle.Pattern{Host: a.host}, Ports: []uint16{a.port}}
 	if a.method != "" {
@@ -173,6 +183,17 @@ func (d *Desk) askAlone(a ask) {
 	if err == nil {
 		_, _, _ = d.queue(p) // too many at once, or none that can be given: it stays denied
 	}
+}
+
+// domain is the last two labels of a name, or three where the second last is as short as
+// the co of co.uk: near enough to count by.
+func domain(h bottle.Host) string {
+	labels := strings.Split(string(h), ".")
+	n := 2
+	if len(labels) > 2 && len(labels[len(labels)-2]) <= 3 {
+		n = 3
+	}
+	return strings.Join(labels[max(0, len(labels)-n):], ".")
 }
 
 // Denials are this session's, the newest last, each with what would mend it.

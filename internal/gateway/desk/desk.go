@@ -57,8 +57,8 @@ const (
 	expiry   = 24 * time.Hour   // of what nobody decided
 	sulk     = 10 * time.Minute // a rejection answers the same ask for so long
 	longest  = 10 * time.Minute // that Ask waits
-	forever  = 10 * 365 * 24 * time.Hour
 	maxAuto  = 30               // proposals of the gateway's own that wait
+	maxKin   = 4                // of them, about one domain's names: who makes names up for a storm has few domains
 	maxPush  = 20               // pushes that wait: each may hold a diff
 	burst    = 10               // proposals at once
 	interval = 20 * time.Second // and then one in each
@@ -87,6 +87,9 @@ type Desk struct {
 // New puts in force what was granted before this gateway was started, and tells of the
 // files that were set aside.
 func New(cfg Config, aside []string) (*Desk, error) {
+	if cfg.Lock == nil || cfg.Queue == nil || cfg.Examine == nil || cfg.Force == nil || cfg.Admit == nil || cfg.Dismiss == nil || cfg.Record == nil || cfg.Now == nil {
+		return nil, errors.New("make the desk: something is missing")
+	}
 	d := &Desk{cfg: cfg, changed: make(chan struct{}, 1), base: cfg.Routes, routes: cfg.Routes, waiting: map[string]chan struct{}{}, void: map[string]bool{}, more: map[string]int{},
 		asked: bucket{most: burst, each: interval}, auto: bucket{most: burst, each: interval}, tried: bucket{most: tries, each: between}}
 	d.denials.ask = make(chan ask, 64)
