@@ -128,7 +128,7 @@ type InForce struct {
 	Onward *bottle.UpstreamProxy `json:"upstream_proxy,omitempty"` // without the credential's value
 	Watch  []string              `json:"watch,omitempty"`          // egress.watch, as it was read last
 	Git    Repositories          `json:"git,omitzero"`
-	Base   []bottle.Route        `json:"manifest_routes"`          // Routes without what an operator granted since
+	Base   []bottle.Route        `json:"manifest_routes"` // Routes without what an operator granted since
 }
 
 // Repositories is what a manifest says about git.
