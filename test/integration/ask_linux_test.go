@@ -164,7 +164,7 @@ func TestOperatorsRaceAndDie(t *testing.T) {
 	b := h.begin(asker)
 	const n = 6
 	for i := range n {
-		b.types(fmt.Sprintf("https://h%d.example.com/a", i))
+		b.types(fmt.Sprintf("https://www.host%d.example/a", i))
 	}
 	for i, p := range h.waiting(n) {
 		killed := h.command("approve", p.ID, "--yes")
