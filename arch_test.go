@@ -146,7 +146,7 @@ var rooms = []room{
 	{dir: "internal/gitgate/pktline", layer: wire, only: []string{}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/upstream"}},
 	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror"}},
 	{dir: "internal/supervise", layer: wire, onlyFrom: []string{"internal/gateway"}},
-	{dir: "internal/gateway/desk", layer: wire, only: []string{"internal/audit", "internal/bottle", "internal/policy", "internal/store"}, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/gateway/desk", layer: wire, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{

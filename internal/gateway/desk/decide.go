@@ -263,7 +263,7 @@ func (d *Desk) Revoke(id, who string) (Revoked, error) {
 		if a.Lease == nil || a.Lease.ID != id {
 			continue
 		}
-		if !a.Lease.Holds(d.now()) || d.void[id] {
+		if !a.Lease.Holds(d.now()) || d.void[id] && !slices.Contains(d.shelved, id) {
 			return Revoked{}, fmt.Errorf("the grant %s has ended already: %s", id, a.Lease.EndedBy)
 		}
 		out := Revoked{Old: d.pol.Hash()}

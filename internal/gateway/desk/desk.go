@@ -62,6 +62,7 @@ const (
 	maxPush  = 20               // pushes that wait: each may hold a diff
 	burst    = 10               // proposals at once
 	interval = 20 * time.Second // and then one in each
+	retry    = 5 * time.Second  // of what could not be recorded
 	tries    = 40               // at once, of what may turn out not to be possible
 	between  = time.Second
 )
@@ -78,6 +79,7 @@ type Desk struct {
 	pol     *policy.Policy
 	waiting map[string]chan struct{} // by proposal, closed when it is settled
 	void    map[string]bool          // grants that could not be recorded, or could not be ended on the disk: they do not hold
+	shelved []string                 // grants of before that could not be recorded yet: they are void until then
 	more    map[string]int           // by proposal: how often it was asked again since that was written
 	asked   bucket                   // of proposals
 	auto    bucket                   // of the gateway's own
@@ -109,15 +111,35 @@ func New(cfg Config, aside []string) (*Desk, error) {
 			d.resume(a, now)
 		}
 	}
-	if _, err := d.settle(ReasonResumed, "granted before the gateway was started anew", bottle.Asked{}); err != nil {
-		for _, a := range cfg.Queue.List() { // what is not in force is not called so
-			if a.Lease.Holds(now) {
-				d.finish(a, fmt.Sprintf("it could not be put in force again: %v", err))
-			}
-		}
-	}
+	d.revive()
 	return d, nil
 }
+
+// revive puts in force what was granted before this gateway was started. What it can't
+// serve ends; what can't be recorded waits until it can.
+func (d *Desk) revive() {
+	for _, id := range d.shelved {
+		delete(d.void, id)
+	}
+	d.shelved = nil
+	_, err := d.settle(ReasonResumed, "granted before the gateway was started anew", bottle.Asked{})
+	if err == nil {
+		return
+	}
+	now := d.now()
+	for _, a := range d.cfg.Queue.List() {
+		switch {
+		case !a.Lease.Holds(now) || d.void[a.Lease.ID]:
+		case errors.Is(err, errUnserved):
+			d.finish(a, err.Error())
+		default:
+			d.void[a.Lease.ID] = true
+			d.shelved = append(d.shelved, a.Lease.ID)
+		}
+	}
+}
+
+var errUnserved = errors.New("the gateway can't serve it any more")
 
 // resume ends a grant that cannot hold in this process.
 func (d *Desk) resume(a bottle.Asked, now time.Time) {
@@ -161,6 +183,10 @@ func (d *Desk) sweep() time.Duration {
 	d.cfg.Lock.Lock()
 	defer d.cfg.Lock.Unlock()
 	now, next := d.now(), time.Hour
+	if len(d.shelved) > 0 {
+		d.revive()
+		next = retry
+	}
 	for _, a := range d.cfg.Queue.List() {
 		switch {
 		case a.Lease != nil && a.Lease.Ended.IsZero() && !a.Lease.Until.IsZero() && !d.void[a.Lease.ID]:
@@ -271,7 +297,7 @@ func (d *Desk) settle(reason, note string, about bottle.Asked) (cut int, err err
 	}
 	pol, problems := d.cfg.Examine(routes)
 	if pol == nil || problems.Fatal() && !narrows(reason) {
-		return 0, fmt.Errorf("amend policy: %w", problems)
+		return 0, fmt.Errorf("%w: %w", errUnserved, problems)
 	}
 	return d.put(routes, pol, policy.Unified(d.routes, routes), reason, note, about)
 }
@@ -315,6 +341,7 @@ func (d *Desk) finish(a bottle.Asked, by string) {
 // close writes that a grant has ended. Whatever comes of that, it no longer holds.
 func (d *Desk) close(a bottle.Asked, by string) (_ bottle.Asked, written bool) {
 	d.void[a.Lease.ID] = true
+	d.shelved = slices.DeleteFunc(d.shelved, func(id string) bool { return id == a.Lease.ID })
 	if whole, ok := d.cfg.Queue.Get(a.ID); ok {
 		a = whole
 	}
