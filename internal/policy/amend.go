@@ -263,7 +263,16 @@ func (a *amending) sentence() string {
 	if len(parts) > saidTargets {
 		words = strings.Join(parts[:saidTargets], "; ") + fmt.Sprintf("; and %d more, see the diff", len(parts)-saidTargets)
 	}
+	if a.shadowed() {
+		words += ", but not to hosts that have routes of their own"
+	}
 	return "adds " + words
+}
+
+// shadowed reports whether a more specific pattern decides for some host of a wildcard.
+func (a *amending) shadowed() bool {
+	w := a.want.Host
+	return w.Sub && slices.ContainsFunc(a.next, func(r bottle.Route) bool { return r.Host != w && w.Matches(r.Host.Host) })
 }
 
 // Says is what a route lets through, and how, as words for a person or a model.

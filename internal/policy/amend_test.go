@@ -49,6 +49,8 @@ func TestAmend(t *testing.T) {
 			[]string{"+ a.example.com:443  GET,PUT  any  credential W (Bearer)"}, "adds PUT to a.example.com/* with credential W"},
 		"only what is missing": {[]bottle.Route{route(t, "a.example.com", methods("GET"), paths("/a"))}, ask(t, "a.example.com", methods("GET"), paths("/a/b", "/c")),
 			[]string{"- a.example.com:443  GET  /a", "+ a.example.com:443  GET  /a /c"}, "adds GET to a.example.com/c/* without a credential"},
+		"a wildcard around a host that has its own": {[]bottle.Route{route(t, "a.example.com", methods("PUT"))}, ask(t, "*.example.com", methods("GET")),
+			[]string{"+ *.example.com:443  GET  any"}, "adds GET to *.example.com/* without a credential, but not to hosts that have routes of their own"},
 		"a public address": {nil, ask(t, "9.9.9.9", ports(443, 853)), []string{"+ 9.9.9.9:443,853  any  any"}, "adds every method to 9.9.9.9/*, 9.9.9.9:853/* without a credential"},
 	} {
 		t.Run(name, func(t *testing.T) {

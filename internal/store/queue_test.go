@@ -93,6 +93,15 @@ func TestQueue(t *testing.T) {
 	if _, ok := q.Find(asking(t, "h9.example.com").Key()); ok {
 		t.Error("found what nobody asked for")
 	}
+	other := list[0]
+	other.Seq = 3
+	if err := q.Put(other); err == nil {
+		t.Error("it took another's place")
+	}
+	other.ID = "p234567"
+	if err := q.Put(other); err == nil {
+		t.Error("what nobody asked for was settled")
+	}
 	if next := add(t, q, "h9.example.com"); next.Seq != 6 {
 		t.Errorf("place %d", next.Seq)
 	}
@@ -147,8 +156,8 @@ func TestQueueIsNotForged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("p222222.json", string(b))                                         // a copy under another name
-	write("p333333.json", strings.ReplaceAll(string(b), good.ID, "p333333")) // in the place of another
+	write("p222222.json", strings.Replace(string(b), `"seq":1`, `"seq":5`, 1)) // a copy under another name
+	write("p333333.json", strings.ReplaceAll(string(b), good.ID, "p333333"))   // in the place of another
 	write("p444444.json", strings.ReplaceAll(strings.ReplaceAll(string(b), good.ID, "p444444"), `"pending"`, `"approved"`))
 	write("p555555.json", strings.Repeat(" ", bottle.MaxProposal+1)+string(b))
 	write("p666666.json", `{"id":"p666666"}`)

@@ -29,8 +29,22 @@ func TestValueIsAdmitted(t *testing.T) {
 	if _, err := o.Ask(t.Context(), elsewhere, 0); err == nil {
 		t.Error("a value that was held back for one host was asked for another")
 	}
-	n := o.Denials()
-	if len(n) != 1 || n[0].Ask == nil || n[0].Ask.Content == nil || n[0].Ask.Content.Print != print {
+	o.Denied(denied("POST", "a.example.com", 443, "/v1", policy.SecretFound, audit.Finding{Fingerprint: strings.Repeat("0b", 16), Outcome: "approved"}))
+	passed := bottle.Proposal{Kind: bottle.ProposalContent, Content: &bottle.ContentAsk{Host: "a.example.com", Print: strings.Repeat("0b", 16)}}
+	if _, err := o.Ask(t.Context(), passed, 0); err == nil {
+		t.Error("a value that was let pass was asked for")
+	}
+	o.Denied(denied("POST", "gone.example.com", 443, "/", policy.SecretFound, audit.Finding{Fingerprint: print}))
+	nowhere := bottle.Proposal{Kind: bottle.ProposalContent, Content: &bottle.ContentAsk{Host: "gone.example.com", Print: print}}
+	lost := o.must(o.Ask(t.Context(), nowhere, 0))
+	if _, err := o.Decide(Decision{ID: lost.ID, Verdict: Approve}); err == nil || !strings.Contains(err.Error(), "no route leads to gone.example.com") || len(o.passes) > 0 {
+		t.Errorf("a value was let pass to nowhere: %v", err)
+	}
+	if _, err := o.Decide(Decision{ID: lost.ID, Verdict: Reject}); err != nil {
+		t.Fatal(err)
+	}
+	n := o.Denials()[:1]
+	if n[0].Ask == nil || n[0].Ask.Content == nil || n[0].Ask.Content.Print != print {
 		t.Fatalf("%+v", n)
 	}
 	p := o.must(o.Ask(t.Context(), *n[0].Ask, 0))
@@ -136,6 +150,21 @@ func TestPushOnce(t *testing.T) {
 	}
 	if _, _, _, err := o.AskPush(t.Context(), bottle.Proposal{Push: &bottle.PushAsk{}}); err == nil {
 		t.Error("a push of nothing")
+	}
+}
+
+// TestPushesAreFew: each holds a diff, so fewer may wait.
+func TestPushesAreFew(t *testing.T) {
+	o := newOffice(t)
+	var err error
+	for i := 0; err == nil && i <= maxPush; i++ {
+		o.skipped += interval
+		p := pushing("a")
+		p.Push.Repo = fmt.Sprintf("app%d", i)
+		_, _, _, err = o.AskPush(t.Context(), p)
+	}
+	if n := len(o.List()); n != maxPush || err == nil || !strings.Contains(err.Error(), "pushes wait") {
+		t.Errorf("%d wait, %v", n, err)
 	}
 }
 
@@ -254,6 +283,13 @@ func TestDenials(t *testing.T) {
 	}
 	if r := n[0].Ask.Route; fmt.Sprint(r.Host, r.Ports, r.Methods, r.Paths) != "a.example.com [443] [POST] [/v1]" {
 		t.Errorf("%+v", r)
+	}
+	o.cfg.Unmatched = true // and nobody takes what it wishes for: a storm waits for nobody
+	for i := range 1000 {
+		o.Denied(denied("GET", "a.example.com", 443, "/", policy.SecretFound, audit.Finding{Fingerprint: fmt.Sprintf("%032x", i)}))
+	}
+	if len(o.denials.held) != maxFound {
+		t.Errorf("%d values are kept", len(o.denials.held))
 	}
 	for i := range 1000 {
 		o.Denied(denied("GET", fmt.Sprintf("h%d.example.com", i), 443, "/"+strings.Repeat("x", 2000), policy.HostNotListed))

@@ -302,10 +302,21 @@ func TestFlood(t *testing.T) {
 	if _, err := o.Decide(Decision{ID: first.ID, Verdict: Reject}); err != nil {
 		t.Fatal(err)
 	}
-	if now, _ := o.Proposal(first.ID); now.Count != 1000 {
-		t.Errorf("asked %d times", now.Count)
+	if now, _ := o.Proposal(first.ID); now.Count != 1000 || len(o.more) > 0 {
+		t.Errorf("asked %d times, %v", now.Count, o.more)
 	}
-	var said string
+	said := ""
+	for range 1000 {
+		_, err := o.Ask(t.Context(), wants("10.0.0.1"), 0)
+		if err == nil {
+			t.Fatal("a private address was asked for")
+		}
+		said = err.Error()
+	}
+	if !strings.Contains(said, "ask too often") {
+		t.Errorf("what is not possible can be tried without end: %s", said)
+	}
+	o.skipped, said = time.Minute, ""
 	for i := range 1000 {
 		if _, err := o.Ask(t.Context(), wants(fmt.Sprintf("h%d.example.com", i)), 0); err != nil {
 			said = err.Error()
@@ -314,7 +325,7 @@ func TestFlood(t *testing.T) {
 	if n := len(o.List()); n > burst+1 || !strings.Contains(said, "ask too often") {
 		t.Errorf("%d proposals; %s", n, said)
 	}
-	o.skipped = 10 * interval
+	o.skipped += 10 * interval
 	o.must(o.Ask(t.Context(), wants("later.example.com"), 0))
 }
 
@@ -557,6 +568,25 @@ func TestKilledAtEachStep(t *testing.T) {
 	}
 	if steps < 3 {
 		t.Errorf("died at %d steps only", steps)
+	}
+}
+
+// TestGrantsHoldInTheirOrder: what a grant means depends on those before it, and a new start
+// puts the same in force.
+func TestGrantsHoldInTheirOrder(t *testing.T) {
+	o := newOffice(t)
+	all := wants("example.com", "GET")
+	all.Route.Host.Sub = true
+	first, second := o.must(o.Ask(t.Context(), all, 0)), o.must(o.Ask(t.Context(), wants("a.example.com", "PUT"), 0))
+	for _, id := range []string{second.ID, first.ID} {
+		if _, err := o.Decide(Decision{ID: id, Verdict: Approve}); err != nil {
+			t.Fatal(err)
+		}
+		o.skipped += time.Second
+	}
+	hash := o.force.Hash()
+	if o.start(); o.force.Hash() != hash || o.lets("GET", "a.example.com", "/") || !o.lets("GET", "b.example.com", "/") {
+		t.Error("after a new start something else is in force")
 	}
 }
 
