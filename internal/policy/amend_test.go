@@ -226,8 +226,7 @@ func TestUnified(t *testing.T) {
 	if Unified(old, old) != "" {
 		t.Error("a difference of nothing")
 	}
-	var long bottle.Route
-	long = route(t, "a.example.com")
+	long := route(t, "a.example.com")
 	for i := range maxCompared {
 		long.Paths = append(long.Paths, "/"+strings.Repeat("a", i%100)+strings.Repeat("b", i/100))
 	}
