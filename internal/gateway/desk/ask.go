@@ -171,6 +171,7 @@ func (d *Desk) mayPass(c bottle.ContentAsk) (string, error) {
 }
 
 // try amends the routes in force, and holds the outcome to what this gateway can serve.
+// says tells, too, what of it will not work before the bottle is started anew.
 func (d *Desk) try(r bottle.Route, id string) (routes []bottle.Route, pol *policy.Policy, says string, err error) {
 	routes, says, err = policy.Amend(d.routes, r, rule(id))
 	if err != nil {
@@ -178,8 +179,11 @@ func (d *Desk) try(r bottle.Route, id string) (routes []bottle.Route, pol *polic
 	}
 	pol, problems := d.cfg.Examine(routes)
 	for _, p := range problems {
-		if p.Severity == bottle.Error {
+		switch {
+		case p.Severity == bottle.Error:
 			return nil, nil, "", errors.New(p.Message)
+		case p.File == rule(id): // of what is added, such as a port that the bottle's firewall does not know
+			says += "; " + p.Message
 		}
 	}
 	if pol == nil {

@@ -619,8 +619,12 @@ func TestProblemsRefuse(t *testing.T) {
 	if _, err := o.Ask(t.Context(), wants("a.example.com"), 0); err == nil || err.Error() != "a push would go past the git gate" {
 		t.Errorf("%v", err)
 	}
-	o.fatal = o.fatal[:1]
+	o.fatal = bottle.Problems{{Severity: bottle.Warning, Message: "another's"}}
 	p := o.must(o.Ask(t.Context(), wants("a.example.com"), 0))
+	o.fatal = append(o.fatal, bottle.Problem{Severity: bottle.Warning, File: rule(p.ID), Message: "port 443 is new"})
+	if _, says, _, _ := o.Show(p.ID); says != "adds every method to a.example.com/* without a credential; port 443 is new" {
+		t.Errorf("%q", says)
+	}
 	o.fatal = bottle.Problems{{Message: "not any more"}}
 	if _, err := o.Decide(Decision{ID: p.ID, Verdict: Approve}); err == nil || o.lets("GET", "a.example.com", "/") {
 		t.Errorf("%v", err)
