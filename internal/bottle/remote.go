@@ -124,3 +124,13 @@ func Keyscan(upstream string) string {
 	}
 	return "ssh-keyscan -t ed25519 " + u.Hostname()
 }
+
+// Keeps reports whether one of repos lies on h.
+func Keeps(repos []Repo, h Host) bool {
+	for _, r := range repos {
+		if at, err := ParseRemote(r.Upstream); err == nil && at.Host == h {
+			return true
+		}
+	}
+	return false
+}

@@ -36,8 +36,8 @@ func (g *gateway) admit(c plan.Control) any {
 		return refusal{fmt.Sprintf("the host is not written in its one form: %s", host)}
 	case c.Seconds < 1 || c.Seconds > plan.MaxAdmit:
 		return refusal{fmt.Sprintf("the time is not from 1 to %d seconds", plan.MaxAdmit)}
-	case !slices.ContainsFunc(g.rule.Load().routes, func(r bottle.Route) bool { return r.Host.Matches(host) }):
-		return refusal{fmt.Sprintf("no route leads to %s: whatever is sent there is refused", host)}
+	case !bottle.Keeps(g.repos(), host) && !slices.ContainsFunc(g.rule.Load().routes, func(r bottle.Route) bool { return r.Host.Matches(host) }):
+		return refusal{fmt.Sprintf("no route and no repository leads to %s: whatever is sent there is refused", host)}
 	}
 	now := time.Now().UTC().Truncate(time.Second)
 	a := approval.Approval{Print: c.Fingerprint, Host: host, Since: now, Until: now.Add(time.Duration(c.Seconds) * time.Second), By: bottle.Printable(c.By)}

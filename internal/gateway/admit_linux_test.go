@@ -23,7 +23,7 @@ func TestAdmissions(t *testing.T) {
 		{plan.Control{Fingerprint: strings.ToUpper(print), Host: "example.com", Seconds: 60}, "32 hex digits"},
 		{plan.Control{Fingerprint: print, Seconds: 60}, "the host is none"},
 		{plan.Control{Fingerprint: print, Host: "Example.com", Seconds: 60}, "one form: example.com"},
-		{plan.Control{Fingerprint: print, Host: "evil.example.net", Seconds: 60}, "no route leads to evil.example.net"},
+		{plan.Control{Fingerprint: print, Host: "evil.example.net", Seconds: 60}, "no route and no repository leads to evil.example.net"},
 		{plan.Control{Fingerprint: print, Host: "example.com"}, "from 1 to 86400 seconds"},
 		{plan.Control{Fingerprint: print, Host: "example.com", Seconds: 86401}, "from 1 to 86400 seconds"},
 		{plan.Control{Fingerprint: print, Host: "example.com", Seconds: -1}, "from 1 to 86400 seconds"},

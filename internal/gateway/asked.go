@@ -25,7 +25,7 @@ func (g *gateway) openDesk() error {
 	examine := func(routes []bottle.Route) (*policy.Policy, bottle.Problems) { return g.examine(routes, g.repos()) }
 	g.desk, err = desk.New(desk.Config{
 		Lock: &g.reloading, Queue: q, Routes: g.told.Routes, Examine: examine, Force: g.force, Record: g.rec.append, Now: time.Now,
-		GitPolicy: g.gitPolicy, Unmatched: g.told.Unmatched == plan.UnmatchedAsk,
+		GitPolicy: g.gitPolicy, Pushes: func(h bottle.Host) bool { return bottle.Keeps(g.repos(), h) }, Unmatched: g.told.Unmatched == plan.UnmatchedAsk,
 		Admit: func(p desk.Pass) {
 			g.proxy.Approved().Add(approval.Approval{Print: p.Print, Host: p.Host, Since: p.Since, Until: p.Until, By: p.By})
 		},

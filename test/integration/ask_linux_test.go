@@ -109,7 +109,7 @@ func TestPushIsAskedFor(t *testing.T) {
 	f, h := gated(t, -1, `{branches: ["agent/*"], force: own, protected: [".github/**"]}`)
 	b := h.begin(`U=$(sed -n 's/.*insteadOf = "\(ssh:.*git\)"/\1/p' ~/.gitconfig | head -1); cd /tmp; git clone -q $U w || exit 10
 cd w; printf '* -diff\n' > .gitattributes; mkdir .github; printf 'on: push\033[2J\n' > .github/ci.yml; for i in $(seq 3000); do echo noise $i >> a-noise; done; git add -A; git commit -q -m "harmless"
-echo ready; while read x; do case $x in bye) break;; dry) git push -o bottle.dry-run origin HEAD:agent/p 2>&1; echo "dry $?";; push) git push origin HEAD:agent/p 2>&1; echo "pushed $?";; amend) git commit -q --amend --allow-empty -m "other"; git push origin HEAD:agent/p 2>&1; echo "amended $?";; undo) git push -q origin :agent/p 2>&1; echo "undone $?";; secret) echo AKIAQ3EGRZV5JTKLMN7W > s; git add s; git commit -q -m s;  git push origin HEAD:agent/q 2>&1; echo "secret $?";; esac; done; exit 0`)
+echo ready; while read x; do case $x in bye) break;; dry) git push -o bottle.dry-run origin HEAD:agent/p 2>&1; echo "dry $?";; push) git push origin HEAD:agent/p 2>&1; echo "pushed $?";; amend) git commit -q --amend --allow-empty -m "other"; git push origin HEAD:agent/p 2>&1; echo "amended $?";; undo) git push -q origin :agent/p 2>&1; echo "undone $?";; secret) echo AKIAQ3EGRZV5JTKLMN7W > s; git add s; git commit -q -m s;  git push origin HEAD:agent/q 2>&1; echo "secret $?";; again) git push origin HEAD:agent/q 2>&1 | sed 's/^/again: /'; echo "again ended";; esac; done; exit 0`)
 	b.types("dry")
 	b.says("dry 1")
 	if p := h.waiting(0); len(p) > 0 || !strings.Contains(b.out.String(), "a protected path needs an operator: he is asked when you push without -o bottle.dry-run") {
@@ -153,6 +153,14 @@ echo ready; while read x; do case $x in bye) break;; dry) git push -o bottle.dry
 	b.says("secret 1")
 	if !strings.Contains(b.out.String(), "who is asked when nothing else is wrong") || len(h.waiting(0)) > 1 {
 		t.Errorf("a secret is asked for, too:\n%s", b.out.String())
+	}
+	// An operator lets that value go to the repository's host, to which no route leads.
+	_, print, _ := strings.Cut(b.out.String(), "(aws-access-token), fingerprint ")
+	h.tool("approve", h.agent, print[:min(len(print), 32)], "--host", "git.example.com", "--yes")
+	b.types("again")
+	b.says("again ended")
+	if _, again, _ := strings.Cut(b.out.String(), "again: "); strings.Contains(again, "[secret_found]") || !strings.Contains(again, "[protected_path]") || !strings.Contains(again, "the operator was asked") {
+		t.Errorf("after the value was approved:\n%s", again)
 	}
 	b.types("bye")
 	b.ends()

@@ -284,6 +284,9 @@ func leads(ctx context.Context, socket string, meta store.Metadata, host string)
 			modes = append(modes, cmp.Or(r.DLP, "block"))
 		}
 	}
+	if len(modes) == 0 && bottle.Keeps(now.Git.Repos, bottle.Host(host)) {
+		return "block", nil // what is pushed is always looked into
+	}
 	if len(modes) == 0 {
 		return "", ui.Fail(fmt.Errorf("no route of %s leads to %s: whatever is sent there is refused", meta.Identity, bottle.Printable(host)),
 			fmt.Sprintf("name another --host; or add the route: bottle edit bottles/%s && bottle reload %s", meta.Bottle, meta.Identity))

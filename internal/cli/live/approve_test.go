@@ -116,7 +116,7 @@ func (c *counter) serve(l net.Listener) {
 		_ = json.Unmarshal(line, &req)
 		if req.Op == plan.OpPolicy {
 			c.mu.Lock()
-			_ = json.NewEncoder(conn).Encode(plan.InForce{Routes: c.routes})
+			_ = json.NewEncoder(conn).Encode(plan.InForce{Routes: c.routes, Git: plan.Repositories{Repos: []bottle.Repo{{Name: "app", Upstream: "ssh://git@forge.example.org/team/app.git"}}}})
 			c.mu.Unlock()
 			conn.Close()
 			continue
@@ -228,6 +228,9 @@ func TestApproveRefusesAHostWithoutARoute(t *testing.T) {
 	err := c.run("worker", printA, "--host", "nope.example", "--yes")
 	if err == nil || !strings.Contains(err.Error(), "no route of worker-abc12 leads to nope.example") || !strings.Contains(hint(err), "bottle edit bottles/dev && bottle reload worker-abc12") || c.err.Len() > 0 || len(c.heard()) > 0 {
 		t.Errorf("%v: %s", err, c.err.String())
+	}
+	if err := c.run("worker", printA, "--host", "forge.example.org", "--yes"); err != nil {
+		t.Errorf("where a repository is pushed to: %v", err)
 	}
 	if err := c.run("worker", printA, "--host", "new.example.com", "--yes"); err != nil {
 		t.Error(err)

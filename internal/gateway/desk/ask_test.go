@@ -37,12 +37,17 @@ func TestValueIsAdmitted(t *testing.T) {
 	o.Denied(denied("POST", "gone.example.com", 443, "/", policy.SecretFound, audit.Finding{Fingerprint: print}))
 	nowhere := bottle.Proposal{Kind: bottle.ProposalContent, Content: &bottle.ContentAsk{Host: "gone.example.com", Print: print}}
 	lost := o.must(o.Ask(t.Context(), nowhere, 0))
-	if _, err := o.Decide(Decision{ID: lost.ID, Verdict: Approve}); err == nil || !strings.Contains(err.Error(), "no route leads to gone.example.com") || len(o.passes) > 0 {
+	if _, err := o.Decide(Decision{ID: lost.ID, Verdict: Approve}); err == nil || !strings.Contains(err.Error(), "no route and no repository leads to gone.example.com") || len(o.passes) > 0 {
 		t.Errorf("a value was let pass to nowhere: %v", err)
 	}
-	if _, err := o.Decide(Decision{ID: lost.ID, Verdict: Reject}); err != nil {
-		t.Fatal(err)
+	o.cfg.Pushes = func(h bottle.Host) bool { return h == "gone.example.com" }
+	if _, err := o.Decide(Decision{ID: lost.ID, Verdict: Approve}); err != nil || len(o.passes) != 1 {
+		t.Errorf("to where it is pushed: %v", err)
 	}
+	if _, err := o.Revoke(o.Grants()[0].ID, "ann"); err != nil || len(o.passes) > 0 {
+		t.Error(err)
+	}
+	o.log = nil
 	n := o.Denials()[:1]
 	if n[0].Ask == nil || n[0].Ask.Content == nil || n[0].Ask.Content.Print != print {
 		t.Fatalf("%+v", n)
@@ -60,7 +65,7 @@ func TestValueIsAdmitted(t *testing.T) {
 		t.Error("no grant was named")
 	}
 	o.Dismissed(print, "", "bob")
-	if g := o.Grants(); len(o.passes) != 0 || g[0].Holds(time.Now()) || g[0].EndedBy != "revoked by bob" {
+	if g := o.Grants()[1:]; len(o.passes) != 0 || g[0].Holds(time.Now()) || g[0].EndedBy != "revoked by bob" {
 		t.Errorf("%+v, %+v", o.passes, g)
 	}
 	p = o.must(o.Ask(t.Context(), *n[0].Ask, 0))
@@ -71,7 +76,7 @@ func TestValueIsAdmitted(t *testing.T) {
 		t.Errorf("%+v", pass)
 	}
 	o.start()
-	if len(o.passes) != 0 || o.Grants()[1].Holds(time.Now()) {
+	if len(o.passes) != 0 || o.Grants()[2].Holds(time.Now()) {
 		t.Error("a fingerprint of another key holds")
 	}
 }

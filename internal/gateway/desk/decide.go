@@ -118,8 +118,9 @@ func (d *Desk) weigh(a *bottle.Asked, c Decision) (out Decided, err error) {
 		out.Says = fmt.Sprintf("lets these commits into %s, once", a.Push.Repo)
 		return out, nil
 	case a.Content != nil:
-		if !slices.ContainsFunc(d.routes, func(r bottle.Route) bool { return r.Host.Matches(a.Content.Host) }) {
-			return out, fmt.Errorf("no route leads to %s: whatever is sent there is refused", a.Content.Host)
+		pushes := d.cfg.Pushes != nil && d.cfg.Pushes(a.Content.Host)
+		if !pushes && !slices.ContainsFunc(d.routes, func(r bottle.Route) bool { return r.Host.Matches(a.Content.Host) }) {
+			return out, fmt.Errorf("no route and no repository leads to %s: whatever is sent there is refused", a.Content.Host)
 		}
 		out.Says = fmt.Sprintf("lets the value %s pass to %s", a.Content.Print, a.Content.Host)
 		return out, nil

@@ -14,7 +14,7 @@ import (
 	"bottle/internal/store"
 )
 
-// Config is what a desk stands between. Every field but the last two is needed.
+// Config is what a desk stands between. Every field but the last three is needed.
 type Config struct {
 	Lock    sync.Locker  // held while the policy changes; whoever else changes it holds it, too
 	Queue   *store.Queue // its own from now on, but for Close
@@ -27,6 +27,7 @@ type Config struct {
 	Now     func() time.Time
 
 	Unmatched bool                                      // ask by itself where an unlisted host is denied
+	Pushes    func(bottle.Host) bool                    // whether a repository lies there; nil: none does
 	GitPolicy func(repo string) (words string, ok bool) // what may be pushed to a repository; nil: there are none
 }
 
