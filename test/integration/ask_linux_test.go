@@ -82,16 +82,40 @@ func TestAskOnFirstUse(t *testing.T) {
 		}
 		b.types("https://new.example.com/c")
 		b.says("new.example.com/c ")
+
+		// For good: it stands in the manifest, behind what is there, and is in force.
+		b.types("https://kept.example.net/a")
+		b.says("kept.example.net/a ")
+		kept := ""
+		for kept == "" {
+			for _, q := range h.waiting(1) {
+				if strings.Contains(q.Says, "kept.example.net") {
+					kept = q.ID
+				}
+			}
+		}
+		h.tool("approve", kept, "--for", "always", "--method", "GET", "--yes")
+		text, err := os.ReadFile(filepath.Join(h.home(), "bottles", "box.md"))
+		if err != nil || !strings.Contains(string(text), "\n    - host: kept.example.net\n      methods: [GET]\n---\n") || !strings.Contains(string(text), "A box with one way out.") {
+			t.Errorf("the manifest, %v:\n%s", err, text)
+		}
+		var again struct{ Old, New string }
+		if err := json.Unmarshal([]byte(h.tool("reload", h.agent, "--yes", "--format", "json")), &again); err != nil || again.Old != again.New {
+			t.Errorf("the manifest and the grant differ: %+v, %v", again, err)
+		}
+		if v := h.tool("explain", "box", "GET", "https://kept.example.net/"); !strings.Contains(v, "allow") {
+			t.Error(v)
+		}
 		reasons := map[string]int{}
 		for _, r := range h.records() {
 			reasons[fmt.Sprint(r["reason"])]++
 			if r["reason"] == "grant_started" || r["reason"] == "grant_revoked" {
-				if r["policy_before"] == r["policy"] || !strings.Contains(fmt.Sprint(r["diff"]), "- host: new.example.com") {
+				if r["policy_before"] == r["policy"] || !strings.Contains(fmt.Sprint(r["diff"]), "- host: new.example.com") && !strings.Contains(fmt.Sprint(r["diff"]), "- host: kept.example.net") {
 					t.Errorf("%v", r)
 				}
 			}
 		}
-		if reasons["proposal_asked"] < 1 || reasons["proposal_approved"] != 1 || reasons["grant_started"] != 1 || reasons["grant_revoked"] != 1 || reasons["proposal_set_aside"] != 0 {
+		if reasons["proposal_asked"] < 1 || reasons["proposal_approved"] != 1 || reasons["proposal_modified"] != 1 || reasons["grant_started"] != 2 || reasons["grant_revoked"] != 1 || reasons["proposal_set_aside"] != 0 {
 			t.Errorf("%v", reasons)
 		}
 		id := string(h.identity())
