@@ -15,15 +15,16 @@ var ErrListed = errors.New("the policy lets this through already: send the reque
 // Amend gives routes that also let through what a proposal asks for, and no more, and a
 // sentence that says what that is. Of ask only host, ports (none: 443), methods, paths,
 // and the scheme and name of a credential count. rule is where a person finds the reason
-// of a route that is new.
+// of a route that is new; of one that is widened it stands behind the place where that was written.
 //
 // How requests are dialled, looked into and given a credential is never the proposal's to
 // say: a new path or method is treated as what the routes of the same host and port already
 // treat. Where these differ, it is refused, and so is a credential that they do not have.
 // An existing route is widened where its paths or its methods are the same; else another
 // one stands beside it, since the union of both lists would let through what nobody asked
-// for. The outcome compiles when routes do. A host that only a wildcard covers gets copies of the wildcard's routes: the most
-// specific pattern alone decides. The error is for an agent to read.
+// for. A host that only a wildcard covers gets copies of the wildcard's routes: the most
+// specific pattern alone decides. The outcome compiles when routes do. The error is for an
+// agent to read.
 func Amend(routes []bottle.Route, ask bottle.Route, rule string) (next []bottle.Route, sentence string, err error) {
 	a, err := weigh(routes, ask, rule)
 	if err != nil {
@@ -237,6 +238,9 @@ func (a *amending) place(p bottle.Route) {
 			r.Methods = union(r.Methods, p.Methods)
 		default:
 			continue
+		}
+		if p.Rule != "" { // whoever reads the records finds both
+			r.Rule = strings.TrimPrefix(r.Rule+" + "+p.Rule, " + ")
 		}
 		return
 	}

@@ -66,6 +66,11 @@ func TestAmend(t *testing.T) {
 			if !slices.Equal(got, c.want) || says != c.says {
 				t.Errorf("%q\nwant %q\n%s\nwant %s", got, c.want, says, c.says)
 			}
+			for _, r := range next { // whoever reads a record finds who let it through
+				if changed := !slices.ContainsFunc(c.have, func(h bottle.Route) bool { return len(Diff([]bottle.Route{h}, []bottle.Route{r})) == 0 }); changed && !strings.HasSuffix(r.Rule, "proposal p234567") {
+					t.Errorf("%s:%v %v says it is of %s", r.Host, r.Methods, r.Paths, r.Rule)
+				}
+			}
 			if len(Diff(before, c.have)) > 0 {
 				t.Error("the old routes were changed")
 			}
