@@ -31,7 +31,7 @@ func Unified(old, new []bottle.Route) string {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "--- policy %.12s\n+++ policy %.12s\n", digest(before.keys), digest(after.keys))
+	b.WriteString("--- routes before\n+++ routes after\n")
 	for _, h := range sortedSet(hosts) {
 		x, y := before.lines(h), after.lines(h)
 		fmt.Fprintf(&b, "@@ -%d +%d @@ %s\n", len(x), len(y), bottle.Printable(h))
