@@ -49,18 +49,18 @@ func (d *gitDoor) Takes(r *http.Request, host bottle.Host, port uint16) bool {
 // Near implements it, too.
 func (d *gitDoor) Near(host bottle.Host, port uint16) bool { return d.gate.Near(host, port) }
 
-// door is nil, and no interface of a nil pointer, where no repository is declared.
-func (g *gateway) door() egress.Git {
-	if len(g.told.Repos) == 0 {
-		return nil
+// services are what answers the bottle besides the egress; it opens none yet.
+func (g *gateway) services() (s egress.Services) {
+	if len(g.told.Repos) > 0 {
+		g.git = &gitDoor{}
+		keys := make(map[string]secret.Value, len(g.told.Repos))
+		for _, r := range g.told.Repos {
+			keys[r.Name] = g.told.watched[keyOf(r.Name)]
+		}
+		g.git.keys.Store(&keys)
+		s = append(s, g.git)
 	}
-	g.git = &gitDoor{}
-	keys := make(map[string]secret.Value, len(g.told.Repos))
-	for _, r := range g.told.Repos {
-		keys[r.Name] = g.told.watched[keyOf(r.Name)]
-	}
-	g.git.keys.Store(&keys)
-	return g.git
+	return s
 }
 
 // keyOf is the name of what a repository's key_file holds.

@@ -129,7 +129,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	}
 	g.proxy, err = egress.New(egress.Config{
 		Identity: g.Identity, Policy: g.first, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress, ProxyAuth: g.told.proxy,
-		Limits: bounds, Onward: g.told.Onward, Inject: g.vault.get, DLP: g.scanner.newest, Git: g.door(),
+		Limits: bounds, Onward: g.told.Onward, Inject: g.vault.get, DLP: g.scanner.newest, Ours: g.services(),
 	})
 	if err != nil {
 		return err
