@@ -145,7 +145,7 @@ var rooms = []room{
 		beside: []string{"internal/gitgate/confined", "internal/gitgate/upstream"}, onlyFrom: []string{"internal/gitgate"}},
 	{dir: "internal/gitgate/pktline", layer: wire, only: []string{}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/upstream"}},
 	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror"}},
-	{dir: "internal/supervise", layer: wire, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/supervise", layer: wire, only: []string{"internal/bottle", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/desk", layer: wire, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 
@@ -313,10 +313,11 @@ var modules = []struct {
 	rooms []string
 }{
 	{"github.com/godbus/dbus/v5", []string{"internal/keyring"}},
-	{"github.com/google/jsonschema-go", []string{"internal/manifest"}},
+	{"github.com/google/jsonschema-go", []string{"internal/manifest", "internal/supervise"}},
 	{"github.com/google/nftables", []string{"internal/backend/native/jail/fence"}},
 	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/native/jail", "internal/gitgate/confined"}},
 	{"github.com/mdlayher/netlink", []string{"internal/backend/native/jail/fence"}},
+	{"github.com/modelcontextprotocol/go-sdk", []string{"internal/supervise"}},
 	{"github.com/spf13/cobra", []string{"internal/cli"}},
 	{"github.com/spf13/pflag", []string{"internal/cli"}},
 	{"go.yaml.in/yaml/v4", []string{"internal/manifest"}},

@@ -41,7 +41,8 @@ const (
 	BundlePath      = "/etc/ssl/certs/ca-certificates.crt"
 	Home            = "/home/agent"
 	Workspace       = "/workspace"
-	GatewayHost     = "gateway.bottle" // http://gateway.bottle/ answers the health check through the proxy port
+	GatewayHost     = "gateway.bottle"   // http://gateway.bottle/ answers the health check through the proxy port
+	SuperviseHost   = "supervise.bottle" // http://supervise.bottle/mcp, also on SupervisePort: where an agent asks for more
 )
 
 // HostBundles lists where machines keep the certificates that all programs trust,
