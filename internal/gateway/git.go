@@ -49,18 +49,15 @@ func (d *gitDoor) Takes(r *http.Request, host bottle.Host, port uint16) bool {
 // Near implements it, too.
 func (d *gitDoor) Near(host bottle.Host, port uint16) bool { return d.gate.Near(host, port) }
 
-// services are what answers the bottle besides the egress; it opens none yet.
-func (g *gateway) services() (s egress.Services) {
-	if len(g.told.Repos) > 0 {
-		g.git = &gitDoor{}
-		keys := make(map[string]secret.Value, len(g.told.Repos))
-		for _, r := range g.told.Repos {
-			keys[r.Name] = g.told.watched[keyOf(r.Name)]
-		}
-		g.git.keys.Store(&keys)
-		s = append(s, g.git)
+// gitService is the git gate's door, behind which nothing is yet.
+func (g *gateway) gitService() *gitDoor {
+	g.git = &gitDoor{}
+	keys := make(map[string]secret.Value, len(g.told.Repos))
+	for _, r := range g.told.Repos {
+		keys[r.Name] = g.told.watched[keyOf(r.Name)]
 	}
-	return s
+	g.git.keys.Store(&keys)
+	return g.git
 }
 
 // keyOf is the name of what a repository's key_file holds.

@@ -56,6 +56,7 @@ type gateway struct {
 	rule    atomic.Pointer[rule]
 	proxy   *egress.Proxy
 	git     *gitDoor
+	ask     *askDoor
 	queue   *store.Queue
 	desk    *desk.Desk // nil: nobody can ask for anything
 	log     *audit.Log
@@ -139,6 +140,9 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	}
 	g.rec.set(g.log.Room())
 	if err := g.openDesk(); err != nil {
+		return err
+	}
+	if err := g.openSupervise(); err != nil {
 		return err
 	}
 	g.packets = &packets{record: g.rec.write, hash: g.hash}

@@ -70,6 +70,7 @@ type Gateway struct {
 	GitUser      bottle.GitUser        `json:"git_user,omitzero"`   // committer of what is pushed
 	Watch        []string              `json:"watch,omitempty"`     // egress.watch as it is written, for a reload to compare
 	Asked        string                `json:"asked,omitempty"`     // the folder of the agent's proposals; empty: it can ask for nothing
+	Supervise    bool                  `json:"supervise,omitempty"` // with Asked: the agent has a server to ask, at SuperviseHost
 	Unmatched    string                `json:"unmatched,omitempty"` // with Asked: UnmatchedAsk, or deny
 }
 
