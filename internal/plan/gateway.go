@@ -42,7 +42,8 @@ const (
 	Home            = "/home/agent"
 	Workspace       = "/workspace"
 	GatewayHost     = "gateway.bottle"   // http://gateway.bottle/ answers the health check through the proxy port
-	SuperviseHost   = "supervise.bottle" // http://supervise.bottle/mcp, also on SupervisePort: where an agent asks for more
+	SuperviseHost   = "supervise.bottle" // also on SupervisePort: where an agent asks for more
+	SupervisePath   = "/mcp"
 )
 
 // HostBundles lists where machines keep the certificates that all programs trust,

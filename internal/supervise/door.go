@@ -20,9 +20,6 @@ import (
 	"bottle/internal/plan"
 )
 
-// Path is where the protocol is spoken.
-const Path = "/mcp"
-
 // answer lets what may be an MCP message through to the protocol, and nothing else.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
@@ -35,8 +32,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		plain(w, http.StatusForbidden, "a page of another origin may not speak for the agent\n")
 	case r.URL.Path == "/" && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		plain(w, http.StatusOK, welcome)
-	case r.URL.EscapedPath() != Path || r.URL.RawQuery != "":
-		plain(w, http.StatusNotFound, "there is only POST http://"+plan.SuperviseHost+Path+"\n")
+	case r.URL.EscapedPath() != plan.SupervisePath || r.URL.RawQuery != "":
+		plain(w, http.StatusNotFound, "there is only POST http://"+plan.SuperviseHost+plan.SupervisePath+"\n")
 	case r.Method != http.MethodPost:
 		h.Set("Allow", http.MethodPost) // the server has no stream and no session (MCP 2025-11-25, transports)
 		plain(w, http.StatusMethodNotAllowed, "the server takes POST only: there are no streams and no sessions\n")

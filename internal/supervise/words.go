@@ -9,7 +9,7 @@ const maxWhy = bottle.MaxWhy // characters; the queue counts bytes, and says so
 
 // welcome is what the server's own address shows to whoever looks.
 const welcome = "This is the supervise server of this bottle: an agent asks its operator for more here.\n" +
-	"It speaks the Model Context Protocol at http://" + plan.SuperviseHost + Path + " (Streamable HTTP).\n"
+	"It speaks the Model Context Protocol at http://" + plan.SuperviseHost + plan.SupervisePath + " (Streamable HTTP).\n"
 
 // What a model reads. Each text says when to call, what happens, and what not to do.
 const (
