@@ -1,0 +1,70 @@
+package canaries
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"bottle/internal/provider"
+	"bottle/test/fake/anthropic"
+	"bottle/test/fake/openai"
+	"bottle/test/require"
+)
+
+// asks are the tools that an agent asks with, as both programs name them.
+func asks() []string {
+	return []string{"egress-block", "pipelock-block", "capability-block", "list-egress-routes", "check-egress", "proposal-status"}
+}
+
+// Claude Code finds the bottle's MCP server by what the provider placed, lists its tools
+// and calls one.
+func TestClaudeInABottleCallsTheServerToAsk(t *testing.T) {
+	require.Canary(t)
+	require.Native(t)
+	prefix := install(t)
+	s, err := anthropic.Start(anthropic.Options{Key: realAnthropic, Answer: answer, Tool: "mcp__supervise__list-egress-routes", Input: map[string]any{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	got := manifest(t, prefix, claudeTarget(s, provider.RoleAnthropicKey, "header:x-api-key", realAnthropic)).start(t, "-p", "say hello")
+	if !strings.Contains(got, answer) {
+		t.Errorf("it printed %q", got)
+	}
+	offered := s.Offered()
+	for _, name := range asks() {
+		if !slices.Contains(offered, "mcp__supervise__"+name) {
+			t.Errorf("it does not offer %s: %q", name, offered)
+		}
+	}
+	if all := strings.Join(s.ToolResults(), "\n"); !strings.Contains(all, "api.anthropic.com") || strings.Contains(all, realAnthropic) {
+		t.Errorf("the tool's answer: %q", all)
+	}
+}
+
+// Codex finds it, too. It has its tools called from JavaScript, by names that are
+// identifiers.
+func TestCodexInABottleCallsTheServerToAsk(t *testing.T) {
+	require.Canary(t)
+	require.Native(t)
+	prefix := install(t)
+	s, err := openai.Start(openai.Options{Key: realOpenAI, Answer: answer,
+		Script: "text(Object.keys(tools).join(' ')); text(JSON.stringify(await tools.mcp__supervise__list_egress_routes({})));"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	got := manifest(t, prefix, codexTarget(s)).start(t, "exec", "--skip-git-repo-check", "say hello")
+	if !strings.Contains(got, answer) {
+		t.Errorf("it printed %q", got)
+	}
+	all := strings.Join(s.ToolResults(), "\n")
+	for _, name := range asks() {
+		if !strings.Contains(all, "mcp__supervise__"+strings.ReplaceAll(name, "-", "_")) {
+			t.Errorf("it does not offer %s: %q", name, all)
+		}
+	}
+	if !strings.Contains(all, `api.openai.com`) || strings.Contains(all, realOpenAI) {
+		t.Errorf("the tool's answer: %q", all)
+	}
+}
