@@ -1,9 +1,13 @@
 package canaries
 
 import (
+	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"bottle/internal/provider"
 	"bottle/test/fake/anthropic"
@@ -38,6 +42,45 @@ func TestClaudeInABottleCallsTheServerToAsk(t *testing.T) {
 		}
 	}
 	if all := strings.Join(s.ToolResults(), "\n"); !strings.Contains(all, "api.anthropic.com") || strings.Contains(all, realAnthropic) {
+		t.Errorf("the tool's answer: %q", all)
+	}
+}
+
+// Claude Code asks, the operator approves on the command line while the call waits, and the
+// call comes back with that.
+func TestClaudeInABottleIsGivenWhatItAsksFor(t *testing.T) {
+	require.Canary(t)
+	require.Native(t)
+	prefix := install(t)
+	s, err := anthropic.Start(anthropic.Options{Key: realAnthropic, Answer: answer, Tool: "mcp__supervise__egress-block",
+		Input: map[string]any{"host": "api.anthropic.com", "methods": []string{"GET"}, "path_allowlist": []string{"/v2"}, "justification": "a canary"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	b := manifest(t, prefix, claudeTarget(s, provider.RoleAnthropicKey, "header:x-api-key", realAnthropic))
+	operator := func(args ...string) string {
+		cmd := exec.CommandContext(t.Context(), b.binary, args...)
+		cmd.Dir, cmd.Env = b.dir, b.env
+		out, _ := cmd.CombinedOutput()
+		return string(out)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		id := regexp.MustCompile(`"id": ?"(p[a-z0-9]{6})"`)
+		for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			if m := id.FindStringSubmatch(operator("proposals", "--format", "json")); m != nil {
+				t.Logf("%s", operator("approve", m[1], "--yes", "--note", "for the canary"))
+				return
+			}
+		}
+		t.Error("no proposal was seen")
+	})
+	if got := b.start(t, "-p", "say hello"); !strings.Contains(got, answer) {
+		t.Errorf("it printed %q", got)
+	}
+	wg.Wait()
+	if all := strings.Join(s.ToolResults(), "\n"); !strings.Contains(all, "approved") || !strings.Contains(all, "for the canary") {
 		t.Errorf("the tool's answer: %q", all)
 	}
 }
