@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -95,6 +96,9 @@ func TestTheDoorTakesOneMessageOfTheAgentAlone(t *testing.T) {
 			t.Errorf("%s: %d, want %d: %s", what, code, x.code, text)
 		}
 	}
+	if _, text := s.post(t, strings.NewReader("["+ask+"]")); !strings.Contains(text, "batches") {
+		t.Errorf("a batch is told: %s", text)
+	}
 	if len(s.desk.asked) != 0 {
 		t.Errorf("asked: %v", s.desk.asked)
 	}
@@ -102,6 +106,11 @@ func TestTheDoorTakesOneMessageOfTheAgentAlone(t *testing.T) {
 		if code, text := s.post(t, strings.NewReader(ask), h...); code != http.StatusOK || !strings.Contains(text, "approved") {
 			t.Errorf("%q: %d %s", h, code, text)
 		}
+	}
+	w := httptest.NewRecorder() // whatever led it here
+	s.server.Serve(w, httptest.NewRequest(http.MethodPost, "http://evil.example/mcp", strings.NewReader(ask)), "supervise.bottle", 80)
+	if w.Code != http.StatusMisdirectedRequest {
+		t.Errorf("a request for another host that was led here: %d %s", w.Code, w.Body)
 	}
 	for _, x := range []struct {
 		method, url string
@@ -336,11 +345,12 @@ func TestFewWaitForTheOperator(t *testing.T) {
 			t.Errorf("%d %s", code, text)
 		}
 	}
-	var code int
+	var code, launched int
 	var text string
 	for until := time.Now().Add(10 * time.Second); code != http.StatusServiceUnavailable && time.Now().Before(until); {
-		for range 8 { // until there is no room: a call of this loop may have taken some
+		if launched < 3*supervise.MaxRequests { // until there is no room: a call of this loop may have taken some
 			wg.Go(func() { _, _, _ = s.try(ctx, silent{ctx}) })
+			launched++
 		}
 		code, text = s.post(t, strings.NewReader(tool("list-egress-routes", nil)))
 	}
