@@ -19,7 +19,7 @@ const (
 	maxBody     = 64 << 10         // bytes of one message
 	maxDepth    = 32               // objects and arrays within each other
 	bodyTime    = 10 * time.Second // for a body, as a whole
-	maxRequests = 32               // at one time; for one more: 503
+	maxRequests = 16               // at one time; for one more: 503
 	maxWaiting  = 8                // calls that wait for the operator; one more is answered "pending" at once
 	defaultWait = 30 * time.Second
 )
