@@ -339,9 +339,9 @@ func (x *exchange) refuse(v policy.Verdict) {
 	if wait := time.Duration(x.wait.Load()); wait > 0 {
 		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
-	told := x.named.tell()
+	told := x.p.tell(x.named)
 	if s := x.secret.Load(); s != nil {
-		told = s.told
+		told = x.p.tell(s)
 	}
 	denial.Write(x.w, x.r, v, x.host, x.policy.Hash(), told)
 	linger.After(x.w, x.r)
@@ -360,7 +360,7 @@ func (p *Proxy) refuseStranger(w http.ResponseWriter, r *http.Request) {
 	t := &tunnel{kind: KindConnect, policy: x.policy, opened: x.start}
 	_ = t.readTarget(r) // same
 	_ = p.recordTunnel(t, v, denial.Status(v.Reason))
-	denial.Write(w, r, v, t.host, t.policy.Hash(), denial.Secret{})
+	denial.Write(w, r, v, t.host, t.policy.Hash(), denial.Told{})
 }
 
 // record makes the one record of this exchange; later calls give the first's

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -53,8 +54,8 @@ func TestAnAgentAsksAndTheNextRequestPasses(t *testing.T) {
 	in, _, _, client := r.startAs(t, what)
 	resolve(t, in, plan.SuperviseHost, true)
 	s := asker(t, client)
-	if got := status(t, client, "https://example.com/v2/things"); got != http.StatusForbidden {
-		t.Fatalf("before: %d", got)
+	if code, body, err := get(t, client, "https://example.com/v2/things"); code != http.StatusForbidden || err != nil || !strings.Contains(body, `"ask":{"tool":"egress-block","host":"example.com"}`) {
+		t.Fatalf("before: %d %s %v", code, body, err)
 	}
 	if got := callTool(t, s, "check-egress", map[string]any{"method": "GET", "url": "https://example.com/v2/things"}); !strings.Contains(got, "path_not_listed") {
 		t.Errorf("check-egress: %s", got)
@@ -100,7 +101,12 @@ func TestWithoutSuperviseThereIsNoServer(t *testing.T) {
 	what.Asked = r.dir + "/proposals"
 	in, _, _, client := r.startAs(t, what)
 	resolve(t, in, plan.SuperviseHost, false)
-	if got := status(t, client, "http://"+plan.SuperviseHost+"/"); got != http.StatusForbidden {
-		t.Errorf("%d", got)
+	res, err := client.Get("http://" + plan.SuperviseHost + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); res.StatusCode != http.StatusForbidden || err != nil || !strings.Contains(string(body), `"ask":{"host":`) {
+		t.Errorf("%d %s %v", res.StatusCode, body, err)
 	}
 }

@@ -44,6 +44,8 @@ const (
 	GatewayHost     = "gateway.bottle"   // http://gateway.bottle/ answers the health check through the proxy port
 	SuperviseHost   = "supervise.bottle" // also on SupervisePort: where an agent asks for more
 	SupervisePath   = "/mcp"
+	ToolEgress      = "egress-block"   // the tools there by which an agent asks for a route,
+	ToolContent     = "pipelock-block" // and for what was held back
 )
 
 // HostBundles lists where machines keep the certificates that all programs trust,

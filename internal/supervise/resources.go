@@ -8,6 +8,7 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"bottle/internal/bottle"
+	"bottle/internal/plan"
 )
 
 // The addresses of what can be read besides the tools.
@@ -90,13 +91,13 @@ func hint(p *bottle.Proposal) string {
 		if len(p.Route.Paths) > 0 {
 			args["path_allowlist"] = p.Route.Paths
 		}
-		return call("egress-block", args)
+		return call(plan.ToolEgress, args)
 	case p.Content != nil:
 		args := map[string]any{"failed_url": "https://" + string(p.Content.Host) + p.Content.Path, "justification": "…"}
 		if p.Content.Print != "" {
 			args["fingerprint"] = p.Content.Print
 		}
-		return call("pipelock-block", args)
+		return call(plan.ToolContent, args)
 	}
 	return ""
 }
