@@ -147,6 +147,7 @@ var rooms = []room{
 	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror"}},
 	{dir: "internal/supervise", layer: wire, only: []string{"internal/bottle", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/desk", layer: wire, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/gateway/refused", layer: wire, only: []string{"internal/audit", "internal/policy"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{

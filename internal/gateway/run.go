@@ -19,6 +19,7 @@ import (
 	dlprule "bottle/internal/dlp/rule"
 	"bottle/internal/egress"
 	"bottle/internal/gateway/desk"
+	"bottle/internal/gateway/refused"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 	"bottle/internal/store"
@@ -62,7 +63,7 @@ type gateway struct {
 	log     *audit.Log
 	rec     *recorder
 	sockets *sockets
-	packets *packets
+	packets *refused.Packets
 	control *control
 
 	reloading sync.Mutex               // one after the other
@@ -145,7 +146,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	if err := g.openSupervise(); err != nil {
 		return err
 	}
-	g.packets = &packets{record: g.rec.write, hash: g.hash}
+	g.packets = &refused.Packets{Record: g.rec.write, Hash: g.hash}
 	if g.told.Control != "" {
 		if g.control, err = listenControl(g.told.Control, g.operations()); err != nil {
 			return err
@@ -212,7 +213,7 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 	if s.nflog != nil {
 		stop := context.AfterFunc(ctx, func() { _ = s.nflog.Close() })
 		defer stop()
-		run(func() error { g.packets.serve(s.nflog); return nil })
+		run(func() error { g.packets.Serve(s.nflog); return nil })
 	}
 	if g.control != nil {
 		run(func() error { return g.control.serve(ctx) })
@@ -274,7 +275,7 @@ func (g *gateway) status() Status {
 	return Status{
 		Identity: g.told.Identity, Bottle: g.told.Bottle, Version: g.Version, PID: os.Getpid(),
 		PolicyHash: g.hash(), UptimeMS: time.Since(g.began).Milliseconds(),
-		Pending: g.pending(), Allowed: g.rec.allowed.Load(), Denied: g.rec.denied.Load(), Unreadable: g.packets.lost.Load(),
+		Pending: g.pending(), Allowed: g.rec.allowed.Load(), Denied: g.rec.denied.Load(), Unreadable: g.packets.Lost.Load(),
 		Audit: g.log.Head(), Recording: cause == nil, NotRecording: why,
 	}
 }
