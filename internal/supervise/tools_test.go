@@ -23,6 +23,9 @@ func TestEveryVersionOfTheProtocolIsServed(t *testing.T) {
 	for _, v := range versions {
 		t.Run(v, func(t *testing.T) {
 			c := s.session(t, v)
+			if said := c.InitializeResult().Instructions; len(said) < 250 || !strings.Contains(said[:250], "egress-block") || !strings.Contains(said[:250], "proposal-status") {
+				t.Errorf("some clients show a model the first 250 characters alone: %q", said)
+			}
 			list, err := c.ListTools(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)

@@ -13,9 +13,9 @@ const welcome = "This is the supervise server of this bottle: an agent asks its 
 
 // What a model reads. Each text says when to call, what happens, and what not to do.
 const (
-	instructions = "You work in a bottle: a sandbox whose gateway refuses every request that its policy does not list. " +
-		"A refused request answers with JSON that has \"error\":\"denied\". Do not try to get around it: nothing else leads out. " +
-		"Ask here instead. Your operator decides; some take a minute, so go on with other work while a proposal is pending."
+	// Codex shows the first 250 characters.
+	instructions = "A sandbox holds you: its gateway refuses requests that no policy lists (\"error\":\"denied\"). Do not work around it, ask here: egress-block for a host, pipelock-block for refused content; check-egress tells why, proposal-status what became of it. " +
+		"list-egress-routes shows what is allowed. Nothing else leads out. Your operator decides; some take a minute, so go on with other work while a proposal is pending."
 
 	egressText = "Ask your operator to let you reach a host that the gateway refuses (reasons such as host_not_listed, path_not_listed, method_not_listed). " +
 		"Ask once, for the narrowest host, methods and path prefixes that do the work. The call waits up to half a minute for a decision. " +

@@ -11,6 +11,7 @@ import (
 
 	"bottle/internal/provider"
 	"bottle/test/fake/anthropic"
+	"bottle/test/fake/loopback"
 	"bottle/test/fake/openai"
 	"bottle/test/require"
 )
@@ -18,6 +19,17 @@ import (
 // asks are the tools that an agent asks with, as both programs name them.
 func asks() []string {
 	return []string{"egress-block", "pipelock-block", "capability-block", "list-egress-routes", "check-egress", "proposal-status"}
+}
+
+// instructed wants the model to be told, before it calls anything, that it may ask and how.
+func instructed(t *testing.T, requests []loopback.Request) {
+	t.Helper()
+	for _, r := range requests {
+		if strings.Contains(string(r.Body), "ask here: egress-block for a host, pipelock-block for refused content; check-egress tells why, proposal-status") {
+			return
+		}
+	}
+	t.Error("the server's instructions did not reach the model")
 }
 
 // Claude Code finds the bottle's MCP server by what the provider placed, lists its tools
@@ -41,6 +53,7 @@ func TestClaudeInABottleCallsTheServerToAsk(t *testing.T) {
 			t.Errorf("it does not offer %s: %q", name, offered)
 		}
 	}
+	instructed(t, s.Requests())
 	if all := strings.Join(s.ToolResults(), "\n"); !strings.Contains(all, "api.anthropic.com") || strings.Contains(all, realAnthropic) {
 		t.Errorf("the tool's answer: %q", all)
 	}
@@ -101,6 +114,7 @@ func TestCodexInABottleCallsTheServerToAsk(t *testing.T) {
 	if !strings.Contains(got, answer) {
 		t.Errorf("it printed %q", got)
 	}
+	instructed(t, s.Requests())
 	all := strings.Join(s.ToolResults(), "\n")
 	for _, name := range asks() {
 		if !strings.Contains(all, "mcp__supervise__"+strings.ReplaceAll(name, "-", "_")) {

@@ -337,6 +337,7 @@ func TestWords(t *testing.T) {
 	}
 	r := listed("a.example.com", "GET")
 	r.Auth = &bottle.Auth{Scheme: "Bearer", TokenRef: "T"}
+	r.Upstream = &bottle.Upstream{Address: "10.0.0.7:443"} // not the agent's to know
 	o = newOffice(t, r)
 	if !strings.HasSuffix(o.Policy(), "\n- GET to a.example.com/* with credential T\n") {
 		t.Error(o.Policy())

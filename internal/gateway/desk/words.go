@@ -24,6 +24,7 @@ func (d *Desk) Policy() string {
 	var b strings.Builder
 	b.WriteString("These requests are let through; every other one is denied. A credential is put in by the gateway: send none.\n")
 	for _, r := range routes {
+		r.Upstream = nil // where the operator has it dialled is not the agent's to know
 		fmt.Fprintf(&b, "- %s\n", policy.Says(r))
 	}
 	return b.String()
