@@ -203,6 +203,7 @@ func TestEveryBoundOfACallHolds(t *testing.T) {
 		{"egress-block", egress("path_allowlist", []string{"/a/../b"})}, {"egress-block", egress("path_allowlist", "/a")},
 		{"egress-block", egress("auth", "KEY")}, {"egress-block", egress("auth", map[string]any{"scheme": "Bearer"})}, {"egress-block", egress("auth", map[string]any{"scheme": "Bearer", "token_ref": long(129)})},
 		{"egress-block", egress("auth", map[string]any{"scheme": "Bearer", "token_ref": "KEY", "value": "sk-live"})},
+		{"egress-block", egress("wait_seconds", 56)}, {"egress-block", egress("wait_seconds", -1)}, {"egress-block", egress("wait_seconds", "1h")}, {"pipelock-block", content("wait_seconds", 56)},
 		{"egress-block", egress("upstream", map[string]any{"address": "10.0.0.1:443"})}, {"egress-block", egress("tls", "passthrough")}, {"egress-block", egress("dlp", "off")},
 		{"egress-block", egress("role", "x")}, {"egress-block", egress("Host", "other.example.com")}, {"egress-block", egress("status", "approved")}, {"egress-block", egress("id", "p234567")},
 		{"pipelock-block", content("failed_url", nil)}, {"pipelock-block", content("failed_url", "https://yes.example.com/"+long(8<<10))}, {"pipelock-block", content("fingerprint", "xyz")},

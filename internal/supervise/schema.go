@@ -15,6 +15,7 @@ const (
 	maxPackages = 32
 	maxPackage  = 128
 	maxFile     = 32 << 10
+	maxWait     = 55 // seconds: some clients end a call after a minute
 )
 
 // object is a schema of these keys and no others.
@@ -36,6 +37,11 @@ func why() *jsonschema.Schema {
 	return text(maxWhy, "One to three sentences for the operator, who decides by them: what you are doing, and why it needs this.")
 }
 
+func patience() *jsonschema.Schema {
+	least, most := 0.0, float64(maxWait)
+	return &jsonschema.Schema{Type: "integer", Minimum: &least, Maximum: &most, Description: "How long to wait for a decision; 0: queue it and go on. Absent: 30."}
+}
+
 func egressSchema() *jsonschema.Schema {
 	first, last, least, most := 1.0, 65535.0, 1, maxPorts
 	port := &jsonschema.Schema{Type: "integer", Minimum: &first, Maximum: &last}
@@ -52,6 +58,7 @@ func egressSchema() *jsonschema.Schema {
 			s.Description = "Only if the gateway shall put a credential in that the bottle already has for this very host. Absent: none."
 			return s
 		}(),
+		"wait_seconds":  patience(),
 		"justification": why(),
 	}, "host", "justification")
 }
@@ -62,6 +69,7 @@ func contentSchema() *jsonschema.Schema {
 	return object(map[string]*jsonschema.Schema{
 		"failed_url":    text(maxURL, "The whole URL of the request that was refused."),
 		"fingerprint":   print,
+		"wait_seconds":  patience(),
 		"justification": why(),
 	}, "failed_url", "justification")
 }

@@ -28,7 +28,7 @@ const (
 type Config struct {
 	Desk    Desk
 	Repos   []string      // names of the repositories behind the git gate
-	Wait    time.Duration // how long a call waits for the operator; 0: 30 s
+	Wait    time.Duration // how long a call waits for the operator that does not say how long; 0: 30 s
 	Version string        // of this program
 }
 
@@ -118,11 +118,15 @@ func while(ctx context.Context) (context.Context, context.CancelFunc) {
 
 type requestKey struct{}
 
-// ask gives a proposal to the desk and waits as long as a call may.
-func (s *Server) ask(ctx context.Context, p bottle.Proposal) (bottle.Proposal, error) {
+// ask gives a proposal to the desk and waits as long as the call says, or as long as calls
+// do that say nothing.
+func (s *Server) ask(ctx context.Context, p bottle.Proposal, seconds *int) (bottle.Proposal, error) {
 	ctx, cancel := while(ctx)
 	defer cancel()
 	wait := s.cfg.Wait
+	if seconds != nil {
+		wait = time.Duration(*seconds) * time.Second
+	}
 	select {
 	case s.waiting <- struct{}{}:
 		defer func() { <-s.waiting }()

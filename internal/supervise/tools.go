@@ -64,6 +64,7 @@ type egressAsk struct {
 	Methods       []string    `json:"methods"`
 	Paths         []string    `json:"path_allowlist"`
 	Auth          *credential `json:"auth"`
+	Wait          *int        `json:"wait_seconds"`
 	Justification string      `json:"justification"`
 }
 
@@ -91,7 +92,7 @@ func (s *Server) egressBlock(ctx context.Context, _ *mcp.CallToolRequest, in egr
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := s.ask(ctx, bottle.Proposal{Kind: bottle.ProposalEgress, Why: in.Justification, Route: r})
+	p, err := s.ask(ctx, bottle.Proposal{Kind: bottle.ProposalEgress, Why: in.Justification, Route: r}, in.Wait)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -101,6 +102,7 @@ func (s *Server) egressBlock(ctx context.Context, _ *mcp.CallToolRequest, in egr
 type contentAsk struct {
 	URL           string `json:"failed_url"`
 	Print         string `json:"fingerprint"`
+	Wait          *int   `json:"wait_seconds"`
 	Justification string `json:"justification"`
 }
 
@@ -137,7 +139,7 @@ func (s *Server) contentBlock(ctx context.Context, _ *mcp.CallToolRequest, in co
 			Message: "Nothing of this session was blocked at that URL, and the policy lets a GET of it through.",
 			Next:    "Try again. If it fails, read \"error\" in the answer: \"denied\" is the gateway, and has a fingerprint where a value was found; anything else comes from the server itself."}, nil
 	}
-	p, err := s.ask(ctx, bottle.Proposal{Kind: bottle.ProposalContent, Why: in.Justification, Content: &c})
+	p, err := s.ask(ctx, bottle.Proposal{Kind: bottle.ProposalContent, Why: in.Justification, Content: &c}, in.Wait)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -208,4 +208,10 @@ func TestADecisionEndsTheWait(t *testing.T) {
 	if got, _ := call(t, c, "egress-block", map[string]any{"host": "slow.example.com", "justification": "a test"}); !strings.Contains(got, "approved") {
 		t.Errorf("%s", got)
 	}
+	// One that says how long it waits does not wait longer, and one that says 0 not at all.
+	call(t, c, "egress-block", map[string]any{"host": "yes.example.com", "justification": "a test", "wait_seconds": 55})
+	call(t, c, "pipelock-block", map[string]any{"failed_url": "https://yes.example.com/a", "justification": "a test", "wait_seconds": 0})
+	if want := []time.Duration{time.Hour, 55 * time.Second, 0}; !slices.Equal(d.waits, want) {
+		t.Errorf("waited for %v, want %v", d.waits, want)
+	}
 }
