@@ -113,7 +113,7 @@ var rooms = []room{
 	{dir: "internal/egress/ours", layer: wire, only: []string{"internal/bottle", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/cli/explain", "internal/egress"}}, // explain answers by the gateway's own rules
 	{dir: "internal/egress/pools", layer: wire, only: []string{"internal/bottle", "internal/egress/dial", "internal/egress/http1", "internal/egress/records"},
 		beside: []string{"internal/egress/dial", "internal/egress/http1", "internal/egress/records"}, onlyFrom: []string{"internal/egress"}},
-	{dir: "internal/egress/denial", layer: wire, only: []string{"internal/bottle", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
+	{dir: "internal/egress/denial", layer: wire, only: []string{"internal/bottle", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/crowd", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/credential", layer: wire, only: []string{"internal/bottle", "internal/secret", "internal/egress/mask"}, beside: []string{"internal/egress/mask"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/decision", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/answer", "internal/egress/inspect"}},
@@ -146,7 +146,9 @@ var rooms = []room{
 		beside: []string{"internal/gitgate/confined", "internal/gitgate/upstream"}, onlyFrom: []string{"internal/gitgate"}},
 	{dir: "internal/gitgate/pktline", layer: wire, only: []string{}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/upstream"}},
 	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline", "internal/gitgate/ref"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror"}},
-	{dir: "internal/supervise", layer: wire, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/supervise", layer: wire, only: []string{"internal/bottle", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/gateway/desk", layer: wire, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/gateway/refused", layer: wire, only: []string{"internal/audit", "internal/policy"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{
@@ -170,7 +172,7 @@ var rooms = []room{
 	{dir: "internal/demo", layer: faces, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/changes", "internal/cli/command", "internal/cli/explain", "internal/cli/export", "internal/cli/folders", "internal/cli/live", "internal/cli/scan"}},
 	{dir: "internal/cli/changes", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
-	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/command", "internal/cli/ui"}},
+	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/command", "internal/cli/editor", "internal/cli/ui"}},
 	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/explain", "internal/cli/export", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/export", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"},
 		beside: []string{"internal/cli/command", "internal/cli/ui"}},
@@ -180,7 +182,7 @@ var rooms = []room{
 	{dir: "internal/cli/folders", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/scan", layer: faces, onlyFrom: []string{"internal/cli", "test/corpus"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/manual", layer: faces, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli"}},
+	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli", "internal/cli/live"}},
 	{dir: "internal/cli/starter", layer: faces, only: []string{"internal/bottle", "internal/manifest"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli", layer: cli},
 
@@ -313,10 +315,11 @@ var modules = []struct {
 	rooms []string
 }{
 	{"github.com/godbus/dbus/v5", []string{"internal/keyring"}},
-	{"github.com/google/jsonschema-go", []string{"internal/manifest"}},
+	{"github.com/google/jsonschema-go", []string{"internal/manifest", "internal/supervise"}},
 	{"github.com/google/nftables", []string{"internal/backend/native/jail/fence"}},
 	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/native/jail", "internal/gitgate/confined"}},
 	{"github.com/mdlayher/netlink", []string{"internal/backend/native/jail/fence"}},
+	{"github.com/modelcontextprotocol/go-sdk", []string{"internal/supervise"}},
 	{"github.com/spf13/cobra", []string{"internal/cli"}},
 	{"github.com/spf13/pflag", []string{"internal/cli"}},
 	{"go.yaml.in/yaml/v4", []string{"internal/manifest"}},

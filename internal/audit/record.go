@@ -56,6 +56,8 @@ type Record struct {
 	Credential string    `json:"credential"`       // name of the injected secret, never its value
 	Count      uint64    `json:"count,omitempty"`  // how many like events this one stands for; 0 means 1
 	Note       string    `json:"note,omitempty"`
+	Before     string    `json:"policy_before,omitempty"`     // of a change of the policy: the hash of the one before; Policy is the one after
+	Diff       string    `json:"diff,omitempty"`              // and what changed, as a unified diff of routes
 	Findings   []Finding `json:"findings,omitempty"`          // secrets in what was about to leave; at most 12
 	LeftOut    int       `json:"findings_left_out,omitempty"` // how many more there were
 	Check      string    `json:"check"`                       // first 8 bytes of the SHA-256 of the line up to here, hex: finds an edit of the last line, too
@@ -68,6 +70,7 @@ const (
 	maxHost  = 255
 	maxNote  = 512
 	maxPath  = 1024
+	maxDiff  = 4096
 	maxLine  = 64 << 10
 )
 
@@ -119,6 +122,12 @@ func (r *Record) body(b []byte) []byte {
 	}
 	if r.Note != "" {
 		b = text(b, `,"note":"`, r.Note, maxNote)
+	}
+	if r.Before != "" {
+		b = text(b, `,"policy_before":"`, r.Before, maxShort)
+	}
+	if r.Diff != "" {
+		b = text(b, `,"diff":"`, r.Diff, maxDiff)
 	}
 	return findings(b, r.Findings, r.LeftOut)
 }

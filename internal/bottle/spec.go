@@ -15,8 +15,9 @@ type Spec struct {
 	Workspace string         `json:"workspace"` // overlay, bind or none
 	Limits    Limits         `json:"limits"`
 	Egress    Quota          `json:"egress_limits"`
-	Watch     []string       `json:"egress_watch,omitempty"` // files and folders of the host whose secrets must not leave: /…, ~/…, or below the operator's folder
-	Runtime   string         `json:"runtime"`                // auto, runc, runsc; docker only
+	Unmatched string         `json:"egress_unmatched,omitempty"` // ask: an unlisted host that is denied is proposed to the operator; deny or empty: it is denied
+	Watch     []string       `json:"egress_watch,omitempty"`     // files and folders of the host whose secrets must not leave: /…, ~/…, or below the operator's folder
+	Runtime   string         `json:"runtime"`                    // auto, runc, runsc; docker only
 	Provider  Provider       `json:"agent_provider"`
 	Files     []string       `json:"files"` // the manifests this came from, parents first
 }

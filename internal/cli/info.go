@@ -37,7 +37,6 @@ func newInfo(d *deps) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		spec.Supervise = false // not built yet: nothing that is not there is promised
 		p := plan.New(plan.Input{
 			Spec: spec, Agent: agent, Backend: spec.Backend, Workspace: cwd, Command: runs(agent, spec), Warnings: warnings,
 		})

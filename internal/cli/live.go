@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"github.com/spf13/cobra"
-
 	"bottle/internal/bottle"
 	"bottle/internal/cli/live"
 	"bottle/internal/lifecycle"
@@ -22,9 +20,3 @@ func (d *deps) desk() live.Desk {
 		},
 	}
 }
-
-func newMetrics(d *deps) *cobra.Command { return d.desk().Metrics() }
-func newReload(d *deps) *cobra.Command  { return d.desk().Reload() }
-func newApprove(d *deps) *cobra.Command { return d.desk().Approve() }
-
-func newApprovals(d *deps) *cobra.Command { return d.desk().Approvals() }

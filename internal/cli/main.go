@@ -71,6 +71,7 @@ func newRoot(d *deps) *cobra.Command {
 	for _, make := range commands() {
 		root.AddCommand(make(d))
 	}
+	root.AddCommand(d.desk().Commands()...)
 	return root
 }
 
@@ -78,7 +79,7 @@ func newRoot(d *deps) *cobra.Command {
 func commands() []func(*deps) *cobra.Command {
 	return []func(*deps) *cobra.Command{
 		newDemo, newDemoClient, newStart, newStop, newChanges, newCleanup, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport, newScan,
-		newAudit, newApprove, newApprovals, newMetrics, newReload, newDoctor, newCompletion, newMan, newVersion,
+		newAudit, newDoctor, newCompletion, newMan, newVersion,
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"bottle/internal/secret"
 )
 
-// Git is the git gate.
-type Git = ours.Git
+// Services are the parts of the gateway that answer the bottle themselves.
+type Services = ours.Services
 
 // CA is one bottle's certificate authority.
 type CA = authority.CA
@@ -36,7 +36,7 @@ type Config struct {
 	Record       func(Record) error                         // called once per decision, for like refusals once with their count; has returned before the answer's last byte is relayed. After an error the answer breaks off
 	DLP          func() *dlp.Engine                         // what looks for secrets, the newest at each request; may block until there is one. nil, or nil of it: what no route says dlp: off of is refused
 	CA           *CA
-	Git          Git                   // answers what is for the bottle's repositories; nil: there is none
+	Ours         Services              // answer what is for the bottle's repositories, and what its agent asks for
 	Onward       *bottle.UpstreamProxy // what goes out goes through it, but for routes with an upstream.address; nil: nothing does
 	Limits       Limits
 

@@ -14,7 +14,7 @@ import (
 
 // writeTunnelDenial is denial.Write for CONNECT. Clients show a refused tunnel's
 // status line and throw its body away, so the line says who refused and why.
-func (s *session) writeTunnelDenial(w http.ResponseWriter, r *http.Request, v policy.Verdict, host bottle.Host, hash string, told denial.Secret) {
+func (s *session) writeTunnelDenial(w http.ResponseWriter, r *http.Request, v policy.Verdict, host bottle.Host, hash string, told denial.Told) {
 	code, h, body := denial.Of(v, host, hash, told)
 	raw, _, err := hijack(w)
 	if err != nil {

@@ -33,14 +33,14 @@ func (p *Proxy) ServeDNS(ctx context.Context, udp net.PacketConn, tcp net.Listen
 // resolveInside gives a name the address that the bottle shall see.
 func (p *Proxy) resolveInside(name string) responder.Answer {
 	switch name {
-	case "localhost", plan.GatewayHost, "supervise.bottle":
+	case "localhost", plan.GatewayHost:
 		return responder.Answer{Code: responder.Found, Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 	}
 	pol := p.policy.Load()
 	host, err := bottle.ParseHost(name)
 	v := policy.Refuse(policy.BadHost, "")
 	if err == nil {
-		if v = pol.Name(host); !v.Allowed() && p.cfg.Git != nil && p.cfg.Git.Near(host, 0) {
+		if v = pol.Name(host); !v.Allowed() && p.cfg.Ours.Near(host, 0) {
 			v = passed()
 		}
 	}

@@ -172,7 +172,7 @@ func (s *session) refuseFault(w http.ResponseWriter, r *http.Request, c net.Conn
 	if t == nil || t.refused == nil { // else it is on record
 		_ = s.p.recordTunnel(about, v, denial.Status(v.Reason))
 	}
-	denial.Write(w, r, v, about.host, about.policy.Hash(), denial.Secret{})
+	denial.Write(w, r, v, about.host, about.policy.Hash(), denial.Told{})
 }
 
 // hijack takes a connection over: what follows on it is not HTTP.

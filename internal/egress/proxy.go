@@ -269,10 +269,10 @@ func (s *session) serveOuter(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// connects asks whether a connection may be opened: by the policy, or for the git gate.
+// connects asks whether a connection may be opened: by the policy, or for a part of the gateway.
 func (p *Proxy) connects(t *tunnel) policy.Verdict {
 	v := t.policy.Connect(t.host, t.port)
-	if g := p.cfg.Git; !v.Allowed() && g != nil && g.Near(t.host, t.port) {
+	if !v.Allowed() && p.cfg.Ours.Near(t.host, t.port) {
 		return passed()
 	}
 	return v

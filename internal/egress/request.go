@@ -43,7 +43,7 @@ type exchange struct {
 	value    secret.Value
 	pool     pools.Pool
 	upgrade  bool
-	served   bool         // by the git gate
+	served   bool         // by a part of the gateway
 	ready    func() bool  // more of the answer's body is here
 	bodiless bool         // the answer ends with its header
 	span     measure.Span // of the steps
@@ -206,13 +206,13 @@ func (x *exchange) readForm2() policy.Verdict {
 
 // connect asks about the host alone. Nothing has been resolved yet.
 func (x *exchange) connect() policy.Verdict {
-	if g := x.p.cfg.Git; g != nil && !x.upgrade && g.Takes(x.r, x.host, x.port) {
+	if g := x.p.cfg.Ours.For(x.r, x.host, x.port); g != nil && !x.upgrade {
 		if wait, ok := x.p.quota.Request(x.p.now()); !ok {
 			x.wait.Store(int64(wait))
 			return x.about(policy.LimitRate)
 		}
 		if g.Serve(x.w, x.r, x.host, x.port) { // not where a reload took the repository out just now
-			x.recorded.Store(true) // the gate did
+			x.recorded.Store(true) // the service did
 			x.served = true
 			return passed()
 		}
@@ -339,9 +339,9 @@ func (x *exchange) refuse(v policy.Verdict) {
 	if wait := time.Duration(x.wait.Load()); wait > 0 {
 		x.w.Header().Set("Retry-After", strconv.Itoa(int((wait+time.Second-1)/time.Second)))
 	}
-	told := x.named.tell()
+	told := x.p.tell(x.named)
 	if s := x.secret.Load(); s != nil {
-		told = s.told
+		told = x.p.tell(s)
 	}
 	denial.Write(x.w, x.r, v, x.host, x.policy.Hash(), told)
 	linger.After(x.w, x.r)
@@ -360,7 +360,7 @@ func (p *Proxy) refuseStranger(w http.ResponseWriter, r *http.Request) {
 	t := &tunnel{kind: KindConnect, policy: x.policy, opened: x.start}
 	_ = t.readTarget(r) // same
 	_ = p.recordTunnel(t, v, denial.Status(v.Reason))
-	denial.Write(w, r, v, t.host, t.policy.Hash(), denial.Secret{})
+	denial.Write(w, r, v, t.host, t.policy.Hash(), denial.Told{})
 }
 
 // record makes the one record of this exchange; later calls give the first's

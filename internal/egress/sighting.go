@@ -12,13 +12,14 @@ import (
 	"bottle/internal/egress/fields"
 	"bottle/internal/egress/inspect"
 	"bottle/internal/egress/websocket"
+	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
 
 // sighting is what was found in a name or a request, as its answer and its record tell it.
 type sighting struct {
 	verdict policy.Verdict // of a refusal
-	told    denial.Secret
+	told    denial.Told
 	list    []decision.Finding
 }
 
@@ -42,17 +43,18 @@ func (p *Proxy) name(name string, v policy.Verdict) (policy.Verdict, *sighting) 
 	if no != nil {
 		rule := v.Rule
 		v = policy.Refuse(no.Reason, no.Message)
-		v.Rule, s.told = rule, denial.Secret{Print: no.Print, Ask: no.Ask}
+		v.Rule, s.told = rule, denial.Told{Print: no.Print, Ask: no.Ask}
 	}
 	return v, s
 }
 
 // tell is for an answer; a nil sighting has found nothing.
-func (s *sighting) tell() denial.Secret {
-	if s == nil {
-		return denial.Secret{}
+func (p *Proxy) tell(s *sighting) (t denial.Told) {
+	if s != nil {
+		t = s.told
 	}
-	return s.told
+	t.Server = p.cfg.Ours.Near(plan.SuperviseHost, 0)
+	return t
 }
 
 func (s *sighting) findings() []decision.Finding {
@@ -82,7 +84,7 @@ func (x *exchange) inspect() policy.Verdict {
 func (x *exchange) stopped(no *inspect.Refusal) error {
 	v := policy.Refuse(no.Reason, no.Message)
 	v.Rule = x.verdict.Rule
-	s := &sighting{verdict: v, told: denial.Secret{Print: no.Print, Ask: no.Ask}}
+	s := &sighting{verdict: v, told: denial.Told{Print: no.Print, Ask: no.Ask}}
 	if x.secret.CompareAndSwap(nil, s) && x.recorded.Load() {
 		_ = x.p.gate.Decided(x.recordOf(v, 0))
 	}

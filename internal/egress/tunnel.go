@@ -51,12 +51,12 @@ func tunnelOf(c net.Conn) *tunnel {
 func (s *session) serveInner(w http.ResponseWriter, r *http.Request) {
 	t := tunnelOf(connOf(r))
 	if t == nil {
-		denial.Write(w, r, policy.Refuse(policy.Internal, ""), "", "", denial.Secret{})
+		denial.Write(w, r, policy.Refuse(policy.Internal, ""), "", "", denial.Told{})
 		return
 	}
 	t.used.Store(true)
 	if t.refused != nil {
-		denial.Write(w, r, *t.refused, t.host, t.policy.Hash(), t.named.tell())
+		denial.Write(w, r, *t.refused, t.host, t.policy.Hash(), s.p.tell(t.named))
 		linger.After(w, r)
 		return
 	}
@@ -117,7 +117,7 @@ func (s *session) serveConnect(w http.ResponseWriter, r *http.Request) {
 	}
 	if !v.Allowed() {
 		_ = p.recordTunnel(t, v, denial.Status(v.Reason))
-		s.writeTunnelDenial(w, r, v, t.host, t.policy.Hash(), t.named.tell())
+		s.writeTunnelDenial(w, r, v, t.host, t.policy.Hash(), s.p.tell(t.named))
 		return
 	}
 	raw, buf, err := hijack(w)

@@ -55,6 +55,9 @@ func (g *gateway) admit(c plan.Control) any {
 // record: what is not let through needs none to be safe.
 func (g *gateway) revoke(c plan.Control) any {
 	host := bottle.Host(c.Host)
+	if c.Grant != "" {
+		return g.revokeGrant(c)
+	}
 	if !isPrint(c.Fingerprint) {
 		return refusal{notPrint}
 	}
@@ -66,6 +69,9 @@ func (g *gateway) revoke(c plan.Control) any {
 	gone := g.proxy.Approved().Revoke(c.Fingerprint, host)
 	if len(gone) == 0 {
 		return refusal{"no such approval is in force: it has ended, or was for another host"}
+	}
+	if g.desk != nil {
+		g.desk.Dismissed(c.Fingerprint, host, c.By[:min(len(c.By), longestName)])
 	}
 	out := approvals(gone)
 	for _, a := range gone {

@@ -37,6 +37,7 @@ type Status struct {
 	Allowed    uint64          `json:"allowed"`
 	Denied     uint64          `json:"denied"`
 	Unreadable uint64          `json:"unreadable_packets"`
+	Pending    int             `json:"pending"`   // proposals that wait for an operator
 	Audit      audit.Head      `json:"audit"`     // keep it: the log can be held against it later
 	Recording  bool            `json:"recording"` // false: the log can't be written, everything is denied
 
@@ -66,6 +67,9 @@ func (g *gateway) operations() []operation {
 		{plan.OpWatch, plan.MaxWatch, g.watch},
 		{plan.OpAdmits, controlLine, func(plan.Control) any { return approvals(g.proxy.Approved().List()) }},
 		{plan.OpRevoke, controlLine, g.revoke},
+		{plan.OpProposals, controlLine, g.proposals},
+		{plan.OpDecide, plan.MaxDecide, g.decide},
+		{plan.OpGrants, controlLine, g.grants},
 	}
 }
 

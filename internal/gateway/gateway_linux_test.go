@@ -322,7 +322,13 @@ func (r *running) what(u *upstream) plan.Gateway {
 // start brings r up and gives a client that stands where the agent stands.
 func (r *running) start(t testing.TB, u *upstream) (*inside, plan.Hello, plan.Ready, *http.Client) {
 	t.Helper()
-	r.tell(t, r.what(u), plan.Secrets{Values: map[string]string{"API_TOKEN": realKey}})
+	return r.startAs(t, r.what(u))
+}
+
+// startAs is start with another word on what to serve.
+func (r *running) startAs(t testing.TB, what plan.Gateway) (*inside, plan.Hello, plan.Ready, *http.Client) {
+	t.Helper()
+	r.tell(t, what, plan.Secrets{Values: map[string]string{"API_TOKEN": realKey}})
 	var hello plan.Hello
 	r.hear(t, &hello)
 	if hello.Failed != "" {

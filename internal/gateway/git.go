@@ -49,11 +49,8 @@ func (d *gitDoor) Takes(r *http.Request, host bottle.Host, port uint16) bool {
 // Near implements it, too.
 func (d *gitDoor) Near(host bottle.Host, port uint16) bool { return d.gate.Near(host, port) }
 
-// door is nil, and no interface of a nil pointer, where no repository is declared.
-func (g *gateway) door() egress.Git {
-	if len(g.told.Repos) == 0 {
-		return nil
-	}
+// gitService is the git gate's door, behind which nothing is yet.
+func (g *gateway) gitService() *gitDoor {
 	g.git = &gitDoor{}
 	keys := make(map[string]secret.Value, len(g.told.Repos))
 	for _, r := range g.told.Repos {
@@ -151,6 +148,7 @@ func (g *gateway) openGit() (err error) {
 				return dlp.Stops
 			}
 		},
+		Ask:  g.askPush,
 		Open: g.rec.recording,
 	})
 	return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"bottle/internal/audit"
 	"bottle/internal/egress"
@@ -17,6 +18,7 @@ type recorder struct {
 	log             *audit.Log
 	gate            func(open bool) // called with mu held, only when it changes
 	allowed, denied atomic.Uint64
+	hear            func(audit.Record) // of every denial, also one that the log did not take; nil: nobody
 
 	mu   sync.Mutex
 	shut error // why the gate is shut; nil: it is open
@@ -53,6 +55,12 @@ func (r *recorder) append(rec audit.Record) error {
 		r.allowed.Add(n)
 	default:
 		r.denied.Add(n)
+		if r.hear != nil {
+			if rec.Time.IsZero() {
+				rec.Time = time.Now()
+			}
+			r.hear(rec)
+		}
 	}
 	err := r.log.Append(rec)
 	room := err

@@ -12,6 +12,7 @@ import (
 
 	"bottle/internal/audit"
 	"bottle/internal/egress"
+	"bottle/internal/gateway/refused"
 )
 
 // The weakness: the agent decides how large the log becomes. The attack: fill it.
@@ -57,7 +58,7 @@ func TestInvariant4AFullLogShutsTheGate(t *testing.T) {
 	if len(open) != 1 || open[0] || !errors.Is(r.recording(), audit.ErrFull) {
 		t.Errorf("the gate went %v, because %v", open, r.recording())
 	}
-	g := &gateway{rec: r, log: l, packets: &packets{}}
+	g := &gateway{rec: r, log: l, packets: &refused.Packets{}}
 	if st := g.status(); st.Recording || st.NotRecording == "" {
 		t.Errorf("the control socket says %+v", st)
 	}

@@ -38,6 +38,8 @@ func TestRefusesToStart(t *testing.T) {
 		"no decision log":     {func(g *plan.Gateway) { g.Audit = "" }, "no decision log"},
 		"no place for log":    {func(g *plan.Gateway) { g.Audit = "/nowhere/audit.jsonl" }, "open decision log"},
 		"nothing to serve":    {func(g *plan.Gateway) { g.Inherit = false }, "neither or both"},
+		"no place to ask":     {func(g *plan.Gateway) { g.Unmatched = plan.UnmatchedAsk }, "no folder for what is asked"},
+		"an odd word":         {func(g *plan.Gateway) { g.Unmatched, g.Asked = "allow", "/a" }, "neither deny nor ask"},
 		"two things to serve": {func(g *plan.Gateway) { g.Listen = "127.0.0.1:0" }, "neither or both"},
 		"the whole network":   {func(g *plan.Gateway) { g.Inherit, g.Listen = false, "0.0.0.0:0" }, "not on the loopback interface"},
 		"every address":       {func(g *plan.Gateway) { g.Inherit, g.Listen = false, ":0" }, "not on the loopback interface"},

@@ -40,7 +40,11 @@ func (g *gateway) inForce() plan.InForce {
 	if w := g.watching.Load(); w != nil {
 		watch = *w
 	}
-	return plan.InForce{Hash: g.hash(), Routes: append([]bottle.Route{}, g.rule.Load().routes...), Limits: g.told.Limits, Onward: g.told.Onward, Watch: watch,
+	base := g.rule.Load().routes
+	if g.desk != nil {
+		base = g.desk.Base()
+	}
+	return plan.InForce{Base: append([]bottle.Route{}, base...), Hash: g.hash(), Routes: append([]bottle.Route{}, g.rule.Load().routes...), Limits: g.told.Limits, Onward: g.told.Onward, Watch: watch,
 		Git: plan.Repositories{Repos: g.repos(), User: g.user()}}
 }
 
@@ -51,8 +55,12 @@ func (g *gateway) inForce() plan.InForce {
 func (g *gateway) reload(req plan.Control) plan.Reloaded {
 	g.reloading.Lock()
 	defer g.reloading.Unlock()
+	routes := req.Routes
+	if g.desk != nil {
+		routes = g.desk.With(routes)
+	}
 	repos, git := g.weigh(req.Git)
-	pol, problems := g.examine(req.Routes, repos)
+	pol, problems := g.examine(routes, repos)
 	out := plan.Reloaded{Old: g.hash(), New: pol.Hash(), Git: git, Problems: problems, Recorded: g.rec.recording() == nil}
 	if pol == nil {
 		out.New = ""
@@ -66,8 +74,10 @@ func (g *gateway) reload(req plan.Control) plan.Reloaded {
 		out.Recorded = g.rec.append(audit.Record{Kind: audit.KindLog, Verdict: audit.Allow, Reason: reasonReloaded, Policy: out.New,
 			Note: fmt.Sprintf("%d routes, in place of the policy %s", len(req.Routes), out.Old) + inWords(git)}) == nil
 		g.amend(repos)
-		out.Cut, _ = g.proxy.SetPolicy(pol) // refuses nil only
-		g.rule.Store(&rule{pol, req.Routes})
+		out.Cut = g.force(pol, routes)
+		if g.desk != nil {
+			g.desk.Rebase(req.Routes, routes, pol)
+		}
 		out.Applied = true
 	}
 	return out
@@ -90,6 +100,13 @@ func (g *gateway) user() *bottle.GitUser {
 		return nil
 	}
 	return &g.told.GitUser
+}
+
+// force puts a policy in force, and gives how many streams it ended.
+func (g *gateway) force(pol *policy.Policy, routes []bottle.Route) (cut int) {
+	cut, _ = g.proxy.SetPolicy(pol) // refuses nil only
+	g.rule.Store(&rule{pol, routes})
+	return cut
 }
 
 // watch answers a request to look for more values. All before stay, and an approval holds

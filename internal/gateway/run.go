@@ -18,8 +18,11 @@ import (
 	"bottle/internal/bottle"
 	dlprule "bottle/internal/dlp/rule"
 	"bottle/internal/egress"
+	"bottle/internal/gateway/desk"
+	"bottle/internal/gateway/refused"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
+	"bottle/internal/store"
 )
 
 const (
@@ -54,10 +57,13 @@ type gateway struct {
 	rule    atomic.Pointer[rule]
 	proxy   *egress.Proxy
 	git     *gitDoor
+	ask     *askDoor
+	queue   *store.Queue
+	desk    *desk.Desk // nil: nobody can ask for anything
 	log     *audit.Log
 	rec     *recorder
 	sockets *sockets
-	packets *packets
+	packets *refused.Packets
 	control *control
 
 	reloading sync.Mutex               // one after the other
@@ -125,7 +131,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 	}
 	g.proxy, err = egress.New(egress.Config{
 		Identity: g.Identity, Policy: g.first, CA: g.ca, Placeholders: g.told.Placeholders, Record: g.rec.egress, ProxyAuth: g.told.proxy,
-		Limits: bounds, Onward: g.told.Onward, Inject: g.vault.get, DLP: g.scanner.newest, Git: g.door(),
+		Limits: bounds, Onward: g.told.Onward, Inject: g.vault.get, DLP: g.scanner.newest, Ours: g.services(),
 	})
 	if err != nil {
 		return err
@@ -134,7 +140,13 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		return err
 	}
 	g.rec.set(g.log.Room())
-	g.packets = &packets{record: g.rec.write, hash: g.hash}
+	if err := g.openDesk(); err != nil {
+		return err
+	}
+	if err := g.openSupervise(); err != nil {
+		return err
+	}
+	g.packets = &refused.Packets{Record: g.rec.write, Hash: g.hash}
 	if g.told.Control != "" {
 		if g.control, err = listenControl(g.told.Control, g.operations()); err != nil {
 			return err
@@ -188,6 +200,9 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 	}
 	s := g.sockets
 	wg.Go(func() { g.keepUp(ctx) })
+	if g.desk != nil {
+		wg.Go(func() { g.desk.Run(ctx) })
+	}
 	run(func() error { return g.proxy.ServeProxy(ctx, s.egress) })
 	if s.transparent != nil {
 		run(func() error { return g.proxy.ServeTransparent(ctx, s.transparent) })
@@ -198,7 +213,7 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 	if s.nflog != nil {
 		stop := context.AfterFunc(ctx, func() { _ = s.nflog.Close() })
 		defer stop()
-		run(func() error { g.packets.serve(s.nflog); return nil })
+		run(func() error { g.packets.Serve(s.nflog); return nil })
 	}
 	if g.control != nil {
 		run(func() error { return g.control.serve(ctx) })
@@ -242,6 +257,9 @@ func (g *gateway) close() error {
 	if g.control != nil {
 		_ = g.control.listener.Close() // removes the socket's file; it may be closed already
 	}
+	if g.queue != nil {
+		_ = g.queue.Close()
+	}
 	if g.log == nil {
 		return nil
 	}
@@ -257,7 +275,7 @@ func (g *gateway) status() Status {
 	return Status{
 		Identity: g.told.Identity, Bottle: g.told.Bottle, Version: g.Version, PID: os.Getpid(),
 		PolicyHash: g.hash(), UptimeMS: time.Since(g.began).Milliseconds(),
-		Allowed: g.rec.allowed.Load(), Denied: g.rec.denied.Load(), Unreadable: g.packets.lost.Load(),
+		Pending: g.pending(), Allowed: g.rec.allowed.Load(), Denied: g.rec.denied.Load(), Unreadable: g.packets.Lost.Load(),
 		Audit: g.log.Head(), Recording: cause == nil, NotRecording: why,
 	}
 }

@@ -20,7 +20,7 @@ func (p *push) advice() string {
 		return slices.ContainsFunc(p.failed, func(f judge.Failure) bool { return f.Reason == reason })
 	}
 	if slices.ContainsFunc(p.failed, func(f judge.Failure) bool { return f.Ask }) {
-		s += "bottle: a protected path needs an operator, whom this version cannot ask: leave it out of every commit, or let an operator push that change\n"
+		s += "bottle: a protected path needs an operator" + p.asking() + "\n"
 	}
 	if has(policy.WrongCommitter) {
 		s += "bottle: make the commits anew by the bottle's own committer, on the branch that is pushed:\nbottle:   " + p.recommit() + "\n"
@@ -32,6 +32,19 @@ func (p *push) advice() string {
 		}
 	}
 	return s
+}
+
+// asking is what comes of it that an operator is needed.
+func (p *push) asking() string {
+	switch {
+	case p.says != "":
+		return ": " + words(p.says)
+	case p.r.gate.cfg.Ask == nil:
+		return ", and nobody can be asked here: leave it out of every commit, or let an operator push that change"
+	case p.dry:
+		return ", who is asked when you push without -o " + dryRun
+	}
+	return ", who is asked when nothing else is wrong: mend the rest, and push again"
 }
 
 // approving is the command by which an operator lets all findings of the push go to this

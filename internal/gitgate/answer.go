@@ -147,6 +147,9 @@ func (p *push) record(begun time.Time, report upstream.Report, err error) Record
 	for _, c := range p.asked.Commands {
 		notes = append(notes, short(c.Old)+".."+short(c.New)+" "+c.Ref)
 	}
+	if p.waiver != "" {
+		notes = append(notes, "approved: proposal "+p.waiver)
+	}
 	refused := 0
 	for _, s := range report.Refs {
 		if !s.OK {

@@ -38,6 +38,7 @@ func (p *push) judge(ctx context.Context) error {
 	p.may = p.r.may()
 	rules := p.r.policy(p.may)
 	rules.Declared, rules.Own = p.r.declares(ctx), p.r.gate.own
+	p.guarded = rules.Protected
 	j := judge.New(rules, engine, p.r.gate.cfg.Pass(p.r.at.Host))
 	updates, err := p.updates(ctx)
 	if err != nil {

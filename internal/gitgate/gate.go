@@ -37,6 +37,7 @@ type Config struct {
 	Record    func(Record) error                        // after an error the answer breaks off
 	Fits      func(bottle.Host, int64) error            // nil while so many bytes more may be sent there, else why not
 	Pass      func(bottle.Host) dlp.Pass                // what an operator let go to this host
+	Ask       Ask                                       // nil: there is no operator to ask
 	Open      func() error                              // nil while decisions can be recorded, else why nothing is pushed
 }
 

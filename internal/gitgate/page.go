@@ -25,11 +25,24 @@ type rules struct {
 	NotPushed []string `json:"not_pushed"`          // what the gate carries for nobody, whatever the rules
 }
 
+// Policy is what may be pushed to a repository, in words; false: there is no such one.
+func (g *Gate) Policy(name string) (words string, ok bool) {
+	r, rest := g.named("/" + name)
+	if r == nil || rest != "" {
+		return "", false
+	}
+	return r.rules().text(), true
+}
+
+func (r *repo) rules() rules {
+	may := r.may()
+	return rules{Name: r.Name, Upstream: r.Upstream, Branches: append([]string{}, may.Branches...), Force: may.Force, Tags: may.Tags, Notes: judge.For(may).Notes, Protected: append([]string{}, may.Protected...),
+		MaxFile: judge.For(may).MaxFile, Committer: judge.Person(r.gate.cfg.Committer), DryRun: "git push -o " + dryRun, NotPushed: r.notPushed()}
+}
+
 // page tells the agent up front what it may push.
 func (r *repo) page(w http.ResponseWriter, req *http.Request) {
-	may := r.may()
-	p := rules{Name: r.Name, Upstream: r.Upstream, Branches: append([]string{}, may.Branches...), Force: may.Force, Tags: may.Tags, Notes: judge.For(may).Notes, Protected: append([]string{}, may.Protected...),
-		MaxFile: judge.For(may).MaxFile, Committer: judge.Person(r.gate.cfg.Committer), DryRun: "git push -o " + dryRun, NotPushed: r.notPushed()}
+	p := r.rules()
 	if strings.Contains(req.Header.Get("Accept"), "json") || req.URL.Query().Get("format") == "json" {
 		b, err := json.Marshal(p)
 		if err != nil {

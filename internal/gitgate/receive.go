@@ -115,6 +115,10 @@ type push struct {
 	hint    string // what a person should know of a push that is not refused
 	engaged bool   // upstream was asked
 
+	guarded []string // globs of protected paths
+	waiver  string   // the proposal by which an operator let it through
+	says    string   // what came of asking him
+
 	signed  []string // push options that stand in the certificate
 	dry     bool     // it is judged and goes no further
 	unknown bool     // an option is for the gate, which does not know it
@@ -208,7 +212,7 @@ func (p *push) through(ctx context.Context) (_ upstream.Report, err error) {
 	defer stop()
 	way, session, err := p.settle(ctx, toItsEnd)
 	defer way.close()
-	if err != nil || len(p.failed) > 0 {
+	if err != nil || len(p.failed) > 0 && !p.waived(ctx) {
 		return upstream.Report{}, err
 	}
 	if p.r.gone.Load() { // while the pack came, or was judged

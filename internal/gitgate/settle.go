@@ -17,14 +17,14 @@ const settles = 3 // how often a push is judged while upstream changes under it
 // settle judges the push until that was done by what upstream has: the mirror may be
 // older, and a client need not have asked for upstream's refs at all. What upstream has
 // dropped meanwhile must be looked at as anything that is new. The session is good for
-// this push where there is neither an error nor a failure; the caller closes ahead. It
+// this push where there is neither an error nor a failure that stands; the caller closes ahead. It
 // ends with toItsEnd, which outlives a client that hangs up; all before ends with ctx.
 func (p *push) settle(ctx, toItsEnd context.Context) (*ahead, *upstream.Session, error) {
 	for n := 1; ; n++ {
 		before := p.r.mirror.Refs()
 		way := p.r.openAhead(toItsEnd)
 		session, err := p.judged(ctx, toItsEnd, way)
-		if err != nil || len(p.failed) > 0 {
+		if err != nil || session == nil {
 			return way, nil, err
 		}
 		there := idsOf(session.Advert)
@@ -46,9 +46,10 @@ func (p *push) settle(ctx, toItsEnd context.Context) (*ahead, *upstream.Session,
 	}
 }
 
-// judged gives the session with upstream, if there is nothing against the push.
+// judged gives the session with upstream, if there is nothing against the push that no
+// operator can waive; else neither that nor an error.
 func (p *push) judged(ctx, toItsEnd context.Context, way *ahead) (*upstream.Session, error) {
-	if err := p.judge(ctx); err != nil || len(p.failed) > 0 {
+	if err := p.judge(ctx); err != nil || len(p.failed) > 0 && !p.waivable() {
 		return nil, err
 	}
 	if err := p.r.gate.cfg.Open(); err != nil {

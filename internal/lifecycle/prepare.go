@@ -103,13 +103,12 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	risks = append(risks, more...)
 	p := &Prepared{req: req, facts: facts, provider: got, identity: id, policy: pol}
 	shown := req.Spec
-	shown.Mounts = nil      // shown below, as what they really are
-	shown.Supervise = false // what is not built yet is not promised; unbuilt says so
+	shown.Mounts = nil // shown below, as what they really are
 	shown.Limits.PIDs = cmp.Or(shown.Limits.PIDs, facts.Defaults.PIDs)
 	p.Plan = plan.New(plan.Input{
 		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args,
 		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: slices.Concat(got.Mounts, req.Mounts), Walls: facts.Walls,
-		Resources: h.resources(id, facts), Notes: slices.Concat(facts.Notes, unbuilt(req.Spec), h.nameless(req)),
+		Resources: h.resources(id, facts), Notes: slices.Concat(facts.Notes, h.nameless(req)),
 		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.WithGit(req.Spec.Repos, req.Spec.GitUser).Hash(), Watched: watched, NotWatched: not,
 		Scratch: cmp.Or(shown.Limits.Memory/2, facts.Defaults.Scratch),
 	})
@@ -174,16 +173,6 @@ func (h *House) nameless(req Request) []string {
 		return nil
 	}
 	return []string{"no git_user in the bottle or the agent: `git commit` inside will ask who commits"}
-}
-
-// unbuilt says in plain words what a manifest asks for and this version does not
-// do yet. Nothing of it opens a wall: what is not there, the agent cannot reach.
-func unbuilt(s bottle.Spec) []string {
-	var out []string
-	if s.Supervise {
-		out = append(out, "this version has no supervise server yet: the agent cannot ask for more")
-	}
-	return out
 }
 
 func names(env []string) []string {

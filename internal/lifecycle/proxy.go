@@ -123,7 +123,7 @@ func (solo Solo) begin(told plan.Gateway, tokens map[string]secret.Lease, passwo
 func (solo Solo) told(id bottle.Identity, l store.Layout) plan.Gateway {
 	return plan.Gateway{
 		Version: bottle.Version, Identity: id, Bottle: solo.Spec.Name, Routes: solo.Spec.Routes, Onward: solo.Spec.Onward, Watch: solo.Spec.Watch, Audit: l.Audit, Control: l.Control, Listen: solo.Listen,
-		ProxyAuth: !solo.Open, Limits: solo.Spec.Egress,
+		ProxyAuth: !solo.Open, Limits: solo.Spec.Egress, Asked: l.Asked, Unmatched: solo.Spec.Unmatched,
 	}
 }
 

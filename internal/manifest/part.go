@@ -25,6 +25,7 @@ type part struct {
 	limits    bottle.Limits
 	egress    bottle.Quota
 	watch     []string
+	unmatched string
 	runtime   string
 	provider  bottle.Provider
 	body      string
@@ -41,6 +42,7 @@ func (t Tree) part(s *source, raw *bottleFile) part {
 		p.egress = s.quota(raw.Egress.Limits)
 		p.onward = t.onward(s, &raw.Egress.Onward)
 		p.watch = t.watch(s, raw.Egress.Watch)
+		p.unmatched = raw.Egress.Unmatched.val
 	}
 	p.repos = t.gitRepos(s, raw.Git)
 	p.mounts = t.mounts(s, raw.Mounts)
@@ -70,6 +72,7 @@ func merge(parent, child part) part {
 		backend:   cmp.Or(child.backend, parent.backend),
 		workspace: cmp.Or(child.workspace, parent.workspace),
 		runtime:   cmp.Or(child.runtime, parent.runtime),
+		unmatched: cmp.Or(child.unmatched, parent.unmatched),
 		onward:    cmp.Or(child.onward, parent.onward), // whole: a credential belongs to one proxy
 		supervise: child.supervise,
 		gitUser:   rules.OverlayUser(parent.gitUser, child.gitUser),
@@ -101,6 +104,7 @@ func (p part) spec(name bottle.Name, files []string) bottle.Spec {
 		Limits:    p.limits,
 		Egress:    p.egress,
 		Watch:     p.watch,
+		Unmatched: p.unmatched,
 		Runtime:   cmp.Or(p.runtime, "auto"),
 		Provider:  bottle.Provider{Template: cmp.Or(p.provider.Template, "claude"), Dockerfile: p.provider.Dockerfile},
 		Files:     files,

@@ -24,10 +24,11 @@ type bottleFile struct {
 }
 
 type egressFile struct {
-	Routes []routeFile `json:"routes,omitempty" jsonschema:"what the gateway lets through; everything else is refused"`
-	Limits *quotaFile  `json:"limits,omitempty" jsonschema:"what the bottle may take of its way out"`
-	Watch  []text      `json:"watch,omitempty" min:"1" jsonschema:"files and folders of this machine whose secrets must not leave, such as ~/.aws or .env"`
-	Onward onwardFile  `json:"upstream_proxy,omitempty" jsonschema:"another proxy that everything goes onward through: its URL, or a mapping"`
+	Routes    []routeFile `json:"routes,omitempty" jsonschema:"what the gateway lets through; everything else is refused"`
+	Limits    *quotaFile  `json:"limits,omitempty" jsonschema:"what the bottle may take of its way out"`
+	Watch     []text      `json:"watch,omitempty" min:"1" jsonschema:"files and folders of this machine whose secrets must not leave, such as ~/.aws or .env"`
+	Unmatched text        `json:"unmatched,omitempty" enum:"deny,ask" jsonschema:"what happens besides the denial when a host is not listed: nothing (default), or the operator is asked"`
+	Onward    onwardFile  `json:"upstream_proxy,omitempty" jsonschema:"another proxy that everything goes onward through: its URL, or a mapping"`
 }
 
 type quotaFile struct {

@@ -22,6 +22,13 @@ import (
 //	{"op":"admitted"}                                Approvals: all in force
 //	{"op":"revoke","fingerprint":"…"}                Approvals: those that were; with a host only that one
 //	{"op":"watch","watched":{".env:KEY":"…"},"watch":[".env"]}   Watching: values that must not leave, besides all before
+//	{"op":"proposals"}                               Proposals: all, without the diffs of pushes
+//	{"op":"proposals","proposal":"p…"}               Proposals: this one, with everything
+//	{"op":"decide","proposal":"p…","verdict":"approve","seconds":900,"note":"…","by":"…"}   Decided; 0 seconds: as long as the bottle
+//	{"op":"decide","proposal":"p…","verdict":"modify","route":{…}}                          the same
+//	{"op":"decide","proposal":"p…","verdict":"reject","note":"…"}                           the same
+//	{"op":"grants"}                                  Grants: all that were given
+//	{"op":"revoke","grant":"g…"}                     Revoked
 //
 // What can't be obeyed is answered by {"error":"…"}.
 const (
@@ -33,6 +40,10 @@ const (
 	OpRevoke  = "revoke"
 	OpAdmits  = "admitted"
 	OpWatch   = "watch"
+
+	OpProposals = "proposals"
+	OpDecide    = "decide"
+	OpGrants    = "grants"
 )
 
 // FormatPrometheus asks for the text format of Prometheus, version 0.0.4.
@@ -43,6 +54,9 @@ const MaxReload = 1 << 20
 
 // MaxWatch bounds the line of a watch, in bytes: some times what is looked for.
 const MaxWatch = 4 << 20
+
+// MaxDecide bounds the line of a decision, in bytes.
+const MaxDecide = 64 << 10
 
 // MaxAdmit bounds how long a secret may be admitted, in seconds.
 const MaxAdmit = 24 * 60 * 60
@@ -61,6 +75,13 @@ type Control struct {
 	Host        string `json:"host,omitempty"`
 	Seconds     int    `json:"seconds,omitempty"`
 	By          string `json:"by,omitempty"` // who says so, as he calls himself, up to 64 bytes
+
+	// Of proposals, decide and revoke.
+	Proposal string        `json:"proposal,omitempty"` // its id
+	Verdict  string        `json:"verdict,omitempty"`  // approve, modify or reject
+	Route    *bottle.Route `json:"route,omitempty"`    // of modify
+	Note     string        `json:"note,omitempty"`     // for the agent
+	Grant    string        `json:"grant,omitempty"`
 
 	// Of watch: values by name, and egress.watch as it is written now. Only a value can
 	// be added by it; nothing is taken from what is looked for.
@@ -107,6 +128,7 @@ type InForce struct {
 	Onward *bottle.UpstreamProxy `json:"upstream_proxy,omitempty"` // without the credential's value
 	Watch  []string              `json:"watch,omitempty"`          // egress.watch, as it was read last
 	Git    Repositories          `json:"git,omitzero"`
+	Base   []bottle.Route        `json:"manifest_routes"` // Routes without what an operator granted since
 }
 
 // Repositories is what a manifest says about git.
@@ -151,4 +173,38 @@ type Reloaded struct {
 	Cut      int             `json:"cut"`           // open streams that it no longer allows, and that were ended
 	Git      []GitChange     `json:"git,omitempty"` // what is taken over, or was, and what waits
 	Problems bottle.Problems `json:"problems,omitempty"`
+}
+
+// Proposal is one as an operator reads it.
+type Proposal struct {
+	bottle.Asked
+	Says string `json:"says,omitempty"` // of one that waits: what it would newly let through, or why it can't
+	Diff string `json:"diff,omitempty"` // and the difference to the routes in force
+}
+
+// Proposals are in the order of arrival.
+type Proposals struct {
+	List []Proposal `json:"proposals"`
+}
+
+// Decided is the answer to a decision: it is in force, and recorded.
+type Decided struct {
+	Proposal
+	Old string `json:"old"` // hash of the policy before
+	New string `json:"new"` // and after
+	Cut int    `json:"cut"` // open streams that were ended
+}
+
+// Grants are the oldest first, ended ones too.
+type Grants struct {
+	List []bottle.Grant `json:"grants"`
+}
+
+// Revoked is the answer to taking a grant back.
+type Revoked struct {
+	Grant    bottle.Grant `json:"grant"`
+	Old      string       `json:"old"`
+	New      string       `json:"new"`
+	Cut      int          `json:"cut"`
+	Recorded bool         `json:"recorded"` // false: it no longer holds, and the disk or the log did not take that
 }

@@ -41,7 +41,11 @@ const (
 	BundlePath      = "/etc/ssl/certs/ca-certificates.crt"
 	Home            = "/home/agent"
 	Workspace       = "/workspace"
-	GatewayHost     = "gateway.bottle" // http://gateway.bottle/ answers the health check through the proxy port
+	GatewayHost     = "gateway.bottle"   // http://gateway.bottle/ answers the health check through the proxy port
+	SuperviseHost   = "supervise.bottle" // also on SupervisePort: where an agent asks for more
+	SupervisePath   = "/mcp"
+	ToolEgress      = "egress-block"   // the tools there by which an agent asks for a route,
+	ToolContent     = "pipelock-block" // and for what was held back
 )
 
 // HostBundles lists where machines keep the certificates that all programs trust,
@@ -64,11 +68,17 @@ type Gateway struct {
 	ProxyAuth    bool                  `json:"proxy_auth,omitempty"`     // with Listen: whoever connects must give Secrets.Proxy
 	Placeholders map[string]string     `json:"placeholders,omitempty"`   // token_ref -> what the agent holds instead
 	Limits       bottle.Quota          `json:"limits,omitzero"`
-	Repos        []bottle.Repo         `json:"repos,omitempty"`   // behind the git gate
-	Git          string                `json:"git,omitempty"`     // the folder of its mirrors; needed with Repos
-	GitUser      bottle.GitUser        `json:"git_user,omitzero"` // committer of what is pushed
-	Watch        []string              `json:"watch,omitempty"`   // egress.watch as it is written, for a reload to compare
+	Repos        []bottle.Repo         `json:"repos,omitempty"`     // behind the git gate
+	Git          string                `json:"git,omitempty"`       // the folder of its mirrors; needed with Repos
+	GitUser      bottle.GitUser        `json:"git_user,omitzero"`   // committer of what is pushed
+	Watch        []string              `json:"watch,omitempty"`     // egress.watch as it is written, for a reload to compare
+	Asked        string                `json:"asked,omitempty"`     // the folder of the agent's proposals; empty: it can ask for nothing
+	Supervise    bool                  `json:"supervise,omitempty"` // with Asked: the agent has a server to ask, at SuperviseHost
+	Unmatched    string                `json:"unmatched,omitempty"` // with Asked: UnmatchedAsk, or deny
 }
+
+// UnmatchedAsk has the gateway ask by itself where it denies an unlisted host.
+const UnmatchedAsk = "ask"
 
 // Secrets are the values, by token_ref. They cross one pipe and are never written
 // anywhere. Encoding happens in gateway's caller by secret.Value.Reveal.

@@ -173,6 +173,9 @@ func New(in Input) Plan {
 	p.Egress.Limits = Quota(in.Spec.Egress)
 	p.Egress.Watch, p.Egress.Watched = list(in.Spec.Watch), list(in.Watched)
 	p.Egress.NotWatched = list(in.NotWatched)
+	if in.Spec.Unmatched == UnmatchedAsk {
+		p.Notes = append(p.Notes, "a host that no route lists is refused, and proposed to you: bottle proposals")
+	}
 	slices.Sort(p.Egress.Watched)
 	slices.Sort(p.Egress.NotWatched)
 	for _, w := range in.Warnings {

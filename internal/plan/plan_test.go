@@ -328,6 +328,16 @@ func TestTextSaysH2CAndCounts(t *testing.T) {
 	}
 }
 
+// TestTextSaysUnmatched: only where a bottle says so.
+func TestTextSaysUnmatched(t *testing.T) {
+	for _, unmatched := range []string{"", "deny", plan.UnmatchedAsk} {
+		var out strings.Builder
+		if err := plan.New(plan.Input{Spec: bottle.Spec{Unmatched: unmatched}}).Text(&out, nil); err != nil || strings.Contains(out.String(), "bottle proposals") != (unmatched == plan.UnmatchedAsk) {
+			t.Errorf("%q: %v\n%s", unmatched, err, out.String())
+		}
+	}
+}
+
 // TestTextSaysInbound: only where a route says so.
 func TestTextSaysInbound(t *testing.T) {
 	for _, inbound := range []string{"", "warn", "block"} {

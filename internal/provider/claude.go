@@ -82,6 +82,10 @@ func (p *preparation) claudeFiles() {
 			plan.Home:      map[string]any{"hasTrustDialogAccepted": true, "hasCompletedProjectOnboarding": true},
 		},
 	}
+	if p.Spec.Supervise { // of the user's scope: those of a project it asks about
+		// Its few tools are always in the prompt: an agent that is refused should not have to search for them.
+		state["mcpServers"] = map[string]any{superviseName: map[string]any{"type": "http", "url": superviseURL, "alwaysLoad": true}}
+	}
 	if route, ok := p.held[RoleAnthropicKey]; ok {
 		// Claude Code asks about every key it meets, and knows an answered one by its last 20 characters.
 		key := p.Placeholders[route.Auth.TokenRef]

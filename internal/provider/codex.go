@@ -27,7 +27,7 @@ func (p *preparation) codex() {
 		p.warn("no route has the role "+RoleOpenAIKey+": codex will ask for a login",
 			"add role: "+RoleOpenAIKey+" and auth to the route to api.openai.com")
 	}
-	p.place(codexHome+"/config.toml", codexConfig(keyed))
+	p.place(codexHome+"/config.toml", codexConfig(keyed, p.Spec.Supervise))
 	if prompt := p.prompt(); prompt != "" {
 		p.place(codexHome+"/AGENTS.md", []byte(prompt+"\n"))
 	}
@@ -40,7 +40,7 @@ func (p *preparation) codex() {
 // through a model provider of its own: the built-in one tries a WebSocket first
 // and asks for a login, and neither compressed bodies nor WebSockets can be
 // scanned for secrets as plain requests can.
-func codexConfig(keyed bool) []byte {
+func codexConfig(keyed, supervised bool) []byte {
 	head := []string{
 		`approval_policy = "never"`,
 		`sandbox_mode = "danger-full-access"`,
@@ -57,6 +57,13 @@ func codexConfig(keyed bool) []byte {
 			`env_key = "OPENAI_API_KEY"`,
 			`wire_api = "responses"`,
 			`supports_websockets = false`,
+		)
+	}
+	if supervised {
+		head = append(head,
+			``,
+			`[mcp_servers.`+superviseName+`]`,
+			`url = "`+superviseURL+`"`,
 		)
 	}
 	return []byte(strings.Join(append(head,

@@ -18,6 +18,13 @@ const (
 
 const minSeed = 16
 
+// The bottle's MCP server, as the agent's CLI is told of it: its tools become
+// mcp__supervise__egress-block and so on.
+const (
+	superviseName = "supervise"
+	superviseURL  = "http://" + plan.SuperviseHost + plan.SupervisePath
+)
+
 // preparation is one Prepare under way.
 type preparation struct {
 	Request

@@ -319,3 +319,17 @@ func TestHostileSkillsAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// A CLI is told of the bottle's MCP server where there is one, and of none where not.
+func TestTheServerToAskIsRegistered(t *testing.T) {
+	for template, file := range map[string]string{"claude": "/home/agent/.claude.json", "codex": "/home/agent/.codex/config.toml"} {
+		for _, supervised := range []bool{true, false} {
+			r := request(template)
+			r.Spec.Supervise = supervised
+			text := content(t, provider.Prepare(r), file)
+			if got := strings.Contains(text, `"http://supervise.bottle/mcp"`); got != supervised || supervised != strings.Contains(text, "supervise") {
+				t.Errorf("%s, supervise: %v: %s", template, supervised, text)
+			}
+		}
+	}
+}

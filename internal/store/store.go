@@ -43,6 +43,7 @@ type Layout struct {
 	Control  string // empty: no place is short enough for a unix socket
 	Taken    string // there when the operator has taken what the agent changed
 	Git      string // the git gate's mirrors
+	Asked    string // the queue of proposals
 	Upper    string
 	Work     string
 }
@@ -113,6 +114,7 @@ func (s *Store) Layout(id bottle.Identity) Layout {
 		Control:  s.control(dir, id),
 		Taken:    filepath.Join(dir, "taken"),
 		Git:      filepath.Join(dir, "git"),
+		Asked:    filepath.Join(dir, "proposals"),
 		Upper:    filepath.Join(dir, "overlay", "upper"),
 		Work:     filepath.Join(dir, "overlay", "work"),
 	}

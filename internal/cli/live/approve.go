@@ -28,41 +28,64 @@ type approval struct {
 	yes    bool
 }
 
+const approveFor = time.Hour // where a fingerprint is approved, and nobody says how long
+
 // mostPrints is how many values are let pass at once: a person has to read what they are.
 const mostPrints = 16
 
 // Approve is the command `bottle approve`.
 func (d Desk) Approve() *cobra.Command {
 	var a approval
+	var p answer
 	c := &cobra.Command{
-		Use:     "approve IDENTITY FINGERPRINT...",
+		Use:     "approve PROPOSAL | IDENTITY PROPOSAL | IDENTITY FINGERPRINT...",
 		GroupID: d.Group,
-		Short:   "Let a secret that was held back pass to one host, for a time",
-		Long: "Let a value pass that a running bottle's gateway found in a request and held back. The fingerprint\n" +
+		Short:   "Give what an agent asks for, or let a secret that was held back pass to one host",
+		Long: "Give what a proposal asks for: what it would newly let through is shown first, and is in force when\n" +
+			"the command returns. It holds as long as the bottle, or as --for says; bottle revoke takes it back. With\n" +
+			"--for always it is written into the bottle's manifest, too, after you have seen the lines. With\n" +
+			"--method, --path and --port other requests to the host are given than were asked for.\n\n" +
+			"Or let a value pass that a running bottle's gateway found in a request and held back. The fingerprint\n" +
 			"stands in the denial and in bottle audit; it means this exact value and nothing else, and only to its\n" +
 			"gateway. Its first 8 digits will do, where they mean one in the log. Name the host by --host, as the\n" +
 			"denial does: without, it is the one that the value was sent to last, and the agent can send it elsewhere\n" +
 			"meanwhile. It works for every route that is looked into, whether it says dlp: ask, block or redact,\n" +
 			"and for git pushes to that host. The agent has to send the request, or push, again. What was approved is in the decision log, and ends by itself,\n" +
 			"or with the bottle.",
-		Example: "  bottle audit researcher --denied\n" +
+		Example: "  bottle approve p4k7m2x\n" +
+			"  bottle approve researcher p4k7m2x --for 15m --note \"read only, please\" --method GET\n" +
+			"  bottle audit researcher --denied\n" +
 			"  bottle approve researcher 4f1c0a9e6d2b8375c1e0f4a95b7d3e68 --host api.example.com\n" +
 			"  bottle approve researcher-m3hxd 4f1c0a9e 77d0b1c2 --host api.example.com --for 15m --yes",
-		Args: command.Words(2, 1+mostPrints), ValidArgsFunction: d.completeApproval,
+		Args: command.Words(1, 1+mostPrints), ValidArgsFunction: d.completeApproval,
 	}
 	c.Flags().StringVar(&a.host, "host", "", "where it may be sent; absent: where it was sent last")
-	c.Flags().DurationVar(&a.last, "for", time.Hour, "how long, up to 24h")
+	c.Flags().Var(&p.last, "for", "how long: 15m, session for as long as the bottle, or always, which is written into the manifest (absent: a proposal for the session, a fingerprint 1h, at most 24h)")
+	c.Flags().StringVar(&p.note, "note", "", "of a proposal: what the agent is told")
+	c.Flags().StringSliceVar(&p.methods, "method", nil, "of a proposal: give these methods instead")
+	c.Flags().StringArrayVar(&p.paths, "path", nil, "of a proposal: give what is below this path instead; more than once for several")
+	c.Flags().UintSliceVar(&p.ports, "port", nil, "of a proposal: give these ports instead")
 	c.Flags().BoolVarP(&a.yes, "yes", "y", false, "do not ask")
 	_ = c.RegisterFlagCompletionFunc("host", d.completeHost)
-	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"15m", "1h", "8h", "24h"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"15m", "1h", "8h", "24h", "session", "always"}, cobra.ShellCompDirectiveNoFileComp))
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()
 		if err != nil {
 			return err
 		}
-		for _, p := range args[1:] {
-			a.prints = append(a.prints, strings.ToLower(p))
+		if word, id, ok := proposalIn(args); ok {
+			if a.host != "" {
+				return ui.Usage(errors.New("--host goes with a fingerprint: a proposal names its host"), "bottle proposals "+id)
+			}
+			p.word, p.id, p.yes = word, id, a.yes
+			return d.approveProposal(c.Context(), p, js)
+		}
+		if a.last, err = p.fingerprint(args); err != nil {
+			return err
+		}
+		for _, print := range args[1:] {
+			a.prints = append(a.prints, strings.ToLower(print))
 		}
 		if err := a.check(args[0]); err != nil {
 			return err
@@ -70,6 +93,21 @@ func (d Desk) Approve() *cobra.Command {
 		return d.approve(c.Context(), args[0], a, js)
 	}
 	return c
+}
+
+// fingerprint refuses what goes with a proposal only, and gives how long a value may pass.
+func (p answer) fingerprint(args []string) (time.Duration, error) {
+	switch {
+	case len(args) < 2:
+		return 0, ui.Usage(fmt.Errorf("%q is no proposal: it looks like p4k7m2x", bottle.Printable(args[0])), "bottle proposals lists them; or name a bottle and a fingerprint: bottle approve --help")
+	case p.last.session:
+		return 0, ui.Usage(errors.New("--for session goes with a proposal: a fingerprint is approved for 24h at most"), "leave it out for an hour")
+	case p.note != "" || p.methods != nil || p.paths != nil || p.ports != nil:
+		return 0, ui.Usage(errors.New("--note, --method, --path and --port go with a proposal"), "bottle approve --help")
+	case !p.last.set:
+		return approveFor, nil
+	}
+	return p.last.last, nil
 }
 
 // check refuses what no gateway would take, before anybody is asked.
@@ -312,11 +350,11 @@ func (d Desk) completeHost(c *cobra.Command, args []string, _ string) ([]string,
 
 // completeApproval completes the bottles, and then the fingerprints in the bottle's log.
 func (d Desk) completeApproval(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-	if len(args) == 0 {
-		return d.running(c, args, typed)
-	}
 	var out []string
-	if s, err := d.Store(); err == nil && len(args) <= mostPrints {
+	if len(args) < 2 {
+		out, _ = d.completeProposal(c, args, typed)
+	}
+	if s, err := d.Store(); err == nil && len(args) > 0 && len(args) <= mostPrints {
 		if id, err := s.Match(args[0]); err == nil {
 			list, _ := d.findings(c.Context(), id) // unreadable completes to nothing
 			for _, f := range slices.Backward(list) {

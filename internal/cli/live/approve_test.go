@@ -39,6 +39,8 @@ type counter struct {
 	routes   []bottle.Route
 	repos    []bottle.Repo
 	now      []plan.Admitted // in force
+	waiting  []plan.Proposal
+	grants   []bottle.Grant
 }
 
 func pattern(t *testing.T, s string) bottle.Pattern {
@@ -125,6 +127,11 @@ func (c *counter) serve(l net.Listener) {
 			conn.Close()
 			continue
 		}
+		if req.Op == plan.OpProposals || req.Op == plan.OpGrants || req.Op == plan.OpDecide || req.Grant != "" {
+			_ = json.NewEncoder(conn).Encode(c.supervise(req))
+			conn.Close()
+			continue
+		}
 		c.mu.Lock()
 		c.asked = append(c.asked, req)
 		if req.Op == plan.OpRevoke {
@@ -201,7 +208,7 @@ func TestApproveWithoutAYesAsksNobody(t *testing.T) {
 		{"worker 0d0d0d0d1 0a0a0a0a", "not sent to one host"},
 		{"worker " + printA + " --for 25h", "24h"}, {"worker " + printA + " --for 10ms", "24h"},
 		{"worker " + printA + " --host https://x/", "--host"}, {"worker " + printB, "no such fingerprint"},
-		{"nobody " + printA, "nobody"}, {"worker", "needs IDENTITY FINGERPRINT..."},
+		{"nobody " + printA, "nobody"}, {"worker", "is no proposal"},
 	} {
 		if err := c.run(strings.Fields(bad.args)...); err == nil || !strings.Contains(err.Error(), bad.want) {
 			t.Errorf("%s: %v, want %q", bad.args, err, bad.want)
@@ -252,7 +259,7 @@ func TestCompletionOffersWhatCanBeSpokenTo(t *testing.T) {
 	if list, d := c.completeApproval(cmd, nil, ""); !slices.Equal(list, []string{"worker-abc12\trunning"}) || d != cobra.ShellCompDirectiveNoFileComp {
 		t.Errorf("%q", list)
 	}
-	for flag, want := range map[string][]string{"host": {"api.example.com", "first.example.com"}, "for": {"15m", "1h", "8h", "24h"}} {
+	for flag, want := range map[string][]string{"host": {"api.example.com", "first.example.com"}, "for": {"15m", "1h", "8h", "24h", "session", "always"}} {
 		f, ok := cmd.GetFlagCompletionFunc(flag)
 		if !ok {
 			t.Fatal(flag)

@@ -119,7 +119,9 @@ func say(ctx context.Context, socket, op string, line []byte, into any) error {
 		hint := "the gateway may be of another version: start the bottle anew"
 		switch op {
 		case plan.OpRevoke:
-			hint = "bottle approvals IDENTITY shows what is in force"
+			hint = "bottle approvals IDENTITY and bottle grants IDENTITY show what is in force"
+		case plan.OpDecide:
+			hint = "bottle proposals shows what waits"
 		case plan.OpAdmit: // it knows the request, and says what is wrong with it
 			hint = "nothing was let pass"
 		}

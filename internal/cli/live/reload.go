@@ -94,7 +94,7 @@ func (d Desk) reload(ctx context.Context, word string, yes, js bool) error {
 	if out.Problems = append(out.Problems, d.keyless(out.Git, spec.Repos)...); out.Problems.Fatal() {
 		return ui.Fail(out.Problems, "nothing was changed")
 	}
-	changes := policy.Diff(now.Routes, spec.Routes)
+	changes := policy.Diff(now.Base, spec.Routes) // what was granted since stays, whatever the manifest says
 	for _, c := range changes {
 		if c.Added {
 			out.Added = append(out.Added, c.Route)

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"bottle/internal/bottle"
+	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
 
@@ -29,14 +30,24 @@ type Denial struct {
 
 // Ask tells that a person could allow this, and what he would have to allow.
 type Ask struct {
+	Tool  string `json:"tool,omitempty"` // of the bottle's MCP server; empty: there is no server
 	Print string `json:"fingerprint,omitempty"`
 	Host  string `json:"host"`
 }
 
-// Secret is what a denial tells of a secret that was found. The zero value is none.
-type Secret struct {
-	Print string // its fingerprint; empty: there is none
-	Ask   bool   // a person may let it pass
+// Told is what a denial tells besides its verdict. The zero value is nothing.
+type Told struct {
+	Print  string // fingerprint of the secret that was found; empty: there is none
+	Ask    bool   // a person may let it pass
+	Server bool   // the agent has an MCP server to ask at
+}
+
+// tool is the one to ask with, if there is a server.
+func (t Told) tool(name string) string {
+	if !t.Server {
+		return ""
+	}
+	return name
 }
 
 // Status is the HTTP status of a refusal. 421 tells a client that shares
@@ -71,17 +82,17 @@ func askable(r policy.Reason) bool {
 	return false
 }
 
-// Of is the answer that a refused request gets; s: what was found in it.
-func Of(v policy.Verdict, host bottle.Host, hash string, s Secret) (code int, h http.Header, body []byte) {
-	d := Denial{Print: s.Print, Error: "denied", Reason: v.Reason, Message: "blocked: " + v.Message, Host: string(host), Rule: v.Rule, Policy: hash}
+// Of is the answer that a refused request gets; t: what is told besides.
+func Of(v policy.Verdict, host bottle.Host, hash string, t Told) (code int, h http.Header, body []byte) {
+	d := Denial{Print: t.Print, Error: "denied", Reason: v.Reason, Message: "blocked: " + v.Message, Host: string(host), Rule: v.Rule, Policy: hash}
 	code = Status(v.Reason)
 	switch {
 	case code == http.StatusBadGateway:
 		d.Error, d.Message = "upstream", "not reached: "+v.Message
-	case s.Ask && s.Print != "":
-		d.Ask = &Ask{Print: s.Print, Host: string(host)}
+	case t.Ask && t.Print != "":
+		d.Ask = &Ask{Tool: t.tool(plan.ToolContent), Print: t.Print, Host: string(host)}
 	case askable(v.Reason):
-		d.Ask = &Ask{Host: string(host)}
+		d.Ask = &Ask{Tool: t.tool(plan.ToolEgress), Host: string(host)}
 	}
 	if v.Reason == "" {
 		d.Reason = policy.Internal // a denial without a reason is a fault of ours
@@ -107,8 +118,8 @@ func Of(v policy.Verdict, host bottle.Host, hash string, s Secret) (code int, h 
 
 // Write answers r with v and ends the connection: what else is in it was written by
 // somebody who expected another answer. git shows its user plain text alone.
-func Write(w http.ResponseWriter, r *http.Request, v policy.Verdict, host bottle.Host, hash string, s Secret) {
-	code, h, body := Of(v, host, hash, s)
+func Write(w http.ResponseWriter, r *http.Request, v policy.Verdict, host bottle.Host, hash string, t Told) {
+	code, h, body := Of(v, host, hash, t)
 	if strings.HasPrefix(r.UserAgent(), "git/") {
 		body = fmt.Appendf(nil, "bottle: blocked: %s [%s]\n", v.Message, v.Reason)
 		h.Set("Content-Type", "text/plain; charset=utf-8")

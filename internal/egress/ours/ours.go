@@ -1,5 +1,5 @@
 // Package ours is what the gateway answers by itself: its health check, and what is
-// the git gate's.
+// for one of its services.
 package ours
 
 import (
@@ -15,16 +15,40 @@ import (
 	"bottle/internal/policy"
 )
 
-// Git is the git gate as the egress sees it.
-type Git interface {
-	// Serve answers a request for this host and port, and records it, if it is for
-	// one of the repositories or the gate itself; false: it is not, and nothing was done.
+// Service is a part of the gateway that answers requests of the bottle itself, as the
+// egress sees it: the git gate, and the server by which an agent asks for more.
+type Service interface {
+	// Serve answers a request for this host and port, and records it if anything was
+	// decided, if it is the service's; false: it is not, and nothing was done.
 	Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, port uint16) bool
 	// Takes reports whether Serve would answer the request.
 	Takes(r *http.Request, host bottle.Host, port uint16) bool
-	// Near reports whether a connection there may be opened for the gate's sake: some
-	// repository has an https URL there. Port 0 is any.
+	// Near reports whether a connection there may be opened for the service's sake.
+	// Port 0 is any.
 	Near(host bottle.Host, port uint16) bool
+}
+
+// Services are all of a gateway's, the first that answers wins. The zero value is none.
+type Services []Service
+
+// For is the service that takes a request; nil: none does.
+func (s Services) For(r *http.Request, host bottle.Host, port uint16) Service {
+	for _, one := range s {
+		if one.Takes(r, host, port) {
+			return one
+		}
+	}
+	return nil
+}
+
+// Near is whether it is near to one of them, as Service.Near is.
+func (s Services) Near(host bottle.Host, port uint16) bool {
+	for _, one := range s {
+		if one.Near(host, port) {
+			return true
+		}
+	}
+	return false
 }
 
 // Pushes reports whether r begins or is a push by git's smart HTTP protocol

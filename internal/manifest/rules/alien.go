@@ -52,6 +52,8 @@ func Words(key string) string {
 		return "write never, own or any"
 	case "`inbound`":
 		return "write warn or block, or leave it out: then nobody looks"
+	case "`unmatched`":
+		return "write deny or ask, or leave it out for deny"
 	}
 	return ""
 }

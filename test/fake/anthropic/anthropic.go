@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -18,6 +19,8 @@ type Options struct {
 	Key     string // the one credential that it accepts, as x-api-key or as bearer token
 	Answer  string // the text of a final answer
 	Command string // a shell command that the agent is asked to run first; empty: none
+	Tool    string // a tool that it is asked to call instead, with Input; empty: none
+	Input   any
 }
 
 // Server is one running fake. Close it.
@@ -27,6 +30,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	results []string
+	offered []string
 }
 
 // Start serves a fake for api.anthropic.com on a free loopback port.
@@ -48,6 +52,13 @@ func (s *Server) ToolResults() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]string(nil), s.results...)
+}
+
+// Offered are the names of the tools that the agent offered last.
+func (s *Server) Offered() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.offered...)
 }
 
 // message is a Messages API request, as far as the fake reads it.
@@ -118,18 +129,34 @@ func (s *Server) reply(m message) (block, string) {
 			s.keep(b.Content)
 		}
 	}
-	shell := false
-	for _, t := range m.Tools {
-		shell = shell || t.Name == "Bash"
+	name, arguments := "Bash", any(map[string]string{"command": s.opts.Command, "description": "run it"})
+	if s.opts.Tool != "" {
+		name, arguments = s.opts.Tool, s.opts.Input
 	}
-	if s.opts.Command == "" || ran || !shell {
+	there := s.offers(m, name)
+	if s.opts.Command == "" && s.opts.Tool == "" || ran || !there {
 		return block{Type: "text", Text: s.opts.Answer}, "end_turn"
 	}
-	input, err := json.Marshal(map[string]string{"command": s.opts.Command, "description": "run it"})
+	input, err := json.Marshal(arguments)
 	if err != nil {
 		return block{Type: "text", Text: err.Error()}, "end_turn"
 	}
-	return block{Type: "tool_use", ID: "toolu_01AbCdEfGhIjKlMnOpQrStUv", Name: "Bash", Input: input}, "tool_use"
+	return block{Type: "tool_use", ID: "toolu_01AbCdEfGhIjKlMnOpQrStUv", Name: name, Input: input}, "tool_use"
+}
+
+// offers notes what the agent offers, and reports whether name is among it.
+func (s *Server) offers(m message, name string) bool {
+	if len(m.Tools) == 0 {
+		return false
+	}
+	var names []string
+	for _, t := range m.Tools {
+		names = append(names, t.Name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.offered = names
+	return slices.Contains(names, name)
 }
 
 // keep notes a tool's output: a string, or a list of text blocks.

@@ -17,6 +17,7 @@ type Options struct {
 	Key     string // the one bearer token that it accepts
 	Answer  string // the text of a final answer
 	Command string // a shell command that the agent is asked to run first; empty: none
+	Script  string // JavaScript that it is asked to run instead, with its tools as functions of `tools`; empty: none
 }
 
 // Server is one running fake. Close it.
@@ -119,14 +120,21 @@ func (s *Server) responses(w http.ResponseWriter, r *http.Request) {
 
 // call asks for the command through whichever shell tool the agent offers.
 func (s *Server) call(q request) map[string]any {
-	if s.opts.Command == "" {
+	if s.opts.Command == "" && s.opts.Script == "" {
 		return nil
 	}
 	for _, t := range q.tools() {
 		var arguments any
 		switch t.Name {
 		case "exec": // JavaScript around the shell
-			return t.script(s.opts.Command)
+			if s.opts.Script != "" {
+				return t.script(s.opts.Script)
+			}
+			text, err := json.Marshal(s.opts.Command)
+			if err != nil {
+				return nil
+			}
+			return t.script("const r = await tools.exec_command({cmd: " + string(text) + "}); text(r.output);")
 		case "exec_command":
 			arguments = map[string]any{"cmd": s.opts.Command}
 		case "shell_command":
@@ -149,14 +157,10 @@ func (s *Server) call(q request) map[string]any {
 }
 
 // script calls a tool that takes JavaScript, in which tools.exec_command is the shell.
-func (t tool) script(command string) map[string]any {
-	text, err := json.Marshal(command)
-	if err != nil {
-		return nil
-	}
+func (t tool) script(text string) map[string]any {
 	call := map[string]any{
 		"type": "custom_tool_call", "id": "ctc_0123456789", "call_id": "call_0123456789", "name": t.Name, "status": "completed",
-		"input": "const r = await tools.exec_command({cmd: " + string(text) + "}); text(r.output);",
+		"input": text,
 	}
 	if t.namespace != "" {
 		call["namespace"] = t.namespace

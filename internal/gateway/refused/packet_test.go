@@ -1,4 +1,4 @@
-package gateway
+package refused
 
 import (
 	"encoding/binary"
@@ -146,7 +146,7 @@ func FuzzParsePackets(f *testing.F) {
 func TestPacketFlood(t *testing.T) {
 	var mu sync.Mutex
 	var got []audit.Record
-	p := &packets{hash: func() string { return "h" }, record: func(r audit.Record) { mu.Lock(); got = append(got, r); mu.Unlock() }}
+	p := &Packets{Hash: func() string { return "h" }, Record: func(r audit.Record) { mu.Lock(); got = append(got, r); mu.Unlock() }}
 	now := time.Unix(1, 0)
 	hot := packet{"udp", netip.MustParseAddr("192.0.2.1"), 53}
 	for i := range 10000 {

@@ -1,4 +1,6 @@
-package gateway
+// Package refused hears of the packets that a bottle's kernel refused by itself, and
+// makes records of them.
+package refused
 
 import (
 	"errors"
@@ -18,21 +20,21 @@ const (
 	packetRead  = 64 << 10    // bytes read at once
 )
 
-// packets turns what the kernel refused into records: the first packet to a
+// Packets turns what the kernel refused into records: the first packet to a
 // destination at once, the like ones of the same second as one record with a
 // count, so that a flood cannot fill the disk.
-type packets struct {
-	record func(audit.Record)
-	hash   func() string // of the policy in force
-	lost   atomic.Uint64 // unreadable, or dropped by the kernel because we were slow
+type Packets struct {
+	Record func(audit.Record)
+	Hash   func() string // of the policy in force
+	Lost   atomic.Uint64 // unreadable, or dropped by the kernel because we were slow
 
 	mu    sync.Mutex
 	seen  map[packet]uint64 // since the last flush; the count is of those not recorded yet
 	extra uint64            // to destinations past maxDistinct
 }
 
-// serve reads f until it is closed. It returns when its goroutine has.
-func (p *packets) serve(f *os.File) {
+// Serve reads f until it is closed. It returns when its goroutine has.
+func (p *Packets) Serve(f *os.File) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -52,14 +54,14 @@ func (p *packets) serve(f *os.File) {
 	for {
 		n, err := f.Read(buf)
 		if errors.Is(err, syscall.ENOBUFS) { // the kernel dropped some: netlink(7)
-			p.lost.Add(1)
+			p.Lost.Add(1)
 			continue
 		}
 		if err != nil {
 			break
 		}
 		found, bad := parsePackets(buf[:n])
-		p.lost.Add(uint64(bad))
+		p.Lost.Add(uint64(bad))
 		for _, k := range found {
 			p.saw(k, time.Now())
 		}
@@ -69,7 +71,7 @@ func (p *packets) serve(f *os.File) {
 }
 
 // saw records the first packet of its kind in a second, and counts the others.
-func (p *packets) saw(k packet, now time.Time) {
+func (p *Packets) saw(k packet, now time.Time) {
 	p.mu.Lock()
 	if n, ok := p.seen[k]; ok {
 		p.seen[k] = n + 1
@@ -86,30 +88,30 @@ func (p *packets) saw(k packet, now time.Time) {
 	}
 	p.seen[k] = 0
 	p.mu.Unlock()
-	p.record(p.describe(k, 1, now))
+	p.Record(p.describe(k, 1, now))
 }
 
 // flush records what was counted since the last flush, and begins anew.
-func (p *packets) flush(now time.Time) {
+func (p *Packets) flush(now time.Time) {
 	p.mu.Lock()
 	seen, extra := p.seen, p.extra
 	p.seen, p.extra = nil, 0
 	p.mu.Unlock()
 	for k, n := range seen {
 		if n > 0 {
-			p.record(p.describe(k, n, now))
+			p.Record(p.describe(k, n, now))
 		}
 	}
 	if extra > 0 {
 		r := p.describe(packet{}, extra, now)
 		r.Note = "to many other destinations"
-		p.record(r)
+		p.Record(r)
 	}
 }
 
-func (p *packets) describe(k packet, count uint64, now time.Time) audit.Record {
+func (p *Packets) describe(k packet, count uint64, now time.Time) audit.Record {
 	r := audit.Record{Time: now, Kind: audit.KindPacket, Method: k.Proto, Port: k.Port, Verdict: audit.Deny,
-		Reason: string(policy.KernelRefused), Policy: p.hash(), Count: count}
+		Reason: string(policy.KernelRefused), Policy: p.Hash(), Count: count}
 	if k.Dst.IsValid() {
 		r.Host = k.Dst.String()
 	}

@@ -1,4 +1,4 @@
-package gateway
+package refused
 
 import (
 	"encoding/binary"

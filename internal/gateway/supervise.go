@@ -1,0 +1,40 @@
+package gateway
+
+import (
+	"errors"
+
+	"bottle/internal/egress"
+	"bottle/internal/supervise"
+)
+
+// askDoor is the server that the agent asks at, as the egress sees it. It needs the
+// desk, which needs the egress, so it is made second, before anything is served.
+type askDoor struct{ *supervise.Server }
+
+// services are what answers the bottle besides the egress. None is open yet.
+func (g *gateway) services() (s egress.Services) {
+	if len(g.told.Repos) > 0 {
+		s = append(s, g.gitService())
+	}
+	if g.told.Supervise {
+		g.ask = &askDoor{}
+		s = append(s, g.ask)
+	}
+	return s
+}
+
+// openSupervise makes the server behind the door.
+func (g *gateway) openSupervise() (err error) {
+	if g.ask == nil {
+		return nil
+	}
+	if g.desk == nil {
+		return errors.New("told of an agent that may ask, and of no folder for what it asks")
+	}
+	var repos []string
+	for _, r := range g.told.Repos {
+		repos = append(repos, r.Name)
+	}
+	g.ask.Server, err = supervise.New(supervise.Config{Desk: g.desk, Repos: repos, Version: g.Version})
+	return err
+}
