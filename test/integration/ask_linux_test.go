@@ -133,10 +133,10 @@ func TestPushIsAskedFor(t *testing.T) {
 	f, h := gated(t, -1, `{branches: ["agent/*"], force: own, protected: [".github/**"]}`)
 	b := h.begin(`U=$(sed -n 's/.*insteadOf = "\(ssh:.*git\)"/\1/p' ~/.gitconfig | head -1); cd /tmp; git clone -q $U w || exit 10
 cd w; printf '* -diff\n' > .gitattributes; mkdir .github; printf 'on: push\033[2J\n' > .github/ci.yml; for i in $(seq 3000); do echo noise $i >> a-noise; done; git add -A; git commit -q -m "harmless"
-echo ready; while read x; do case $x in bye) break;; dry) git push -o bottle.dry-run origin HEAD:agent/p 2>&1; echo "dry $?";; push) git push origin HEAD:agent/p 2>&1; echo "pushed $?";; amend) git commit -q --amend --allow-empty -m "other"; git push origin HEAD:agent/p 2>&1; echo "amended $?";; undo) git push -q origin :agent/p 2>&1; echo "undone $?";; secret) echo AKIAQ3EGRZV5JTKLMN7W > s; git add s; git commit -q -m s;  git push origin HEAD:agent/q 2>&1; echo "secret $?";; again) git push origin HEAD:agent/q 2>&1 | sed 's/^/again: /'; echo "again ended";; esac; done; exit 0`)
+echo ready; while read x; do case $x in bye) break;; dry) git push -o bottle.dry-run origin HEAD:agent/p 2>&1; echo "dry $?";; push) git push origin HEAD:agent/p 2>&1; echo "pushed $?";; amend) git commit -q --amend --allow-empty -m "other"; git push origin HEAD:agent/p 2>&1; echo "amended $?";; undo) git push -q origin :agent/p 2>&1; echo "undone $?";; secret) echo AKIAQ3EGRZV5JTKLMN7W > s; echo more >> .github/ci.yml; git add -A; git commit -q -m s;  git push origin HEAD:agent/q 2>&1; echo "secret $?";; again) git push origin HEAD:agent/q 2>&1 | sed 's/^/again: /'; echo "again ended";; esac; done; exit 0`)
 	b.types("dry")
 	b.says("dry 1")
-	if p := h.waiting(0); len(p) > 0 || !strings.Contains(b.out.String(), "a protected path needs an operator: he is asked when you push without -o bottle.dry-run") {
+	if p := h.waiting(0); len(p) > 0 || !strings.Contains(b.out.String(), "a protected path needs an operator, who is asked when you push without -o bottle.dry-run") {
 		t.Errorf("a dry run asks: %+v\n%s", p, b.out.String())
 	}
 	b.types("push")
@@ -171,8 +171,13 @@ echo ready; while read x; do case $x in bye) break;; dry) git push -o bottle.dry
 	if grants := h.tool("grants", h.agent, "--all"); !strings.Contains(grants, "it was used") {
 		t.Error(grants)
 	}
-	b.types("undo")
-	b.says("undone ")
+	b.types("undo") // what was approved is upstream's now, and as protected as the rest
+	b.says("undone 1")
+	undone := h.waiting(1)
+	if got := f.refs(); got != "refs/heads/agent/p\nrefs/heads/trunk" || len(undone) != 1 {
+		t.Fatalf("upstream has %s; %+v", got, undone)
+	}
+	h.tool("reject", undone[0].ID, "--reason", "keep it")
 	b.types("secret")
 	b.says("secret 1")
 	if !strings.Contains(b.out.String(), "who is asked when nothing else is wrong") || len(h.waiting(0)) > 1 {
