@@ -207,9 +207,12 @@ func (p *push) declined(report upstream.Report) string {
 
 func short(id string) string { return id[:min(len(id), 12)] }
 
+// failures are the first of those that are not among the record's findings.
 func failures(list []judge.Failure) (out []string) {
-	for _, f := range list[:min(len(list), 8)] {
-		out = append(out, f.String())
+	for _, f := range list {
+		if f.Finding == nil && len(out) < 8 {
+			out = append(out, f.String())
+		}
 	}
 	return out
 }

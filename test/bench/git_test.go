@@ -19,7 +19,7 @@ import (
 
 const (
 	gitRounds  = 5
-	pushRounds = 3
+	pushRounds = 5
 	briefTurns = 11 // of what takes a fraction of a second
 	hostGit    = "git.example.com"
 )

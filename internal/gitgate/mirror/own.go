@@ -11,6 +11,13 @@ import (
 	"bottle/internal/gitgate/ref"
 )
 
+// Bounds of what is noted, for memory and the disk. What is not noted is another's, and so
+// it can't be rewritten.
+const (
+	maxOwn     = 1 << 20 // commits
+	maxOwnRefs = 1 << 16
+)
+
 // owned is what this bottle has pushed. Only this gateway writes the file, so it is read once.
 type owned struct {
 	mu      sync.Mutex
@@ -47,6 +54,28 @@ func (o *owned) add(line string) {
 	}
 }
 
+// room is what of lines is new, and there is room for.
+func (o *owned) room(lines []string) (out []string) {
+	commits, refs := maxOwn-len(o.commits), maxOwnRefs-len(o.refs)
+	for _, l := range lines {
+		id, name, moved := strings.Cut(l, " ")
+		_, known := o.refs[name]
+		switch {
+		case moved && !known && refs <= 0:
+		case moved && o.refs[name] == id:
+		case moved && !known:
+			refs--
+			out = append(out, l)
+		case moved:
+			out = append(out, l)
+		case !o.commits[l] && commits > 0:
+			commits--
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
 // remember notes what is this bottle's own.
 func (m *Mirror) remember(lines []string) error {
 	if len(lines) == 0 {
@@ -56,6 +85,9 @@ func (m *Mirror) remember(lines []string) error {
 	defer m.own.mu.Unlock()
 	if err := m.own.read(m.pushed()); err != nil {
 		return err
+	}
+	if lines = m.own.room(lines); len(lines) == 0 {
+		return nil
 	}
 	f, err := os.OpenFile(m.pushed(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
