@@ -129,6 +129,10 @@ func (g *gateway) openGit() (err error) {
 	if g.told.Git == "" {
 		return errors.New("told of repositories and of no folder for their mirrors")
 	}
+	ask := g.askPush
+	if g.told.Asked == "" {
+		ask = nil
+	}
 	g.git.gate, err = gitgate.New(gitgate.Config{
 		Identity: string(g.told.Identity), Repos: g.told.Repos, Committer: g.told.GitUser, Folder: g.told.Git, Token: g.vault.get, DLP: g.scanner.newest, Record: g.recordGit,
 		Dial: func(ctx context.Context, host bottle.Host, port uint16, address string) (gitgate.Conn, error) {
@@ -148,7 +152,7 @@ func (g *gateway) openGit() (err error) {
 				return dlp.Stops
 			}
 		},
-		Ask:  g.askPush,
+		Ask:  ask,
 		Open: g.rec.recording,
 	})
 	return err

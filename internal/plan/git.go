@@ -17,7 +17,7 @@ func (p Plan) repositories(t *text) {
 		}
 		t.told("", Plain, "  "+pushWords(g.Push), "  ")
 		if len(g.Push.Protected) > 0 {
-			t.told("", Plain, "  no push may change: "+strings.Join(g.Push.Protected, " "), "    ")
+			t.told("", Plain, "  only with your approval: "+strings.Join(g.Push.Protected, " "), "    ")
 		}
 		for _, host := range slices.Sorted(maps.Keys(g.ExtraHosts)) {
 			t.told("", Warn, "  "+host+" is dialled at "+g.ExtraHosts[host], "    ")

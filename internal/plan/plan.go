@@ -78,7 +78,7 @@ type Push struct {
 	Branches  []string `json:"branches"`
 	Force     string   `json:"force"`
 	Tags      bool     `json:"tags"`
-	Protected []string `json:"protected"` // paths that no push may change: this version cannot ask for an approval
+	Protected []string `json:"protected"` // paths that a push may change only with the operator's approval
 	MaxFile   int64    `json:"max_file"`  // bytes of one file
 }
 

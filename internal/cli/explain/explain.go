@@ -34,13 +34,13 @@ type Desk struct {
 func Command(group string, agents func() []string, desk func() Desk) *cobra.Command {
 	var push string
 	c := &cobra.Command{
-		Use:     "explain AGENT|BOTTLE [METHOD] URL",
+		Use:     "explain AGENT|BOTTLE [METHOD] URL|REPOSITORY",
 		GroupID: group,
 		Short:   "Say what the gateway would answer to a request or to git, and why",
 		Long: "Decide on one request exactly as the gateway of this agent's bottle, or of this bottle, would, without starting\n" +
 			"anything and without the network. The exit code is 0 when it is allowed and 1 when it is denied.\n" +
-			"Without a METHOD the URL is a git repository's, in any form that git takes: which repository of the\n" +
-			"manifest it is, what may be read and pushed, or what to write under git.",
+			"Without a METHOD the URL is a git repository's, in any form that git takes, or its name in the manifest:\n" +
+			"which repository of the manifest it is, what may be read and pushed, or what to write under git.",
 		Example: "  bottle explain claude POST https://api.anthropic.com/v1/messages\n" +
 			"  bottle explain claude GET https://example.com/ --format json\n" +
 			"  bottle explain claude git@github.com:owner/app.git\n" +
@@ -178,7 +178,7 @@ func (d Desk) words(args []string) ([]string, cobra.ShellCompDirective) {
 	var out []string
 	if len(args) == 1 {
 		for _, r := range spec.Repos {
-			out = append(out, r.Upstream)
+			out = append(out, r.Name, r.Upstream)
 		}
 		return append(out, "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), cobra.ShellCompDirectiveNoFileComp
 	}

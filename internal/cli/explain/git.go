@@ -48,16 +48,22 @@ type repository struct {
 // git says what the git gate would answer at a repository's address. push: to a push of
 // ref, too.
 func (d Desk) git(agent, written, ref string, push, js bool) error {
+	named := !strings.ContainsAny(written, ":/")
 	at, err := bottle.ParseRemote(written)
-	if err != nil {
-		if !strings.ContainsAny(written, ":/") {
-			return ui.Usage(errors.New("explain needs AGENT METHOD URL, or AGENT and a repository's URL"), "bottle explain --help")
-		}
+	if err != nil && !named {
 		return ui.Usage(err, "bottle explain "+agent+" GET https://example.com/   (a request has a METHOD)")
 	}
 	spec, err := d.load(agent)
 	if err != nil {
 		return err
+	}
+	if named {
+		if written = byName(spec.Repos, written); written == "" {
+			return ui.Usage(errors.New("explain needs AGENT METHOD URL, or AGENT and a repository: its URL, or its name in the manifest"), "bottle explain --help")
+		}
+		if at, err = bottle.ParseRemote(written); err != nil {
+			return err
+		}
 	}
 	a, err := decide(spec, written, at, ref, push)
 	if err != nil {
@@ -75,6 +81,16 @@ func (d Desk) git(agent, written, ref string, push, js bool) error {
 	}
 	d.tell(a)
 	return answered(nil, a.Verdict)
+}
+
+// byName is the address inside a bottle of the repository of that name; empty: there is none.
+func byName(repos []bottle.Repo, name string) string {
+	for _, r := range repos {
+		if r.Name == name {
+			return "http://" + policy.GitHost + "/" + r.Name + ".git"
+		}
+	}
+	return ""
 }
 
 // decide is the git gate's answer.
@@ -173,7 +189,7 @@ func (d Desk) tell(a answer) {
 		line("", map[bool]string{true: "no force"}[r.Force == "never"])
 		line("tags", map[bool]string{true: "yes", false: "no"}[r.Tags])
 		if len(r.Protected) > 0 {
-			line("protected", "no push may change "+strings.Join(r.Protected, " "))
+			line("protected", "only with your approval: "+strings.Join(r.Protected, " "))
 		}
 		line("max file", bottle.SpellSize(r.MaxFile))
 		line("committer", cmp.Or(r.Committer, "anyone"))
