@@ -223,7 +223,11 @@ func (d Desk) showProposal(id bottle.Identity, p plan.Proposal) {
 	}
 	line(role, bottle.Said(cmp.Or(p.Says, askedFor(p))))
 	if p.Why != "" {
-		line(plan.Plain, "the agent says: "+bottle.Said(p.Why))
+		who := "the agent says: "
+		if p.Auto {
+			who = "no agent asked: "
+		}
+		line(plan.Plain, who+bottle.Said(p.Why))
 	}
 	if p.Push != nil {
 		for _, r := range p.Push.Refs {
