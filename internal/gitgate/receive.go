@@ -36,7 +36,8 @@ const (
 const capabilities = "report-status report-status-v2 side-band-64k quiet ofs-delta push-options agent=bottle"
 
 // offer is what receive-pack says first (gitprotocol-pack(5)): upstream's refs, so that
-// the agent's old ids are upstream's.
+// the agent's old ids are upstream's. Those that the mirror does not have are left out: a
+// client sends no object that a ref told it is here already.
 func (r *repo) offer(ctx context.Context) ([]byte, error) {
 	session, stop, err := r.open(ctx)
 	if err != nil {
@@ -60,7 +61,7 @@ func (r *repo) offer(ctx context.Context) ([]byte, error) {
 	_ = out.Flush()
 	n := 0
 	for _, ref := range adv.Refs {
-		if ref.Name == "HEAD" || strings.HasSuffix(ref.Name, "^{}") {
+		if !mirror.Kept(ref.Name) || strings.HasSuffix(ref.Name, "^{}") {
 			continue
 		}
 		line := ref.ID + " " + ref.Name

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"bottle/internal/bottle"
+	"bottle/internal/policy"
 )
 
 const reports = "\x00report-status side-band-64k delete-refs"
@@ -128,4 +129,25 @@ func TestProtectedPathIsNotDeletedAway(t *testing.T) {
 		t.Errorf("the last that holds it: %v %s", err, out)
 	}
 	w.rests()
+}
+
+// TestPushOnTopOfWhatIsNotMirrored: a clone made elsewhere has commits of a pull request's
+// ref, which the gate does not serve. It must send them, and they are judged.
+func TestPushOnTopOfWhatIsNotMirrored(t *testing.T) {
+	bothWays(t, func(t *testing.T, scheme string) {
+		w := newWorld(t, scheme)
+		w.write(w.work, "pulled", "x")
+		w.git(w.work, "push", "-q", w.bare, "HEAD:refs/pull/1/head")
+		id := w.write(w.work, "top", "y")
+		if out, err := w.try(w.work, "push", "origin", "HEAD:refs/heads/agent"); err != nil || w.ref("refs/heads/agent") != id {
+			t.Errorf("%v %s", err, out)
+		}
+		w.git(w.work, "reset", "-q", "--hard", "origin/trunk")
+		w.write(w.work, "secret", kept)
+		w.git(w.work, "push", "-q", w.bare, "HEAD:refs/pull/2/head")
+		w.write(w.work, "onit", "y")
+		if out, err := w.try(w.work, "push", "origin", "HEAD:refs/heads/other"); err == nil || w.ref("refs/heads/other") != "" || w.last().Reason != policy.SecretFound {
+			t.Errorf("%v %s", err, out)
+		}
+	})
 }

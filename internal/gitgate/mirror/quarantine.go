@@ -195,7 +195,7 @@ func (q *Quarantine) Accepted(done []upstream.Command, own []string) error {
 		switch {
 		case ref.Zero(c.New):
 			delete(next.refs, c.Ref)
-		case kept(c.Ref):
+		case Kept(c.Ref):
 			next.refs[c.Ref] = c.New
 		}
 	}

@@ -36,7 +36,7 @@ func wanted(adv upstream.Advert) (state, error) {
 			if ref.Valid(r.Target) {
 				next.head = r.Target
 			}
-		case !kept(r.Name):
+		case !Kept(r.Name):
 		case !ref.Valid(r.Name) || !ref.ID(r.ID):
 			return state{}, fmt.Errorf("the upstream has a ref whose name or id can't be read: %.80q", r.Name)
 		default:
@@ -46,7 +46,8 @@ func wanted(adv upstream.Advert) (state, error) {
 	return next, nil
 }
 
-func kept(name string) bool {
+// Kept reports whether a ref of upstream is one of the mirror's: a branch, a tag or notes.
+func Kept(name string) bool {
 	for _, p := range []string{"refs/heads/", "refs/tags/", "refs/notes/"} {
 		if strings.HasPrefix(name, p) {
 			return true
