@@ -42,7 +42,7 @@ func (f *finder) marks(kind Kind, mark string, rare byte) {
 		}
 		i += j
 		start := i - before
-		if string(f.text[start:min(len(f.text), start+len(mark))]) != mark || kind == Unread && !magic.Unread(f.text[start:]) {
+		if string(f.text[start:min(len(f.text), start+len(mark))]) != mark || kind == Unread && !magic.Unread(f.text[start:]) || kind == Zstd && !magic.ZstdFrame(f.text[start:]) {
 			continue
 		}
 		if kind == Bzip2 {

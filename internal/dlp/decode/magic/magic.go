@@ -151,6 +151,29 @@ func (r *bitReader) symbol(length *[19]uint8) int {
 	return -1
 }
 
+// ZstdFrame reports whether b, which begins with the mark of zstd, may be a frame: its header
+// and that of its first block are as RFC 8878 §3.1.1 says. Of random bytes behind a mark one
+// in some 40 is. Where b ends in them it is true.
+func ZstdFrame(b []byte) bool {
+	const largest = 128 << 10 // of a block
+	if len(b) < 5 {
+		return true
+	}
+	flags, at := b[4], 5
+	if flags&8 != 0 { // reserved, and refused by decoders
+		return false
+	}
+	single := flags >> 5 & 1
+	at += int(1 - single)                        // the window
+	at += [4]int{0, 1, 2, 4}[flags&3]            // the dictionary's name
+	at += [4]int{int(single), 2, 4, 8}[flags>>6] // the size of what is in it
+	if len(b) < at+3 {
+		return true
+	}
+	block := uint(b[at]) | uint(b[at+1])<<8 | uint(b[at+2])<<16
+	return block>>1&3 != 3 && block>>3 <= largest
+}
+
 // Unread reports whether b begins something compressed that is not read here: xz, 7z,
 // rar, lz4 or lzip. Programs that read such hold the marks, so what follows is checked,
 // too: up to 32 bytes of b.

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // writer writes bits, the lowest first.
@@ -85,5 +87,49 @@ func TestBlockWithoutAnEndIsNoZlib(t *testing.T) {
 				t.Fatalf("%d bytes of zlib are not taken for it", n)
 			}
 		}
+	}
+}
+
+// TestZstdFrame: whatever a compressor writes is one; the mark in random bytes seldom is.
+func TestZstdFrame(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	random := make([]byte, 300<<10)
+	for i := range random {
+		random[i] = byte(r.Uint32())
+	}
+	for _, size := range []int{0, 1, 100, 255, 256, 70 << 10, 300 << 10} {
+		for _, text := range [][]byte{random[:size], bytes.Repeat([]byte("a"), size)} {
+			for level := zstd.SpeedFastest; level <= zstd.SpeedBestCompression; level++ {
+				for _, single := range []bool{false, true} {
+					enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithSingleSegment(single), zstd.WithEncoderCRC(single), zstd.WithZeroFrames(true))
+					if err != nil {
+						t.Fatal(err)
+					}
+					packed := enc.EncodeAll(text, nil)
+					for n := range packed[:min(len(packed), 20)] {
+						if n >= 4 && !ZstdFrame(packed[:n]) {
+							t.Errorf("%d bytes, level %v, cut at %d: % x", size, level, n, packed[:n])
+						}
+					}
+					var stream bytes.Buffer
+					enc.Reset(&stream)
+					_, _ = enc.Write(text)
+					_ = enc.Close()
+					if !ZstdFrame(packed) || !ZstdFrame(stream.Bytes()) {
+						t.Errorf("%d bytes, level %v", size, level)
+					}
+				}
+			}
+		}
+	}
+	n := 0
+	for i := range len(random) - 32 {
+		b := append([]byte(Zstd), random[i:i+28]...)
+		if ZstdFrame(b) {
+			n++
+		}
+	}
+	if all := len(random); n > all/30 || n < all/80 {
+		t.Errorf("%d of %d", n, all)
 	}
 }
