@@ -11,6 +11,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
+	"bottle/internal/cli/rewrite"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 	"bottle/internal/store"
@@ -61,7 +62,7 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 		}
 		req.Verdict, req.Route = "modify", a.instead(*p.Route)
 	}
-	var lasting *permanent
+	var lasting *rewrite.Change
 	if a.last.always {
 		if lasting, err = d.lasting(g.meta, p, req.Route); err != nil {
 			return err
@@ -73,7 +74,7 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 			fmt.Fprintf(d.Out, "given instead: %s\n", d.Style(d.Out)(plan.Strong, bottle.Said(fmt.Sprintf("methods %v, paths %v, ports %v", req.Route.Methods, req.Route.Paths, req.Route.Ports))))
 		}
 		if lasting != nil {
-			lasting.show(d)
+			d.showLasting(lasting)
 		}
 	}
 	if ok, err := d.Confirm("Approve it "+a.long()+"?", a.yes || p.Settled() && lasting == nil); err != nil || !ok { // one that is settled: the gateway says by whom
@@ -87,16 +88,16 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 	if lasting == nil {
 		return nil
 	}
-	if err := lasting.write(); err != nil {
+	if err := lasting.Write(); err != nil {
 		return ui.Fail(fmt.Errorf("it holds as long as the bottle, and the manifest was not written: %w", err), "bottle approve "+a.id+" --for always")
 	}
-	fmt.Fprintf(d.Err, "written: %s\n", bottle.Printable(lasting.file.Path))
+	fmt.Fprintf(d.Err, "written: %s\n", bottle.Printable(lasting.Path))
 	return nil
 }
 
 // lasting is what is to be written into the manifest. Of a proposal that is approved
 // already only that is left to do: whoever was killed before it may say it again.
-func (d Desk) lasting(meta store.Metadata, p plan.Proposal, instead *bottle.Route) (*permanent, error) {
+func (d Desk) lasting(meta store.Metadata, p plan.Proposal, instead *bottle.Route) (*rewrite.Change, error) {
 	r := p.Route
 	switch {
 	case r == nil:

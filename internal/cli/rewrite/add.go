@@ -1,7 +1,6 @@
-package live
+package rewrite
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -9,23 +8,22 @@ import (
 	"bottle/internal/bottle"
 )
 
-// write puts routes behind the last one of a manifest, and changes nothing else of it:
-// comments and order are the operator's. It knows the form that manifests are written in,
-// one `- host:` below the other; where it is another one, ok is false. Whoever calls it
-// reads the outcome again: what it means is for the manifest's own reader to say.
-func write(manifest []byte, routes []bottle.Route) (text []byte, ok bool) {
-	lines := strings.SplitAfter(string(manifest), "\n")
+// behind is the edit that puts routes behind the last one of a manifest. It knows the form
+// that manifests are written in, one `- host:` below the other; where it is another one,
+// ok is false. Whoever calls it reads the outcome again: what it means is for the
+// manifest's own reader to say.
+func behind(lines []string, routes []bottle.Route) (e edit, ok bool) {
 	first, last := frontmatter(lines)
 	if first < 0 {
-		return nil, false
+		return edit{}, false
 	}
 	egress := key(lines, first, last, 0, "egress")
 	if egress < 0 {
 		if anyKey(lines[first:last], "egress") { // in a form that is not known here
-			return nil, false
+			return edit{}, false
 		}
 		added := append([]string{"egress:\n", "  routes:\n"}, spelled(routes, "    ")...)
-		return splice(lines, last, added), true
+		return edit{at: last, add: added}, true
 	}
 	end := block(lines, egress, last, 0)
 	at, deep := -1, 0
@@ -37,10 +35,10 @@ func write(manifest []byte, routes []bottle.Route) (text []byte, ok bool) {
 	}
 	if at < 0 {
 		if anyKey(lines[egress:end], "routes") || deep == 0 {
-			return nil, false
+			return edit{}, false
 		}
 		in := strings.Repeat(" ", deep)
-		return splice(lines, end, append([]string{in + "routes:\n"}, spelled(routes, in+"  ")...)), true
+		return edit{at: end, add: append([]string{in + "routes:\n"}, spelled(routes, in+"  ")...)}, true
 	}
 	stop := at + 1
 	item := -1
@@ -55,18 +53,18 @@ func write(manifest []byte, routes []bottle.Route) (text []byte, ok bool) {
 		}
 		if item < 0 {
 			if !dash {
-				return nil, false
+				return edit{}, false
 			}
 			item = n
 		}
 	}
 	if item < 0 {
-		return nil, false
+		return edit{}, false
 	}
 	for stop > at+1 && indent(lines[stop-1]) < 0 { // comments and empty lines belong to what follows
 		stop--
 	}
-	return splice(lines, stop, spelled(routes, strings.Repeat(" ", item))), true
+	return edit{at: stop, add: spelled(routes, strings.Repeat(" ", item))}, true
 }
 
 // frontmatter gives the first line behind the opening --- and the closing one; -1: none.
@@ -128,17 +126,6 @@ func block(lines []string, at, last, deep int) int {
 		}
 	}
 	return end
-}
-
-func splice(lines []string, at int, added []string) []byte {
-	var b bytes.Buffer
-	for i, l := range lines {
-		if i == at {
-			b.WriteString(strings.Join(added, ""))
-		}
-		b.WriteString(l)
-	}
-	return b.Bytes()
 }
 
 // spelled are routes as a manifest has them. Every word is in quotes that could be read as
