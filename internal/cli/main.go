@@ -72,6 +72,7 @@ func newRoot(d *deps) *cobra.Command {
 		root.AddCommand(make(d))
 	}
 	root.AddCommand(d.desk().Commands()...)
+	root.AddCommand(d.looking().Commands()...)
 	return root
 }
 

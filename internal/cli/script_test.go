@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -9,12 +10,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
 	"bottle/internal/cli"
+	"bottle/internal/store"
 	"bottle/test/require"
 )
 
@@ -56,7 +59,7 @@ func scripts(t *testing.T, names string, least int) {
 			return os.Mkdir(filepath.Join(e.WorkDir, "user"), 0o755)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "decisions": decisions, "replace": replace, "repeat": repeat,
+			"exits": exits, "decisions": decisions, "session": session, "replace": replace, "repeat": repeat,
 		},
 	})
 }
@@ -98,6 +101,39 @@ func decisions(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(log.Close())
 	ts.Logf("%s has three decisions", id)
+}
+
+// session IDENTITY BOTTLE RECORDS [PROPOSALS]: writes the state of a session that has ended:
+// a decision log of the records and the queue, each from a file with one JSON value a line.
+func session(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: session identity bottle records [proposals]")
+	}
+	id, err := bottle.ParseIdentity(args[0])
+	ts.Check(err)
+	dir := filepath.Join(ts.Getenv("BOTTLE_HOME"), "state", args[0])
+	ts.Check(os.MkdirAll(filepath.Join(dir, "proposals"), 0o700))
+	meta, err := json.Marshal(store.Metadata{Identity: id, Agent: id.Agent(), Bottle: bottle.Name(args[1]), Backend: "native", Started: time.Now(), Status: store.Stopped})
+	ts.Check(err)
+	ts.Check(os.WriteFile(filepath.Join(dir, "metadata.json"), meta, 0o600))
+	log, err := audit.Open(filepath.Join(dir, "audit.jsonl"))
+	ts.Check(err)
+	for line := range strings.Lines(ts.ReadFile(args[2])) {
+		var r audit.Record
+		ts.Check(json.Unmarshal([]byte(line), &r))
+		ts.Check(log.Append(r))
+	}
+	ts.Check(log.Close())
+	if len(args) < 4 {
+		return
+	}
+	for line := range strings.Lines(ts.ReadFile(args[3])) {
+		var a bottle.Asked
+		ts.Check(json.Unmarshal([]byte(line), &a))
+		b, err := bottle.MarshalAsked(a)
+		ts.Check(err)
+		ts.Check(os.WriteFile(filepath.Join(dir, "proposals", a.ID+".json"), append(b, '\n'), 0o600))
+	}
 }
 
 // replace OLD NEW FILE: changes every OLD in the file; there must be one.

@@ -83,13 +83,29 @@ func (t Tree) Validate(kind string, name bottle.Name) bottle.Problems {
 // the manifests of the tree that it refers to: what an editor's result is asked
 // before it replaces the old file. kind may be empty: KindOf then guesses it.
 func (t Tree) ValidateBytes(file string, data []byte, kind string) bottle.Problems {
+	_, problems := t.fromText(file, data, kind)
+	return problems
+}
+
+// BottleText is Bottle with data as the content of file, which need not be in the tree: what
+// it extends is. When a problem is an error, the Spec is zero.
+func (t Tree) BottleText(file string, data []byte) (bottle.Spec, bottle.Problems) {
+	spec, problems := t.fromText(file, data, KindBottle)
+	if problems.Fatal() {
+		return bottle.Spec{}, problems
+	}
+	return spec, problems
+}
+
+// fromText reads data as if it were the content of file. The Spec is only a bottle's.
+func (t Tree) fromText(file string, data []byte, kind string) (spec bottle.Spec, _ bottle.Problems) {
 	l := &loader{t: t, parts: make(map[bottle.Name]*part)}
 	s := &source{file: t.short(file), probs: &l.probs}
 	if kind == "" {
 		k, err := KindOf(file)
 		if err != nil {
 			s.errorf(at{}, "move it to a folder bottles/ or agents/", "%v", err)
-			return l.probs
+			return spec, l.probs
 		}
 		kind = k
 	}
@@ -100,22 +116,22 @@ func (t Tree) ValidateBytes(file string, data []byte, kind string) bottle.Proble
 			err = errors.New("the file's name does not end in .md")
 		}
 		s.errorf(at{}, "rename the file: its name is the name of the "+kind, "%v", err)
-		return l.probs
+		return spec, l.probs
 	}
 	if len(data) > maxFile {
 		s.errorf(at{}, "a manifest is a page of text", "the file has %d bytes; a manifest has at most %d", len(data), maxFile)
-		return l.probs
+		return spec, l.probs
 	}
 	switch kind {
 	case KindBottle:
 		l.parts[name] = l.bottleText(s, data)
-		l.spec(name, nil, at{})
+		spec = l.spec(name, nil, at{})
 	case KindAgent:
 		l.bottleOf(s, l.agentText(s, name, data))
 	default:
 		s.errorf(at{}, "bottle or agent", "%q is no kind of manifest", kind)
 	}
-	return inOrder(l.probs)
+	return spec, inOrder(l.probs)
 }
 
 // KindOf guesses from the name of its folder what a file is: KindBottle in

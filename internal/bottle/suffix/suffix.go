@@ -26,3 +26,14 @@ func listed(name string) bool {
 	s, _ := publicsuffix.PublicSuffix(name)
 	return s == name
 }
+
+// Domain is the part of a name that somebody registered: one label below a public suffix,
+// ICANN's or a private one. A name that is a public suffix itself is its own. host is
+// canonical and is no IP literal.
+func Domain(host string) string {
+	d, err := publicsuffix.EffectiveTLDPlusOne(host)
+	if err != nil {
+		return host
+	}
+	return d
+}
