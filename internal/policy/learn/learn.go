@@ -70,6 +70,8 @@ type Session struct {
 	text   int // bytes of their paths
 	judged []judgement
 	used   map[string]*use // by the rule of a route of base
+
+	touched map[bottle.Pattern]bool // by connections
 }
 
 // end is where requests go.
@@ -82,7 +84,7 @@ type end struct {
 // hosts, if any are given, everything is learnt; then nothing is learnt of others. asked are
 // the session's proposals.
 func New(routes []bottle.Route, pol *policy.Policy, hosts []bottle.Host, asked []bottle.Asked) *Session {
-	s := &Session{pol: pol, base: routes, places: map[end]*place{}, used: map[string]*use{}, judged: judge(asked)}
+	s := &Session{pol: pol, base: routes, places: map[end]*place{}, used: map[string]*use{}, touched: map[bottle.Pattern]bool{}, judged: judge(asked)}
 	if len(hosts) > 0 {
 		s.only = map[bottle.Host]bool{}
 	}

@@ -19,7 +19,8 @@ type use struct {
 func (s *Session) use(e *Event, v policy.Verdict) {
 	r := v.Route
 	if e.Kind != "http" && !v.Passthrough() {
-		return // of a connection nobody knows which route it was for
+		s.touched[r.Host] = true // nobody knows which of its routes it was for
+		return
 	}
 	u := s.used[r.Rule]
 	if u == nil {
@@ -55,14 +56,15 @@ type Less struct {
 // unused is what the session did not use of its manifest, and what can be taken out so that
 // nothing else becomes possible: a route that stood before another one, or a host before a
 // wildcard, does not go, since the other would take its requests over. A route with a role
-// is its agent's and stays. idle says that nothing at all was used; then nothing is told.
+// is its agent's and stays, and so does a host to which there were connections of which
+// nobody knows what they were for. idle says that nothing at all was used; then nothing is told.
 func (s *Session) unused(own string) (out []Less, idle bool) {
 	if len(s.used) == 0 {
 		return nil, true
 	}
 	whole := map[bottle.Pattern]int{}
 	for _, r := range s.base {
-		if r.Rule == "" || r.Role != "" || own != "" && !strings.HasPrefix(r.Rule, own+":") {
+		if s.touched[r.Host] || r.Rule == "" || r.Role != "" || own != "" && !strings.HasPrefix(r.Rule, own+":") {
 			continue
 		}
 		u := s.used[r.Rule]
