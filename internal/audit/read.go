@@ -73,6 +73,7 @@ type reader struct {
 	filter Filter
 	line   int
 	part   []byte // of a line whose end has not been seen
+	last   Record
 }
 
 // drain yields what is there; false means that the caller has had enough.
@@ -87,7 +88,8 @@ func (r *reader) drain(ctx context.Context, yield func(Record, error) bool) bool
 			return false
 		}
 		r.line++
-		rec, err := parse(line)
+		rec, err := parseBehind(line, &r.last)
+		r.last = rec
 		switch {
 		case err != nil:
 			if !yield(rec, fmt.Errorf("line %d: %w", r.line, err)) {

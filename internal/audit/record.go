@@ -191,17 +191,24 @@ func escape(b []byte, r rune) []byte {
 }
 
 // parse reads one line, without its line feed, and checks its check.
-func parse(line []byte) (Record, error) {
-	var r Record
-	if err := json.Unmarshal(line, &r); err != nil {
-		return Record{}, fmt.Errorf("not a record: %w", err)
+func parse(line []byte) (Record, error) { return parseBehind(line, &Record{}) }
+
+// parseBehind is parse of a line that stands behind another one.
+func parseBehind(line []byte, last *Record) (Record, error) {
+	r, ok := quick(line, last)
+	if !ok {
+		r = Record{}
+		if err := json.Unmarshal(line, &r); err != nil {
+			return Record{}, fmt.Errorf("not a record: %w", err)
+		}
 	}
 	tail := len(line) - len(checkKey) - checkLen - len(`"}`)
 	if tail < 0 || string(line[tail:tail+len(checkKey)]) != checkKey {
 		return r, fmt.Errorf("not a record: it does not end with its check")
 	}
 	sum := sha256.Sum256(line[:tail])
-	if hex.EncodeToString(sum[:checkLen/2]) != r.Check || string(line[len(line)-len(`"}`)-checkLen:len(line)-2]) != r.Check {
+	var check [checkLen]byte
+	if hex.Encode(check[:], sum[:checkLen/2]); string(check[:]) != r.Check || string(line[len(line)-len(`"}`)-checkLen:len(line)-2]) != r.Check {
 		return r, fmt.Errorf("changed: the line does not match its own check")
 	}
 	return r, nil
