@@ -1,6 +1,7 @@
 package learn
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,8 +34,16 @@ func lookAsked(id string) Look {
 
 // neighbourhood are the domains that the operator or the session knows, for what imitates one.
 type neighbourhood struct {
-	known []string // domains of the manifest's hosts
-	seen  []string // of the session's, those seen most often first
+	known []domain // of the manifest's hosts
+	seen  []domain // of the session's, those seen most often first
+}
+
+// domain is a registered name, and what it looks like.
+type domain struct{ name, looks string }
+
+func domainOf(h bottle.Host) domain {
+	d := suffix.Domain(string(h))
+	return domain{d, skeleton(d)}
 }
 
 // maxKnown bounds the domains that each name is held against.
@@ -42,21 +51,28 @@ const maxKnown = 256
 
 func (p *proposing) nearby() (n neighbourhood) {
 	for _, r := range p.base {
-		if _, literal := r.Host.Host.Addr(); !literal {
-			n.known = append(n.known, suffix.Domain(string(r.Host.Host)))
+		if _, literal := r.Host.Host.Addr(); !literal && len(n.known) < maxKnown {
+			n.known = append(n.known, domainOf(r.Host.Host))
 		}
 	}
+	n.known = distinct(n.known)
 	found := slices.Clone(p.found)
-	slices.SortStableFunc(found, func(a, b Lesson) int { return int(min(b.Count, 1<<30)) - int(min(a.Count, 1<<30)) })
-	for _, l := range found {
-		if d := suffix.Domain(string(l.Route.Host.Host)); !slices.Contains(n.seen, d) && len(n.seen) < maxKnown {
-			n.seen = append(n.seen, d)
+	slices.SortStableFunc(found, func(a, b Lesson) int { return cmp.Compare(b.Count, a.Count) })
+	for _, l := range found[:min(len(found), maxKnown)] {
+		n.seen = append(n.seen, domainOf(l.Route.Host.Host))
+	}
+	n.seen = distinct(n.seen)
+	return n
+}
+
+// distinct leaves out what stands before; the order stays.
+func distinct(list []domain) (out []domain) {
+	for _, d := range list {
+		if !slices.Contains(out, d) {
+			out = append(out, d)
 		}
 	}
-	slices.Sort(n.known)
-	n.known = slices.Compact(n.known)
-	n.known = n.known[:min(len(n.known), maxKnown)]
-	return n
+	return out
 }
 
 // looks are what to look at in one lesson, the gravest first.
@@ -120,13 +136,14 @@ func drawn(host string) bool {
 // imitates is the domain that a host's name plays on: one that the manifest lists, or that
 // was seen more often. Hosts of one domain do not play on each other.
 func (n neighbourhood) imitates(host string) string {
-	own := suffix.Domain(host)
+	own := domainOf(bottle.Host(host))
 	if slices.Contains(n.known, own) {
 		return ""
 	}
+	whole := skeleton("." + host + ".")
 	for _, d := range n.known {
-		if plays(own, d) || strings.Contains(skeleton("."+host+"."), skeleton("."+d+".")) && len(d) > 4 {
-			return d
+		if plays(own, d) || len(d.name) > 4 && strings.Contains(whole, "."+d.looks+".") {
+			return d.name
 		}
 	}
 	for _, d := range n.seen {
@@ -134,7 +151,7 @@ func (n neighbourhood) imitates(host string) string {
 			break
 		}
 		if plays(own, d) {
-			return d
+			return d.name
 		}
 	}
 	return ""
@@ -143,26 +160,46 @@ func (n neighbourhood) imitates(host string) string {
 // skeleton makes one of letters that are taken for each other, and of the marks by which a
 // name is taken apart.
 func skeleton(s string) string {
-	return strings.NewReplacer("rn", "m", "vv", "w", "cl", "d", "0", "o", "1", "l", "i", "l", "5", "s", "3", "e", "-", ".", "_", ".").Replace(s)
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		pair := s[i:min(i+2, len(s))]
+		switch {
+		case pair == "rn":
+			c, i = 'm', i+1
+		case pair == "vv":
+			c, i = 'w', i+1
+		case pair == "cl":
+			c, i = 'd', i+1
+		case c == '0':
+			c = 'o'
+		case c == '1' || c == 'i':
+			c = 'l'
+		case c == '5':
+			c = 's'
+		case c == '3':
+			c = 'e'
+		case c == '-' || c == '_':
+			c = '.'
+		}
+		out = append(out, c)
+	}
+	return string(out)
 }
 
 // plays reports whether two domains look alike: the same but for letters that are taken for
-// each other, or for their last label, or for one letter of a long name. Different names of
-// a few letters are nothing special.
-func plays(a, b string) bool {
-	if a == b {
+// each other, or for their last label, or for one letter of a name that is not short.
+// Different names of a few letters are nothing special.
+func plays(a, b domain) bool {
+	if a.name == b.name {
 		return false
 	}
-	x, y := skeleton(a), skeleton(b)
-	if x == y {
+	if a.looks == b.looks {
 		return true
 	}
-	p, _, _ := strings.Cut(x, ".")
-	q, _, _ := strings.Cut(y, ".")
-	if p == q {
-		return len(p) >= 5
-	}
-	return min(len(p), len(q)) >= 6 && near(x, y)
+	p, _, _ := strings.Cut(a.looks, ".")
+	q, _, _ := strings.Cut(b.looks, ".")
+	return min(len(p), len(q)) >= 5 && (p == q || near(a.looks, b.looks))
 }
 
 // near reports whether one letter more, less or otherwise, or two that changed places, make

@@ -207,7 +207,7 @@ func (p *proposing) place(at end, seen *place) {
 			merge(r, s, 0)
 		}
 	}
-	p.routes(at, p.allowed(at, absorb(all, count)), count)
+	p.routes(at, absorb(p.allowed(at, all), count), count)
 }
 
 // absorb leaves out what a shorter prefix of the same method lets through already.
