@@ -46,7 +46,9 @@ type scan struct {
 	bad  bool
 }
 
-func (s *scan) next(key string) bool { return len(s.rest) > len(key) && string(s.rest[:len(key)]) == key }
+func (s *scan) next(key string) bool {
+	return len(s.rest) > len(key) && string(s.rest[:len(key)]) == key
+}
 
 // key goes past a key that must stand here.
 func (s *scan) key(key string) bool {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -126,5 +128,143 @@ func BenchmarkMillion(b *testing.B) {
 			b.ReportMetric(float64(after.HeapSys)/(1<<20), "MiB-heap")
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/record")
 		})
+	}
+}
+
+func deniedAt(host, method, path string) audit.Record {
+	r := audit.Record{Time: time.Unix(1_767_000_000, 0), Kind: "http", Method: method, Host: host, Port: 443, Path: path, Verdict: audit.Deny, Reason: "host_not_listed"}
+	if method == "CONNECT" {
+		r.Kind, r.Path = "connect", ""
+	}
+	return r
+}
+
+// TestNothingOfAnAgentsReachesTheTerminal. The weakness: a person decides by what his terminal
+// shows. The attack: escapes, bidirectional and invisible characters, homographs and endless
+// names in hosts, methods and paths, and in what a rule or a reason would show. What this
+// proves: none of these is shown as it is, what cannot be read in one way is not proposed, and
+// an imitation stands in front with a word about it.
+func TestNothingOfAnAgentsReachesTheTerminal(t *testing.T) {
+	l := newLooker(t, benched)
+	bad := "\x1b]0;x\x07\u202e\u200b\u2066\r\n\x9b2J"
+	records := []audit.Record{
+		deniedAt("files.pythonhosted.org", "CONNECT", ""), deniedAt("files.pythonhosted.org", "CONNECT", ""),
+		deniedAt("reg\u0456stry.npmjs.org", "CONNECT", ""), deniedAt("xn--regstry-tog.npmjs.com", "CONNECT", ""), deniedAt("registry.npmjs.org.evil.net", "CONNECT", ""), deniedAt("registry.nprnjs.org", "CONNECT", ""),
+		deniedAt("x"+bad+".example.org", "CONNECT", ""), deniedAt("plain.example.org", "GET"+bad, "/a"), deniedAt("plain.example.org", "GET", "/a"+bad), deniedAt("plain.example.org", "GET", "/"+strings.Repeat("a", 5000)),
+		deniedAt("plain.example.org", "GET", "/%1b%5b2J"), deniedAt("plain.example.org", "GET", "/%E2%80%AE"), deniedAt("plain.example.org", "GET", "/ok/"+strings.Repeat("k", 500)),
+		{Kind: "http", Method: "POST", Host: "api.example.com", Port: 443, Path: "/v1/" + bad, Verdict: audit.Allow, Reason: bad, Rule: bad + "proposal p234567"},
+		{Kind: "http", Method: "PUT", Host: "api.example.com", Port: 443, Path: "/v1/x", Verdict: audit.Allow, Reason: bad, Rule: bad + "proposal p234567"},
+	}
+	for i := range 500 {
+		records = append(records, deniedAt(fmt.Sprintf("n%d.tunnel.example.net", i), "CONNECT", ""))
+	}
+	l.log(t, len(records), func(i int) audit.Record { return records[i] })
+	for _, args := range [][]string{{"learn", identity}, {"replay", identity}, {"learn", identity, "--prune"}} {
+		if err := l.run(args...); err != nil && ui.Code(err) != ui.CodeNo {
+			t.Fatal(err)
+		}
+		shown := l.out.String() + l.err.String()
+		if strings.ContainsFunc(shown, func(r rune) bool {
+			return r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) || r == '\u0456'
+		}) {
+			t.Errorf("%q: %q", args, shown)
+		}
+		if n := strings.Count(shown, "tunnel.example"); n > 0 || len(shown) > 12_000 {
+			t.Errorf("%q: %d bytes, %d times the tunnel", args, len(shown), n)
+		}
+	}
+	if err := l.run("learn", identity); err != nil {
+		t.Fatal(err)
+	}
+	out := l.out.String()
+	front := strings.Index(out, "files.pythonhosted.org")
+	for _, trap := range []string{"xn--regstry-tog.npmjs.com", "registry.npmjs.org.evil.net", "registry.nprnjs.org"} {
+		if at := strings.Index(out, trap); at < 0 || at > front {
+			t.Errorf("%s does not stand in front:\n%s", trap, out)
+		}
+	}
+	if strings.Count(out, "the name resembles npmjs.org") < 3 || strings.Contains(out, "2J") {
+		t.Errorf("%s", out)
+	}
+	var got struct {
+		Proposed []struct{ Route struct{ Host string } }
+		Diff     string
+	}
+	if err := l.run("learn", identity, "--format", "json"); err != nil || json.Unmarshal(l.out.Bytes(), &got) != nil || len(got.Proposed) < 4 || strings.ContainsAny(got.Diff, "\x1b\x07\r") {
+		t.Errorf("%v %+v", err, got)
+	}
+}
+
+// TestNothingIsWrittenWithoutAYes: a look writes nothing, nor does a no; a yes writes what was
+// shown, once; and who changed the file meanwhile wins.
+func TestNothingIsWrittenWithoutAYes(t *testing.T) {
+	l := newLooker(t, benched)
+	l.log(t, 2, func(int) audit.Record { return deniedAt("files.pythonhosted.org", "GET", "/a") })
+	read := func() string {
+		b, err := os.ReadFile(filepath.Join(l.home, "bottles/dev.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if err := l.run("learn", identity); err != nil || read() != benched || l.question != "" {
+		t.Errorf("a look: %v %s", err, read())
+	}
+	if err := l.run("learn", identity, "--write"); ui.Code(err) != ui.CodeNo || read() != benched || l.question != "Write 1 route into "+filepath.Join(l.home, "bottles/dev.md")+"?" {
+		t.Errorf("a no: %v %q %s", err, l.question, read())
+	}
+	theirs := strings.Replace(benched, "[/v1]", "[/v1, /v2]", 1)
+	confirm := l.Confirm
+	l.Confirm = func(string, bool) (bool, error) { l.file(t, "bottles/dev.md", theirs); return true, nil }
+	if err := l.run("learn", identity, "--write"); err == nil || !strings.Contains(err.Error(), "changed by somebody else") || read() != theirs {
+		t.Errorf("somebody else: %v %s", err, read())
+	}
+	l.Confirm, l.answer = confirm, true
+	want := strings.Replace(theirs, "---\n", "    - host: files.pythonhosted.org\n      methods: [GET]\n      path_allowlist: [\"/a\"]\n---\n", 2)
+	want = strings.Replace(want, "    - host: files.pythonhosted.org\n      methods: [GET]\n      path_allowlist: [\"/a\"]\n---\n", "---\n", 1)
+	if err := l.run("learn", identity, "--write"); err != nil || read() != want {
+		t.Errorf("a yes: %v %s", err, read())
+	}
+	if err := l.run("learn", identity, "--write"); err != nil || read() != want || !strings.Contains(l.err.String(), "nothing to write") {
+		t.Errorf("again: %v %s", err, read())
+	}
+	if left, _ := filepath.Glob(filepath.Join(l.home, "bottles/.*")); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
+
+// TestReplayTellsCI: 0, 1, and 125 where it cannot be told; all a session's own log says.
+func TestReplayTellsCI(t *testing.T) {
+	l := newLooker(t, benched)
+	good := audit.Record{Kind: "http", Method: "GET", Host: "api.example.com", Port: 443, Path: "/v1/a", Verdict: audit.Allow, Reason: "listed", Rule: "bottles/dev.md:4"}
+	l.log(t, 3, func(int) audit.Record { return good })
+	if err := l.run("replay", identity); err != nil {
+		t.Errorf("%v %s", err, l.out.String())
+	}
+	l.file(t, "strict.md", "---\negress:\n  routes:\n    - {host: api.example.com, methods: [GET], path_allowlist: [/v2]}\n---\n")
+	if err := l.run("replay", identity, "--bottle", filepath.Join(l.home, "strict.md")); ui.Code(err) != ui.CodeNo || !strings.Contains(l.out.String(), "3 newly denied") ||
+		!strings.Contains(l.out.String(), "3× http GET api.example.com/v1/a (listed before, now path_not_listed ") {
+		t.Errorf("%v %s", err, l.out.String())
+	}
+	l.file(t, "wrong.md", "---\negress: {rotes: []}\n---\n")
+	for _, args := range [][]string{{"--bottle", filepath.Join(l.home, "wrong.md")}, {"--bottle", "gone"}} {
+		if err := l.run(append([]string{"replay", identity}, args...)...); ui.Code(err) != ui.CodeFailed {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+	log := filepath.Join(l.home, "state", identity, "audit.jsonl")
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.file(t, "state/"+identity+"/audit.jsonl", strings.Replace(string(text), "/v1/a", "/v1/b", 1))
+	if err := l.run("replay", identity); ui.Code(err) != ui.CodeFailed || !strings.Contains(l.err.String(), "1 line of the log cannot be relied on") {
+		t.Errorf("%v %s", err, l.err.String())
+	}
+	if err := os.Remove(log); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.run("replay", identity); ui.Code(err) != ui.CodeFailed || !strings.Contains(err.Error(), "no decision log") {
+		t.Errorf("%v", err)
 	}
 }
