@@ -1,6 +1,10 @@
 package rewrite
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -116,4 +120,119 @@ func TestWrittenRoutesAreRead(t *testing.T) {
 			t.Fatalf("%v\n%s", problems, text)
 		}
 	})
+}
+
+// TestTakeKeepsWhatStays: what goes is one route, one method or one path; comments, order and
+// form of all else stay. What is written in another form is left to the operator.
+func TestTakeKeepsWhatStays(t *testing.T) {
+	const block = "---\negress:\n  routes:\n    # first\n    - host: a.example.org # a\n      methods:\n        # reads\n        - GET\n        - \"POST\" # writes\n      path_allowlist: [\"/a\", /b, '/c'] # three\n\n    # second\n    - {host: b.example.org, methods: [GET, PUT], path_allowlist: [/x, /y]} # b\n\n  limits: {connections: 50}\n---\nText\n"
+	for name, c := range map[string]struct {
+		gone []Gone
+		want string // of block: what is otherwise, as old=>new
+	}{
+		"a route":           {[]Gone{{Rule: "bottles/dev.md:5", Whole: true}}, "    - host: a.example.org # a\n      methods:\n        # reads\n        - GET\n        - \"POST\" # writes\n      path_allowlist: [\"/a\", /b, '/c'] # three\n=>"},
+		"the last":          {[]Gone{{Rule: "bottles/dev.md:13", Whole: true}}, "    - {host: b.example.org, methods: [GET, PUT], path_allowlist: [/x, /y]} # b\n=>"},
+		"a method":          {[]Gone{{Rule: "bottles/dev.md:5", Methods: []string{"POST"}}}, "        - \"POST\" # writes\n=>"},
+		"paths":             {[]Gone{{Rule: "bottles/dev.md:5", Paths: []string{"/a", "/c"}}}, "[\"/a\", /b, '/c'] # three=>[/b] # three"},
+		"both in one line":  {[]Gone{{Rule: "bottles/dev.md:13", Methods: []string{"PUT"}, Paths: []string{"/x"}}}, "[GET, PUT], path_allowlist: [/x, /y]=>[GET], path_allowlist: [/y]"},
+		"one that is not":   {[]Gone{{Rule: "bottles/dev.md:5", Methods: []string{"PUT"}}}, ""},
+		"all of a list":     {[]Gone{{Rule: "bottles/dev.md:13", Methods: []string{"GET", "PUT"}}}, ""},
+		"no route is there": {[]Gone{{Rule: "bottles/dev.md:4", Whole: true}}, ""},
+		"past the end":      {[]Gone{{Rule: "bottles/dev.md:99", Whole: true}}, ""},
+		"no line":           {[]Gone{{Rule: "bottles/dev.md", Whole: true}}, ""},
+		"below zero":        {[]Gone{{Rule: "bottles/dev.md:-3", Whole: true}}, ""},
+	} {
+		lines := strings.SplitAfter(block, "\n")
+		edits, ok := take(lines, c.gone)
+		got := []byte{}
+		if ok {
+			got, ok = apply(lines, edits)
+		}
+		if c.want == "" {
+			if ok {
+				t.Errorf("%s: %s", name, got)
+			}
+			continue
+		}
+		old, repl, _ := strings.Cut(c.want, "=>")
+		if want := strings.Replace(block, old, repl, 1); !ok || string(got) != want || want == block {
+			t.Errorf("%s: %v\n%s", name, ok, got)
+		}
+		if d := unified("dev.md", lines, edits); patched(t, block, d) != string(got) {
+			t.Errorf("%s: the diff says otherwise:\n%s", name, d)
+		}
+	}
+}
+
+// patched is what patch(1) makes of a text and a unified diff.
+func patched(t *testing.T, text, diff string) string {
+	t.Helper()
+	lines := strings.SplitAfter(text, "\n")
+	var out strings.Builder
+	at := 0
+	for line := range strings.Lines(diff) {
+		var from, n, to, m int
+		switch {
+		case strings.HasPrefix(line, "---"), strings.HasPrefix(line, "+++"):
+		case strings.HasPrefix(line, "@@"):
+			if _, err := fmt.Sscanf(line, "@@ -%d,%d +%d,%d @@", &from, &n, &to, &m); err != nil {
+				t.Fatal(err)
+			}
+			out.WriteString(strings.Join(lines[at:from-1], ""))
+			if at = from - 1; strings.Count(out.String(), "\n") != to-1 {
+				t.Errorf("the hunk %q begins at line %d", line, strings.Count(out.String(), "\n")+1)
+			}
+		case line[0] == '+':
+			out.WriteString(line[1:])
+		default:
+			if lines[at] != line[1:] {
+				t.Fatalf("line %d is %q, not %q", at+1, lines[at], line[1:])
+			}
+			if at++; line[0] == ' ' {
+				out.WriteString(line[1:])
+			}
+		}
+	}
+	return out.String() + strings.Join(lines[at:], "")
+}
+
+// TestProposeHoldsTheOutcome: a change that decides otherwise than it was asked to is none,
+// and a file that is a link is not opened.
+func TestProposeHoldsTheOutcome(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "bottles"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "bottles", "dev.md")
+	const text = "---\negress:\n  routes:\n    - host: a.example.org\n      methods: [GET]\n---\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tree := manifest.Tree{Home: os.DirFS(dir), HomeDir: dir}
+	spec, problems := tree.Bottle("dev")
+	if problems.Fatal() {
+		t.Fatal(problems)
+	}
+	added := []bottle.Route{route(t, "b.example.org", nil)}
+	c, err := Propose(tree, "dev", nil, added, append(added, spec.Routes...))
+	if err != nil || len(c.Added) != 1 || !strings.Contains(c.Diff, "+    - host: b.example.org\n") || patched(t, text, c.Diff) != string(c.text) {
+		t.Errorf("%v %+v", err, c)
+	}
+	for name, want := range map[string][]bottle.Route{"less": spec.Routes, "more": append(added, route(t, "c.example.org", nil), spec.Routes[0])} {
+		if c, err := Propose(tree, "dev", nil, added, want); !errors.Is(err, ErrForm) {
+			t.Errorf("%s: %v %+v", name, err, c)
+		}
+	}
+	if _, err := Propose(tree, "dev", []Gone{{Rule: "dev.md:4", Whole: true}}, nil, nil); !errors.Is(err, ErrForm) {
+		t.Errorf("the last route: %v", err) // an empty list is no manifest
+	}
+	if now, err := os.ReadFile(path); err != nil || string(now) != text {
+		t.Errorf("it was written: %s", now)
+	}
+	if err := errors.Join(os.Rename(path, path+".real"), os.Symlink(path+".real", path)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Propose(tree, "dev", nil, added, added); err == nil {
+		t.Error("a link was followed")
+	}
 }
