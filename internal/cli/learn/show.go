@@ -54,7 +54,9 @@ func (d Desk) show(s session, out *lesson) {
 	for _, w := range out.Withheld {
 		line(2, plan.Plain, "%s", strings.TrimSuffix(at(w.Host, w.Port)+": "+w.What, ": "))
 		line(6, plan.Warn, "%s", w.Why)
-		line(6, plan.Faint, "%s", evidence(w.Sight, nil))
+		if w.Count > 0 {
+			line(6, plan.Faint, "%s", evidence(w.Sight, nil))
+		}
 		if w.Hint != "" {
 			line(6, plan.Faint, "→ %s", w.Hint)
 		}

@@ -96,7 +96,7 @@ func (s *Session) note(p *place, r request, seen Sight) bool {
 			return true
 		}
 	}
-	if (len(p.requests) >= maxRequests || s.all >= maxAll || s.text+len(r.path) > maxText) && !s.fold(p) {
+	if (len(p.requests)+len(p.folded) >= maxRequests || s.all >= maxAll || s.text+len(r.path) > maxText) && !s.fold(p) {
 		return false
 	}
 	if p.requests == nil {
@@ -124,12 +124,15 @@ func (s *Session) fold(p *place) bool {
 		to := request{r.method, prefix}
 		if p.folded[to] == nil {
 			p.folded[to] = &Sight{}
+			s.all++
+			s.text += len(prefix)
 		}
 		p.folded[to].add(*p.requests[r])
 		delete(p.requests, r)
 		s.all--
 		s.text -= len(r.path)
 	}
-	p.full = len(p.requests) > before/2
-	return len(p.requests) < before
+	after := len(p.requests) + len(p.folded)
+	p.full = after > maxRequests/2
+	return len(p.requests) < before && after < maxRequests
 }

@@ -260,6 +260,19 @@ func TestGrantsAreEvidence(t *testing.T) {
 	}
 }
 
+// TestAWordAloneTeachesNothing: what was asked for or given and never tried is told, and not
+// proposed.
+func TestAWordAloneTeachesNothing(t *testing.T) {
+	r := bottle.Route{Host: pattern(t, "wish.example.org"), Ports: []uint16{443}}
+	given := r
+	given.Host = pattern(t, "*.given.example.org")
+	s := begin(t, known(t), []bottle.Asked{asked("p2", bottle.ProposalPending, r, 1, nil), asked("p3", bottle.ProposalApproved, given, 1, nil)})
+	p := s.Propose(Options{})
+	if len(p.Lessons) > 0 || !strings.Contains(why(p, "wish.example.org"), "p2), and never tried") || !strings.Contains(why(p, "*.given.example.org"), "p3), and not used") {
+		t.Errorf("%q %+v", lines(p), p.Withheld)
+	}
+}
+
 // TestEvidence: how often, when, by which methods, the first path and the last.
 func TestEvidence(t *testing.T) {
 	s := begin(t, known(t), nil)
@@ -321,12 +334,30 @@ func TestAFloodTeachesLittle(t *testing.T) {
 	s := begin(t, known(t), nil)
 	s.Add(tunnelTo("pypi.org", 443))
 	s.Add(denied(t, known(t), "GET", "x.example.org", "/wanted"))
+	for i := range 30_000 { // prefixes without end
+		s.Add(Event{Kind: "http", Method: "GET", Host: "deep.example.org", Port: 443, Path: fmt.Sprintf("/a/p%dx/%d", i/3, i%3), Reason: policy.HostNotListed})
+	}
 	for i := range 30_000 {
 		s.Add(tunnelTo(fmt.Sprintf("n%d.tunnel.net", i), 443))
 		s.Add(tunnelTo(fmt.Sprintf("site%d.com", i), uint16(1+i)))
 		s.Add(Event{Kind: "http", Method: "GET", Host: "x.example.org", Port: 443, Path: fmt.Sprintf("/n/p%dx", i), Reason: policy.HostNotListed})
 		s.Add(Event{Kind: "http", Method: "GET", Host: "x.example.org", Port: 443, Path: fmt.Sprintf("/ids/%d", i), Reason: policy.HostNotListed})
 		s.Add(Event{Kind: "http", Method: "GET", Host: fmt.Sprintf("h%d.example.com", i%8), Port: 443, Path: fmt.Sprintf("/%d%s", i, strings.Repeat("x", 1000)), Reason: policy.HostNotListed})
+	}
+	kept, bytes := 0, 0
+	for _, p := range s.places {
+		for _, m := range []map[request]*Sight{p.requests, p.folded} {
+			kept += len(m)
+			for r := range m {
+				bytes += len(r.path)
+			}
+		}
+		if len(p.requests)+len(p.folded) > maxRequests {
+			t.Errorf("%d requests and %d prefixes of one place", len(p.requests), len(p.folded))
+		}
+	}
+	if kept != s.all || bytes != s.text {
+		t.Errorf("%d requests of %d bytes are kept, %d of %d are counted", kept, bytes, s.all, s.text)
 	}
 	if len(s.places) > maxPlaces || s.all > maxAll || s.text > maxText+1024 {
 		t.Errorf("%d places, %d requests, %d bytes", len(s.places), s.all, s.text)
@@ -339,7 +370,7 @@ func TestAFloodTeachesLittle(t *testing.T) {
 		t.Errorf("%+v", p.Withheld)
 	}
 	sum := p.Counts.Evidence + p.Counts.Excess + p.Counts.Git // of the ports
-	if sum != 2+5*30_000 {
+	if sum != 2+6*30_000 {
 		t.Errorf("%d: %+v", sum, p.Counts)
 	}
 	s = begin(t, known(t), nil, "x.example.org")

@@ -77,7 +77,7 @@ func distinct(list []domain) (out []domain) {
 
 // looks are what to look at in one lesson, the gravest first.
 func (n neighbourhood) looks(l *Lesson) []Look {
-	out, r := l.Looks, l.Route
+	out, r := append([]Look{}, l.Looks...), l.Route
 	host := string(r.Host.Host)
 	add := func(weight int, code, format string, v ...any) {
 		out = append(out, Look{code, fmt.Sprintf(format, v...), weight})
@@ -227,14 +227,4 @@ func near(x, y string) bool {
 	default:
 		return left <= 1
 	}
-}
-
-// Hosts of a proposal's lessons, in order, each once: for --host.
-func (p *Proposal) Hosts() (out []bottle.Host) {
-	for _, l := range p.Lessons {
-		if h := l.Route.Host.Host; !slices.Contains(out, h) {
-			out = append(out, h)
-		}
-	}
-	return out
 }

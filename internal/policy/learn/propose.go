@@ -82,12 +82,17 @@ type Options struct {
 // Propose makes the proposal.
 func (s *Session) Propose(o Options) Proposal {
 	p := &proposing{Session: s, Options: o, names: maps.Clone(s.places)}
-	p.out.Counts = s.counts
-	p.out.Unused, p.out.Idle = s.unused(o.Own)
+	p.out = Proposal{Counts: s.counts, Lessons: []Lesson{}, Withheld: []Withheld{}, Unused: []Less{}}
+	if less, idle := s.unused(o.Own); idle {
+		p.out.Idle = true
+	} else {
+		p.out.Unused = append(p.out.Unused, less...)
+	}
 	p.next = s.base
 	if o.Prune {
 		p.next = Narrow(s.base, p.out.Unused)
 	}
+	p.merely()
 	p.lookups()
 	p.crowds()
 	ends := slices.SortedFunc(maps.Keys(p.names), func(a, b end) int { return cmp.Or(cmp.Compare(a.host, b.host), cmp.Compare(a.port, b.port)) })
@@ -124,6 +129,27 @@ type proposing struct {
 
 func (p *proposing) withhold(at end, what, why, hint string, seen Sight) {
 	p.out.Withheld = append(p.out.Withheld, Withheld{Host: string(at.host), Port: at.port, What: what, Why: why, Hint: hint, Sight: seen})
+}
+
+// merely tells of what the agent asked for, or was given, and never tried: nothing shows what
+// it needs, and nobody learns from its word.
+func (p *proposing) merely() {
+	tried := map[bottle.Host]bool{}
+	for at := range p.places {
+		tried[at.host] = true
+	}
+	for _, j := range p.judged {
+		host := j.route.Host
+		listed := slices.ContainsFunc(p.base, func(r bottle.Route) bool { return r.Host == host })
+		if j.no || listed || tried[host.Host] && !host.Sub || p.only != nil && !p.only[host.Host] {
+			continue
+		}
+		why := "given in the session (" + j.id + "), and not used"
+		if j.asked {
+			why = "asked for (" + j.id + "), and never tried: nothing shows what it needs"
+		}
+		p.out.Withheld = append(p.out.Withheld, Withheld{Host: host.String(), What: strings.Join(j.route.Methods, ", "), Why: why, Hint: "if it is wanted: bottle edit, or another approval"})
+	}
 }
 
 // lookups makes a connection to port 443 of a name that was only looked up: a program that
