@@ -64,3 +64,17 @@ func FuzzQuick(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkParse reads the line that a log has most.
+func BenchmarkParse(b *testing.B) {
+	r := Record{Seq: 7, Prev: genesis, Time: time.Unix(1_767_000_000, 0), Kind: "http", Method: "GET", Host: "api.example.com", Port: 443, Path: "/v1/items/7", Verdict: Allow,
+		Rule: "bottles/dev.md:4", Reason: "listed", Policy: genesis, Status: 200, BytesOut: 120, BytesIn: 4000, Micros: 51_000}
+	line := r.JSON()
+	b.SetBytes(int64(len(line)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := parseBehind(line, &r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

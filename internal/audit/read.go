@@ -44,12 +44,14 @@ func Read(ctx context.Context, path string, filter Filter, follow bool) iter.Seq
 		for r.drain(ctx, yield) && follow && r.wait(ctx) {
 		}
 		if !follow && len(r.part) > 0 && ctx.Err() == nil {
-			yield(Record{}, fmt.Errorf("line %d: %w", r.line+1, errTorn))
+			yield(Record{}, fmt.Errorf("line %d: %w", r.line+1, ErrTorn))
 		}
 	}
 }
 
-var errTorn = errors.New("torn: it has no line end")
+// ErrTorn is what Read yields for a last line without its end: a crash cut it, or it is
+// being written at this moment.
+var ErrTorn = errors.New("torn: it has no line end")
 
 func openRead(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
@@ -200,7 +202,7 @@ func verify(path string, kept Head) (rep Report, seen bool, err error) {
 		seen = seen || rep.Head == kept
 	}
 	if len(r.part) > 0 {
-		rep.Line, rep.Problem = r.line+1, errTorn.Error()
+		rep.Line, rep.Problem = r.line+1, ErrTorn.Error()
 		return rep, seen, nil
 	}
 	rep.OK = true

@@ -5,6 +5,7 @@ package suffix
 
 import (
 	"fmt"
+	"strings"
 
 	"golang.org/x/net/publicsuffix"
 )
@@ -36,4 +37,15 @@ func Domain(host string) string {
 		return host
 	}
 	return d
+}
+
+// Anybodys is the domain below which anybody can register a name like host, or empty. These
+// are the private entries of the list: github.io, ngrok.app and their kin, not .com or co.uk.
+// host is canonical and is no IP literal.
+func Anybodys(host string) string {
+	s, icann := publicsuffix.PublicSuffix(host)
+	if icann || !strings.Contains(s, ".") { // without a dot nobody manages it: the default rule
+		return ""
+	}
+	return s
 }

@@ -20,3 +20,14 @@ func TestCheckWildcard(t *testing.T) {
 		}
 	}
 }
+
+func TestDomainAndAnybodys(t *testing.T) {
+	for host, want := range map[string][2]string{
+		"a.b.example.com": {"example.com", ""}, "x.example.co.uk": {"example.co.uk", ""}, "me.github.io": {"me.github.io", "github.io"}, "a.me.github.io": {"me.github.io", "github.io"},
+		"github.io": {"github.io", "github.io"}, "bucket.s3.amazonaws.com": {"bucket.s3.amazonaws.com", "s3.amazonaws.com"}, "x1.ngrok.app": {"x1.ngrok.app", "ngrok.app"}, "com": {"com", ""}, "host.nowhere": {"host.nowhere", ""}, "nowhere": {"nowhere", ""},
+	} {
+		if got := [2]string{Domain(host), Anybodys(host)}; got != want {
+			t.Errorf("%s: %q, want %q", host, got, want)
+		}
+	}
+}

@@ -71,6 +71,7 @@ func (d Desk) read(ctx context.Context, s session, add func(learn.Event)) (broke
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return 0, ui.Fail(fmt.Errorf("the bottle %s has no decision log: its gateway decided nothing yet", s.id), "bottle list active --all")
+		case s.live && errors.Is(err, audit.ErrTorn): // it is being written
 		case err != nil:
 			if broken++; r.Seq == 0 && !strings.HasPrefix(err.Error(), "line ") {
 				return broken, err // the file itself

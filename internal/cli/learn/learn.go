@@ -22,7 +22,7 @@ import (
 // wish is what a person wants of `bottle learn`.
 type wish struct {
 	word              string
-	hosts             []string
+	hosts, except     []string
 	write, yes, prune bool
 	js                bool
 }
@@ -42,15 +42,19 @@ func (d Desk) Learn() *cobra.Command {
 			"wildcards, addresses, git, what held a secret, and what you turned down.",
 		Example: "  bottle learn researcher\n" +
 			"  bottle learn researcher --host pypi.org --host files.pythonhosted.org --write\n" +
+			"  bottle learn researcher --except sentry.io --write\n" +
 			"  bottle learn researcher --prune               also take out what the session did not use\n" +
 			"  bottle learn researcher-m3hxd --format json | jq '.proposed[].route'",
 		Args: command.Words(1, 1), ValidArgsFunction: d.Names,
 	}
 	c.Flags().StringArrayVar(&w.hosts, "host", nil, "only this `HOST`; may be given several times")
+	c.Flags().StringArrayVar(&w.except, "except", nil, "all but this `HOST`; may be given several times")
 	c.Flags().BoolVar(&w.write, "write", false, "write it into the manifest, after a yes")
 	c.Flags().BoolVarP(&w.yes, "yes", "y", false, "with --write: do not ask; what looks like a trick is left out then, unless you name its --host")
 	c.Flags().BoolVar(&w.prune, "prune", false, "also take out the routes, methods and paths that the session did not use; one session is little evidence")
-	_ = c.RegisterFlagCompletionFunc("host", cobra.NoFileCompletions) // fails only for a flag that is not there
+	for _, f := range []string{"host", "except"} {
+		_ = c.RegisterFlagCompletionFunc(f, cobra.NoFileCompletions) // fails only for a flag that is not there
+	}
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) (err error) {
 		if w.js, err = asJSON(); err != nil {
@@ -81,16 +85,30 @@ type lesson struct {
 	ByHand  []string `json:"by_hand,omitempty"` // lines to add, where the manifest has another form than can be changed
 	Pruned  bool     `json:"pruned"`            // the diff takes out what is unused
 	Written bool     `json:"written"`
+
+	flags string // that a person gave, for the next command
+}
+
+// names reads what --host and --except were given.
+func names(words []string) (out []bottle.Host, err error) {
+	for _, w := range words {
+		h, err := bottle.ParseHost(w)
+		if err != nil {
+			return nil, ui.Usage(err, "--host and --except take one name each, such as pypi.org; nothing is learnt of wildcards")
+		}
+		out = append(out, h)
+	}
+	return out, nil
 }
 
 func (d Desk) learn(ctx context.Context, w wish) error {
-	var hosts []bottle.Host
-	for _, h := range w.hosts {
-		host, err := bottle.ParseHost(h)
-		if err != nil {
-			return ui.Usage(err, "--host takes one name, such as pypi.org; nothing is learnt of wildcards")
-		}
-		hosts = append(hosts, host)
+	hosts, err := names(w.hosts)
+	if err != nil {
+		return err
+	}
+	except, err := names(w.except)
+	if err != nil {
+		return err
 	}
 	s, err := d.session(w.word)
 	if err != nil {
@@ -109,7 +127,16 @@ func (d Desk) learn(ctx context.Context, w wish) error {
 	if out.Broken, err = d.read(ctx, s, seen.Add); err != nil {
 		return err
 	}
-	out.Proposal = seen.Propose(learn.Options{Prune: w.prune, Unseen: w.write && w.yes, Own: spec.Files[len(spec.Files)-1]})
+	out.Proposal = seen.Propose(learn.Options{Prune: w.prune, Unseen: w.write && w.yes, Own: spec.Files[len(spec.Files)-1], Except: except})
+	if w.prune {
+		out.flags = " --prune"
+	}
+	for _, h := range hosts {
+		out.flags += " --host " + string(h)
+	}
+	for _, h := range except {
+		out.flags += " --except " + string(h)
+	}
 	change, err := d.change(spec, &out)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode"
@@ -266,5 +267,33 @@ func TestReplayTellsCI(t *testing.T) {
 	}
 	if err := l.run("replay", identity); ui.Code(err) != ui.CodeFailed || !strings.Contains(err.Error(), "no decision log") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestALogThatIsBeingWritten: the last line of a bottle that runs may be half there; that of
+// one that has ended was cut.
+func TestALogThatIsBeingWritten(t *testing.T) {
+	l := newLooker(t, benched)
+	l.log(t, 2, func(int) audit.Record { return deniedAt("files.pythonhosted.org", "GET", "/a") })
+	log := "state/" + identity + "/audit.jsonl"
+	text, err := os.ReadFile(filepath.Join(l.home, log))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.file(t, log, string(text)+`{"seq":3,"prev":"`)
+	if err := l.run("learn", identity); err != nil || !strings.Contains(l.err.String(), "1 line of the log cannot be relied on") {
+		t.Errorf("ended: %v %s", err, l.err.String())
+	}
+	l.file(t, "state/"+identity+"/lock", "")
+	lock, err := os.OpenFile(filepath.Join(l.home, "state", identity, "lock"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.run("learn", identity, "--write", "--yes", "--except", "pypi.org"); err != nil || strings.Contains(l.err.String(), "relied") || !strings.Contains(l.err.String(), "bottle reload "+identity) {
+		t.Errorf("running: %v %s", err, l.err.String())
 	}
 }

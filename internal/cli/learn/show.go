@@ -143,15 +143,8 @@ func (d Desk) showDiff(s session, out *lesson) {
 		}
 	}
 	if out.Diff != "" {
-		fmt.Fprintln(d.Out, style(plan.Faint, "to write it: bottle learn "+string(s.id)+flags(out)+" --write"))
+		fmt.Fprintln(d.Out, style(plan.Faint, "to write it: bottle learn "+string(s.id)+out.flags+" --write"))
 	}
-}
-
-func flags(out *lesson) string {
-	if out.Pruned {
-		return " --prune"
-	}
-	return ""
 }
 
 // mostPaths of a route come with their own evidence; all are in the diff.

@@ -236,3 +236,30 @@ func TestProposeHoldsTheOutcome(t *testing.T) {
 		t.Error("a link was followed")
 	}
 }
+
+// FuzzTake: whatever a manifest's text and the places in it are, taking out does not fail, adds
+// no line, and what its diff says is what it does.
+func FuzzTake(f *testing.F) {
+	f.Add("---\negress:\n  routes:\n    - host: a.example.org\n      methods: [GET, POST]\n      path_allowlist:\n        - /a\n        - \"/b\" # c\n---\n", 4, "POST", "/b", false)
+	f.Add("    - {host: a, methods: [GET, PUT], path_allowlist: [/x, /y]}\n- \n---", 1, "PUT", "/x", false)
+	f.Add("- a\n\n# b\n- c", 1, "", "", true)
+	f.Fuzz(func(t *testing.T, text string, line int, method, path string, whole bool) {
+		lines := strings.SplitAfter(text, "\n")
+		edits, ok := take(lines, []Gone{{Rule: fmt.Sprintf("dev.md:%d", line), Whole: whole, Methods: []string{method}, Paths: []string{path}}})
+		if !ok {
+			return
+		}
+		got, ok := apply(lines, edits)
+		if !ok {
+			t.Fatalf("edits that overlap: %+v", edits)
+		}
+		if len(got) >= len(text) && len(edits) > 0 {
+			t.Fatalf("%q became %q", text, got)
+		}
+		if strings.HasSuffix(text, "\n") && !strings.Contains(text, "\r") {
+			if d := unified("dev.md", lines, edits); patched(t, text, d) != string(got) {
+				t.Fatalf("%q became %q; the diff says\n%s", text, got, d)
+			}
+		}
+	})
+}

@@ -316,6 +316,15 @@ func TestTrapsStandInFront(t *testing.T) {
 			t.Errorf("%s, named: %+v", host, p.Withheld)
 		}
 	}
+	s := begin(t, known(t), nil)
+	s.Add(tunnelTo("drop.ngrok.app", 443))
+	s.Add(tunnelTo("pypi.org", 443))
+	if p := s.Propose(Options{}); !slices.Contains(looks(p, "drop.ngrok.app"), "anybodys") || p.Lessons[0].Route.Host.Host != "drop.ngrok.app" {
+		t.Errorf("%+v", p.Lessons)
+	}
+	if p := s.Propose(Options{Except: []bottle.Host{"drop.ngrok.app"}}); len(p.Lessons) != 1 || p.Lessons[0].Route.Host.Host != "pypi.org" {
+		t.Errorf("%q", lines(p))
+	}
 	// Neighbours of one domain, and names that are merely short, are no imitations.
 	for _, host := range []string{"www.npmjs.org", "cdn.example.com", "crates.io", "pypi.org", "golang.org", "npm.io"} {
 		s := begin(t, known(t), nil)

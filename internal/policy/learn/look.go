@@ -91,6 +91,9 @@ func (n neighbourhood) looks(l *Lesson) []Look {
 	if drawn(host) {
 		add(80, "made_up_name", "a part of the name looks drawn or encoded: a name can carry data out")
 	}
+	if d := suffix.Anybodys(host); d != "" {
+		add(70, "anybodys", "anybody can have a name below %s", d)
+	}
 	if writes := slices.DeleteFunc(slices.Clone(r.Methods), reads); len(writes) > 0 {
 		add(60, "writes", "%s can send data there", strings.Join(writes, ", "))
 	}

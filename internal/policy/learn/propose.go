@@ -74,9 +74,10 @@ func (p *Proposal) Added() (out []bottle.Route) {
 
 // Options say how a proposal is made.
 type Options struct {
-	Own    string // the file of the manifest that can be changed: only what is written in it is unused; empty: any
-	Prune  bool   // it stands on the manifest without what the session did not use
-	Unseen bool   // nobody looks at it: what looks like a trick is withheld, unless its host was given to New
+	Own    string        // the file of the manifest that can be changed: only what is written in it is unused; empty: any
+	Prune  bool          // it stands on the manifest without what the session did not use
+	Except []bottle.Host // nothing of these is proposed
+	Unseen bool          // nobody looks at it: what looks like a trick is withheld, unless its host was given to New
 }
 
 // Propose makes the proposal.
@@ -92,6 +93,7 @@ func (s *Session) Propose(o Options) Proposal {
 	if o.Prune {
 		p.next = Narrow(s.base, p.out.Unused)
 	}
+	maps.DeleteFunc(p.names, func(at end, _ *place) bool { return slices.Contains(p.Except, at.host) })
 	p.merely()
 	p.lookups()
 	p.crowds()
@@ -141,7 +143,7 @@ func (p *proposing) merely() {
 	for _, j := range p.judged {
 		host := j.route.Host
 		listed := slices.ContainsFunc(p.base, func(r bottle.Route) bool { return r.Host == host })
-		if j.no || listed || tried[host.Host] && !host.Sub || p.only != nil && !p.only[host.Host] {
+		if j.no || listed || tried[host.Host] && !host.Sub || p.only != nil && !p.only[host.Host] || slices.Contains(p.Except, host.Host) {
 			continue
 		}
 		why := "given in the session (" + j.id + "), and not used"
