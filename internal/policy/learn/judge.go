@@ -37,7 +37,8 @@ func judge(asked []bottle.Asked) (out []judgement) {
 		case a.Lease != nil && strings.HasPrefix(a.Lease.EndedBy, "revoked"):
 			j.no, j.when = true, a.Lease.Ended
 		}
-		if a.Given != nil {
+		if a.Given != nil { // less than was asked for: the rest was turned down
+			out = append(out, judgement{id: a.ID, route: *r, no: true, when: a.Decided})
 			j.route = *a.Given
 		}
 		out = append(out, j)
