@@ -64,6 +64,7 @@ var rooms = []room{
 	// Thought, the lowest first: each may lean on those above it in this list.
 	{dir: "internal/metric", layer: thought},
 	{dir: "internal/plan", layer: thought, beside: []string{"internal/metric"}},
+	{dir: "internal/plan/sight", layer: thought, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/gateway/desk", "internal/cli/live", "internal/tui"}},
 	{dir: "internal/dlp/rule", layer: thought, only: []string{}},
 	{dir: "internal/dlp/own", layer: thought, only: []string{"internal/dlp/rule"}, beside: []string{"internal/dlp/rule"}},
 	{dir: "internal/dlp/decode/fold", layer: thought, only: []string{}, onlyFrom: []string{"internal/dlp/decode", "internal/dlp/inbound"}},
@@ -155,7 +156,7 @@ var rooms = []room{
 
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{
 		"internal/backend/backendtest", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm",
-		"internal/lifecycle", "internal/cli", "internal/tui", "internal/web", "test/integration", "test/canaries",
+		"internal/lifecycle", "internal/cli", "internal/web", "test/integration", "test/canaries",
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
 	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/native/jail"}, onlyFrom: backends},
@@ -169,12 +170,12 @@ var rooms = []room{
 	{dir: "internal/backend/native/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/native/jail"}},
 
 	{dir: "internal/lifecycle", layer: lifecycle},
-	{dir: "internal/tui", layer: faces},
+	{dir: "internal/tui", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/plan", "internal/plan/sight"}, onlyFrom: []string{"internal/cli/live"}},
 	{dir: "internal/web", layer: faces},
 	{dir: "internal/demo", layer: faces, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/changes", "internal/cli/command", "internal/cli/explain", "internal/cli/export", "internal/cli/folders", "internal/cli/learn", "internal/cli/live", "internal/cli/scan"}},
 	{dir: "internal/cli/changes", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
-	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/command", "internal/cli/rewrite", "internal/cli/ui"}},
+	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/tui"}},
 	{dir: "internal/cli/learn", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/manifest", "internal/plan", "internal/policy", "internal/policy/learn", "internal/store"},
 		beside: []string{"internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/rewrite", layer: faces, only: []string{"internal/bottle", "internal/cli/editor", "internal/manifest", "internal/policy"}, onlyFrom: []string{"internal/cli/learn", "internal/cli/live"},
@@ -188,7 +189,7 @@ var rooms = []room{
 	{dir: "internal/cli/folders", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/scan", layer: faces, onlyFrom: []string{"internal/cli", "test/corpus"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/manual", layer: faces, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli", "internal/cli/learn", "internal/cli/rewrite"}},
+	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli", "internal/cli/learn", "internal/cli/live", "internal/cli/rewrite"}},
 	{dir: "internal/cli/starter", layer: faces, only: []string{"internal/bottle", "internal/manifest"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli", layer: cli},
 
@@ -197,6 +198,7 @@ var rooms = []room{
 	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/native/jail"}},
 
 	{dir: "test/require", layer: tests, only: []string{}},
+	{dir: "test/screen", layer: tests, only: []string{"test/require"}},
 	// All else below test/ may see any room that onlyFrom does not keep from it.
 	{dir: "test/programs", layer: tests},
 	{dir: "test/npm", layer: tests},
@@ -206,7 +208,7 @@ var rooms = []room{
 }
 
 // testOnly may be imported by every _test.go, whatever its room.
-var testOnly = []string{"test/require", "internal/backend/backendtest"}
+var testOnly = []string{"test/require", "test/screen", "internal/backend/backendtest"}
 
 // Also every room below test/fake: stand-ins for servers of others.
 const fakes = "test/fake/"
@@ -320,6 +322,8 @@ var modules = []struct {
 	path  string
 	rooms []string
 }{
+	{"charm.land/bubbletea/v2", []string{"internal/tui"}},
+	{"github.com/charmbracelet/x/ansi", []string{"internal/tui"}},
 	{"github.com/godbus/dbus/v5", []string{"internal/keyring"}},
 	{"github.com/google/jsonschema-go", []string{"internal/manifest", "internal/supervise"}},
 	{"github.com/google/nftables", []string{"internal/backend/native/jail/fence"}},

@@ -95,7 +95,7 @@ func (g *gateway) decide(c plan.Control) any {
 	if g.desk == nil {
 		return refusal{notAsked}
 	}
-	out, err := g.desk.Decide(desk.Decision{ID: c.Proposal, Verdict: c.Verdict, Route: c.Route, For: time.Duration(c.Seconds) * time.Second, Note: c.Note, By: c.By})
+	out, err := g.desk.Decide(desk.Decision{ID: c.Proposal, Verdict: c.Verdict, Route: c.Route, For: time.Duration(c.Seconds) * time.Second, Note: c.Note, By: c.By, Seen: c.Seen, Check: c.Check})
 	if err != nil {
 		return refusal{err.Error()}
 	}

@@ -27,6 +27,7 @@ import (
 //	{"op":"decide","proposal":"p…","verdict":"approve","seconds":900,"note":"…","by":"…"}   Decided; 0 seconds: as long as the bottle
 //	{"op":"decide","proposal":"p…","verdict":"modify","route":{…}}                          the same
 //	{"op":"decide","proposal":"p…","verdict":"reject","note":"…"}                           the same
+//	{"op":"decide","proposal":"p…","verdict":"approve","seen":"…","check":true}             the same; with check nothing changes
 //	{"op":"grants"}                                  Grants: all that were given
 //	{"op":"revoke","grant":"g…"}                     Revoked
 //
@@ -67,7 +68,7 @@ type Control struct {
 	Format string         `json:"format,omitempty"` // of metrics
 	Routes []bottle.Route `json:"routes,omitempty"` // of reload: all of them, in place of those in force; none: nothing is let through
 	Git    *Repositories  `json:"git,omitempty"`    // of reload: all of them; nil: those in force stay so
-	Check  bool           `json:"check,omitempty"`  // of reload: say what would be, and change nothing
+	Check  bool           `json:"check,omitempty"`  // of reload and decide: say what would be, and change nothing
 
 	// Of admit: let the value with this fingerprint (32 hex digits) pass to this host,
 	// one that the policy in force knows, for so many seconds.
@@ -81,6 +82,7 @@ type Control struct {
 	Verdict  string        `json:"verdict,omitempty"`  // approve, modify or reject
 	Route    *bottle.Route `json:"route,omitempty"`    // of modify
 	Note     string        `json:"note,omitempty"`     // for the agent
+	Seen     string        `json:"seen,omitempty"`     // sight.Of what the operator read: where it opens something else by now, nothing is decided
 	Grant    string        `json:"grant,omitempty"`
 
 	// Of watch: values by name, and egress.watch as it is written now. Only a value can

@@ -9,6 +9,7 @@ import (
 
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
+	"bottle/internal/plan/sight"
 	"bottle/internal/policy"
 )
 
@@ -27,6 +28,8 @@ type Decision struct {
 	For     time.Duration // how long; 0: as long as the bottle
 	Note    string        // the agent reads it
 	By      string        // who decides, as he calls himself
+	Seen    string        // sight.Of of what the operator read; empty: he takes what there is
+	Check   bool          // an approval: say what it would come to, and change nothing
 }
 
 // Decided is what a decision came to.
@@ -148,6 +151,13 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 	out, err := d.weigh(&a, c)
 	if err != nil {
 		return Decided{}, err
+	}
+	if c.Seen != "" && c.Seen != sight.Of(a.Proposal, out.Says, out.Diff) {
+		return Decided{}, fmt.Errorf("%s would open something else than what you were shown, since the routes changed meanwhile: nothing was decided; read it again", a.ID)
+	}
+	if c.Check {
+		out.Asked = a
+		return out, nil
 	}
 	now := d.now()
 	var b [8]byte

@@ -1,0 +1,101 @@
+package desk
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"bottle/internal/audit"
+	"bottle/internal/bottle"
+	"bottle/internal/plan/sight"
+	"bottle/internal/policy"
+)
+
+// TestOnlyWhatWasSeenIsApproved: the weakness is that an approval opens what the routes make
+// of it, and these may change between the reading and the yes. With what the operator saw in
+// its hand the desk gives that or nothing; a check says what it would be, and gives nothing.
+func TestOnlyWhatWasSeenIsApproved(t *testing.T) {
+	o := newOffice(t, listed("a.example.com", "GET"))
+	first := o.must(o.Ask(t.Context(), wants("a.example.com", "POST"), 0))
+	second := o.must(o.Ask(t.Context(), wants("a.example.com", "PUT"), 0))
+	read := func(id string) string {
+		a, says, diff, _ := o.Show(id)
+		return sight.Of(a.Proposal, says, diff)
+	}
+	seen := read(second.ID)
+	before := o.force.Hash()
+	out, err := o.Decide(Decision{ID: first.ID, Verdict: Approve, Seen: read(first.ID), Check: true})
+	if err != nil || !strings.Contains(out.Says, "POST") || out.Diff == "" || out.Asked.Settled() || o.force.Hash() != before || len(o.logged("proposal_approved")) > 0 {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	o.must(o.Ask(t.Context(), wants("a.example.com", "PUT"), 0)) // asking again keeps nobody from deciding
+	if read(second.ID) != seen {
+		t.Error("the agent changes what was seen by asking again")
+	}
+	if _, err := o.Decide(Decision{ID: first.ID, Verdict: Approve, Seen: read(first.ID)}); err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range []bool{true, false} {
+		if _, err := o.Decide(Decision{ID: second.ID, Verdict: Approve, Seen: seen, Check: check}); err == nil || !strings.Contains(err.Error(), "something else than what you were shown") {
+			t.Errorf("%v", err)
+		}
+	}
+	if o.lets("PUT", "a.example.com", "/") {
+		t.Fatal("it is in force all the same")
+	}
+	if _, err := o.Decide(Decision{ID: second.ID, Verdict: Approve, Seen: read(second.ID)}); err != nil || !o.lets("PUT", "a.example.com", "/") {
+		t.Errorf("%v", err)
+	}
+
+	third := o.must(o.Ask(t.Context(), wants("b.example.com"), 0))
+	less := wants("b.example.com", "GET").Route
+	out, err = o.Decide(Decision{ID: third.ID, Verdict: Modify, Route: less, Check: true})
+	if err != nil || out.Asked.Given == nil {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	seen = sight.Of(out.Asked.Proposal, out.Says, out.Diff)
+	if _, err := o.Decide(Decision{ID: third.ID, Verdict: Approve, Seen: seen}); err == nil {
+		t.Error("all of it was given where a part of it was seen")
+	}
+	if _, err := o.Decide(Decision{ID: third.ID, Verdict: Modify, Route: less, Seen: seen}); err != nil || o.lets("POST", "b.example.com", "/") {
+		t.Error(err)
+	}
+	if now, _ := o.Proposal(third.ID); now.Status != bottle.ProposalModified {
+		t.Errorf("%+v", now)
+	}
+}
+
+// TestSeenOfWhatIsNoRoute: a value and a push are what they are, whatever else changes; what
+// was read over the wire is the same.
+func TestSeenOfWhatIsNoRoute(t *testing.T) {
+	o := newOffice(t, listed("a.example.com"))
+	print := strings.Repeat("0a", 16)
+	o.Denied(denied("POST", "a.example.com", 443, "/v1", policy.SecretFound, audit.Finding{Rule: "known-secret", Fingerprint: print}))
+	value := o.must(o.Ask(t.Context(), bottle.Proposal{Kind: bottle.ProposalContent, Content: &bottle.ContentAsk{Host: "a.example.com", Path: "/v1", Print: print}}, 0))
+	_, push, _, err := o.AskPush(t.Context(), pushing("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{value.ID, push} {
+		a, says, diff, _ := o.Show(id)
+		line, err := json.Marshal(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read bottle.Asked
+		if err := json.Unmarshal(line, &read); err != nil {
+			t.Fatal(err)
+		}
+		seen := sight.Of(read.Proposal, says, diff)
+		if _, err := o.Decide(Decision{ID: id, Verdict: Approve, Seen: strings.Repeat("0", 32)}); err == nil {
+			t.Error("something else was seen")
+		}
+		out, err := o.Decide(Decision{ID: id, Verdict: Approve, Seen: seen, Check: true})
+		if err != nil || sight.Of(out.Asked.Proposal, out.Says, out.Diff) != seen {
+			t.Errorf("%+v, %v", out, err)
+		}
+		if out, err := o.Decide(Decision{ID: id, Verdict: Approve, Seen: seen}); err != nil || !out.Asked.Approved() {
+			t.Errorf("%+v, %v", out, err)
+		}
+	}
+}
