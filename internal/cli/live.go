@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"context"
+
 	"bottle/internal/bottle"
 	"bottle/internal/cli/live"
 	"bottle/internal/lifecycle"
@@ -11,8 +13,22 @@ import (
 // desk is what the commands about a running bottle touch.
 func (d *deps) desk() live.Desk {
 	return live.Desk{
-		Group: groupRun, Out: d.Stdout, Err: d.Stderr, Style: d.style, Terminal: d.Terminal,
-		Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) }, Store: d.state, Tree: d.tree, Key: need.RepoKey,
+		Group: groupRun, In: d.Stdin, Out: d.Stdout, Err: d.Stderr, Style: d.style, Terminal: d.Terminal,
+		Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) }, Store: d.state, Tree: d.tree, Key: need.RepoKey, Editor: d.runEditor,
+		EditBottle: func(ctx context.Context, name bottle.Name) error {
+			kind, path, err := d.manifestNamed("bottles/" + string(name))
+			if err != nil {
+				return err
+			}
+			return d.edit(ctx, kind, path)
+		},
+		End: func(ctx context.Context, id bottle.Identity) error {
+			house, err := d.house("")
+			if err != nil {
+				return err
+			}
+			return house.Stop(ctx, id)
+		},
 		Watched: func(s bottle.Spec, dir string) (map[string]secret.Value, bottle.Problems) {
 			home, _ := d.userHome()
 			values, problems := lifecycle.Watched(s, home, dir, d.Lookup)

@@ -40,6 +40,7 @@ type counter struct {
 	repos    []bottle.Repo
 	now      []plan.Admitted // in force
 	waiting  []plan.Proposal
+	deaf     bool // it answers nothing
 	grants   []bottle.Grant
 }
 
@@ -70,7 +71,7 @@ func newCounter(t *testing.T) *counter {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = res.Release() })
-	if err := res.Write(store.Metadata{Identity: c.id, Agent: "worker", Bottle: "dev", Backend: "native", Status: store.Running}); err != nil {
+	if err := res.Write(store.Metadata{Identity: c.id, Agent: "worker", Bottle: "dev", Backend: "native", Status: store.Running, Started: time.Now().Add(-123 * time.Hour)}); err != nil {
 		t.Fatal(err)
 	}
 	l, err := audit.Open(res.Layout.Audit)
@@ -113,12 +114,24 @@ func (c *counter) serve(l net.Listener) {
 			return
 		}
 		line, _ := bufio.NewReader(conn).ReadBytes('\n')
+		c.mu.Lock()
+		deaf := c.deaf
+		c.mu.Unlock()
+		if deaf {
+			conn.Close()
+			continue
+		}
 		var req plan.Control
 		_ = json.Unmarshal(line, &req)
 		if req.Op == plan.OpPolicy {
 			c.mu.Lock()
 			_ = json.NewEncoder(conn).Encode(plan.InForce{Routes: c.routes, Git: plan.Repositories{Repos: c.repos}})
 			c.mu.Unlock()
+			conn.Close()
+			continue
+		}
+		if req.Op == plan.OpStatus || req.Op == plan.OpMetrics {
+			_ = json.NewEncoder(conn).Encode(c.measured(req))
 			conn.Close()
 			continue
 		}

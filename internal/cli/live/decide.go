@@ -14,6 +14,7 @@ import (
 	"bottle/internal/cli/rewrite"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
+	"bottle/internal/plan/sight"
 	"bottle/internal/store"
 )
 
@@ -61,6 +62,8 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 			return ui.Usage(errors.New("only requests can be given in part: this asks for something else"), "bottle proposals "+a.id)
 		}
 		req.Verdict, req.Route = "modify", a.instead(*p.Route)
+	} else if !a.yes { // who says yes beforehand takes what there is
+		req.Seen = sight.Of(p.Proposal, p.Says, p.Diff)
 	}
 	var lasting *rewrite.Change
 	if a.last.always {

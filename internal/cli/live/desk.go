@@ -27,6 +27,7 @@ import (
 // Desk is what these commands touch.
 type Desk struct {
 	Group    string // of the commands, in the help
+	In       io.Reader
 	Out, Err io.Writer
 	Style    func(io.Writer) plan.Style
 	Terminal func(stream any) bool
@@ -35,6 +36,10 @@ type Desk struct {
 	Tree     func() (manifest.Tree, error)
 	Key      func(bottle.Repo) bottle.Problems                                          // why its key_file cannot be used, now
 	Watched  func(s bottle.Spec, dir string) (map[string]secret.Value, bottle.Problems) // what must not leave, read now
+
+	Editor     func(ctx context.Context, path string) error // the operator's, on the terminal
+	EditBottle func(ctx context.Context, name bottle.Name) error
+	End        func(ctx context.Context, id bottle.Identity) error // of a running bottle
 }
 
 const (

@@ -20,7 +20,7 @@ import (
 
 // Commands are all that speak with a running bottle.
 func (d Desk) Commands() []*cobra.Command {
-	return []*cobra.Command{d.Approve(), d.Approvals(), d.Reject(), d.Proposals(), d.Grants(), d.Revoke(), d.Metrics(), d.Reload()}
+	return []*cobra.Command{d.Approve(), d.Approvals(), d.Reject(), d.Proposals(), d.Grants(), d.Revoke(), d.Metrics(), d.Reload(), d.Dashboard()}
 }
 
 // proposed is a proposal, and whose.

@@ -10,6 +10,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
+	"bottle/internal/plan/sight"
 	"bottle/internal/store"
 )
 
@@ -32,13 +33,21 @@ func (c *counter) supervise(req plan.Control) any {
 		}
 		return out
 	}
-	c.asked = append(c.asked, req)
+	if !req.Check {
+		c.asked = append(c.asked, req)
+	}
 	for i, p := range c.waiting {
 		if p.ID != req.Proposal {
 			continue
 		}
 		if p.Settled() {
 			return map[string]string{"error": p.ID + " is decided already: approved, ann at 15:04:05"}
+		}
+		if p.Given = req.Route; req.Verdict != "reject" && req.Seen != "" && req.Seen != sight.Of(p.Proposal, p.Says, p.Diff) {
+			return map[string]string{"error": p.ID + " would open something else than what you were shown"}
+		}
+		if req.Check {
+			return plan.Decided{Proposal: p, Old: "a", New: "b"}
 		}
 		p.Decided, p.By, p.Note, p.Status = time.Unix(1e9, 0), req.By, req.Note, bottle.ProposalRejected
 		if req.Verdict != "reject" {
@@ -56,6 +65,8 @@ func (c *counter) supervise(req plan.Control) any {
 // ask has a proposal wait, about which an agent wrote whatever it wanted.
 func (c *counter) ask(t *testing.T, id, why string) {
 	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.waiting = append(c.waiting, plan.Proposal{
 		Asked: bottle.Asked{Proposal: bottle.Proposal{ID: id, Seq: 1, Kind: bottle.ProposalEgress, Created: time.Unix(1e9, 0), Count: 3, Why: why, Status: bottle.ProposalPending,
 			Route: &bottle.Route{Host: pattern(t, "api.example.com"), Ports: []uint16{443}, Methods: []string{"POST"}}}},

@@ -69,8 +69,7 @@ func Propose(tree manifest.Tree, name bottle.Name, gone []Gone, added, want []bo
 	for _, e := range edits {
 		c.Added = append(c.Added, e.add...)
 	}
-	tree.Home = replaced{tree.Home, "bottles/" + file, c.text}
-	after, problems := tree.Bottle(name)
+	after, problems := Read(tree, name, c.text)
 	wanted, err1 := policy.Compile(want)
 	got, err2 := policy.Compile(after.Routes)
 	if problems.Fatal() || err1 != nil || err2 != nil || wanted.Hash() != got.Hash() {
@@ -78,6 +77,12 @@ func Propose(tree manifest.Tree, name bottle.Name, gone []Gone, added, want []bo
 	}
 	c.Diff = unified(filepath.Join("bottles", file), lines, edits)
 	return c, nil
+}
+
+// Read is what a bottle would be with another text in its file, which must be there.
+func Read(tree manifest.Tree, name bottle.Name, text []byte) (bottle.Spec, bottle.Problems) {
+	tree.Home = replaced{tree.Home, "bottles/" + string(name) + ".md", text}
+	return tree.Bottle(name)
 }
 
 // Lines are routes as they are to be put below egress.routes by hand.

@@ -59,6 +59,22 @@ func Code(err error) int {
 	return CodeFailed
 }
 
+// OneLine is err with its next step as one error, for a face that has no room for two lines.
+func OneLine(err error) error {
+	var f *Failure
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &f):
+		return err
+	case f.Err == nil: // everything has been said, where there was room
+		return errors.New("nothing was changed")
+	case f.Hint == "":
+		return f.Err
+	}
+	return fmt.Errorf("%w; %s", f.Err, f.Hint)
+}
+
 // Report tells err to a person on w and returns the exit code.
 func Report(w io.Writer, style plan.Style, err error) int {
 	if err == nil {
