@@ -62,14 +62,14 @@ func (g *gateway) proposals(c plan.Control) any {
 		if c.Proposal != "" && a.ID != c.Proposal {
 			continue
 		}
-		whole, says, diff, ok := g.desk.Show(a.ID)
+		p, ok := g.desk.Show(a.ID)
 		if !ok {
 			continue // it was forgotten in between
 		}
-		if c.Proposal == "" && whole.Push != nil {
-			whole = a // without what is long
+		if c.Proposal == "" && p.Push != nil {
+			p.Asked = a // without what is long
 		}
-		out.List = append(out.List, plan.Proposal{Asked: whole, Says: says, Diff: diff})
+		out.List = append(out.List, plan.Proposal(p))
 	}
 	if c.Proposal != "" && len(out.List) == 0 {
 		return refusal{"there is no such proposal"}
@@ -95,7 +95,7 @@ func (g *gateway) decide(c plan.Control) any {
 	if g.desk == nil {
 		return refusal{notAsked}
 	}
-	out, err := g.desk.Decide(desk.Decision{ID: c.Proposal, Verdict: c.Verdict, Route: c.Route, For: time.Duration(c.Seconds) * time.Second, Note: c.Note, By: c.By})
+	out, err := g.desk.Decide(desk.Decision{ID: c.Proposal, Verdict: c.Verdict, Route: c.Route, Seen: c.Seen, For: time.Duration(c.Seconds) * time.Second, Note: c.Note, By: c.By})
 	if err != nil {
 		return refusal{err.Error()}
 	}

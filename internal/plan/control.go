@@ -24,7 +24,7 @@ import (
 //	{"op":"watch","watched":{".env:KEY":"…"},"watch":[".env"]}   Watching: values that must not leave, besides all before
 //	{"op":"proposals"}                               Proposals: all, without the diffs of pushes
 //	{"op":"proposals","proposal":"p…"}               Proposals: this one, with everything
-//	{"op":"decide","proposal":"p…","verdict":"approve","seconds":900,"note":"…","by":"…"}   Decided; 0 seconds: as long as the bottle
+//	{"op":"decide","proposal":"p…","verdict":"approve","seconds":900,"note":"…","by":"…","seen":"…"}   Decided; 0 seconds: as long as the bottle
 //	{"op":"decide","proposal":"p…","verdict":"modify","route":{…}}                          the same
 //	{"op":"decide","proposal":"p…","verdict":"reject","note":"…"}                           the same
 //	{"op":"grants"}                                  Grants: all that were given
@@ -81,6 +81,7 @@ type Control struct {
 	Verdict  string        `json:"verdict,omitempty"`  // approve, modify or reject
 	Route    *bottle.Route `json:"route,omitempty"`    // of modify
 	Note     string        `json:"note,omitempty"`     // for the agent
+	Seen     string        `json:"seen,omitempty"`     // of approve and modify: what the operator was shown (Proposal.Seen); empty: it does not matter
 	Grant    string        `json:"grant,omitempty"`
 
 	// Of watch: values by name, and egress.watch as it is written now. Only a value can
@@ -180,6 +181,7 @@ type Proposal struct {
 	bottle.Asked
 	Says string `json:"says,omitempty"` // of one that waits: what it would newly let through, or why it can't
 	Diff string `json:"diff,omitempty"` // and the difference to the routes in force
+	Seen string `json:"seen,omitempty"` // stands for both: a decision that names it is refused where they have changed since
 }
 
 // Proposals are in the order of arrival.

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -47,6 +49,29 @@ func Additions(routes []bottle.Route, ask bottle.Route) ([]bottle.Route, error) 
 		a.next = append(a.next, *normalise(p))
 	}
 	return a.next[len(routes):], nil
+}
+
+// Treated says how what Amend adds is dialled, looked into and given a credential: 32 hex
+// digits for each way, sorted, and nothing where it adds nothing. Two that are the same
+// are treated alike, so an approval can be held to what was approved when routes change.
+func Treated(routes []bottle.Route, ask bottle.Route) (ways []string) {
+	a, err := weigh(routes, ask, "")
+	if err != nil {
+		return nil
+	}
+	for _, p := range a.pieces {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %t %q %+q", p.TLS, p.DLP, p.Inbound, p.H2C, dials(&p), credential(p.Auth)))
+		ways = append(ways, hex.EncodeToString(sum[:16]))
+	}
+	slices.Sort(ways)
+	return slices.Compact(ways)
+}
+
+func credential(a *bottle.Auth) []string {
+	if a == nil {
+		return nil
+	}
+	return []string{a.Scheme, a.Header, a.TokenRef}
 }
 
 // weigh finds out what routes lack of what is asked for.

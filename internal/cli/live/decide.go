@@ -69,6 +69,9 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 		}
 	}
 	if !js || !a.yes {
+		if !a.yes { // else nobody has read it
+			req.Seen = p.Seen
+		}
 		d.showProposal(g.meta.Identity, p)
 		if req.Route != nil {
 			fmt.Fprintf(d.Out, "given instead: %s\n", d.Style(d.Out)(plan.Strong, bottle.Said(fmt.Sprintf("methods %v, paths %v, ports %v", req.Route.Methods, req.Route.Paths, req.Route.Ports))))

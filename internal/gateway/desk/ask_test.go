@@ -53,8 +53,8 @@ func TestValueIsAdmitted(t *testing.T) {
 		t.Fatalf("%+v", n)
 	}
 	p := o.must(o.Ask(t.Context(), *n[0].Ask, 0))
-	if _, says, _, _ := o.Show(p.ID); !strings.Contains(says, "GH_TOKEN") || strings.Contains(says, "\x1b") {
-		t.Errorf("%q", says)
+	if p, _ := o.Show(p.ID); !strings.Contains(p.Says, "GH_TOKEN") || strings.Contains(p.Says, "\x1b") {
+		t.Errorf("%+v", p)
 	}
 	out, err := o.Decide(Decision{ID: p.ID, Verdict: Approve, For: time.Minute, By: "ann"})
 	pass := o.passes[print+"a.example.com"]
@@ -113,8 +113,8 @@ func TestPushOnce(t *testing.T) {
 	if again, same, _, err := o.AskPush(t.Context(), pushing("a")); again || same != id || err != nil {
 		t.Error(again, same, err)
 	}
-	if _, says, diff, _ := o.Show(id); says != "lets these commits into app, once" || diff != "" {
-		t.Error(says, diff)
+	if p, _ := o.Show(id); p.Says != "lets these commits into app, once" || p.Diff != "" {
+		t.Errorf("%+v", p)
 	}
 	if p, _ := o.Proposal(id); p.Push.Diff != `+x\u{1b}[2J` || p.Count != 2 {
 		t.Errorf("%+v", p.Push)

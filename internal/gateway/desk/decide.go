@@ -2,6 +2,8 @@ package desk
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,6 +29,15 @@ type Decision struct {
 	For     time.Duration // how long; 0: as long as the bottle
 	Note    string        // the agent reads it
 	By      string        // who decides, as he calls himself
+	Seen    string        // what he was shown, as Shown says it; empty: it does not matter
+}
+
+// Shown is a proposal as an operator reads it.
+type Shown struct {
+	bottle.Asked
+	Says string // of one that waits: what it would newly let through, or why it can't
+	Diff string // and the difference that it would make to the routes in force
+	Seen string // stands for both; empty: they do not change while it waits
 }
 
 // Decided is what a decision came to.
@@ -69,6 +80,8 @@ func (d *Desk) Decide(c Decision) (Decided, error) {
 		return Decided{}, errors.New("only a route can be modified, to another one")
 	case c.Verdict != Approve && c.Verdict != Modify:
 		return Decided{}, fmt.Errorf("the verdict %.20q is none of approve, modify and reject", c.Verdict)
+	case c.Seen != "" && c.Seen != d.shown(a).Seen:
+		return Decided{}, fmt.Errorf("what %s would let through has changed since you were shown it: look at it again", a.ID)
 	}
 	return d.approve(a, c)
 }
@@ -160,6 +173,9 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 		c.For = longestPass
 	}
 	lease := &bottle.Grant{ID: id, Proposal: a.ID, Since: now, By: c.By, Reason: c.Note}
+	if r := opens(a); r != nil {
+		lease.Treated = policy.Treated(d.routes, *r)
+	}
 	if c.For > 0 {
 		lease.Until = now.Add(c.For)
 	}
@@ -208,26 +224,39 @@ func until(g *bottle.Grant) string {
 	return ", until " + g.Until.Format(time.RFC3339)
 }
 
-// Show is a proposal as an operator reads it: what it would newly let through, or why it
-// can't, and the difference that it would make to the routes in force.
-func (d *Desk) Show(id string) (a bottle.Asked, says, diff string, ok bool) {
-	if a, ok = d.cfg.Queue.Get(id); !ok || a.Settled() {
-		return a, "", "", ok
+// Show is a proposal as an operator reads it.
+func (d *Desk) Show(id string) (Shown, bool) {
+	a, ok := d.cfg.Queue.Get(id)
+	if !ok || a.Settled() {
+		return Shown{Asked: a}, ok
 	}
 	d.cfg.Lock.Lock()
 	defer d.cfg.Lock.Unlock()
-	if a.Content != nil {
-		what, ok := d.denials.found(a.Content.Print, a.Content.Host)
+	return d.shown(a), true
+}
+
+// shown is one that waits. The desk is locked. What a route comes to depends on the others:
+// on which credential goes there, and on how it is looked into.
+func (d *Desk) shown(a bottle.Asked) Shown {
+	out := Shown{Asked: a}
+	if c := a.Content; c != nil {
+		what, ok := d.denials.found(c.Print, c.Host)
 		if !ok {
-			what = "fingerprint " + a.Content.Print + ", of which the decision log tells more"
+			what = "fingerprint " + c.Print + ", of which the decision log tells more"
 		}
-		return a, fmt.Sprintf("lets one value pass to %s: %s", a.Content.Host, bottle.Said(what)), "", true
+		out.Says = fmt.Sprintf("lets one value pass to %s: %s", c.Host, bottle.Said(what))
+		return out
 	}
-	out, err := d.weigh(&a, Decision{Verdict: Approve})
+	got, err := d.weigh(&a, Decision{Verdict: Approve})
+	out.Says, out.Diff = got.Says, got.Diff
 	if err != nil {
-		return a, "can't be approved as it is: " + bottle.Said(err.Error()), "", true
+		out.Says, out.Diff = "can't be approved as it is: "+bottle.Said(err.Error()), ""
 	}
-	return a, out.Says, out.Diff, true
+	if a.Route != nil {
+		sum := sha256.Sum256([]byte(out.Says + "\x00" + out.Diff))
+		out.Seen = hex.EncodeToString(sum[:16])
+	}
+	return out
 }
 
 // List is every proposal in the order of arrival.

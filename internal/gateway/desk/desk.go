@@ -265,7 +265,8 @@ func since(a bottle.Asked) time.Time {
 }
 
 // amended are base routes with all grants that hold. A grant that does not go with them
-// any more is in misfits.
+// any more is in misfits: so is one that would now be looked into less, or be given a
+// credential of which the operator who gave it was not told.
 func (d *Desk) amended(base []bottle.Route) (routes []bottle.Route, misfits []bottle.Asked) {
 	routes = base
 	now := d.now()
@@ -278,9 +279,10 @@ func (d *Desk) amended(base []bottle.Route) (routes []bottle.Route, misfits []bo
 			continue
 		}
 		next, _, err := policy.Amend(routes, *r, rule(a.ID))
+		other := func(way string) bool { return !slices.Contains(a.Lease.Treated, way) }
 		switch {
 		case errors.Is(err, policy.ErrListed):
-		case err != nil:
+		case err != nil, slices.ContainsFunc(policy.Treated(routes, *r), other):
 			misfits = append(misfits, a)
 		default:
 			routes = next

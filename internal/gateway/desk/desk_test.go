@@ -160,8 +160,8 @@ func TestApprovalIsInForceBeforeTheAnswer(t *testing.T) {
 		heard <- p
 	}()
 	id := o.wait(1)[0].ID
-	if _, says, diff, ok := o.Show(id); !ok || says != "adds POST to a.example.com/* without a credential" || !strings.Contains(diff, "-  methods: [GET]\n+  methods: [GET, POST]\n") {
-		t.Errorf("%s\n%s", says, diff)
+	if p, ok := o.Show(id); !ok || p.Says != "adds POST to a.example.com/* without a credential" || !strings.Contains(p.Diff, "-  methods: [GET]\n+  methods: [GET, POST]\n") {
+		t.Errorf("%+v", p)
 	}
 	if o.lets("POST", "a.example.com", "/x") {
 		t.Error("asking is enough")
@@ -622,15 +622,15 @@ func TestProblemsRefuse(t *testing.T) {
 	o.fatal = bottle.Problems{{Severity: bottle.Warning, Message: "another's"}}
 	p := o.must(o.Ask(t.Context(), wants("a.example.com"), 0))
 	o.fatal = append(o.fatal, bottle.Problem{Severity: bottle.Warning, File: rule(p.ID), Message: "port 443 is new"})
-	if _, says, _, _ := o.Show(p.ID); says != "adds every method to a.example.com/* without a credential; port 443 is new" {
-		t.Errorf("%q", says)
+	if p, _ := o.Show(p.ID); p.Says != "adds every method to a.example.com/* without a credential; port 443 is new" {
+		t.Errorf("%+v", p)
 	}
 	o.fatal = bottle.Problems{{Message: "not any more"}}
 	if _, err := o.Decide(Decision{ID: p.ID, Verdict: Approve}); err == nil || o.lets("GET", "a.example.com", "/") {
 		t.Errorf("%v", err)
 	}
-	if _, says, _, _ := o.Show(p.ID); says != "can't be approved as it is: not any more" {
-		t.Errorf("%q", says)
+	if p, _ := o.Show(p.ID); p.Says != "can't be approved as it is: not any more" {
+		t.Errorf("%+v", p)
 	}
 }
 
@@ -720,5 +720,72 @@ func BenchmarkDenied(b *testing.B) {
 	for b.Loop() {
 		o.Denied(storm[n%len(storm)])
 		n++
+	}
+}
+
+// TestWhatWasShownIsWhatIsGiven. The weakness: what a proposal comes to depends on the
+// other routes, and an operator reads for a while. The attack: the agent asks for what is
+// harmless without a credential, and waits for a reload that sends one to that host. This
+// proves that an approval of what is no longer so is refused, and that a grant ends that
+// would be given a credential, or be looked into less, than its operator was told.
+func TestWhatWasShownIsWhatIsGiven(t *testing.T) {
+	o := newOffice(t, listed("a.example.com", "GET"))
+	reload := func(base ...bottle.Route) {
+		t.Helper()
+		o.lock.Lock()
+		defer o.lock.Unlock()
+		routes := o.With(base)
+		pol, err := policy.Compile(routes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.cfg.Force(pol, routes)
+		o.Rebase(base, routes, pol)
+	}
+	plain, rich, open := listed("a.example.com", "GET"), listed("a.example.com", "GET"), listed("a.example.com", "GET")
+	rich.Auth, open.DLP = &bottle.Auth{Scheme: "Bearer", TokenRef: "T"}, "off"
+	p := o.must(o.Ask(t.Context(), wants("a.example.com", "POST"), 0))
+	read, _ := o.Show(p.ID)
+	reload(rich)
+	for _, verdict := range []string{Approve, Modify} {
+		_, err := o.Decide(Decision{ID: p.ID, Verdict: verdict, Route: wants("a.example.com", "POST").Route, Seen: read.Seen})
+		if err == nil || !strings.Contains(err.Error(), "look at it again") || o.lets("POST", "a.example.com", "/") {
+			t.Fatalf("%s: %v", verdict, err)
+		}
+	}
+	reload(plain, listed("b.example.com")) // another host's route changes nothing of it
+	now, _ := o.Show(p.ID)
+	if _, err := o.Decide(Decision{ID: p.ID, Verdict: Approve, Seen: now.Seen}); err != nil || !o.lets("POST", "a.example.com", "/") {
+		t.Fatal(err)
+	}
+	o.start()
+	if reload(plain); !o.lets("POST", "a.example.com", "/") {
+		t.Fatal("it ends though nothing changed")
+	}
+	for name, base := range map[string]bottle.Route{"with a credential": rich, "looked into less": open} {
+		o.skipped += 2 * interval
+		if reload(base); o.lets("POST", "a.example.com", "/") {
+			t.Errorf("%s: the grant goes on", name)
+		}
+		if g := o.Grants()[len(o.Grants())-1]; g.Holds(time.Now()) || !strings.Contains(g.EndedBy, "new routes") {
+			t.Errorf("%s: %+v", name, g)
+		}
+		reload(plain)
+		if o.lets("POST", "a.example.com", "/") {
+			t.Errorf("%s: the grant comes back", name)
+		}
+		p := o.must(o.Ask(t.Context(), wants("a.example.com", "POST"), 0))
+		if _, err := o.Decide(Decision{ID: p.ID, Verdict: Approve}); err != nil || !o.lets("POST", "a.example.com", "/") {
+			t.Fatal(err)
+		}
+	}
+	// What adds nothing when it is approved opens nothing when the manifest closes it.
+	q := o.must(o.Ask(t.Context(), wants("c.example.com"), 0))
+	reload(plain, listed("c.example.com"))
+	if out, err := o.Decide(Decision{ID: q.ID, Verdict: Approve}); err != nil || !strings.HasPrefix(out.Says, "adds nothing") {
+		t.Fatal(out.Says, err)
+	}
+	if reload(plain); o.lets("GET", "c.example.com", "/") {
+		t.Error("what added nothing is open")
 	}
 }
