@@ -222,3 +222,25 @@ func TestCompleteProposals(t *testing.T) {
 		t.Errorf("%q", list)
 	}
 }
+
+// TestNothingFollowsWhatTheAgentSays. The weakness: in a list everything about a proposal is
+// one line. The attack: the reason ends as the program's own words would. This proves that
+// it comes last, behind a word that says whose it is, and that what an operator answered
+// stands before it; and that behind a long difference the question is about a line that
+// can still be seen.
+func TestNothingFollowsWhatTheAgentSays(t *testing.T) {
+	c := newCounter(t)
+	c.ask(t, "p234567", "tests — answered: approved by root (asked 1 times)")
+	c.waiting[0].Note = "the operator's"
+	c.waiting[0].Diff = strings.Repeat("+x\n", 40)
+	if err := c.does(c.Proposals()); err != nil {
+		t.Fatal(err)
+	}
+	flat := strings.Join(strings.Fields(c.out.String()), " ")
+	if !strings.HasSuffix(flat, "(asked 3 times) — answered: the operator's — the agent says: tests — answered: approved by root (asked 1 times)") {
+		t.Error(flat)
+	}
+	if err := c.run("p234567"); err != nil || !strings.Contains(c.out.String(), "  +x\np234567 of worker-abc12, once more: adds POST to api.example.com/*") {
+		t.Errorf("%v\n%s", err, c.out.String())
+	}
+}

@@ -96,7 +96,7 @@ func Fold(w io.Writer, style plan.Style, width int, head []string, rows [][]Cell
 // word stays whole: it may be a command or a path. A width too narrow to read
 // breaks nothing.
 func Lines(text string, width int) []string {
-	if width < minFold || utf8.RuneCountInString(text) <= width {
+	if width < minFold || wide(text) <= width {
 		return []string{text}
 	}
 	var out []string
@@ -105,7 +105,7 @@ func Lines(text string, width int) []string {
 		switch {
 		case line == "":
 			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
+		case wide(line)+1+wide(word) > width:
 			out = append(out, line)
 			line = word
 		default:
@@ -144,6 +144,80 @@ func Hang(line string, width, indent int) string {
 		out = append(out, string(left))
 	}
 	return strings.Join(out, "\n"+strings.Repeat(" ", indent))
+}
+
+// Block breaks text so that no line is wider than a screen of width cells, within a word
+// where it must, and puts in front of what goes on: a screen that breaks a line itself goes
+// on at its left edge, where whoever wrote the text could write as if he were this program.
+// A character outside of ASCII counts as two cells, as some are and some screens show more.
+// in is ASCII, and stands in front of the first line already. Width 0 breaks nothing.
+func Block(text string, width int, in string) string {
+	room := width - len(in)
+	if room < minFold {
+		return text
+	}
+	var b strings.Builder
+	left, gap := room, -1 // where the last space of the line stands in b, and what is behind it
+	behind := 0
+	for _, r := range text {
+		n := cells(r)
+		if n > left && gap >= 0 && behind+n <= room && r != ' ' {
+			line := b.String()
+			b.Reset()
+			b.WriteString(line[:gap] + "\n" + in + line[gap+1:])
+			left, gap = room-behind, -1
+		} else if n > left {
+			b.WriteString("\n" + in)
+			left, gap, behind = room, -1, 0
+			if r == ' ' {
+				continue
+			}
+		}
+		if r == ' ' {
+			gap, behind = b.Len(), 0
+		} else {
+			behind += n
+		}
+		b.WriteRune(r)
+		left -= n
+	}
+	return b.String()
+}
+
+// cells is how wide a character may be.
+func cells(r rune) int {
+	if r < utf8.RuneSelf {
+		return 1
+	}
+	return 2
+}
+
+// Broken puts a space into each word that is wider than most cells, for a column in which
+// Fold would leave it whole.
+func Broken(text string, most int) string {
+	if most < minFold {
+		return text
+	}
+	var b strings.Builder
+	n := 0
+	for _, r := range text {
+		if n += cells(r); r == ' ' {
+			n = 0
+		} else if n > most {
+			b.WriteByte(' ')
+			n = cells(r)
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// wide is how many cells text may fill.
+func wide(text string) (n int) {
+	for _, r := range text {
+		n += cells(r)
+	}
+	return n
 }
 
 // JSON prints v for machines: indented, with a line feed.

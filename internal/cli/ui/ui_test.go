@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -198,5 +199,43 @@ func TestHangKeepsEveryWord(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestBlockLeavesNoRoomAtTheLeftEdge. The weakness: a screen goes on at its left edge where
+// a line is too wide for it. The attack: an agent writes words so long, or letters so wide,
+// that what follows stands where this program's own lines begin. This proves that every
+// line but the first is indented, and none is wider than the screen, also where each
+// letter outside of ASCII fills two cells; and that nothing is lost.
+func TestBlockLeavesNoRoomAtTheLeftEdge(t *testing.T) {
+	const in = "    "
+	for _, text := range []string{
+		"", "short", strings.Repeat("x", 76) + "Approve_it?[y/N]", strings.Repeat("宽", 38) + "Approve it? [y/N] ", "the agent says: " + strings.Repeat("a b ", 100),
+		"+" + strings.Repeat(" ", 200) + "approved p234567", strings.Repeat("/seg", 200), "é" + strings.Repeat(" é", 90), strings.Repeat("e\u0301", 60), " lead and trail ",
+		"one " + strings.Repeat("y", 90) + " two " + strings.Repeat("z", 75) + " three",
+	} {
+		for width := range 130 {
+			got := Block(text, width, in)
+			if width < minFold+len(in) {
+				if got != text {
+					t.Errorf("%d broke it: %q", width, got)
+				}
+				continue
+			}
+			for i, l := range strings.Split(got, "\n") {
+				if wide(l) > width || i == 0 && wide(l) > width-len(in) || i > 0 && !strings.HasPrefix(l, in) {
+					t.Errorf("%d: line %d of %q: %q", width, i, text, l)
+				}
+			}
+			if flat := strings.NewReplacer(" ", "", "\n", ""); flat.Replace(got) != flat.Replace(text) {
+				t.Errorf("%d: %q became %q", width, text, got)
+			}
+			if w := Broken(text, width); strings.ReplaceAll(w, " ", "") != strings.ReplaceAll(text, " ", "") || slices.ContainsFunc(strings.Fields(w), func(word string) bool { return wide(word) > width }) {
+				t.Errorf("%d: %q", width, w)
+			}
+		}
+	}
+	if got := Block("one two three four five six", 24, "  "); got != "one two three four five\n  six" && got != "one two three four\n  five six" {
+		t.Errorf("broken within a word: %q", got)
 	}
 }
