@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/manifest"
 	"bottle/internal/plan"
 	"bottle/internal/store"
 )
@@ -242,5 +243,19 @@ func TestNothingFollowsWhatTheAgentSays(t *testing.T) {
 	}
 	if err := c.run("p234567"); err != nil || !strings.Contains(c.out.String(), "  +x\np234567 of worker-abc12, once more: adds POST to api.example.com/*") {
 		t.Errorf("%v\n%s", err, c.out.String())
+	}
+}
+
+// TestSpecIsWhatIsInForce: a bottle that runs is explained by what its gateway decides by.
+func TestSpecIsWhatIsInForce(t *testing.T) {
+	c := newCounter(t)
+	c.routes = []bottle.Route{{Host: pattern(t, "granted.example.com"), Ports: []uint16{443}, TLS: "intercept", DLP: "block", Rule: "proposal p234567"}}
+	c.Tree = func() (manifest.Tree, error) { return manifest.Tree{}, errors.New("it is gone") }
+	spec, err := c.Spec(t.Context(), "worker-abc12")
+	if err != nil || len(spec.Routes) != 1 || spec.Routes[0].Rule != "proposal p234567" {
+		t.Errorf("%+v, %v", spec, err)
+	}
+	if _, err := c.Spec(t.Context(), "nobody-abc12"); err == nil {
+		t.Error("one that is not there has a policy")
 	}
 }
