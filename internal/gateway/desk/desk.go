@@ -66,6 +66,7 @@ const (
 	retry    = 5 * time.Second  // of what could not be recorded
 	tries    = 40               // at once, of what may turn out not to be possible
 	between  = time.Second
+	look     = 5 * time.Second // at the clock, while something ends by it: a timer stands still while the machine sleeps
 )
 
 // Desk is one bottle's. It is safe for many goroutines. Make it with New.
@@ -192,7 +193,7 @@ func (d *Desk) sweep() time.Duration {
 		switch {
 		case a.Lease != nil && a.Lease.Ended.IsZero() && !a.Lease.Until.IsZero() && !d.void[a.Lease.ID]:
 			if left := a.Lease.Until.Sub(now); left > 0 {
-				next = min(next, left)
+				next = min(next, left, look)
 				continue
 			}
 			d.end(a, ReasonEnded, "its time is over")

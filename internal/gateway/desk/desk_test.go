@@ -668,6 +668,26 @@ func TestManifestChangesUnderAGrant(t *testing.T) {
 	}
 }
 
+// TestLeaseEndsWhileTheMachineSleeps: a timer does not run while the machine is suspended,
+// and the clock does. So a grant for a time is looked at again and again.
+func TestLeaseEndsWhileTheMachineSleeps(t *testing.T) {
+	o := newOffice(t)
+	p := o.must(o.Ask(t.Context(), wants("a.example.com"), 0))
+	if next := o.sweep(); next < time.Minute {
+		t.Errorf("nothing ends, and the next look is in %v", next)
+	}
+	if _, err := o.Decide(Decision{ID: p.ID, Verdict: Approve, For: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if next := o.sweep(); next > 10*time.Second {
+		t.Errorf("the next look is in %v", next)
+	}
+	o.skipped += 8 * time.Hour
+	if o.sweep(); o.lets("GET", "a.example.com", "/") {
+		t.Error("it holds")
+	}
+}
+
 // BenchmarkApproval is from the operator's word to the policy that lets the next request
 // pass, written, recorded and in force, with 200 routes in the manifest.
 func BenchmarkApproval(b *testing.B) {
