@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"bottle/internal/bottle"
@@ -220,15 +222,43 @@ func wide(text string) (n int) {
 	return n
 }
 
-// JSON prints v for machines: indented, with a line feed.
+// JSON prints v for machines: indented, with a line feed. A person may look at it, too, and
+// some of it an agent wrote: what does not print is escaped, as a terminal could obey it.
 func JSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b strings.Builder
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
+	err := e.Encode(v)
+	if err == nil {
+		_, err = io.WriteString(w, escaped(b.String()))
+	}
+	if err != nil {
 		return fmt.Errorf("print json: %w", err)
 	}
 	return nil
+}
+
+// escaped is JSON text with each character that does not print as \uXXXX. Outside of its
+// strings JSON is ASCII.
+func escaped(text string) string {
+	bad := func(r rune) bool { return r >= 0x7f && !unicode.IsPrint(r) }
+	if !strings.ContainsFunc(text, bad) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case !bad(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }
 
 // Near is the word of words that typed was most likely meant to be, or "".

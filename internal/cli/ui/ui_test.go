@@ -2,6 +2,7 @@ package ui
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -237,5 +238,23 @@ func TestBlockLeavesNoRoomAtTheLeftEdge(t *testing.T) {
 	}
 	if got := Block("one two three four five six", 24, "  "); got != "one two three four five\n  six" && got != "one two three four\n  five six" {
 		t.Errorf("broken within a word: %q", got)
+	}
+}
+
+// TestJSONWritesOnNoTerminal. The weakness: JSON leaves what is above ASCII as it is. The
+// attack: an agent's words in it hold the controls of ECMA-48 in one character, and turn
+// the line round. This proves that they are escaped, and read back as they were.
+func TestJSONWritesOnNoTerminal(t *testing.T) {
+	const words = "a\u009b2J\x1b[2J\u202eb\u200b\u2028\U000e0041\x7f\u00a0 é宽<>&"
+	var b strings.Builder
+	if err := JSON(&b, map[string]string{words: words}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(b.String(), "\u009b\x1b\u202e\u200b\u2028\U000e0041\x7f\u00a0") || !strings.Contains(b.String(), "é宽<>&") {
+		t.Errorf("%q", b.String())
+	}
+	var back map[string]string
+	if err := json.Unmarshal([]byte(b.String()), &back); err != nil || back[words] != words {
+		t.Errorf("%q, %v", back, err)
 	}
 }
