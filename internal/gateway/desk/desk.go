@@ -300,6 +300,10 @@ func (d *Desk) settle(reason, note string, about bottle.Asked) (cut int, err err
 		d.finish(a, "it does not go with the routes that are in force now")
 	}
 	pol, problems := d.cfg.Examine(routes)
+	if pol == nil && narrows(reason) { // what is left does not go together: it must not keep what ends alive
+		routes = d.base
+		pol, problems = d.cfg.Examine(routes)
+	}
 	if pol == nil || problems.Fatal() && !narrows(reason) {
 		return 0, fmt.Errorf("%w: %w", errUnserved, problems)
 	}

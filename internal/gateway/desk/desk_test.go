@@ -34,6 +34,7 @@ type office struct {
 	full    bool            // the log takes nothing
 	crash   func(at string) // called before each step outside of the queue
 	fatal   bottle.Problems // of every policy but the manifest's
+	broken  bool            // what is amended does not compile
 	skipped time.Duration   // on the clock
 }
 
@@ -64,6 +65,9 @@ func (o *office) start() {
 			p, err := policy.Compile(r)
 			if err != nil {
 				return nil, err.(bottle.Problems)
+			}
+			if p.Hash() != pol.Hash() && o.broken {
+				return nil, bottle.Problems{{Message: "they do not compile"}}
 			}
 			if p.Hash() != pol.Hash() {
 				return p, o.fatal
@@ -685,6 +689,22 @@ func TestLeaseEndsWhileTheMachineSleeps(t *testing.T) {
 	o.skipped += 8 * time.Hour
 	if o.sweep(); o.lets("GET", "a.example.com", "/") {
 		t.Error("it holds")
+	}
+}
+
+// TestRevokedThoughTheRestIsBroken: where what is left does not compile together, what is
+// taken back must not live on for that.
+func TestRevokedThoughTheRestIsBroken(t *testing.T) {
+	o := newOffice(t, listed("c.example.com"))
+	for _, host := range []string{"a.example.com", "b.example.com"} {
+		p := o.must(o.Ask(t.Context(), wants(host), 0))
+		if _, err := o.Decide(Decision{ID: p.ID, Verdict: Approve}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.broken = true
+	if gone, err := o.Revoke(o.Grants()[0].ID, "ann"); err != nil || o.lets("GET", "a.example.com", "/") || !o.lets("GET", "c.example.com", "/") {
+		t.Errorf("%+v, %v", gone, err)
 	}
 }
 
