@@ -355,3 +355,39 @@ func TestWords(t *testing.T) {
 		t.Error(v, err)
 	}
 }
+
+// TestPushIsWhatWasShown. The weakness: a push is known by its ids, and what of it is new
+// depends on what upstream has. The attack: one is approved, upstream then loses a branch,
+// and the same ids bring more that nobody was shown. This proves that it is asked for anew,
+// that an operator who reads while it changes is told, and that the old approval is good
+// for nothing else.
+func TestPushIsWhatWasShown(t *testing.T) {
+	o := newOffice(t)
+	more := pushing("a")
+	more.Push.Diff += "\n+and more"
+	_, first, _, err := o.AskPush(t.Context(), pushing("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, _ := o.Show(first)
+	if ok, id, _, err := o.AskPush(t.Context(), more); ok || id != first || err != nil {
+		t.Fatal(ok, id, err)
+	}
+	if now, _ := o.Show(first); !strings.HasSuffix(now.Push.Diff, "+and more") {
+		t.Errorf("%+v", now.Push)
+	}
+	if _, err := o.Decide(Decision{ID: first, Verdict: Approve, Seen: read.Seen}); err == nil || !strings.Contains(err.Error(), "look at it again") {
+		t.Errorf("who read the other decides: %v", err)
+	}
+	read, _ = o.Show(first)
+	if _, err := o.Decide(Decision{ID: first, Verdict: Approve, Seen: read.Seen}); err != nil {
+		t.Fatal(err)
+	}
+	ok, second, _, err := o.AskPush(t.Context(), pushing("a"))
+	if ok || second == first || err != nil {
+		t.Fatal(ok, second, err)
+	}
+	if ok, id, _, err := o.AskPush(t.Context(), more); ok || id != second || err != nil {
+		t.Error(ok, id, err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"bottle/internal/audit"
@@ -252,8 +253,12 @@ func (d *Desk) shown(a bottle.Asked) Shown {
 	if err != nil {
 		out.Says, out.Diff = "can't be approved as it is: "+bottle.Said(err.Error()), ""
 	}
-	if a.Route != nil {
-		sum := sha256.Sum256([]byte(out.Says + "\x00" + out.Diff))
+	if a.Route != nil || a.Push != nil {
+		all := []string{out.Says, out.Diff}
+		if a.Push != nil {
+			all = append(all, a.Push.Diff)
+		}
+		sum := sha256.Sum256([]byte(strings.Join(all, "\x00")))
 		out.Seen = hex.EncodeToString(sum[:16])
 	}
 	return out

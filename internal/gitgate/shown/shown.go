@@ -33,7 +33,8 @@ type Given struct {
 // first line. The agent cannot push anything out of sight with other changes. Every new
 // commit is held against each of its parents, since a walk along one path leaves out the
 // merge that gives up what stands there, and its dates are the agent's. What a ref gives
-// up comes behind. Nothing in a repository has a say in how it is shown.
+// up comes behind. Nothing in a repository has a say in how it is shown, and what is the
+// same is shown the same: ids are whole.
 func (p Push) Diff(ctx context.Context) (string, error) {
 	if len(p.Paths) == 0 {
 		return "", nil
@@ -73,7 +74,7 @@ func (p Push) Diff(ctx context.Context) (string, error) {
 // changes are those of commits, or from one to another where that is old..new: a little
 // more than is shown, at most.
 func (p Push) changes(ctx context.Context, revs ...string) (string, error) {
-	args := []string{"--literal-pathspecs", "-c", "core.quotePath=true", "diff-tree", "-p", "-r", "-m", "--root", "--text", "--no-ext-diff", "--no-textconv",
+	args := []string{"--literal-pathspecs", "-c", "core.quotePath=true", "diff-tree", "-p", "-r", "-m", "--root", "--full-index", "--text", "--no-ext-diff", "--no-textconv",
 		"--no-color", "--no-renames", "--ignore-submodules=none", "--submodule=short"}
 	var in io.Reader
 	if old, next, ok := strings.Cut(revs[0], ".."); ok {
@@ -83,7 +84,7 @@ func (p Push) changes(ctx context.Context, revs ...string) (string, error) {
 		if err != nil || len(ids) == 0 {
 			return "", err
 		}
-		args, in = append(args, "--stdin", "--format=commit %h", "--"), strings.NewReader(strings.Join(ids, "\n")+"\n")
+		args, in = append(args, "--stdin", "--format=commit %H", "--"), strings.NewReader(strings.Join(ids, "\n")+"\n")
 	}
 	out, err := p.Git(ctx, append(args, p.Paths...), in)
 	if err != nil {
