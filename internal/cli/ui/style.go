@@ -158,32 +158,39 @@ func Block(text string, width int, in string) string {
 	if room < minFold {
 		return text
 	}
-	var b strings.Builder
-	left, gap := room, -1 // where the last space of the line stands in b, and what is behind it
-	behind := 0
+	var out strings.Builder
+	line, left := []byte(nil), room
+	gap, behind := -1, 0 // where the line's last space is, and how many cells stand behind it
+	next := func(upTo, from int) {
+		out.Write(line[:upTo])
+		out.WriteString("\n" + in)
+		line, gap = append([]byte(nil), line[from:]...), -1
+	}
 	for _, r := range text {
 		n := cells(r)
-		if n > left && gap >= 0 && behind+n <= room && r != ' ' {
-			line := b.String()
-			b.Reset()
-			b.WriteString(line[:gap] + "\n" + in + line[gap+1:])
-			left, gap = room-behind, -1
-		} else if n > left {
-			b.WriteString("\n" + in)
-			left, gap, behind = room, -1, 0
-			if r == ' ' {
-				continue
-			}
+		switch {
+		case n <= left:
+		case r == ' ':
+			next(len(line), len(line))
+			left, behind = room, 0
+			continue
+		case gap >= 0 && behind+n <= room:
+			next(gap, gap+1)
+			left = room - behind
+		default:
+			next(len(line), len(line))
+			left, behind = room, 0
 		}
 		if r == ' ' {
-			gap, behind = b.Len(), 0
+			gap, behind = len(line), 0
 		} else {
 			behind += n
 		}
-		b.WriteRune(r)
+		line = utf8.AppendRune(line, r)
 		left -= n
 	}
-	return b.String()
+	out.Write(line)
+	return out.String()
 }
 
 // cells is how wide a character may be.
