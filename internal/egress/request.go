@@ -235,11 +235,12 @@ func (x *exchange) asked() policy.Request {
 
 // decide asks about the request, by the very bytes of the path that will be sent.
 func (x *exchange) decide() policy.Verdict {
-	x.verdict = x.policy.Decide(x.asked())
+	asked := x.asked()
+	x.verdict = x.policy.Decide(asked)
 	if x.verdict.Allowed() && x.verdict.Route == nil {
 		return policy.Refuse(policy.Internal, "")
 	}
-	x.held.Hold(&x.p.policy, x.policy, x.asked(), x.verdict)
+	x.held.Hold(&x.p.policy, x.policy, asked, x.verdict)
 	return x.verdict
 }
 

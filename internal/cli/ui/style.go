@@ -125,17 +125,17 @@ func Hang(line string, width, indent int) string {
 	}
 	var out []string
 	left, room := []rune(line), width
-	for len(left) > room {
-		lead := 0
+	for fits(left, room) < len(left) {
+		lead, most := 0, fits(left, room)
 		for lead < len(left) && left[lead] == ' ' {
 			lead++
 		}
-		at := room
+		at := most
 		for at > lead && left[at] != ' ' {
 			at--
 		}
 		if at <= lead { // one word is wider
-			for at = max(lead, room); at < len(left) && left[at] != ' '; {
+			for at = max(lead, most); at < len(left) && left[at] != ' '; {
 				at++
 			}
 		}
@@ -191,6 +191,16 @@ func Block(text string, width int, in string) string {
 	}
 	out.Write(line)
 	return out.String()
+}
+
+// fits is how many characters of a line a screen of width cells surely shows.
+func fits(line []rune, width int) int {
+	for i, r := range line {
+		if width -= cells(r); width < 0 {
+			return i
+		}
+	}
+	return len(line)
 }
 
 // cells is how wide a character may be.

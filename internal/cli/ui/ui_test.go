@@ -184,7 +184,7 @@ func TestFoldKeepsColumns(t *testing.T) {
 func TestHangKeepsEveryWord(t *testing.T) {
 	for _, line := range []string{
 		"", "  found github-pat in header:X-Some-Longer-Header-Name (40 B) 362cd596711097a475e5f4abf051a71e", strings.Repeat("x", 300), "    " + strings.Repeat("y", 90),
-		"           this path is not listed; /v1/, /v2/some/longer/path/ are    ", strings.Repeat(" ", 100), "a " + strings.Repeat("é", 79) + " b",
+		"           this path is not listed; /v1/, /v2/some/longer/path/ are    ", strings.Repeat(" ", 100), "a " + strings.Repeat("é", 79) + " b", strings.Repeat("宽 é ", 60),
 	} {
 		for _, width := range []int{0, 10, 40, 80} {
 			got := Hang(line, width, 4)
@@ -195,7 +195,7 @@ func TestHangKeepsEveryWord(t *testing.T) {
 				t.Errorf("%d broke it: %q", width, got)
 			}
 			for i, l := range strings.Split(got, "\n") {
-				if n := len([]rune(l)); width >= 40 && n > width && strings.Contains(strings.TrimSpace(l), " ") || i > 0 && !strings.HasPrefix(l, "    ") {
+				if n := wide(l); width >= 40 && n > width && strings.Contains(strings.TrimSpace(l), " ") || i > 0 && !strings.HasPrefix(l, "    ") {
 					t.Errorf("%d: %d cells: %q", width, n, l)
 				}
 			}

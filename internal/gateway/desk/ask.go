@@ -182,6 +182,8 @@ func (d *Desk) try(r bottle.Route, id string) (routes []bottle.Route, pol *polic
 	pol, problems := d.cfg.Examine(routes)
 	for _, p := range problems {
 		switch {
+		case p.Severity == bottle.Error && id == "" && p.File != "" && p.File != rule(id): // it may name files of the operator's, and an agent reads it
+			return nil, nil, "", errors.New("another route of the bottle can't be served any more, so nothing can be added: tell the operator that the manifest has to be mended")
 		case p.Severity == bottle.Error:
 			return nil, nil, "", errors.New(p.Message)
 		case p.File == rule(id): // of what is added, such as a port that the bottle's firewall does not know

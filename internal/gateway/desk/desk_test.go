@@ -623,6 +623,10 @@ func TestProblemsRefuse(t *testing.T) {
 	if _, err := o.Ask(t.Context(), wants("a.example.com"), 0); err == nil || err.Error() != "a push would go past the git gate" {
 		t.Errorf("%v", err)
 	}
+	o.fatal = bottle.Problems{{File: "dev.md:1", Message: "read ca_file: open /home/op/ca.pem"}} // the operator's, and not the agent's to know
+	if _, err := o.Ask(t.Context(), wants("a.example.com"), 0); err == nil || strings.Contains(err.Error(), "/home/op") || !strings.Contains(err.Error(), "tell the operator") {
+		t.Errorf("%v", err)
+	}
 	o.fatal = bottle.Problems{{Severity: bottle.Warning, Message: "another's"}}
 	p := o.must(o.Ask(t.Context(), wants("a.example.com"), 0))
 	o.fatal = append(o.fatal, bottle.Problem{Severity: bottle.Warning, File: rule(p.ID), Message: "port 443 is new"})
