@@ -103,6 +103,7 @@ const (
 	maxAskPackage   = 128
 	maxAskToken     = 128
 	maxAskRepo      = 128
+	maxTreated      = maxAskPorts * maxAskPaths
 	idLetters       = "23456789bcdfghjkmnpqrstvwxz" // no vowels, no look-alikes
 	idDigits        = 6
 	proposalInitial = 'p'
@@ -271,11 +272,13 @@ func askedContent(c ContentAsk) (*ContentAsk, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Print != "" && (len(c.Print) != 32 || strings.Trim(c.Print, "0123456789abcdef") != "") {
+	if c.Print != "" && !isDigest(c.Print) {
 		return nil, errors.New("the fingerprint is not the 32 hex digits that the denial shows")
 	}
 	return &ContentAsk{Host: host, Path: path, Print: c.Print}, nil
 }
+
+func isDigest(s string) bool { return len(s) == 32 && strings.Trim(s, "0123456789abcdef") == "" }
 
 func askedPush(p PushAsk) (*PushAsk, error) {
 	if p.Repo == "" || len(p.Repo) > maxAskRepo || Said(p.Repo) != p.Repo {
@@ -333,7 +336,8 @@ type Grant struct {
 	Until    time.Time `json:"until,omitzero"` // zero: as long as the bottle
 	Uses     int       `json:"uses,omitempty"` // how often it may still be used; 0: it is not counted, or used up where Ended says so
 	By       string    `json:"by,omitempty"`
-	Reason   string    `json:"reason,omitempty"` // the operator's note
+	Reason   string    `json:"reason,omitempty"`  // the operator's note
+	Treated  []string  `json:"treated,omitempty"` // how what it opens was dialled, looked into and given a credential when it was given (policy.Treated)
 	Ended    time.Time `json:"ended,omitzero"`
 	EndedBy  string    `json:"ended_by,omitempty"` // why or by whom
 }
@@ -418,7 +422,7 @@ func (a Asked) check() error {
 			return errors.New("nothing was given, and there is a grant")
 		}
 	case ProposalApproved, ProposalModified:
-		if g := a.Lease; g == nil || !IsGrantID(g.ID) || g.ID != a.Grant || g.Proposal != a.ID || g.Since.IsZero() || g.Uses < 0 ||
+		if g := a.Lease; g == nil || !IsGrantID(g.ID) || g.ID != a.Grant || g.Proposal != a.ID || g.Since.IsZero() || g.Uses < 0 || len(g.Treated) > maxTreated || slices.ContainsFunc(g.Treated, func(way string) bool { return !isDigest(way) }) ||
 			len(g.By) > maxBy || Said(g.By+g.EndedBy+g.Reason) != g.By+g.EndedBy+g.Reason || len(g.Reason) > MaxNote || len(g.EndedBy) > MaxNote {
 			return errors.New("it was approved, and its grant is missing or another's")
 		}

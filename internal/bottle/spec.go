@@ -11,6 +11,7 @@ type Spec struct {
 	Repos     []Repo         `json:"repos,omitempty"`
 	GitUser   GitUser        `json:"git_user"`
 	Supervise bool           `json:"supervise"`
+	Wait      int            `json:"supervise_wait,omitempty"` // seconds that an agent's ask waits for the operator, up to MaxWait; 0: DefaultWait
 	Mounts    []Mount        `json:"mounts,omitempty"`
 	Workspace string         `json:"workspace"` // overlay, bind or none
 	Limits    Limits         `json:"limits"`
@@ -21,6 +22,13 @@ type Spec struct {
 	Provider  Provider       `json:"agent_provider"`
 	Files     []string       `json:"files"` // the manifests this came from, parents first
 }
+
+// How long an agent's ask waits for the operator, in seconds. Clients of the protocol end
+// a call after a minute.
+const (
+	DefaultWait = 30
+	MaxWait     = 55
+)
 
 // Agent is one agent's purpose.
 type Agent struct {

@@ -17,6 +17,7 @@ func newExplain(d *deps) *cobra.Command {
 				_, spec, _, err := d.load(agent)
 				return spec, err
 			},
+			Running: d.desk().Spec,
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"bottle/internal/egress/fields"
 	"bottle/internal/egress/mask"
 	"bottle/internal/egress/measure"
+	"bottle/internal/egress/standing"
 	"bottle/internal/egress/strict"
 	"bottle/internal/policy"
 )
@@ -139,7 +140,7 @@ func (x *exchange) answer(res *http.Response) error {
 		return err
 	}
 	x.ready = x.heard.Ready(x.ready)
-	res.Body = &answer.Counted{ReadCloser: res.Body, In: &x.in, Left: res.ContentLength, Done: done}
+	res.Body = &answer.Counted{ReadCloser: res.Body, In: &x.in, Left: res.ContentLength, Done: done, Held: &x.held}
 	return nil
 }
 
@@ -185,6 +186,8 @@ func (x *exchange) fault(err error) policy.Verdict {
 	switch {
 	case x.leaked.Load():
 		return policy.Refuse(policy.PlaceholderLeak, "")
+	case x.held.Gone():
+		return policy.Refuse(policy.Revoked, "")
 	case x.wait.Load() > 0:
 		return policy.Refuse(policy.LimitBytesOut, "")
 	case errors.Is(err, errUnrecorded):
@@ -211,6 +214,9 @@ type countedBody struct {
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if !b.x.held.Goes(b.x.out.Load()) {
+		return 0, standing.ErrRevoked
+	}
 	size := int64(n)
 	if errors.Is(err, io.EOF) {
 		for name := range b.out.Trailer {

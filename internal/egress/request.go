@@ -20,6 +20,7 @@ import (
 	"bottle/internal/egress/measure"
 	"bottle/internal/egress/ours"
 	"bottle/internal/egress/pools"
+	"bottle/internal/egress/standing"
 	"bottle/internal/egress/tripwire"
 	"bottle/internal/egress/websocket"
 	"bottle/internal/policy"
@@ -56,6 +57,7 @@ type exchange struct {
 	recorded atomic.Bool
 	note     atomic.Pointer[string] // for the record
 
+	held   standing.Held            // by the policy in force
 	wire   *tripwire.Wire           // the placeholders that must not be in it
 	leaked atomic.Bool              // one was, in the body
 	look   *inspect.Look            // for secrets; nil: nobody looks
@@ -233,10 +235,12 @@ func (x *exchange) asked() policy.Request {
 
 // decide asks about the request, by the very bytes of the path that will be sent.
 func (x *exchange) decide() policy.Verdict {
-	x.verdict = x.policy.Decide(x.asked())
+	asked := x.asked()
+	x.verdict = x.policy.Decide(asked)
 	if x.verdict.Allowed() && x.verdict.Route == nil {
 		return policy.Refuse(policy.Internal, "")
 	}
+	x.held.Hold(&x.p.policy, x.policy, asked, x.verdict)
 	return x.verdict
 }
 
@@ -369,8 +373,11 @@ func (x *exchange) record(v policy.Verdict, status int) error {
 	if x.recorded.Swap(true) {
 		return x.unrecorded
 	}
-	if x.wait.Load() > 0 && v.Allowed() {
+	switch {
+	case x.wait.Load() > 0 && v.Allowed():
 		v = x.about(policy.LimitBytesOut) // its body was cut while it was answered
+	case x.held.Gone() && v.Allowed():
+		v = x.about(policy.Revoked) // it was, or the answer
 	}
 	if x.leaked.Load() {
 		v = x.about(policy.PlaceholderLeak) // for the same reason

@@ -62,14 +62,14 @@ func (g *gateway) proposals(c plan.Control) any {
 		if c.Proposal != "" && a.ID != c.Proposal {
 			continue
 		}
-		whole, says, diff, ok := g.desk.Show(a.ID)
+		p, ok := g.desk.Show(a.ID)
 		if !ok {
 			continue // it was forgotten in between
 		}
-		if c.Proposal == "" && whole.Push != nil {
-			whole = a // without what is long
+		if c.Proposal == "" && p.Push != nil {
+			p.Asked = a // without what is long
 		}
-		out.List = append(out.List, plan.Proposal{Asked: whole, Says: says, Diff: diff})
+		out.List = append(out.List, plan.Proposal(p))
 	}
 	if c.Proposal != "" && len(out.List) == 0 {
 		return refusal{"there is no such proposal"}

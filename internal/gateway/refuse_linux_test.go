@@ -40,6 +40,7 @@ func TestRefusesToStart(t *testing.T) {
 		"nothing to serve":    {func(g *plan.Gateway) { g.Inherit = false }, "neither or both"},
 		"no place to ask":     {func(g *plan.Gateway) { g.Unmatched = plan.UnmatchedAsk }, "no folder for what is asked"},
 		"an odd word":         {func(g *plan.Gateway) { g.Unmatched, g.Asked = "allow", "/a" }, "neither deny nor ask"},
+		"a wait too long":     {func(g *plan.Gateway) { g.Wait = 56 }, "an ask waits 56 seconds"},
 		"two things to serve": {func(g *plan.Gateway) { g.Listen = "127.0.0.1:0" }, "neither or both"},
 		"the whole network":   {func(g *plan.Gateway) { g.Inherit, g.Listen = false, "0.0.0.0:0" }, "not on the loopback interface"},
 		"every address":       {func(g *plan.Gateway) { g.Inherit, g.Listen = false, ":0" }, "not on the loopback interface"},

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"time"
 
 	"bottle/internal/egress"
 	"bottle/internal/supervise"
@@ -35,6 +36,6 @@ func (g *gateway) openSupervise() (err error) {
 	for _, r := range g.told.Repos {
 		repos = append(repos, r.Name)
 	}
-	g.ask.Server, err = supervise.New(supervise.Config{Desk: g.desk, Repos: repos, Version: g.Version})
+	g.ask.Server, err = supervise.New(supervise.Config{Desk: g.desk, Repos: repos, Wait: time.Duration(g.told.Wait) * time.Second, Version: g.Version})
 	return err
 }

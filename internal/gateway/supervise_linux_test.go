@@ -110,3 +110,17 @@ func TestWithoutSuperviseThereIsNoServer(t *testing.T) {
 		t.Errorf("%d %s %v", res.StatusCode, body, err)
 	}
 }
+
+// TestTheManifestSaysHowLongAnAskWaits, where the call says nothing of it.
+func TestTheManifestSaysHowLongAnAskWaits(t *testing.T) {
+	r := inProcess(t)
+	what := r.what(newUpstream(t, t.TempDir()))
+	what.Asked, what.Supervise, what.Wait = r.dir+"/proposals", true, 1
+	_, _, _, client := r.startAs(t, what)
+	s := asker(t, client)
+	began := time.Now()
+	got := callTool(t, s, "egress-block", map[string]any{"host": "www.example.com", "justification": "a test"})
+	if took := time.Since(began); !strings.Contains(got, `"status":"pending"`) || took < time.Second || took > 20*time.Second {
+		t.Errorf("after %v: %s", took, got)
+	}
+}

@@ -86,6 +86,8 @@ func (t told) check(identity string) error {
 		return errors.New("told neither or both to take sockets over and to listen: it must be one of them")
 	case t.Unmatched != "" && t.Unmatched != "deny" && (t.Unmatched != plan.UnmatchedAsk || t.Asked == ""):
 		return fmt.Errorf("told to do %.20q with an unlisted host: that is neither deny nor ask, or there is no folder for what is asked", t.Unmatched)
+	case t.Wait < 0 || t.Wait > bottle.MaxWait:
+		return fmt.Errorf("told that an ask waits %d seconds: it is from 0 to %d", t.Wait, bottle.MaxWait)
 	case t.Listen != "":
 		return loopback(t.Listen)
 	}

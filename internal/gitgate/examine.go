@@ -38,7 +38,7 @@ func (p *push) judge(ctx context.Context) error {
 	p.may = p.r.may()
 	rules := p.r.policy(p.may)
 	rules.Declared, rules.Own = p.r.declares(ctx), p.r.gate.own
-	p.guarded = rules.Protected
+	p.gives = nil
 	j := judge.New(rules, engine, p.r.gate.cfg.Pass(p.r.at.Host))
 	updates, err := p.updates(ctx)
 	if err != nil {
@@ -62,6 +62,7 @@ func (p *push) judge(ctx context.Context) error {
 		}
 	}
 	p.failed, p.passed = append(j.Done(), p.misread()...), j.Passed()
+	p.asks = j.Asks()
 	p.looked, p.objects = j.Seen()
 	if slices.ContainsFunc(p.failed, func(f judge.Failure) bool { return f.Reason == policy.WrongCommitter }) {
 		p.base = p.stands(ctx)
@@ -101,6 +102,9 @@ func (p *push) unmade(ctx context.Context, j *judge.Judge, u judge.Update, guard
 	}
 	for _, path := range paths {
 		j.Unmade(u.Ref, "", path)
+	}
+	if len(paths) > 0 {
+		p.gives = append(p.gives, u)
 	}
 	return nil
 }

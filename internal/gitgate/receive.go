@@ -116,9 +116,10 @@ type push struct {
 	hint    string // what a person should know of a push that is not refused
 	engaged bool   // upstream was asked
 
-	guarded []string // globs of protected paths
-	waiver  string   // the proposal by which an operator let it through
-	says    string   // what came of asking him
+	asks   []string       // paths that only an operator may let through
+	gives  []judge.Update // refs that give up what was changed there
+	waiver string         // the proposal by which an operator let it through
+	says   string         // what came of asking him
 
 	signed  []string // push options that stand in the certificate
 	dry     bool     // it is judged and goes no further

@@ -2,15 +2,11 @@ package gitgate
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"slices"
-	"strconv"
-	"strings"
 
 	"bottle/internal/bottle"
 	"bottle/internal/gitgate/judge"
+	"bottle/internal/gitgate/shown"
 )
 
 // Ask has an operator waive the rules that he may waive for one push, its very refs and
@@ -51,50 +47,15 @@ func (p *push) waived(ctx context.Context) bool {
 	return approved
 }
 
-// maxShown is how many commits are shown to the operator.
-const maxShown = 200
-
-// diff is what the push's new commits change of protected paths, for the operator: that is
-// what he waives, and the agent cannot push it out of sight with other changes. Nothing in
-// a repository has a say in how it is shown. What is left out is told on its first line.
+// diff is what the push changes of the paths that only an operator may let through.
 func (p *push) diff(ctx context.Context) (string, error) {
-	if len(p.news()) == 0 {
-		return "", nil
-	}
-	revs := append(slices.Clone(p.news()), "--not", "--all", "--")
-	for _, glob := range p.guarded {
-		revs = append(revs, ":(top,icase,glob)"+glob)
-	}
-	for _, f := range p.failed { // names that only some systems take for a protected one
-		if f.File != "" && len(revs) < maxShown {
-			revs = append(revs, ":(top,literal)"+f.File)
+	what := shown.Push{Git: p.q.Git, Lines: p.q.Lines, New: p.news(), Paths: p.asks}
+	for _, u := range p.gives {
+		g := shown.Given{Ref: u.Ref, Old: u.Old, New: u.New}
+		if u.Deleted() {
+			g.New, g.Keep = "", p.stays(p.r.mirror.Refs())
 		}
+		what.Gives = append(what.Gives, g)
 	}
-	count, err := p.q.Lines(ctx, 1<<10, append([]string{"rev-list", "--count"}, revs...)...)
-	if err != nil {
-		return "", fmt.Errorf("show what the push changes: %w", err)
-	}
-	args := []string{"-c", "core.quotePath=true", "log", "-p", "--text", "--no-ext-diff", "--no-textconv", "--no-color", "--no-decorate", "--no-notes", "--no-renames", "--no-show-signature",
-		"--diff-merges=first-parent", "--format=commit %h", fmt.Sprintf("--max-count=%d", maxShown)}
-	out, err := p.q.Git(ctx, append(args, revs...), nil)
-	if err != nil {
-		return "", fmt.Errorf("show what the push changes: %w", err)
-	}
-	b, rerr := io.ReadAll(io.LimitReader(out, bottle.MaxDiff+1))
-	err = out.Close()
-	cut := len(b) > bottle.MaxDiff
-	if cut { // git was told so by a pipe that nobody reads
-		err = nil
-	}
-	if err = errors.Join(rerr, err); err != nil {
-		return "", fmt.Errorf("show what the push changes: %w", err)
-	}
-	n, _ := strconv.Atoi(strings.Join(count, ""))
-	switch head := fmt.Sprintf("%d commits change protected paths.", n); {
-	case cut:
-		return fmt.Sprintf("NOT WHOLE: %s Only the first %d KiB are shown: look at them all before you approve.\n", head, bottle.MaxDiff>>10) + string(b), nil
-	case n > maxShown:
-		return fmt.Sprintf("NOT WHOLE: %s Only the newest %d are shown: look at them all before you approve.\n", head, maxShown) + string(b), nil
-	}
-	return string(b), nil
+	return what.Diff(ctx)
 }

@@ -226,7 +226,7 @@ func (s *starting) gateway() plan.Gateway {
 		Version: bottle.Version, Identity: s.prep.identity, Bottle: s.prep.req.Spec.Name, Routes: s.prep.req.Spec.Routes, Onward: s.prep.req.Spec.Onward, Watch: s.prep.req.Spec.Watch,
 		Audit: s.res.Layout.Audit, Control: s.res.Layout.Control, Inherit: true, Placeholders: s.prep.provider.Placeholders,
 		Limits: s.prep.req.Spec.Egress, Repos: s.prep.req.Spec.Repos, Git: s.res.Layout.Git, GitUser: s.prep.req.Spec.GitUser,
-		Asked: s.res.Layout.Asked, Unmatched: s.prep.req.Spec.Unmatched, Supervise: s.prep.req.Spec.Supervise,
+		Asked: s.res.Layout.Asked, Unmatched: s.prep.req.Spec.Unmatched, Supervise: s.prep.req.Spec.Supervise, Wait: s.prep.req.Spec.Wait,
 	}
 }
 

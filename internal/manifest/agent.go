@@ -158,7 +158,7 @@ func (l *loader) bottleOf(s *source, a agentSpec) bottle.Spec {
 func (t Tree) agentAlien() func(string) string {
 	return func(key string) string {
 		switch key {
-		case "extends", "backend", "env", "egress", "git", "supervise", "mounts", "workspace", "limits",
+		case "extends", "backend", "env", "egress", "git", "supervise", "supervise_wait", "mounts", "workspace", "limits",
 			"runtime", "agent_provider":
 			return "only a bottle can say this: put it in " + t.show(t.home(), "bottles/<name>.md")
 		case "ssh", "tokens", "cred_proxy":

@@ -4,6 +4,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/manifest/rules"
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -21,6 +22,7 @@ type part struct {
 	mounts    []bottle.Mount
 	gitUser   bottle.GitUser
 	supervise *bool
+	wait      int // seconds
 	workspace string
 	limits    bottle.Limits
 	egress    bottle.Quota
@@ -50,6 +52,13 @@ func (t Tree) part(s *source, raw *bottleFile) part {
 	if raw.Supervise.set() {
 		p.supervise = &raw.Supervise.val
 	}
+	if raw.Wait.set() {
+		s.errorIf(raw.Wait.val < 1 || raw.Wait.val > bottle.MaxWait, raw.Wait.at, fmt.Sprintf("write seconds, from 1 to %d", bottle.MaxWait), "`supervise_wait` is out of range")
+		p.wait = int(raw.Wait.val)
+		if raw.Supervise.set() && !raw.Supervise.val {
+			s.warnf(raw.Wait.at, "remove it, or write `supervise: true`", "`supervise_wait` has no meaning: there is no server to ask")
+		}
+	}
 	if raw.Workspace != nil {
 		p.workspace = raw.Workspace.Mode.val
 	}
@@ -75,6 +84,7 @@ func merge(parent, child part) part {
 		unmatched: cmp.Or(child.unmatched, parent.unmatched),
 		onward:    cmp.Or(child.onward, parent.onward), // whole: a credential belongs to one proxy
 		supervise: child.supervise,
+		wait:      cmp.Or(child.wait, parent.wait),
 		gitUser:   rules.OverlayUser(parent.gitUser, child.gitUser),
 		provider: bottle.Provider{
 			Template:   cmp.Or(child.provider.Template, parent.provider.Template),
@@ -99,6 +109,7 @@ func (p part) spec(name bottle.Name, files []string) bottle.Spec {
 	return bottle.Spec{
 		Name: name, Backend: p.backend, Env: p.env, Routes: p.routes, Onward: p.onward, Repos: p.repos, GitUser: p.gitUser,
 		Supervise: p.supervise == nil || *p.supervise,
+		Wait:      p.wait,
 		Mounts:    p.mounts,
 		Workspace: cmp.Or(p.workspace, "overlay"),
 		Limits:    p.limits,

@@ -16,6 +16,7 @@ type bottleFile struct {
 	Git       []repoFile     `json:"git,omitempty" jsonschema:"the git repositories behind the git gate"`
 	GitUser   *userFile      `json:"git_user,omitempty" jsonschema:"author and committer of the agent's commits"`
 	Supervise flag           `json:"supervise,omitempty" jsonschema:"whether the agent may ask the operator for more (default true)"`
+	Wait      integer        `json:"supervise_wait,omitempty" jsonschema:"seconds that an agent's ask waits for the operator before it comes back as pending (1 to 55; default 30)"`
 	Mounts    []mountFile    `json:"mounts,omitempty" jsonschema:"host folders that the agent's tools need (native)"`
 	Workspace *workspaceFile `json:"workspace,omitempty" jsonschema:"how the current folder appears at /workspace"`
 	Limits    *limitsFile    `json:"limits,omitempty" jsonschema:"what the bottle may use of the machine"`

@@ -182,6 +182,7 @@ type Proposal struct {
 	bottle.Asked
 	Says string `json:"says,omitempty"` // of one that waits: what it would newly let through, or why it can't
 	Diff string `json:"diff,omitempty"` // and the difference to the routes in force
+	Seen string `json:"seen,omitempty"` // sight.Of all of it: a decision that names it is refused where it has changed since
 }
 
 // Proposals are in the order of arrival.

@@ -68,13 +68,14 @@ type Gateway struct {
 	ProxyAuth    bool                  `json:"proxy_auth,omitempty"`     // with Listen: whoever connects must give Secrets.Proxy
 	Placeholders map[string]string     `json:"placeholders,omitempty"`   // token_ref -> what the agent holds instead
 	Limits       bottle.Quota          `json:"limits,omitzero"`
-	Repos        []bottle.Repo         `json:"repos,omitempty"`     // behind the git gate
-	Git          string                `json:"git,omitempty"`       // the folder of its mirrors; needed with Repos
-	GitUser      bottle.GitUser        `json:"git_user,omitzero"`   // committer of what is pushed
-	Watch        []string              `json:"watch,omitempty"`     // egress.watch as it is written, for a reload to compare
-	Asked        string                `json:"asked,omitempty"`     // the folder of the agent's proposals; empty: it can ask for nothing
-	Supervise    bool                  `json:"supervise,omitempty"` // with Asked: the agent has a server to ask, at SuperviseHost
-	Unmatched    string                `json:"unmatched,omitempty"` // with Asked: UnmatchedAsk, or deny
+	Repos        []bottle.Repo         `json:"repos,omitempty"`          // behind the git gate
+	Git          string                `json:"git,omitempty"`            // the folder of its mirrors; needed with Repos
+	GitUser      bottle.GitUser        `json:"git_user,omitzero"`        // committer of what is pushed
+	Watch        []string              `json:"watch,omitempty"`          // egress.watch as it is written, for a reload to compare
+	Asked        string                `json:"asked,omitempty"`          // the folder of the agent's proposals; empty: it can ask for nothing
+	Supervise    bool                  `json:"supervise,omitempty"`      // with Asked: the agent has a server to ask, at SuperviseHost
+	Wait         int                   `json:"supervise_wait,omitempty"` // with Supervise: seconds that an ask waits for the operator; 0: bottle.DefaultWait
+	Unmatched    string                `json:"unmatched,omitempty"`      // with Asked: UnmatchedAsk, or deny
 }
 
 // UnmatchedAsk has the gateway ask by itself where it denies an unlisted host.

@@ -51,6 +51,7 @@ type Plan struct {
 	Git        []Git           `json:"git"`
 	Egress     Egress          `json:"egress"`
 	Supervise  bool            `json:"supervise"`
+	Wait       int             `json:"supervise_wait,omitempty"` // seconds that an ask waits for the operator, where the manifest says it
 	Workspace  Folder          `json:"workspace"`
 	Mounts     []Shown         `json:"mounts"`
 	Limits     Limits          `json:"limits"`            // zero: no limit was asked for, and there is no default
@@ -160,7 +161,7 @@ func New(in Input) Plan {
 		Skills:    list(in.Agent.Skills),
 		Git:       gits(in.Spec.Repos),
 		Egress:    egress(in.Spec, in.CAFingerprint),
-		Supervise: in.Spec.Supervise,
+		Supervise: in.Spec.Supervise, Wait: in.Spec.Wait,
 		Workspace: workspace(in.Spec.Workspace, in.Workspace),
 		Mounts:    shown(in.Spec.Mounts, in.Mounts),
 		Limits:    Limits(in.Spec.Limits), Scratch: in.Scratch,

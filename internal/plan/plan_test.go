@@ -338,6 +338,16 @@ func TestTextSaysUnmatched(t *testing.T) {
 	}
 }
 
+// TestTextSaysWait: only where a bottle says so.
+func TestTextSaysWait(t *testing.T) {
+	for wait, want := range map[int]string{0: "ask you for more\n", 45: "ask you for more, and waits 45 s for you\n"} {
+		var out strings.Builder
+		if err := plan.New(plan.Input{Spec: bottle.Spec{Supervise: true, Wait: wait}}).Text(&out, nil); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%d: %v\n%s", wait, err, out.String())
+		}
+	}
+}
+
 // TestTextSaysInbound: only where a route says so.
 func TestTextSaysInbound(t *testing.T) {
 	for _, inbound := range []string{"", "warn", "block"} {

@@ -162,7 +162,11 @@ func (p Plan) reaches(t *text) {
 	}
 	p.repositories(t)
 	if p.Supervise {
-		t.line("supervise", "the agent may ask you for more")
+		words := "the agent may ask you for more"
+		if p.Wait > 0 {
+			words += fmt.Sprintf(", and waits %d s for you", p.Wait)
+		}
+		t.line("supervise", words)
 	} else {
 		t.line("supervise", "no: the agent cannot ask for more")
 	}

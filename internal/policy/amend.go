@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,19 +14,17 @@ import (
 // ErrListed is why Amend changes nothing: the routes let through already what is asked for.
 var ErrListed = errors.New("the policy lets this through already: send the request again")
 
-// Amend gives routes that also let through what a proposal asks for, and no more, and a
-// sentence that says what that is. Of ask only host, ports (none: 443), methods, paths,
-// and the scheme and name of a credential count. rule is where a person finds the reason
-// of a route that is new; of one that is widened it stands behind the place where that was written.
+// Amend gives routes that also let through what a proposal asks for, and no more, and a sentence that says
+// what that is. Of ask only host, ports (none: 443), methods, paths, and the scheme and name of a credential
+// count. rule is where a person finds the reason of a route that is new; of one that is widened it stands
+// behind the place where that was written.
 //
-// How requests are dialled, looked into and given a credential is never the proposal's to
-// say: a new path or method is treated as what the routes of the same host and port already
-// treat. Where these differ, it is refused, and so is a credential that they do not have.
-// An existing route is widened where its paths or its methods are the same; else another
-// one stands beside it, since the union of both lists would let through what nobody asked
-// for. A host that only a wildcard covers gets copies of the wildcard's routes: the most
-// specific pattern alone decides. The outcome compiles when routes do. The error is for an
-// agent to read.
+// How requests are dialled, looked into and given a credential is never the proposal's to say: a new path or
+// method is treated as what the routes of the same host and port already treat. Where these differ, it is
+// refused, and so is a credential that they do not have. An existing route is widened where its paths or its
+// methods are the same; else another one stands beside it, since the union of both lists would let through
+// what nobody asked for. A host that only a wildcard covers gets copies of the wildcard's routes: the most
+// specific pattern alone decides. The outcome compiles when routes do. The error is for an agent to read.
 func Amend(routes []bottle.Route, ask bottle.Route, rule string) (next []bottle.Route, sentence string, err error) {
 	a, err := weigh(routes, ask, rule)
 	if err != nil {
@@ -47,6 +47,20 @@ func Additions(routes []bottle.Route, ask bottle.Route) ([]bottle.Route, error) 
 		a.next = append(a.next, *normalise(p))
 	}
 	return a.next[len(routes):], nil
+}
+
+// Treated says how what Amend adds is dialled, looked into and given a credential: a digest of 32 hex digits for
+// each way, sorted; none where it adds nothing. An approval can be held to them when routes change.
+func Treated(routes []bottle.Route, ask bottle.Route) (ways []string) {
+	a, err := weigh(routes, ask, "")
+	if err != nil {
+		return nil
+	}
+	for _, p := range a.pieces {
+		b, _ := json.Marshal([]any{p.TLS, p.DLP, p.Inbound, p.H2C, p.Auth, dials(&p)}) // plain data: this can't fail
+		ways = append(ways, fmt.Sprintf("%.16x", sha256.Sum256(b)))
+	}
+	return slices.Compact(slices.Sorted(slices.Values(ways)))
 }
 
 // weigh finds out what routes lack of what is asked for.
@@ -255,10 +269,9 @@ func union(x, y []string) []string {
 	return sortedSet(slices.Concat(x, y))
 }
 
-const saidTargets = 6
-
 // sentence says what the pieces newly let through.
 func (a *amending) sentence() string {
+	const saidTargets = 6
 	var parts []string
 	for _, p := range a.pieces {
 		parts = append(parts, says(p, saidTargets))
@@ -293,11 +306,11 @@ func says(p bottle.Route, most int) string {
 		targets = append(targets[:most], fmt.Sprintf("%d more (see the diff)", n-most))
 	}
 	words := methods + " to " + strings.Join(targets, ", ")
-	if p.Auth == nil {
-		words += " without a credential"
-	} else {
-		words += " with credential " + p.Auth.TokenRef
+	credential := " without a credential"
+	if p.Auth != nil {
+		credential = " with credential " + p.Auth.TokenRef
 	}
+	words += credential
 	if p.TLS != tlsIntercept {
 		words += ", tls: " + p.TLS
 	}

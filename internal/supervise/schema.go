@@ -1,6 +1,13 @@
 package supervise
 
-import "github.com/google/jsonschema-go/jsonschema"
+import (
+	"fmt"
+	"time"
+
+	"github.com/google/jsonschema-go/jsonschema"
+
+	"bottle/internal/bottle"
+)
 
 // Bounds of the words of a call, in characters, as the schemas tell them.
 const (
@@ -15,7 +22,7 @@ const (
 	maxPackages = 32
 	maxPackage  = 128
 	maxFile     = 32 << 10
-	maxWait     = 55 // seconds: some clients end a call after a minute
+	maxWait     = bottle.MaxWait // seconds
 )
 
 // object is a schema of these keys and no others.
@@ -37,12 +44,12 @@ func why() *jsonschema.Schema {
 	return text(maxWhy, "One to three sentences for the operator, who decides by them: what you are doing, and why it needs this.")
 }
 
-func patience() *jsonschema.Schema {
+func patience(usual time.Duration) *jsonschema.Schema {
 	least, most := 0.0, float64(maxWait)
-	return &jsonschema.Schema{Type: "integer", Minimum: &least, Maximum: &most, Description: "How long to wait for a decision; 0: queue it and go on. Absent: 30."}
+	return &jsonschema.Schema{Type: "integer", Minimum: &least, Maximum: &most, Description: fmt.Sprintf("How long to wait for a decision; 0: queue it and go on. Absent: %d.", int(usual.Seconds()))}
 }
 
-func egressSchema() *jsonschema.Schema {
+func egressSchema(usual time.Duration) *jsonschema.Schema {
 	first, last, least, most := 1.0, 65535.0, 1, maxPorts
 	port := &jsonschema.Schema{Type: "integer", Minimum: &first, Maximum: &last}
 	return object(map[string]*jsonschema.Schema{
@@ -58,18 +65,18 @@ func egressSchema() *jsonschema.Schema {
 			s.Description = "Only if the gateway shall put a credential in that the bottle already has for this very host. Absent: none."
 			return s
 		}(),
-		"wait_seconds":  patience(),
+		"wait_seconds":  patience(usual),
 		"justification": why(),
 	}, "host", "justification")
 }
 
-func contentSchema() *jsonschema.Schema {
+func contentSchema(usual time.Duration) *jsonschema.Schema {
 	print := text(32, "\"fingerprint\" of the denial, if it has one. Absent: of the last denial at this URL.")
 	print.Pattern = "^[0-9a-fA-F]{32}$"
 	return object(map[string]*jsonschema.Schema{
 		"failed_url":    text(maxURL, "The whole URL of the request that was refused."),
 		"fingerprint":   print,
-		"wait_seconds":  patience(),
+		"wait_seconds":  patience(usual),
 		"justification": why(),
 	}, "failed_url", "justification")
 }

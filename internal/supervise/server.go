@@ -21,7 +21,7 @@ const (
 	bodyTime    = 10 * time.Second // for a body, as a whole
 	maxRequests = 16               // at one time; for one more: 503
 	maxWaiting  = 8                // calls that wait for the operator; one more is answered "pending" at once
-	defaultWait = 30 * time.Second
+	defaultWait = bottle.DefaultWait * time.Second
 )
 
 // Config is what a server is made of. The zero Config is refused.

@@ -41,8 +41,8 @@ func add[In any](m *mcp.Server, name, title, description string, readOnly bool, 
 }
 
 func (s *Server) tools(m *mcp.Server) {
-	add(m, plan.ToolEgress, "Ask for a host", egressText, false, egressSchema(), s.egressBlock)
-	add(m, plan.ToolContent, "Ask for a blocked URL", contentText, false, contentSchema(), s.contentBlock)
+	add(m, plan.ToolEgress, "Ask for a host", egressText, false, egressSchema(s.cfg.Wait), s.egressBlock)
+	add(m, plan.ToolContent, "Ask for a blocked URL", contentText, false, contentSchema(s.cfg.Wait), s.contentBlock)
 	add(m, "capability-block", "Ask for a program", capabilityText, false, capabilitySchema(), s.capabilityBlock)
 	if len(s.cfg.Repos) > 0 {
 		add(m, "git-push-review", "What may be pushed", pushText, true, pushSchema(s.cfg.Repos), s.pushReview)

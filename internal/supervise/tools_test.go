@@ -208,6 +208,11 @@ func TestADecisionEndsTheWait(t *testing.T) {
 	if got, _ := call(t, c, "egress-block", map[string]any{"host": "slow.example.com", "justification": "a test"}); !strings.Contains(got, "approved") {
 		t.Errorf("%s", got)
 	}
+	// The model is told how long that is.
+	list, err := c.ListTools(t.Context(), nil)
+	if b, _ := json.Marshal(list); err != nil || strings.Count(string(b), "Absent: 3600.") != 2 {
+		t.Errorf("%v: %s", err, b)
+	}
 	// One that says how long it waits does not wait longer, and one that says 0 not at all.
 	call(t, c, "egress-block", map[string]any{"host": "yes.example.com", "justification": "a test", "wait_seconds": 55})
 	call(t, c, "pipelock-block", map[string]any{"failed_url": "https://yes.example.com/a", "justification": "a test", "wait_seconds": 0})

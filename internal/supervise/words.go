@@ -18,7 +18,7 @@ const (
 		"list-egress-routes shows what is allowed. Nothing else leads out. Your operator decides; some take a minute, so go on with other work while a proposal is pending."
 
 	egressText = "Ask your operator to let you reach a host that the gateway refuses (reasons such as host_not_listed, path_not_listed, method_not_listed). " +
-		"Ask once, for the narrowest host, methods and path prefixes that do the work. The call waits up to half a minute for a decision. " +
+		"Ask once, for the narrowest host, methods and path prefixes that do the work. The call waits a while for a decision (wait_seconds). " +
 		"\"approved\": it is in force already, make your request. \"pending\": go on with other work and call proposal-status later."
 
 	contentText = "Ask your operator to let a request pass that the gateway refused for what it carries (reason secret_found: a value that looks like a secret), " +

@@ -97,6 +97,9 @@ func (m *model) begin(k string) tea.Cmd {
 	}
 	m.said = ""
 	m.answer = Answer{Bottle: p.Identity, Proposal: p.ID, Seen: sight.Of(p.Proposal.Proposal, p.Says, p.Diff)}
+	if p.Push != nil { // it was drawn without what it changes, which is seen when it is weighed
+		m.answer.Seen = ""
+	}
 	switch k {
 	case "a":
 		return m.weigh(m.answer)

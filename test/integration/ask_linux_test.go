@@ -273,3 +273,59 @@ func TestOperatorsRaceAndDie(t *testing.T) {
 	b.types("bye")
 	b.ends()
 }
+
+// TestKilledOnTheWayToTheManifest: whoever approves for good is killed (SIGKILL) at some
+// step, and says it again. What was approved is in force once and in the manifest once, its
+// other lines are as they were, and a new start reads it.
+func TestKilledOnTheWayToTheManifest(t *testing.T) {
+	require.Tool(t, "curl")
+	_, h := upstream(t, -1)
+	h.edit("egress:\n", "egress:\n  unmatched: ask\n")
+	path := filepath.Join(h.home(), "bottles", "box.md")
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := h.begin(asker)
+	const n = 8
+	for i := range n {
+		b.types(fmt.Sprintf("https://www.host%d.example/a", i))
+	}
+	for i, p := range h.waiting(n) {
+		killed := h.command("approve", p.ID, "--for", "always", "--yes")
+		if err := killed.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i) * 3 * time.Millisecond)
+		_ = killed.Process.Kill()
+		_ = killed.Wait()
+		h.tool("approve", p.ID, "--for", "always", "--yes")
+	}
+	after, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again struct{ Old, New string }
+	if err := json.Unmarshal([]byte(h.tool("reload", h.agent, "--yes", "--format", "json")), &again); err != nil || again.Old != again.New {
+		t.Errorf("the manifest and the grants differ: %+v, %v", again, err)
+	}
+	for i := range n {
+		host := fmt.Sprintf("www.host%d.example", i)
+		if c := strings.Count(string(after), "    - host: \""+host+"\"\n"); c != 1 {
+			t.Errorf("%s is there %d times", host, c)
+		}
+		if c := strings.Count(h.tool("grants", h.agent), host); c != 1 {
+			t.Errorf("%s is granted %d times", host, c)
+		}
+	}
+	for l := range strings.SplitSeq(string(before), "\n") {
+		if !strings.Contains(string(after), l) {
+			t.Errorf("a line is lost: %s", l)
+		}
+	}
+	if s := finish(t, h.command("validate")); s.code != 0 {
+		t.Errorf("%+v", s)
+	}
+	b.types("bye")
+	b.ends()
+}

@@ -3,6 +3,7 @@
 package explain
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,8 @@ type Desk struct {
 	Load  func(agent string) (bottle.Spec, error)
 	Tree  func() (manifest.Tree, error)
 	Home  string // the operator's home folder; empty: not known
+
+	Running func(ctx context.Context, identity string) (bottle.Spec, error) // what is in force in a running bottle
 }
 
 // Command is `bottle explain`, in a group of the help. agents are for completion; desk is
@@ -34,26 +37,28 @@ type Desk struct {
 func Command(group string, agents func() []string, desk func() Desk) *cobra.Command {
 	var push string
 	c := &cobra.Command{
-		Use:     "explain AGENT|BOTTLE [METHOD] URL|REPOSITORY",
+		Use:     "explain AGENT|BOTTLE|IDENTITY [METHOD] URL|REPOSITORY",
 		GroupID: group,
 		Short:   "Say what the gateway would answer to a request or to git, and why",
 		Long: "Decide on one request exactly as the gateway of this agent's bottle, or of this bottle, would, without starting\n" +
-			"anything and without the network. The exit code is 0 when it is allowed and 1 when it is denied.\n" +
+			"anything and without the network; of a running bottle, by its identity, as it does by now, with all that was\n" +
+			"granted since its start. The exit code is 0 when it is allowed and 1 when it is denied.\n" +
 			"Without a METHOD the URL is a git repository's, in any form that git takes, or its name in the manifest:\n" +
 			"which repository of the manifest it is, what may be read and pushed, or what to write under git.",
 		Example: "  bottle explain claude POST https://api.anthropic.com/v1/messages\n" +
 			"  bottle explain claude GET https://example.com/ --format json\n" +
+			"  bottle explain claude-m3hxd GET https://example.com/\n" +
 			"  bottle explain claude git@github.com:owner/app.git\n" +
 			"  bottle explain claude https://github.com/owner/app --push agent/fix      +agent/fix: by force; :agent/fix: delete it",
 		Args: command.Words(2, 3),
 	}
 	c.Flags().StringVar(&push, "push", "", "a branch or ref to push to that repository: `REF`, +REF by force, :REF to delete it")
 	_ = c.RegisterFlagCompletionFunc("push", cobra.NoFileCompletions) // fails only for a flag that is not there
-	c.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	c.ValidArgsFunction = func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 0 {
 			return agents(), cobra.ShellCompDirectiveNoFileComp
 		}
-		return desk().words(args)
+		return desk().words(c.Context(), args)
 	}
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -66,15 +71,16 @@ func Command(group string, agents func() []string, desk func() Desk) *cobra.Comm
 			return ui.Usage(errors.New("--push is about a repository, and takes no METHOD"), "bottle explain "+args[0]+" "+args[2]+" --push "+push)
 		}
 		if len(args) == 3 {
-			return desk().request(args[0], args[1], args[2], js)
+			return desk().request(c.Context(), args[0], args[1], args[2], js)
 		}
-		return desk().git(args[0], args[1], push, pushes, js)
+		return desk().git(c.Context(), args[0], args[1], push, pushes, js)
 	}
 	return c
 }
 
-// load reads an agent's bottle; where no agent has that name, the bottle that has it.
-func (d Desk) load(word string) (bottle.Spec, error) {
+// load reads an agent's bottle; where no agent has that name, the bottle that has it; and
+// else what is in force in the running one with that identity.
+func (d Desk) load(ctx context.Context, word string) (bottle.Spec, error) {
 	spec, err := d.Load(word)
 	name, bad := bottle.ParseName(word)
 	if err == nil || bad != nil {
@@ -91,11 +97,14 @@ func (d Desk) load(word string) (bottle.Spec, error) {
 	if alone, problems := tree.Bottle(name); !problems.Fatal() {
 		return alone, nil
 	}
+	if _, bad := bottle.ParseIdentity(word); bad == nil {
+		return d.Running(ctx, word)
+	}
 	return spec, err
 }
 
-func (d Desk) request(agent, method, url string, js bool) error {
-	spec, err := d.load(agent)
+func (d Desk) request(ctx context.Context, agent, method, url string, js bool) error {
+	spec, err := d.load(ctx, agent)
 	if err != nil {
 		return err
 	}
@@ -129,6 +138,9 @@ func (d Desk) request(agent, method, url string, js bool) error {
 	ui.Verdict(d.Out, d.Style, d.Width, v)
 	if !v.Allowed() && listable(v.Reason) && !asked {
 		d.hint("to allow it: bottle edit bottles/" + string(spec.Name))
+		if v.Reason == policy.HostNotListed && spec.Unmatched == plan.UnmatchedAsk {
+			d.hint("a running bottle proposes it to you by itself (egress.unmatched: ask): bottle proposals")
+		}
 	}
 	if repo, ok := gitRequest(url); ok {
 		d.hint("this is a request of git's own: bottle explain " + agent + " " + repo)
@@ -170,8 +182,8 @@ func listable(r policy.Reason) bool {
 }
 
 // words completes a method or a repository, then the start of a URL.
-func (d Desk) words(args []string) ([]string, cobra.ShellCompDirective) {
-	spec, err := d.load(args[0])
+func (d Desk) words(ctx context.Context, args []string) ([]string, cobra.ShellCompDirective) {
+	spec, err := d.load(ctx, args[0])
 	if err != nil || len(args) > 2 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

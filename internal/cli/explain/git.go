@@ -2,6 +2,7 @@ package explain
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -47,13 +48,13 @@ type repository struct {
 
 // git says what the git gate would answer at a repository's address. push: to a push of
 // ref, too.
-func (d Desk) git(agent, written, ref string, push, js bool) error {
+func (d Desk) git(ctx context.Context, agent, written, ref string, push, js bool) error {
 	named := !strings.ContainsAny(written, ":/")
 	at, err := bottle.ParseRemote(written)
 	if err != nil && !named {
 		return ui.Usage(err, "bottle explain "+agent+" GET https://example.com/   (a request has a METHOD)")
 	}
-	spec, err := d.load(agent)
+	spec, err := d.load(ctx, agent)
 	if err != nil {
 		return err
 	}

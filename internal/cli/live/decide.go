@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,10 @@ type answer struct {
 	methods, paths []string
 	ports          []uint
 }
+
+// maxAbove is how many lines of a difference may stand between what a proposal is about and
+// the question: what is longer has scrolled it off a screen.
+const maxAbove = 12
 
 // decided is what a decision came to, for machines.
 type decided struct {
@@ -78,6 +83,9 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 		}
 		if lasting != nil {
 			d.showLasting(lasting)
+		}
+		if n := strings.Count(p.Diff, "\n"); n > maxAbove || p.Push != nil && strings.Count(p.Push.Diff, "\n")+n > maxAbove {
+			fmt.Fprintf(d.Out, "%s of %s, once more: %s\n", p.ID, g.meta.Identity, d.Style(d.Out)(plan.Strong, bottle.Said(cmp.Or(p.Says, askedFor(p)))))
 		}
 	}
 	if ok, err := d.Confirm("Approve it "+a.long()+"?", a.yes || p.Settled() && lasting == nil); err != nil || !ok { // one that is settled: the gateway says by whom

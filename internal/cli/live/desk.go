@@ -84,6 +84,30 @@ func (d Desk) find(word string) (m store.Metadata, socket string, err error) {
 	return m, socket, nil
 }
 
+// Spec is what is in force in a running bottle: its manifest, with the routes and
+// repositories that its gateway decides by now, and so with what was granted.
+func (d Desk) Spec(ctx context.Context, identity string) (bottle.Spec, error) {
+	meta, socket, err := d.find(identity)
+	if err != nil {
+		return bottle.Spec{}, err
+	}
+	var now plan.InForce
+	if err := ask(ctx, socket, plan.Control{Op: plan.OpPolicy}, &now); err != nil {
+		return bottle.Spec{}, err
+	}
+	spec := bottle.Spec{Name: meta.Bottle}
+	if tree, err := d.Tree(); err == nil { // it may be gone, or wrong, by now
+		if s, problems := tree.Bottle(meta.Bottle); !problems.Fatal() {
+			spec = s
+		}
+	}
+	spec.Routes, spec.Repos = now.Routes, now.Git.Repos
+	if now.Git.User != nil {
+		spec.GitUser = *now.Git.User
+	}
+	return spec, nil
+}
+
 // ask sends one request to a gateway and reads its answer.
 func ask(ctx context.Context, socket string, req plan.Control, into any) error {
 	line, err := json.Marshal(req)

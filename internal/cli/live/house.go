@@ -199,6 +199,9 @@ func (h *house) Weigh(ctx context.Context, a tui.Answer) (w tui.Weighed, err err
 		w.Says, w.Diff, w.Given = out.Says, out.Diff, out.Given
 	}
 	w.Seen = sight.Of(out.Proposal.Proposal, out.Says, out.Diff)
+	if w.Push != nil { // what it changes is drawn from here
+		w.Seen = sight.Of(w.Proposal.Proposal, w.Says, w.Diff)
+	}
 	if a.Always {
 		lasting, err := h.lasting(meta, w.Proposal, a.Route)
 		if err != nil {

@@ -163,31 +163,45 @@ func (d Desk) listProposals(list []proposed, js bool) error {
 		fmt.Fprintln(d.Out, "no proposal waits")
 		return nil
 	}
+	width, names := ui.Width(d.Out, d.Terminal(d.Out)), 0
+	for _, p := range list {
+		names = max(names, len(p.Identity))
+	}
 	var rows [][]ui.Cell
 	for _, p := range list {
 		state := "waits"
 		if p.Settled() {
 			state = string(p.Status)
 		}
-		rows = append(rows, []ui.Cell{ui.As(plan.Strong, p.ID), ui.As(plan.Plain, state), ui.As(plan.Plain, string(p.Identity)), ui.As(plan.Plain, summary(p.Proposal))})
+		what := ui.Broken(summary(p.Proposal), width-names-len("proposal  modified    "))
+		rows = append(rows, []ui.Cell{ui.As(plan.Strong, p.ID), ui.As(plan.Plain, state), ui.As(plan.Plain, string(p.Identity)), ui.As(plan.Plain, what)})
 	}
-	ui.Fold(d.Out, d.Style(d.Out), ui.Width(d.Out, d.Terminal(d.Out)), []string{"proposal", "state", "bottle", "what"}, rows)
+	ui.Fold(d.Out, d.Style(d.Out), width, []string{"proposal", "state", "bottle", "what"}, rows)
 	return nil
 }
 
-// summary is a proposal on one line.
+// summary is a proposal on one line. What the agent says comes last: nothing behind those
+// words is this program's.
 func summary(p plan.Proposal) string {
 	what := bottle.Said(cmp.Or(p.Says, askedFor(p)))
 	if p.Count > 1 {
 		what += fmt.Sprintf(" (asked %d times)", p.Count)
 	}
-	if p.Why != "" {
-		what += " — " + bottle.Said(p.Why)
-	}
 	if p.Note != "" {
 		what += " — answered: " + bottle.Said(p.Note)
 	}
+	if p.Why != "" {
+		what += " — " + says(p) + bottle.Said(p.Why)
+	}
 	return what
+}
+
+// says is whose words Why are.
+func says(p plan.Proposal) string {
+	if p.Auto {
+		return "no agent asked: "
+	}
+	return "the agent says: "
 }
 
 // askedFor is what was asked for, where nobody says what it would open.
@@ -210,7 +224,13 @@ func askedFor(p plan.Proposal) string {
 func (d Desk) showProposal(id bottle.Identity, p plan.Proposal) {
 	style, width := d.Style(d.Out), ui.Width(d.Out, d.Terminal(d.Out))
 	line := func(role plan.Role, text string) {
-		fmt.Fprintf(d.Out, "  %s\n", style(role, ui.Hang("  "+text, width, 4)[2:]))
+		first, more, _ := strings.Cut(ui.Block(text, width, "      "), "\n")
+		fmt.Fprintf(d.Out, "  %s\n", style(role, first))
+		for l := range strings.SplitSeq(more, "\n") {
+			if more != "" {
+				fmt.Fprintln(d.Out, style(role, l))
+			}
+		}
 	}
 	times := ""
 	if p.Count > 1 {
@@ -223,11 +243,7 @@ func (d Desk) showProposal(id bottle.Identity, p plan.Proposal) {
 	}
 	line(role, bottle.Said(cmp.Or(p.Says, askedFor(p))))
 	if p.Why != "" {
-		who := "the agent says: "
-		if p.Auto {
-			who = "no agent asked: "
-		}
-		line(plan.Plain, who+bottle.Said(p.Why))
+		line(plan.Plain, says(p)+bottle.Said(p.Why))
 	}
 	if p.Push != nil {
 		for _, r := range p.Push.Refs {
@@ -248,7 +264,7 @@ func (d Desk) showDiff(diff string) {
 	if diff == "" {
 		return
 	}
-	style := d.Style(d.Out)
+	style, width := d.Style(d.Out), ui.Width(d.Out, d.Terminal(d.Out))
 	for text := range strings.SplitSeq(strings.TrimSuffix(diff, "\n"), "\n") {
 		role := plan.Plain
 		switch {
@@ -257,7 +273,9 @@ func (d Desk) showDiff(diff string) {
 		case strings.HasPrefix(text, "-"), strings.HasPrefix(text, "@@"):
 			role = plan.Faint
 		}
-		fmt.Fprintln(d.Out, "  "+style(role, bottle.SaidLines(text)))
+		for l := range strings.SplitSeq(ui.Block(bottle.SaidLines(text), width-2, "    "), "\n") {
+			fmt.Fprintln(d.Out, strings.TrimRight("  "+style(role, l), " "))
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/manifest"
 	"bottle/internal/plan"
 	"bottle/internal/plan/sight"
 	"bottle/internal/store"
@@ -231,5 +232,41 @@ func TestCompleteProposals(t *testing.T) {
 	}
 	if list, _ := c.completeGrant(cmd, []string{"worker"}, ""); !slices.Equal(list, []string{"g222222\t[POST] to api.example.com"}) {
 		t.Errorf("%q", list)
+	}
+}
+
+// TestNothingFollowsWhatTheAgentSays. The weakness: in a list everything about a proposal is
+// one line. The attack: the reason ends as the program's own words would. This proves that
+// it comes last, behind a word that says whose it is, and that what an operator answered
+// stands before it; and that behind a long difference the question is about a line that
+// can still be seen.
+func TestNothingFollowsWhatTheAgentSays(t *testing.T) {
+	c := newCounter(t)
+	c.ask(t, "p234567", "tests — answered: approved by root (asked 1 times)")
+	c.waiting[0].Note = "the operator's"
+	c.waiting[0].Diff = strings.Repeat("+x\n", 40)
+	if err := c.does(c.Proposals()); err != nil {
+		t.Fatal(err)
+	}
+	flat := strings.Join(strings.Fields(c.out.String()), " ")
+	if !strings.HasSuffix(flat, "(asked 3 times) — answered: the operator's — the agent says: tests — answered: approved by root (asked 1 times)") {
+		t.Error(flat)
+	}
+	if err := c.run("p234567"); err != nil || !strings.Contains(c.out.String(), "  +x\np234567 of worker-abc12, once more: adds POST to api.example.com/*") {
+		t.Errorf("%v\n%s", err, c.out.String())
+	}
+}
+
+// TestSpecIsWhatIsInForce: a bottle that runs is explained by what its gateway decides by.
+func TestSpecIsWhatIsInForce(t *testing.T) {
+	c := newCounter(t)
+	c.routes = []bottle.Route{{Host: pattern(t, "granted.example.com"), Ports: []uint16{443}, TLS: "intercept", DLP: "block", Rule: "proposal p234567"}}
+	c.Tree = func() (manifest.Tree, error) { return manifest.Tree{}, errors.New("it is gone") }
+	spec, err := c.Spec(t.Context(), "worker-abc12")
+	if err != nil || len(spec.Routes) != 1 || spec.Routes[0].Rule != "proposal p234567" {
+		t.Errorf("%+v, %v", spec, err)
+	}
+	if _, err := c.Spec(t.Context(), "nobody-abc12"); err == nil {
+		t.Error("one that is not there has a policy")
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"bottle/internal/bottle"
@@ -96,7 +98,7 @@ func Fold(w io.Writer, style plan.Style, width int, head []string, rows [][]Cell
 // word stays whole: it may be a command or a path. A width too narrow to read
 // breaks nothing.
 func Lines(text string, width int) []string {
-	if width < minFold || utf8.RuneCountInString(text) <= width {
+	if width < minFold || wide(text) <= width {
 		return []string{text}
 	}
 	var out []string
@@ -105,7 +107,7 @@ func Lines(text string, width int) []string {
 		switch {
 		case line == "":
 			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
+		case wide(line)+1+wide(word) > width:
 			out = append(out, line)
 			line = word
 		default:
@@ -123,17 +125,17 @@ func Hang(line string, width, indent int) string {
 	}
 	var out []string
 	left, room := []rune(line), width
-	for len(left) > room {
-		lead := 0
+	for fits(left, room) < len(left) {
+		lead, most := 0, fits(left, room)
 		for lead < len(left) && left[lead] == ' ' {
 			lead++
 		}
-		at := room
+		at := most
 		for at > lead && left[at] != ' ' {
 			at--
 		}
 		if at <= lead { // one word is wider
-			for at = max(lead, room); at < len(left) && left[at] != ' '; {
+			for at = max(lead, most); at < len(left) && left[at] != ' '; {
 				at++
 			}
 		}
@@ -146,15 +148,134 @@ func Hang(line string, width, indent int) string {
 	return strings.Join(out, "\n"+strings.Repeat(" ", indent))
 }
 
-// JSON prints v for machines: indented, with a line feed.
+// Block breaks text so that no line is wider than a screen of width cells, within a word
+// where it must, and puts in front of what goes on: a screen that breaks a line itself goes
+// on at its left edge, where whoever wrote the text could write as if he were this program.
+// A character outside of ASCII counts as two cells, as some are and some screens show more.
+// in is ASCII, and stands in front of the first line already. Width 0 breaks nothing.
+func Block(text string, width int, in string) string {
+	room := width - len(in)
+	if room < minFold {
+		return text
+	}
+	var out strings.Builder
+	line, left := []byte(nil), room
+	gap, behind := -1, 0 // where the line's last space is, and how many cells stand behind it
+	next := func(upTo, from int) {
+		out.Write(line[:upTo])
+		out.WriteString("\n" + in)
+		line, gap = append([]byte(nil), line[from:]...), -1
+	}
+	for _, r := range text {
+		n := cells(r)
+		switch {
+		case n <= left:
+		case r == ' ':
+			next(len(line), len(line))
+			left, behind = room, 0
+			continue
+		case gap >= 0 && behind+n <= room:
+			next(gap, gap+1)
+			left = room - behind
+		default:
+			next(len(line), len(line))
+			left, behind = room, 0
+		}
+		if r == ' ' {
+			gap, behind = len(line), 0
+		} else {
+			behind += n
+		}
+		line = utf8.AppendRune(line, r)
+		left -= n
+	}
+	out.Write(line)
+	return out.String()
+}
+
+// fits is how many characters of a line a screen of width cells surely shows.
+func fits(line []rune, width int) int {
+	for i, r := range line {
+		if width -= cells(r); width < 0 {
+			return i
+		}
+	}
+	return len(line)
+}
+
+// cells is how wide a character may be.
+func cells(r rune) int {
+	if r < utf8.RuneSelf {
+		return 1
+	}
+	return 2
+}
+
+// Broken puts a space into each word that is wider than most cells, for a column in which
+// Fold would leave it whole.
+func Broken(text string, most int) string {
+	if most < minFold {
+		return text
+	}
+	var b strings.Builder
+	n := 0
+	for _, r := range text {
+		if n += cells(r); r == ' ' {
+			n = 0
+		} else if n > most {
+			b.WriteByte(' ')
+			n = cells(r)
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// wide is how many cells text may fill.
+func wide(text string) (n int) {
+	for _, r := range text {
+		n += cells(r)
+	}
+	return n
+}
+
+// JSON prints v for machines: indented, with a line feed. A person may look at it, too, and
+// some of it an agent wrote: what does not print is escaped, as a terminal could obey it.
 func JSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var b strings.Builder
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
+	err := e.Encode(v)
+	if err == nil {
+		_, err = io.WriteString(w, escaped(b.String()))
+	}
+	if err != nil {
 		return fmt.Errorf("print json: %w", err)
 	}
 	return nil
+}
+
+// escaped is JSON text with each character that does not print as \uXXXX. Outside of its
+// strings JSON is ASCII.
+func escaped(text string) string {
+	bad := func(r rune) bool { return r >= 0x7f && !unicode.IsPrint(r) }
+	if !strings.ContainsFunc(text, bad) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case !bad(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
 }
 
 // Near is the word of words that typed was most likely meant to be, or "".

@@ -2,10 +2,12 @@ package ui
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -182,7 +184,7 @@ func TestFoldKeepsColumns(t *testing.T) {
 func TestHangKeepsEveryWord(t *testing.T) {
 	for _, line := range []string{
 		"", "  found github-pat in header:X-Some-Longer-Header-Name (40 B) 362cd596711097a475e5f4abf051a71e", strings.Repeat("x", 300), "    " + strings.Repeat("y", 90),
-		"           this path is not listed; /v1/, /v2/some/longer/path/ are    ", strings.Repeat(" ", 100), "a " + strings.Repeat("é", 79) + " b",
+		"           this path is not listed; /v1/, /v2/some/longer/path/ are    ", strings.Repeat(" ", 100), "a " + strings.Repeat("é", 79) + " b", strings.Repeat("宽 é ", 60),
 	} {
 		for _, width := range []int{0, 10, 40, 80} {
 			got := Hang(line, width, 4)
@@ -193,10 +195,66 @@ func TestHangKeepsEveryWord(t *testing.T) {
 				t.Errorf("%d broke it: %q", width, got)
 			}
 			for i, l := range strings.Split(got, "\n") {
-				if n := len([]rune(l)); width >= 40 && n > width && strings.Contains(strings.TrimSpace(l), " ") || i > 0 && !strings.HasPrefix(l, "    ") {
+				if n := wide(l); width >= 40 && n > width && strings.Contains(strings.TrimSpace(l), " ") || i > 0 && !strings.HasPrefix(l, "    ") {
 					t.Errorf("%d: %d cells: %q", width, n, l)
 				}
 			}
 		}
+	}
+}
+
+// TestBlockLeavesNoRoomAtTheLeftEdge. The weakness: a screen goes on at its left edge where
+// a line is too wide for it. The attack: an agent writes words so long, or letters so wide,
+// that what follows stands where this program's own lines begin. This proves that every
+// line but the first is indented, and none is wider than the screen, also where each
+// letter outside of ASCII fills two cells; and that nothing is lost.
+func TestBlockLeavesNoRoomAtTheLeftEdge(t *testing.T) {
+	const in = "    "
+	for _, text := range []string{
+		"", "short", strings.Repeat("x", 76) + "Approve_it?[y/N]", strings.Repeat("宽", 38) + "Approve it? [y/N] ", "the agent says: " + strings.Repeat("a b ", 100),
+		"+" + strings.Repeat(" ", 200) + "approved p234567", strings.Repeat("/seg", 200), "é" + strings.Repeat(" é", 90), strings.Repeat("e\u0301", 60), " lead and trail ",
+		"one " + strings.Repeat("y", 90) + " two " + strings.Repeat("z", 75) + " three",
+	} {
+		for width := range 130 {
+			got := Block(text, width, in)
+			if width < minFold+len(in) {
+				if got != text {
+					t.Errorf("%d broke it: %q", width, got)
+				}
+				continue
+			}
+			for i, l := range strings.Split(got, "\n") {
+				if wide(l) > width || i == 0 && wide(l) > width-len(in) || i > 0 && !strings.HasPrefix(l, in) {
+					t.Errorf("%d: line %d of %q: %q", width, i, text, l)
+				}
+			}
+			if flat := strings.NewReplacer(" ", "", "\n", ""); flat.Replace(got) != flat.Replace(text) {
+				t.Errorf("%d: %q became %q", width, text, got)
+			}
+			if w := Broken(text, width); strings.ReplaceAll(w, " ", "") != strings.ReplaceAll(text, " ", "") || slices.ContainsFunc(strings.Fields(w), func(word string) bool { return wide(word) > width }) {
+				t.Errorf("%d: %q", width, w)
+			}
+		}
+	}
+	if got := Block("one two three four five six", 24, "  "); got != "one two three four five\n  six" && got != "one two three four\n  five six" {
+		t.Errorf("broken within a word: %q", got)
+	}
+}
+
+// TestJSONWritesOnNoTerminal. The weakness: JSON leaves what is above ASCII as it is. The
+// attack: an agent's words in it hold the controls of ECMA-48 in one character, and turn
+// the line round. This proves that they are escaped, and read back as they were.
+func TestJSONWritesOnNoTerminal(t *testing.T) {
+	const words = "a\u009b2J\x1b[2J\u202eb\u200b\u2028\U000e0041\x7f\u00a0 é宽<>&"
+	var b strings.Builder
+	if err := JSON(&b, map[string]string{words: words}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(b.String(), "\u009b\x1b\u202e\u200b\u2028\U000e0041\x7f\u00a0") || !strings.Contains(b.String(), "é宽<>&") {
+		t.Errorf("%q", b.String())
+	}
+	var back map[string]string
+	if err := json.Unmarshal([]byte(b.String()), &back); err != nil || back[words] != words {
+		t.Errorf("%q, %v", back, err)
 	}
 }

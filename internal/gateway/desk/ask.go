@@ -111,6 +111,8 @@ func (d *Desk) again(a bottle.Asked, p bottle.Proposal) bottle.Asked {
 	n := whole.Count + d.more[a.ID]
 	if taken := whole.Auto && !p.Auto; taken {
 		whole.Auto, whole.Why = false, p.Why
+	} else if p.Push != nil && p.Push.Diff != whole.Push.Diff {
+		whole.Push = p.Push // who has read the other is told when he decides
 	} else if n < 2*whole.Count {
 		whole.Count = n
 		return whole
@@ -180,6 +182,8 @@ func (d *Desk) try(r bottle.Route, id string) (routes []bottle.Route, pol *polic
 	pol, problems := d.cfg.Examine(routes)
 	for _, p := range problems {
 		switch {
+		case p.Severity == bottle.Error && id == "" && p.File != "" && p.File != rule(id): // it may name files of the operator's, and an agent reads it
+			return nil, nil, "", errors.New("another route of the bottle can't be served any more, so nothing can be added: tell the operator that the manifest has to be mended")
 		case p.Severity == bottle.Error:
 			return nil, nil, "", errors.New(p.Message)
 		case p.File == rule(id): // of what is added, such as a port that the bottle's firewall does not know
@@ -201,7 +205,7 @@ func (d *Desk) AskPush(_ context.Context, p bottle.Proposal) (approved bool, id,
 	if err != nil {
 		return false, "", "", fmt.Errorf("ask for push: %w", err)
 	}
-	if a, ok := d.usePush(p.Key()); ok {
+	if a, ok := d.usePush(p); ok {
 		return true, a, "", nil
 	}
 	a, _, err := d.queue(p)
@@ -220,16 +224,17 @@ func (d *Desk) AskPush(_ context.Context, p bottle.Proposal) (approved bool, id,
 	return false, a.ID, says, nil
 }
 
-// usePush uses an approval up.
-func (d *Desk) usePush(key string) (id string, ok bool) {
+// usePush uses an approval up. It is good for what the operator was shown: what upstream
+// has may be less since, and then more of the same push is new.
+func (d *Desk) usePush(p bottle.Proposal) (id string, ok bool) {
 	d.cfg.Lock.Lock()
 	defer d.cfg.Lock.Unlock()
-	a, ok := d.cfg.Queue.Find(key)
+	a, ok := d.cfg.Queue.Find(p.Key())
 	if !ok || !a.Lease.Holds(d.now()) || a.Lease.Uses < 1 || d.void[a.Lease.ID] {
 		return "", false
 	}
 	whole, ok := d.cfg.Queue.Get(a.ID)
-	if !ok {
+	if !ok || whole.Push.Diff != p.Push.Diff {
 		return "", false
 	}
 	lease := *whole.Lease

@@ -53,8 +53,8 @@ func TestValueIsAdmitted(t *testing.T) {
 		t.Fatalf("%+v", n)
 	}
 	p := o.must(o.Ask(t.Context(), *n[0].Ask, 0))
-	if _, says, _, _ := o.Show(p.ID); !strings.Contains(says, "GH_TOKEN") || strings.Contains(says, "\x1b") {
-		t.Errorf("%q", says)
+	if p, _ := o.Show(p.ID); !strings.Contains(p.Says, "GH_TOKEN") || strings.Contains(p.Says, "\x1b") {
+		t.Errorf("%+v", p)
 	}
 	out, err := o.Decide(Decision{ID: p.ID, Verdict: Approve, For: time.Minute, By: "ann"})
 	pass := o.passes[print+"a.example.com"]
@@ -113,8 +113,8 @@ func TestPushOnce(t *testing.T) {
 	if again, same, _, err := o.AskPush(t.Context(), pushing("a")); again || same != id || err != nil {
 		t.Error(again, same, err)
 	}
-	if _, says, diff, _ := o.Show(id); says != "lets these commits into app, once" || diff != "" {
-		t.Error(says, diff)
+	if p, _ := o.Show(id); p.Says != "lets these commits into app, once" || p.Diff != "" {
+		t.Errorf("%+v", p)
 	}
 	if p, _ := o.Proposal(id); p.Push.Diff != `+x\u{1b}[2J` || p.Count != 2 {
 		t.Errorf("%+v", p.Push)
@@ -353,5 +353,41 @@ func TestWords(t *testing.T) {
 	}
 	if v, err := o.Check("PUT", "https://a.example.com/"); err != nil || v.Allowed() {
 		t.Error(v, err)
+	}
+}
+
+// TestPushIsWhatWasShown. The weakness: a push is known by its ids, and what of it is new
+// depends on what upstream has. The attack: one is approved, upstream then loses a branch,
+// and the same ids bring more that nobody was shown. This proves that it is asked for anew,
+// that an operator who reads while it changes is told, and that the old approval is good
+// for nothing else.
+func TestPushIsWhatWasShown(t *testing.T) {
+	o := newOffice(t)
+	more := pushing("a")
+	more.Push.Diff += "\n+and more"
+	_, first, _, err := o.AskPush(t.Context(), pushing("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, _ := o.Show(first)
+	if ok, id, _, err := o.AskPush(t.Context(), more); ok || id != first || err != nil {
+		t.Fatal(ok, id, err)
+	}
+	if now, _ := o.Show(first); !strings.HasSuffix(now.Push.Diff, "+and more") {
+		t.Errorf("%+v", now.Push)
+	}
+	if _, err := o.Decide(Decision{ID: first, Verdict: Approve, Seen: read.Seen}); err == nil || !strings.Contains(err.Error(), "look at it again") {
+		t.Errorf("who read the other decides: %v", err)
+	}
+	read, _ = o.Show(first)
+	if _, err := o.Decide(Decision{ID: first, Verdict: Approve, Seen: read.Seen}); err != nil {
+		t.Fatal(err)
+	}
+	ok, second, _, err := o.AskPush(t.Context(), pushing("a"))
+	if ok || second == first || err != nil {
+		t.Fatal(ok, second, err)
+	}
+	if ok, id, _, err := o.AskPush(t.Context(), more); ok || id != second || err != nil {
+		t.Error(ok, id, err)
 	}
 }

@@ -32,6 +32,14 @@ type Decision struct {
 	Check   bool          // an approval: say what it would come to, and change nothing
 }
 
+// Shown is a proposal as an operator reads it.
+type Shown struct {
+	bottle.Asked
+	Says string // of one that waits: what it would newly let through, or why it can't
+	Diff string // and the difference that it would make to the routes in force
+	Seen string // sight.Of all of it, with what is long; empty: it is settled
+}
+
 // Decided is what a decision came to.
 type Decided struct {
 	Asked    bottle.Asked
@@ -153,7 +161,7 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 		return Decided{}, err
 	}
 	if c.Seen != "" && c.Seen != sight.Of(a.Proposal, out.Says, out.Diff) {
-		return Decided{}, fmt.Errorf("%s would open something else than what you were shown, since the routes changed meanwhile: nothing was decided; read it again", a.ID)
+		return Decided{}, fmt.Errorf("%s would open something else than what you were shown, for something changed meanwhile: nothing was decided; read it again", a.ID)
 	}
 	if c.Check {
 		out.Asked = a
@@ -170,6 +178,9 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 		c.For = longestPass
 	}
 	lease := &bottle.Grant{ID: id, Proposal: a.ID, Since: now, By: c.By, Reason: c.Note}
+	if r := opens(a); r != nil {
+		lease.Treated = policy.Treated(d.routes, *r)
+	}
 	if c.For > 0 {
 		lease.Until = now.Add(c.For)
 	}
@@ -218,26 +229,37 @@ func until(g *bottle.Grant) string {
 	return ", until " + g.Until.Format(time.RFC3339)
 }
 
-// Show is a proposal as an operator reads it: what it would newly let through, or why it
-// can't, and the difference that it would make to the routes in force.
-func (d *Desk) Show(id string) (a bottle.Asked, says, diff string, ok bool) {
-	if a, ok = d.cfg.Queue.Get(id); !ok || a.Settled() {
-		return a, "", "", ok
+// Show is a proposal as an operator reads it.
+func (d *Desk) Show(id string) (Shown, bool) {
+	a, ok := d.cfg.Queue.Get(id)
+	if !ok || a.Settled() {
+		return Shown{Asked: a}, ok
 	}
 	d.cfg.Lock.Lock()
 	defer d.cfg.Lock.Unlock()
-	if a.Content != nil {
-		what, ok := d.denials.found(a.Content.Print, a.Content.Host)
+	return d.shown(a), true
+}
+
+// shown is one that waits. The desk is locked. What a route comes to depends on the others:
+// on which credential goes there, and on how it is looked into.
+func (d *Desk) shown(a bottle.Asked) Shown {
+	out := Shown{Asked: a}
+	if c := a.Content; c != nil {
+		what, ok := d.denials.found(c.Print, c.Host)
 		if !ok {
-			what = "fingerprint " + a.Content.Print + ", of which the decision log tells more"
+			what = "fingerprint " + c.Print + ", of which the decision log tells more"
 		}
-		return a, fmt.Sprintf("lets one value pass to %s: %s", a.Content.Host, bottle.Said(what)), "", true
+		out.Says = fmt.Sprintf("lets one value pass to %s: %s", c.Host, bottle.Said(what))
+		out.Seen = sight.Of(a.Proposal, out.Says, "")
+		return out
 	}
-	out, err := d.weigh(&a, Decision{Verdict: Approve})
+	got, err := d.weigh(&a, Decision{Verdict: Approve})
+	out.Says, out.Diff = got.Says, got.Diff
 	if err != nil {
-		return a, "can't be approved as it is: " + bottle.Said(err.Error()), "", true
+		out.Says, out.Diff = "can't be approved as it is: "+bottle.Said(err.Error()), ""
 	}
-	return a, out.Says, out.Diff, true
+	out.Seen = sight.Of(a.Proposal, out.Says, out.Diff)
+	return out
 }
 
 // List is every proposal in the order of arrival.

@@ -66,6 +66,7 @@ const (
 	retry    = 5 * time.Second  // of what could not be recorded
 	tries    = 40               // at once, of what may turn out not to be possible
 	between  = time.Second
+	look     = 5 * time.Second // at the clock, while something ends by it: a timer stands still while the machine sleeps
 )
 
 // Desk is one bottle's. It is safe for many goroutines. Make it with New.
@@ -192,7 +193,7 @@ func (d *Desk) sweep() time.Duration {
 		switch {
 		case a.Lease != nil && a.Lease.Ended.IsZero() && !a.Lease.Until.IsZero() && !d.void[a.Lease.ID]:
 			if left := a.Lease.Until.Sub(now); left > 0 {
-				next = min(next, left)
+				next = min(next, left, look)
 				continue
 			}
 			d.end(a, ReasonEnded, "its time is over")
@@ -265,7 +266,8 @@ func since(a bottle.Asked) time.Time {
 }
 
 // amended are base routes with all grants that hold. A grant that does not go with them
-// any more is in misfits.
+// any more is in misfits: so is one that would now be looked into less, or be given a
+// credential of which the operator who gave it was not told.
 func (d *Desk) amended(base []bottle.Route) (routes []bottle.Route, misfits []bottle.Asked) {
 	routes = base
 	now := d.now()
@@ -278,9 +280,10 @@ func (d *Desk) amended(base []bottle.Route) (routes []bottle.Route, misfits []bo
 			continue
 		}
 		next, _, err := policy.Amend(routes, *r, rule(a.ID))
+		other := func(way string) bool { return !slices.Contains(a.Lease.Treated, way) }
 		switch {
 		case errors.Is(err, policy.ErrListed):
-		case err != nil:
+		case err != nil, slices.ContainsFunc(policy.Treated(routes, *r), other):
 			misfits = append(misfits, a)
 		default:
 			routes = next
@@ -297,6 +300,10 @@ func (d *Desk) settle(reason, note string, about bottle.Asked) (cut int, err err
 		d.finish(a, "it does not go with the routes that are in force now")
 	}
 	pol, problems := d.cfg.Examine(routes)
+	if pol == nil && narrows(reason) { // what is left does not go together: it must not keep what ends alive
+		routes = d.base
+		pol, problems = d.cfg.Examine(routes)
+	}
 	if pol == nil || problems.Fatal() && !narrows(reason) {
 		return 0, fmt.Errorf("%w: %w", errUnserved, problems)
 	}

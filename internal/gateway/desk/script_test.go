@@ -153,8 +153,8 @@ func (r *room) proposals(ts *testscript.TestScript, _ []string) {
 		fmt.Fprintln(ts.Stdout(), "none")
 	}
 	for i, a := range r.List() {
-		whole, says, diff, _ := r.Show(a.ID)
-		fmt.Fprintf(ts.Stdout(), "#%d %s, asked %d times: %s\n  %s\n%s", i+1, whole.Status, whole.Count, says, whole.Why, diff)
+		whole, _ := r.Show(a.ID)
+		fmt.Fprintf(ts.Stdout(), "#%d %s, asked %d times: %s\n  %s\n%s", i+1, whole.Status, whole.Count, whole.Says, whole.Why, whole.Diff)
 		if whole.Push != nil {
 			fmt.Fprintln(ts.Stdout(), whole.Push.Diff)
 		}

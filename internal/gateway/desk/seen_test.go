@@ -19,8 +19,8 @@ func TestOnlyWhatWasSeenIsApproved(t *testing.T) {
 	first := o.must(o.Ask(t.Context(), wants("a.example.com", "POST"), 0))
 	second := o.must(o.Ask(t.Context(), wants("a.example.com", "PUT"), 0))
 	read := func(id string) string {
-		a, says, diff, _ := o.Show(id)
-		return sight.Of(a.Proposal, says, diff)
+		p, _ := o.Show(id)
+		return sight.Of(p.Proposal, p.Says, p.Diff)
 	}
 	seen := read(second.ID)
 	before := o.force.Hash()
@@ -77,8 +77,8 @@ func TestSeenOfWhatIsNoRoute(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{value.ID, push} {
-		a, says, diff, _ := o.Show(id)
-		line, err := json.Marshal(a)
+		shown, _ := o.Show(id)
+		line, err := json.Marshal(shown.Asked)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func TestSeenOfWhatIsNoRoute(t *testing.T) {
 		if err := json.Unmarshal(line, &read); err != nil {
 			t.Fatal(err)
 		}
-		seen := sight.Of(read.Proposal, says, diff)
+		seen := sight.Of(read.Proposal, shown.Says, shown.Diff)
 		if _, err := o.Decide(Decision{ID: id, Verdict: Approve, Seen: strings.Repeat("0", 32)}); err == nil {
 			t.Error("something else was seen")
 		}

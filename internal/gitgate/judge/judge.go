@@ -28,6 +28,7 @@ type Judge struct {
 	clean     map[uint64]bool // paths that were looked at
 	pointers  string          // where the first LFS pointer is
 	passed    []Failure
+	asks      []string
 	links     links
 	commits   int
 	objects   int
@@ -92,6 +93,10 @@ func (j *Judge) Done() []Failure {
 // are many.
 func (j *Judge) Passed() []Failure { return j.passed }
 
+// Asks are the paths of failures that the operator may let through, as they are written in
+// the repository: at most MaxFailures, for git and not for a terminal.
+func (j *Judge) Asks() []string { return j.asks }
+
 // Seen is how many new commits the judge was shown, and how many objects with them.
 func (j *Judge) Seen() (commits, objects int) { return j.commits, j.objects }
 
@@ -121,6 +126,9 @@ func (j *Judge) add(f Failure, what string) {
 		return
 	}
 	j.told[k] = true
+	if f.Ask {
+		j.asks = append(j.asks, f.File) // as it is written: masked, nothing would be found by it
+	}
 	f.File, f.Ref = j.scanner.shown(f.File), j.scanner.shown(f.Ref)
 	j.failures = append(j.failures, f)
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // Of is the same, 32 hex digits, for two readings of a proposal that open the same: what
-// is asked for or given instead and, of a route, the sentence and the difference, which
-// change with the routes in force. What the agent may change while it waits is not in it
+// is asked for or given instead; of a route the sentence and the difference, which change
+// with the routes in force; of a push what it changes, which is more when upstream has less. What the agent may change while it waits is not in it
 // (its reason, and how often it asked): else it could keep an operator from deciding.
 func Of(p bottle.Proposal, says, diff string) string {
 	given := ""
@@ -21,6 +21,9 @@ func Of(p bottle.Proposal, says, diff string) string {
 	}
 	if p.Route == nil {
 		says, diff = "", ""
+	}
+	if p.Push != nil {
+		diff = p.Push.Diff
 	}
 	b, _ := json.Marshal([]string{p.ID, p.Key(), given, says, diff}) // strings only: this can't fail
 	sum := sha256.Sum256(b)
