@@ -76,8 +76,9 @@ func contentSchema() *jsonschema.Schema {
 
 func capabilitySchema() *jsonschema.Schema {
 	return object(map[string]*jsonschema.Schema{
-		"packages":      texts(maxPackages, maxPackage, "Names of packages."),
-		"dockerfile":    text(maxFile, "Lines of a Dockerfile."),
+		"packages":      texts(maxPackages, maxPackage, "Each as deb:NAME (a package of this machine's Debian or Ubuntu, such as deb:ripgrep), npm:NAME or npm:NAME@VERSION (such as npm:prettier@3.3.3)."),
+		"dockerfile":    text(maxFile, "Not supported: name packages."),
+		"wait_seconds":  patience(),
 		"justification": why(),
 	}, "justification")
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/bring"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/rewrite"
 	"bottle/internal/cli/ui"
@@ -80,7 +81,17 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 			d.showLasting(lasting)
 		}
 	}
-	if ok, err := d.Confirm("Approve it "+a.long()+"?", a.yes || p.Settled() && lasting == nil); err != nil || !ok { // one that is settled: the gateway says by whom
+	question := "Approve it " + a.long() + "?"
+	if p.Capability != nil && !p.Settled() {
+		brought, err := d.bring(ctx, g, p, a.yes, js)
+		if err != nil || brought == nil {
+			return d.unchanged(err)
+		}
+		defer brought.Close()
+		req.Bill, req.Stage = &brought.Bill, brought.Stage
+		question = "Put it into the bottle, " + a.long() + "?"
+	}
+	if ok, err := d.Confirm(question, a.yes || p.Settled() && lasting == nil); err != nil || !ok { // one that is settled: the gateway says by whom
 		return d.unchanged(err)
 	}
 	if !a.last.always || !p.Settled() {
@@ -96,6 +107,15 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 	}
 	fmt.Fprintf(d.Err, "written: %s\n", bottle.Printable(lasting.Path))
 	return nil
+}
+
+// bring fetches and unpacks the packages that a proposal asks for, beside the bottle.
+func (d Desk) bring(ctx context.Context, g gate, p plan.Proposal, yes, js bool) (*bring.Brought, error) {
+	s, err := d.Store()
+	if err != nil {
+		return nil, err
+	}
+	return d.Bring(ctx, s.Layout(g.meta.Identity), p, yes, js && yes)
 }
 
 // lasting is what is to be written into the manifest. Of a proposal that is approved

@@ -356,7 +356,7 @@ func TestForged(t *testing.T) {
 		want string
 	}{
 		"a push":               {bottle.Proposal{Kind: bottle.ProposalPush, Push: push}, "run git push"},
-		"programs":             {bottle.Proposal{Kind: bottle.ProposalCapability, Capability: &bottle.CapabilityAsk{Packages: []string{"jq"}}}, "cannot add programs yet"},
+		"programs":             {bottle.Proposal{Kind: bottle.ProposalCapability, Capability: &bottle.CapabilityAsk{Packages: []string{"deb:jq"}}}, "cannot be added to this bottle"},
 		"a credential":         {token, "only the operator's manifest"},
 		"unopened TLS":         {through, "the operator's to say"},
 		"the metadata service": {wants("169.254.169.254"), "metadata"},
