@@ -147,6 +147,10 @@ func (s *starting) reserve(context.Context) error {
 		Started: time.Now().UTC(), PID: os.Getpid(), Workspace: s.prep.req.Workspace, Writable: writable(s.prep.req), Version: bottle.Version, Status: store.Running,
 	}
 	s.undo.push("clear the private view", s.clearUpper)
+	s.undo.push("remove what was brought in", func() error {
+		_ = os.RemoveAll(r.Layout.Adding) // a command may be unpacking there, and removes it then
+		return os.RemoveAll(r.Layout.Added)
+	})
 	if err := r.Write(s.meta); err != nil {
 		return err
 	}

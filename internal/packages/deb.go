@@ -29,7 +29,7 @@ func (l *Load) resolveDeb(ctx context.Context, asked []bottle.Package) error {
 	for _, p := range asked {
 		args = append(args, p.Name)
 	}
-	out, err := l.src.run(ctx, dir, "apt-get", args...)
+	out, err := l.run(ctx, dir, "apt-get", args...)
 	if hostexec.Missing(err) {
 		return bottle.Problems{{Message: "Debian packages are fetched by apt-get, and this machine has none", Hint: "bottle reject " + l.stage.ID + " --reason \"this machine has no Debian packages\""}}
 	}
@@ -41,6 +41,11 @@ func (l *Load) resolveDeb(ctx context.Context, asked []bottle.Package) error {
 	}
 	for _, p := range asked {
 		if !slices.ContainsFunc(l.deb, func(a archive) bool { return a.name == p.Name }) {
+			// apt takes a name that it does not know for a pattern, or for what others provide.
+			said, err := l.run(ctx, dir, "dpkg-query", "-W", "-f", "${db:Status-Status}\n", "--", p.Name)
+			if err != nil || !strings.Contains(string(said), "installed") || strings.Contains(string(said), "not-installed") {
+				return bottle.Problems{{Message: "apt-get knows no package of the name " + p.Name, Hint: "sudo apt-get update, then bottle approve " + l.stage.ID + "; or bottle reject " + l.stage.ID + " --reason \"there is no such package\""}}
+			}
 			l.Notes = append(l.Notes, fmt.Sprintf("deb:%s is not brought in: this machine has it already, and the bottle shows it", p.Name))
 		}
 	}
@@ -108,7 +113,7 @@ func (l *Load) fetchDeb(ctx context.Context) error {
 			}
 			args = append(args, name+"="+a.version)
 		}
-		if _, err := l.src.run(ctx, dir, "apt-get", args...); err != nil {
+		if _, err := l.run(ctx, dir, "apt-get", args...); err != nil {
 			return failed("apt-get does not fetch them", err, "sudo apt-get update, then bottle approve "+l.stage.ID)
 		}
 	}

@@ -69,7 +69,7 @@ func (l *Load) resolveNPM(ctx context.Context, asked []bottle.Package) error {
 	for _, p := range asked {
 		args = append(args, spec(p.Name, p.Version))
 	}
-	_, err := l.src.run(ctx, dir, "npm", args...)
+	_, err := l.run(ctx, dir, "npm", args...)
 	if hostexec.Missing(err) {
 		return bottle.Problems{{Message: "npm packages are fetched by npm, and this machine has none", Hint: "install it (sudo apt-get install npm), then bottle approve " + l.stage.ID}}
 	}
@@ -122,6 +122,9 @@ func (l *Load) readLock(text []byte, asked []bottle.Package) error {
 			l.Notes = append(l.Notes, fmt.Sprintf("npm:%s %s has an install script, which is not run: it may not work", m.name, m.version))
 		}
 		l.npm = append(l.npm, m)
+	}
+	if !slices.ContainsFunc(system(), func(dir string) bool { _, err := os.Stat(dir + "/node"); return err == nil }) {
+		l.Notes = append(l.Notes, "the bottle sees no node in the system's folders: most programs of npm need it; deb:nodejs has one")
 	}
 	for _, a := range asked {
 		if !slices.ContainsFunc(l.npm, func(m module) bool { return m.asked && m.at == "node_modules/"+a.Name && m.name == a.Name }) {
@@ -237,7 +240,7 @@ func (l *Load) fetchNPM(ctx context.Context) error {
 			args = append(args, spec(m.name, m.version))
 			all = append(all, &m.archive)
 		}
-		if _, err := l.src.run(ctx, l.stage.work("npm"), "npm", args...); err != nil {
+		if _, err := l.run(ctx, l.stage.work("npm"), "npm", args...); err != nil {
 			return failed("npm does not fetch them", err, "npm ping shows whether its registry answers; then bottle approve "+l.stage.ID)
 		}
 		if err := collect(dir, ".tgz", all); err != nil {

@@ -9,15 +9,18 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"bottle/internal/bottle"
 	"bottle/internal/hostexec"
+	"bottle/internal/plan"
 )
 
 // Bounds of what one approval brings in.
@@ -26,12 +29,16 @@ const (
 	MaxUnpacked = 4 << 30 // bytes of all files
 	MaxEntries  = 300_000 // files, folders and links
 	maxSaid     = 4 << 20 // bytes that apt or npm print
+	maxHeld     = 3 << 30 // bytes of a stage while it is fetched: npm keeps each archive twice
 	batch       = 25      // packages in one call of apt or npm: so often a person hears of it
 )
 
+const often = time.Second // the stage is weighed
+
 // Source is the operator's machine, as apt and npm may know it.
 type Source struct {
-	Env []string          // of apt and npm, KEY=VALUE; nothing else of the environment reaches them
+	Env []string          // of apt, dpkg and npm, KEY=VALUE; nothing else of the environment reaches them
+	NPM []string          // of npm alone, such as the token that its configuration names
 	Say func(line string) // how far it is; nil: nobody listens
 }
 
@@ -181,14 +188,58 @@ func sums(path string) (size int64, out []string, err error) {
 	return size, out, err
 }
 
-// run runs apt or npm in dir and gives what it prints.
-func (s Source) run(ctx context.Context, dir, program string, args ...string) ([]byte, error) {
-	out := &bounded{}
-	_, err := hostexec.Run(ctx, hostexec.Cmd{Path: program, Args: args, Env: s.Env, Dir: dir, Stdout: out, NewGroup: true})
-	if err == nil && out.over {
-		err = fmt.Errorf("%s prints more than %d bytes", program, maxSaid)
+// run runs apt or npm in dir and gives what it prints. Meanwhile a person hears how much
+// the stage holds; neither bounds what a server sends, so the call ends where that is more
+// than fits.
+func (l *Load) run(ctx context.Context, dir, program string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	env := l.src.Env
+	if program == "npm" {
+		env = slices.Concat(env, l.src.NPM)
 	}
-	return out.b, err
+	out := &bounded{}
+	p, err := hostexec.Start(ctx, hostexec.Cmd{Path: program, Args: args, Env: env, Dir: dir, Stdout: out, NewGroup: true})
+	if err != nil {
+		return nil, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.Wait() }()
+	tick := time.NewTicker(often)
+	defer tick.Stop()
+	for n := 1; ; n++ {
+		select {
+		case err := <-ended:
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
+			if err == nil && out.over {
+				err = fmt.Errorf("%s prints more than %d bytes", program, maxSaid)
+			}
+			return out.b, err
+		case <-tick.C:
+			held := weight(l.stage.work())
+			if held > maxHeld {
+				cancel(fmt.Errorf("%s fetches more than %s", program, plan.Size(MaxArchives)))
+			}
+			if n%5 == 0 {
+				l.src.say("%s works: %s so far", program, plan.Size(held))
+			}
+		}
+	}
+}
+
+// weight is how many bytes lie below dir; what goes away meanwhile does not count.
+func weight(dir string) (n int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if info, err := d.Info(); err == nil {
+				n += info.Size()
+			}
+		}
+		return nil
+	})
+	return n
 }
 
 // bounded keeps the first of what is written. It takes the rest, too: a program that
@@ -214,7 +265,7 @@ func (s Source) say(format string, args ...any) {
 func failed(doing string, err error, hint string) error {
 	var e *hostexec.Error
 	message := fmt.Sprintf("%s: %v", doing, err)
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e.Code >= 0 {
 		said := strings.TrimSpace(e.Stderr)
 		if said == "" {
 			said = e.Err.Error()

@@ -56,7 +56,7 @@ func (d Desk) Bring(ctx context.Context, lay store.Layout, p plan.Proposal, yes,
 			stage.Close()
 		}
 	}()
-	src := packages.Source{Env: d.environment(), Say: func(line string) {
+	src := packages.Source{Env: d.environment(known()), NPM: d.environment(knownToNPM()), Say: func(line string) {
 		if !quiet {
 			fmt.Fprintln(d.Err, d.Style(d.Err)(plan.Faint, line+" …"))
 		}
@@ -110,14 +110,21 @@ func (d Desk) show(l *packages.Load) {
 	fmt.Fprintf(d.Out, "  unpacked only, to %s, read-only: no script of a package runs, here or in the bottle's system\n", plan.Added)
 }
 
-// environment is what apt and npm may know: where their configuration is, how the network
-// is reached, and the token that an npm configuration names. Nothing that loads code.
-func (d Desk) environment() []string {
-	env := []string{"LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
-	for _, name := range []string{
-		"PATH", "HOME", "USER", "XDG_CONFIG_HOME", "APT_CONFIG", "NPM_TOKEN", "NODE_AUTH_TOKEN", "NPM_CONFIG_USERCONFIG", "npm_config_userconfig", "NPM_CONFIG_REGISTRY", "npm_config_registry",
-		"http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
-	} {
+// known is what apt, dpkg and npm may know: where their configuration is, and how the
+// network is reached. Nothing that loads code.
+func known() []string {
+	return []string{"PATH", "HOME", "USER", "XDG_CONFIG_HOME", "APT_CONFIG", "http_proxy", "https_proxy", "no_proxy", "all_proxy",
+		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+}
+
+func knownToNPM() []string {
+	return []string{"NPM_TOKEN", "NODE_AUTH_TOKEN", "NPM_CONFIG_USERCONFIG", "npm_config_userconfig", "NPM_CONFIG_REGISTRY", "npm_config_registry", "NODE_EXTRA_CA_CERTS"}
+}
+
+// environment is what of the operator's has these names.
+func (d Desk) environment(names []string) []string {
+	env := []string{"LC_ALL=C.UTF-8"}
+	for _, name := range names {
 		if v, ok := d.Lookup(name); ok {
 			env = append(env, name+"="+v)
 		}
