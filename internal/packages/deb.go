@@ -75,7 +75,7 @@ func parseURIs(text string) (out []archive, err error) {
 		size, err := strconv.ParseInt(f[1], 10, 64)
 		// NAME_VERSION_ARCH.deb, with what does not fit into it as %xx (apt's QuoteString).
 		part := strings.Split(strings.TrimSuffix(f[0], ".deb"), "_")
-		if kind != "SHA256" || len(sum) != 64 || err != nil || size <= 0 || len(part) != 3 {
+		if kind != "SHA256" || len(sum) != 64 || strings.Trim(sum, "0123456789abcdef") != "" || err != nil || size <= 0 || len(part) != 3 {
 			return nil, fmt.Errorf("apt-get says of %s what cannot be read: %s", bottle.Printable(uri), bottle.Printable(rest))
 		}
 		for i := range part {
@@ -83,7 +83,7 @@ func parseURIs(text string) (out []archive, err error) {
 				return nil, fmt.Errorf("apt-get names a package that is none: %s", bottle.Printable(f[0]))
 			}
 		}
-		out = append(out, archive{name: part[0], version: part[1], arch: part[2], from: uri, sum: strings.ToLower(sum), size: size})
+		out = append(out, archive{name: part[0], version: part[1], arch: part[2], from: uri, sum: sum, size: size})
 	}
 	return out, nil
 }
