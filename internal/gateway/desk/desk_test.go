@@ -35,6 +35,7 @@ type office struct {
 	crash   func(at string) // called before each step outside of the queue
 	fatal   bottle.Problems // of every policy but the manifest's
 	skipped time.Duration   // on the clock
+	shelf   Shelf           // where programs are put
 }
 
 func newOffice(t testing.TB, routes ...bottle.Route) *office {
@@ -59,7 +60,7 @@ func (o *office) start() {
 		o.t.Fatal(err)
 	}
 	o.queue, o.lock, o.force, o.passes = q, &sync.Mutex{}, pol, map[string]Pass{}
-	o.Desk, err = New(Config{Lock: o.lock, Queue: q, Routes: o.routes, Unmatched: o.auto,
+	o.Desk, err = New(Config{Lock: o.lock, Queue: q, Routes: o.routes, Unmatched: o.auto, Shelf: o.shelf,
 		Examine: func(r []bottle.Route) (*policy.Policy, bottle.Problems) {
 			p, err := policy.Compile(r)
 			if err != nil {
