@@ -50,7 +50,7 @@ type locked struct {
 // above is taken for a project (npm's config(7)).
 func (l *Load) npmOptions(dir string) []string {
 	return []string{"--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier", "--no-progress", "--no-workspaces", "--no-global", "--git=/nonexistent",
-		"--loglevel=error", "--lockfile-version=3", "--omit-lockfile-registry-resolved=false", "--fetch-retries=1", "--fetch-timeout=60000",
+		"--loglevel=error", "--lockfile-version=3", "--omit-lockfile-registry-resolved=false", "--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000",
 		"--prefix=" + dir, "--cache=" + l.stage.work("npm-cache")}
 }
 
