@@ -55,8 +55,12 @@ func (l *Load) resolveDeb(ctx context.Context, asked []bottle.Package) error {
 // aptOptions are those of each call. What would loosen apt's check of signatures is set
 // here, whatever the machine's configuration says (apt.conf(5), apt-secure(8)).
 func aptOptions(dir string) []string {
-	return []string{"-qq", "-y", "-o", "Acquire::ForceHash=sha256", "-o", "APT::Get::AllowUnauthenticated=false", "-o", "Acquire::AllowInsecureRepositories=false",
-		"-o", "Dir::Cache::archives=" + dir, "--no-install-recommends", "--no-remove", "--no-upgrade"}
+	args := []string{"-qq"}
+	for _, o := range []string{"Acquire::ForceHash=sha256", "APT::Get::AllowUnauthenticated=false", "Acquire::AllowInsecureRepositories=false", "Dir::Cache::archives=" + dir,
+		"APT::Get::Assume-Yes=true", "APT::Install-Recommends=false", "APT::Get::Remove=false", "APT::Get::Upgrade=false"} {
+		args = append(args, "-o", o)
+	}
+	return args
 }
 
 // parseURIs reads what apt-get --print-uris writes: 'URI' file size SHA256:hex, a line each.

@@ -50,10 +50,10 @@ func (l *Load) Unpack(ctx context.Context) error {
 // tell notes what is not as the packages meant it.
 func (l *Load) tell(w *writer) {
 	if w.skipped > 0 {
-		l.Notes = append(l.Notes, fmt.Sprintf("%d links to places outside of the packages are left out", w.skipped))
+		l.Notes = append(l.Notes, fmt.Sprintf("links to places outside of the packages are left out: %d", w.skipped))
 	}
 	if w.setuid > 0 {
-		l.Notes = append(l.Notes, fmt.Sprintf("%d programs would run as another user (set-user-ID or set-group-ID): here they do not", w.setuid))
+		l.Notes = append(l.Notes, fmt.Sprintf("set-user-ID and set-group-ID are not kept; programs that would have run as another user: %d", w.setuid))
 	}
 }
 

@@ -156,7 +156,7 @@ func TestHostileDeb(t *testing.T) {
 	h.bringsNothing(id, "apt-get does not fetch them", "sudo apt-get update")
 	h.write("depot/repo/bottle-tiny_1.0.deb", string(honest))
 	h.bringsNothing(b.wants(2, `"deb:bottle.tin+"`), "apt-get knows no package of the name bottle.tin+")
-	if out := h.tool("approve", id, "--yes"); !strings.Contains(out, "1 links to places outside of the packages are left out") {
+	if out := h.tool("approve", id, "--yes"); !strings.Contains(out, "links to places outside of the packages are left out: 1") {
 		t.Error(out)
 	}
 	b.says(`"programs":["bottle-tiny"]`)

@@ -302,7 +302,7 @@ func TestPackagesAreBroughtIn(t *testing.T) {
 		}
 		out := h.tool("approve", id, "--yes")
 		for _, want := range []string{"deb:bottle-tiny 1:2.0-1", "deb:libbottletiny1 1.0", "npm:tiny-tool 1.2.3", "npm:tiny-dep 2.0.0", "sha256:", "sha512:", r.URL, "programs: bottle-tiny, ls, tiny-suid, tiny-tool",
-			"install script, which is not run", "names, and keeps them; the new ones run by their whole path only: ls", "1 programs would run as another user", "approved " + id} {
+			"install script, which is not run", "names, and keeps them; the new ones run by their whole path only: ls", "would have run as another user: 1", "approved " + id} {
 			if !strings.Contains(out, want) {
 				t.Errorf("the operator is not told %q:\n%s", want, out)
 			}
