@@ -31,6 +31,7 @@ func (s *shop) Drop(id string) {
 
 func (s *shop) Show(ids []string) (missing []string, err error) {
 	if s.broken && len(ids) > 0 {
+		s.shown = ids // it came half way
 		return nil, errors.New("the disk is full")
 	}
 	var shown []string
