@@ -2,7 +2,6 @@ package desk
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -202,7 +201,7 @@ func TestPackagesEndWithTheirTime(t *testing.T) {
 	if _, err := o.Ask(t.Context(), programs("deb:x1"), 0); !errors.Is(err, errNoShelf) {
 		t.Errorf("%v", err)
 	}
-	if says := fmt.Sprint(o.List()); strings.Contains(says, "x1") {
-		t.Error(says)
+	if n := len(o.List()); n != 1 {
+		t.Errorf("%d proposals", n)
 	}
 }
