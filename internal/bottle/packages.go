@@ -137,6 +137,14 @@ func (i BillItem) String() string {
 	return fmt.Sprintf("%s:%s %s, %d bytes, %s, from %s", i.Ecosystem, i.Name, i.Version, i.Size, i.Hash, i.From)
 }
 
+// Lines are the bill for a person or a page: an archive each, and the programs.
+func (b Bill) Lines() (out []string) {
+	for _, i := range b.Items {
+		out = append(out, i.String())
+	}
+	return append(out, "programs: "+strings.Join(b.Programs, ", "))
+}
+
 // Size is the sum of the archives, in bytes.
 func (b Bill) Size() (n int64) {
 	for _, i := range b.Items {

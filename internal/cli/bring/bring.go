@@ -23,6 +23,7 @@ type Desk struct {
 	Style    func(io.Writer) plan.Style
 	Confirm  func(question string, yes bool) (bool, error)
 	Lookup   func(name string) (string, bool) // of the operator's environment
+	Store    func() (*store.Store, error)
 }
 
 // Brought is what was unpacked and shown. Close removes what the gateway did not take.
@@ -35,10 +36,18 @@ type Brought struct {
 // longest bounds all of it: a registry that sends one byte a minute would never end.
 const longest = 20 * time.Minute
 
-// Bring fetches and unpacks what p asks for, and shows it. Before anything is looked up it
+// Bring fetches and unpacks what p of the bottle id asks for, and shows it. Before anything is looked up it
 // asks: a package's name goes to a registry, and the agent chose it. nil without an error:
 // the operator said no. quiet shows nothing, for machines.
-func (d Desk) Bring(ctx context.Context, lay store.Layout, p plan.Proposal, yes, quiet bool) (_ *Brought, err error) {
+func (d Desk) Bring(ctx context.Context, id bottle.Identity, p plan.Proposal, yes, quiet bool) (*Brought, error) {
+	s, err := d.Store()
+	if err != nil {
+		return nil, err
+	}
+	return d.bring(ctx, s.Layout(id), p, yes, quiet)
+}
+
+func (d Desk) bring(ctx context.Context, lay store.Layout, p plan.Proposal, yes, quiet bool) (_ *Brought, err error) {
 	if p.Capability == nil {
 		return nil, errors.New("bring packages: the proposal asks for something else")
 	}

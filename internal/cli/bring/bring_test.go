@@ -31,15 +31,15 @@ func TestNothingIsLookedUpBeforeYes(t *testing.T) {
 			t.Error("a program was about to be run")
 			return "", false
 		}}
-	b, err := d.Bring(t.Context(), lay, asked("npm:x"), false, false)
+	b, err := d.bring(t.Context(), lay, asked("npm:x"), false, false)
 	if entries, _ := os.ReadDir(lay.Adding); b != nil || err != nil || len(entries) > 0 {
 		t.Errorf("%+v, %v, %v", b, err, entries)
 	}
 	d.Confirm, d.Lookup = func(string, bool) (bool, error) { return true, nil }, func(string) (string, bool) { return "", false }
-	if _, err := d.Bring(t.Context(), store.Layout{Adding: lay.Adding + "/none"}, asked("npm:x"), true, false); err == nil {
+	if _, err := d.bring(t.Context(), store.Layout{Adding: lay.Adding + "/none"}, asked("npm:x"), true, false); err == nil {
 		t.Error("there is no place to unpack")
 	}
-	if _, err := d.Bring(t.Context(), lay, plan.Proposal{}, true, false); err == nil {
+	if _, err := d.bring(t.Context(), lay, plan.Proposal{}, true, false); err == nil {
 		t.Error("it asks for something else")
 	}
 }

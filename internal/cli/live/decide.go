@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
-	"bottle/internal/cli/bring"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/rewrite"
 	"bottle/internal/cli/ui"
@@ -83,7 +82,7 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 	}
 	question := "Approve it " + a.long() + "?"
 	if p.Capability != nil && !p.Settled() {
-		brought, err := d.bring(ctx, g, p, a.yes, js)
+		brought, err := d.Bring(ctx, g.meta.Identity, p, a.yes, js && a.yes)
 		if err != nil || brought == nil {
 			return d.unchanged(err)
 		}
@@ -107,15 +106,6 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 	}
 	fmt.Fprintf(d.Err, "written: %s\n", bottle.Printable(lasting.Path))
 	return nil
-}
-
-// bring fetches and unpacks the packages that a proposal asks for, beside the bottle.
-func (d Desk) bring(ctx context.Context, g gate, p plan.Proposal, yes, js bool) (*bring.Brought, error) {
-	s, err := d.Store()
-	if err != nil {
-		return nil, err
-	}
-	return d.Bring(ctx, s.Layout(g.meta.Identity), p, yes, js && yes)
 }
 
 // lasting is what is to be written into the manifest. Of a proposal that is approved

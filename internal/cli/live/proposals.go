@@ -240,10 +240,9 @@ func (d Desk) showProposal(id bottle.Identity, p plan.Proposal) {
 	}
 	d.showDiff(p.Diff)
 	if p.Bill != nil {
-		for _, i := range p.Bill.Items {
-			line(plan.Plain, bottle.Said(i.String()))
+		for _, text := range p.Bill.Lines() {
+			line(plan.Plain, bottle.Said(text))
 		}
-		line(plan.Plain, "programs: "+strings.Join(p.Bill.Programs, ", "))
 	}
 	if p.Settled() {
 		line(plan.Plain, strings.TrimSuffix(fmt.Sprintf("%s at %s by %s: %s", p.Status, clock(p.Decided), cmp.Or(bottle.Said(p.By), "nobody knows whom"), bottle.Said(p.Note)), ": "))
