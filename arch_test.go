@@ -102,6 +102,7 @@ var rooms = []room{
 	{dir: "internal/watch", layer: hands, beside: []string{"internal/secret"}, only: []string{"internal/bottle", "internal/secret", "internal/dlp/known"}, onlyFrom: []string{"internal/lifecycle", "internal/need"}},
 	{dir: "internal/need", layer: hands, beside: []string{"internal/hostexec", "internal/watch"}, only: []string{"internal/bottle", "internal/hostexec", "internal/watch"}, onlyFrom: []string{"internal/lifecycle", "internal/cli"}},
 	{dir: "internal/survey", layer: hands, onlyFrom: []string{"internal/lifecycle", "internal/cli/folders", "internal/backend/backendtest"}},
+	{dir: "internal/packages", layer: hands, beside: []string{"internal/hostexec"}, only: []string{"internal/bottle", "internal/hostexec", "internal/plan"}, onlyFrom: []string{"internal/cli/bring"}},
 	{dir: "internal/layer", layer: hands, onlyFrom: []string{"internal/cli", "internal/cli/changes"}},
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
@@ -152,6 +153,7 @@ var rooms = []room{
 	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline", "internal/gitgate/ref"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror"}},
 	{dir: "internal/supervise", layer: wire, only: []string{"internal/bottle", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/desk", layer: wire, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/gateway/shelf", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/refused", layer: wire, only: []string{"internal/audit", "internal/policy"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 
@@ -174,11 +176,13 @@ var rooms = []room{
 	{dir: "internal/tui", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/plan", "internal/plan/sight"}, onlyFrom: []string{"internal/cli/live"}},
 	{dir: "internal/web", layer: faces},
 	{dir: "internal/demo", layer: faces, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/changes", "internal/cli/command", "internal/cli/explain", "internal/cli/export", "internal/cli/folders", "internal/cli/learn", "internal/cli/live", "internal/cli/scan"}},
+	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/bring", "internal/cli/changes", "internal/cli/command", "internal/cli/explain", "internal/cli/export", "internal/cli/folders", "internal/cli/learn", "internal/cli/live", "internal/cli/scan", "internal/cli/wish"}},
+	{dir: "internal/cli/bring", layer: faces, only: []string{"internal/bottle", "internal/cli/ui", "internal/packages", "internal/plan", "internal/store"}, beside: []string{"internal/cli/ui"}, onlyFrom: []string{"internal/cli", "internal/cli/live"}},
 	{dir: "internal/cli/changes", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
-	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/tui"}},
+	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/bring", "internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/cli/wish", "internal/tui"}},
 	{dir: "internal/cli/learn", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/manifest", "internal/plan", "internal/policy", "internal/policy/learn", "internal/store"},
 		beside: []string{"internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
+	{dir: "internal/cli/wish", layer: faces, only: []string{"internal/bottle", "internal/cli/ui", "internal/plan"}, onlyFrom: []string{"internal/cli/live"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/rewrite", layer: faces, only: []string{"internal/bottle", "internal/cli/editor", "internal/manifest", "internal/policy"}, onlyFrom: []string{"internal/cli/learn", "internal/cli/live"},
 		beside: []string{"internal/cli/editor"}},
 	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/explain", "internal/cli/export", "internal/cli/learn", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},

@@ -26,6 +26,7 @@ type Facts struct {
 	Walls     []plan.Wall                           `json:"walls"`
 	Resources func(bottle.Identity) []plan.Resource `json:"-"`
 	Defaults  Defaults                              `json:"defaults"`
+	Adds      bool                                  `json:"adds"`  // a running bottle sees what is put into plan.Bottle.Added
 	Notes     []string                              `json:"notes"` // plain statements for the preflight, such as "no cgroup: memory is not limited"
 }
 

@@ -55,6 +55,7 @@ type Proposal struct {
 	Decided    time.Time      `json:"decided,omitzero"`
 	Grant      string         `json:"grant,omitempty"` // what an approval became
 	Given      *Route         `json:"given,omitempty"` // of status modified: what the operator gave instead
+	Bill       *Bill          `json:"bill,omitempty"`  // of an approved Capability: what was brought in
 }
 
 // ContentAsk asks that what was held back from one URL may go there.
@@ -77,11 +78,6 @@ type PushRef struct {
 	Name string `json:"name"`
 	Old  string `json:"old"`
 	New  string `json:"new"`
-}
-
-// CapabilityAsk asks for programs by the names of their packages.
-type CapabilityAsk struct {
-	Packages []string `json:"packages"`
 }
 
 // Bounds of what one proposal holds; a string's is in bytes, as it was said.
@@ -308,18 +304,6 @@ func isObject(id string) bool {
 	return (len(id) == 40 || len(id) == 64) && strings.Trim(id, "0123456789abcdef") == ""
 }
 
-func askedCapability(c CapabilityAsk) (*CapabilityAsk, error) {
-	if len(c.Packages) == 0 || len(c.Packages) > maxAskPackages {
-		return nil, fmt.Errorf("it names from 1 to %d packages", maxAskPackages)
-	}
-	for _, name := range c.Packages {
-		if name == "" || len(name) > maxAskPackage || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789+-._@/") != "" {
-			return nil, fmt.Errorf("the package %.40q has no name of lower-case letters, digits and +-._@/", name)
-		}
-	}
-	return &CapabilityAsk{Packages: sorted(c.Packages)}, nil
-}
-
 func sorted[T interface{ ~string | ~uint16 }](in []T) []T {
 	if len(in) == 0 {
 		return nil
@@ -409,6 +393,13 @@ func (a Asked) check() error {
 		return errors.New("it is decided without a time, or the other way round")
 	case (a.Status == ProposalModified) != (a.Given != nil):
 		return errors.New("it was modified to nothing, or the other way round")
+	case (a.Bill != nil) != (a.Capability != nil && a.Approved()):
+		return errors.New("it brings programs without a list of them, or the other way round")
+	}
+	if a.Bill != nil {
+		if err := a.Bill.Check(*a.Capability); err != nil {
+			return err
+		}
 	}
 	if a.Given != nil {
 		given, err := askedRoute(*a.Given)

@@ -7,6 +7,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/egress/approval"
 	"bottle/internal/gateway/desk"
+	"bottle/internal/gateway/shelf"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 	"bottle/internal/store"
@@ -22,10 +23,16 @@ func (g *gateway) openDesk() error {
 		return err
 	}
 	g.queue = q
+	var added desk.Shelf
+	if g.told.Added != "" && g.told.Adding != "" {
+		if added, err = shelf.Open(g.told.Added, g.told.Adding); err != nil {
+			return err
+		}
+	}
 	examine := func(routes []bottle.Route) (*policy.Policy, bottle.Problems) { return g.examine(routes, g.repos()) }
 	g.desk, err = desk.New(desk.Config{
 		Lock: &g.reloading, Queue: q, Routes: g.told.Routes, Examine: examine, Force: g.force, Record: g.rec.append, Now: time.Now,
-		GitPolicy: g.gitPolicy, Pushes: func(h bottle.Host) bool { return len(policy.ReposAt(g.repos(), h)) > 0 }, Unmatched: g.told.Unmatched == plan.UnmatchedAsk,
+		GitPolicy: g.gitPolicy, Pushes: func(h bottle.Host) bool { return len(policy.ReposAt(g.repos(), h)) > 0 }, Unmatched: g.told.Unmatched == plan.UnmatchedAsk, Shelf: added,
 		Admit: func(p desk.Pass) {
 			g.proxy.Approved().Add(approval.Approval{Print: p.Print, Host: p.Host, Since: p.Since, Until: p.Until, By: p.By})
 		},
@@ -95,7 +102,7 @@ func (g *gateway) decide(c plan.Control) any {
 	if g.desk == nil {
 		return refusal{notAsked}
 	}
-	out, err := g.desk.Decide(desk.Decision{ID: c.Proposal, Verdict: c.Verdict, Route: c.Route, For: time.Duration(c.Seconds) * time.Second, Note: c.Note, By: c.By, Seen: c.Seen, Check: c.Check})
+	out, err := g.desk.Decide(desk.Decision{ID: c.Proposal, Verdict: c.Verdict, Route: c.Route, For: time.Duration(c.Seconds) * time.Second, Note: c.Note, By: c.By, Seen: c.Seen, Check: c.Check, Bill: c.Bill, Stage: c.Stage})
 	if err != nil {
 		return refusal{err.Error()}
 	}

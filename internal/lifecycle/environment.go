@@ -34,14 +34,10 @@ func shownPath(operator []string, mounts []plan.Mount) []string {
 // environment makes the agent's whole environment from nothing: the base, the
 // proxy and CA variables that runtimes look for, the provider's, and last the
 // manifest's own values, by name. trustStore is a path inside, or empty.
-func environment(host func(string) (string, bool), pathDirs []string, provider []string, manifest map[string]string, trustStore string) []string {
+func environment(host func(string) (string, bool), searched []string, provider []string, manifest map[string]string, trustStore string) []string {
 	proxy := "http://127.0.0.1:" + strconv.Itoa(plan.EgressPort)
-	path := systemPath
-	if len(pathDirs) > 0 {
-		path = strings.Join(pathDirs, ":") + ":" + systemPath
-	}
 	env := map[string]string{
-		"PATH": path, "HOME": plan.Home, "USER": "agent", "LOGNAME": "agent", "SHELL": "/bin/sh",
+		"PATH": strings.Join(searched, ":"), "HOME": plan.Home, "USER": "agent", "LOGNAME": "agent", "SHELL": "/bin/sh",
 		"LANG": "C.UTF-8", "TERM": "dumb", "TMPDIR": "/tmp",
 		"NO_PROXY": "localhost,127.0.0.1,::1", "no_proxy": "localhost,127.0.0.1,::1",
 		"NODE_EXTRA_CA_CERTS": plan.CAPath, "NODE_USE_ENV_PROXY": "1",

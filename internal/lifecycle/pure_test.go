@@ -80,7 +80,7 @@ func TestInvariant2EnvironmentIsFromNothing(t *testing.T) {
 		"TERM": "xterm-256color", "LANG": "de_DE.UTF-8", "TZ": "/etc/shadow", "COLORTERM": "truecolor\n",
 		"PATH": "/evil", "HOME": "/root", "SSH_AUTH_SOCK": "/tmp/agent", "AWS_SECRET_ACCESS_KEY": "s3cret", "LD_PRELOAD": "/evil.so", "HTTPS_PROXY": "http://evil",
 	})
-	got := asMap(t, environment(host, []string{"/opt/tool/bin"}, []string{"KEY=placeholder"}, map[string]string{"MINE": "a=b"}, ""))
+	got := asMap(t, environment(host, []string{"/opt/tool/bin", systemPath}, []string{"KEY=placeholder"}, map[string]string{"MINE": "a=b"}, ""))
 	for name, want := range map[string]string{
 		"TERM": "xterm-256color", "LANG": "de_DE.UTF-8", "HOME": plan.Home, "PATH": "/opt/tool/bin:" + systemPath,
 		"HTTPS_PROXY": "http://127.0.0.1:9099", "https_proxy": "http://127.0.0.1:9099", "KEY": "placeholder", "MINE": "a=b",

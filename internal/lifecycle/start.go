@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -146,6 +147,10 @@ func (s *starting) reserve(context.Context) error {
 		Started: time.Now().UTC(), PID: os.Getpid(), Workspace: s.prep.req.Workspace, Writable: writable(s.prep.req), Version: bottle.Version, Status: store.Running,
 	}
 	s.undo.push("clear the private view", s.clearUpper)
+	s.undo.push("remove what was brought in", func() error {
+		_ = os.RemoveAll(r.Layout.Adding) // a command may be unpacking there, and removes it then
+		return os.RemoveAll(r.Layout.Added)
+	})
 	if err := r.Write(s.meta); err != nil {
 		return err
 	}
@@ -197,6 +202,7 @@ func (s *starting) bottle() plan.Bottle {
 		Workspace: plan.WorkspaceMount{Mode: req.Spec.Workspace, Source: req.Workspace, Is: req.Is},
 		Mounts:    s.mounts(), Limits: plan.Limits(req.Spec.Limits), Ports: s.prep.policy.Ports(),
 	}
+	b.Added = s.added()
 	if req.Spec.Supervise {
 		b.Ports = append(b.Ports, plan.SupervisePort)
 	}
@@ -220,9 +226,29 @@ func (s *starting) pathDirs() []string {
 	return slices.Concat(s.prep.provider.PathDirs, shownPath(s.prep.req.Path, s.mounts()))
 }
 
+// added is the folder of what an operator brings in later; empty: no agent may ask for
+// that here, or the backend has no place for it.
+func (s *starting) added() string {
+	if !s.prep.req.Spec.Supervise || !s.prep.facts.Adds {
+		return ""
+	}
+	return s.res.Layout.Added
+}
+
+// searched is the agent's whole PATH. What was brought in comes last: it hides no program
+// of the system.
+func (s *starting) searched() []string {
+	path := append(s.pathDirs(), strings.Split(systemPath, ":")...)
+	if s.added() != "" {
+		path = append(path, plan.Added+"/bin")
+	}
+	return path
+}
+
 // gateway is what the gateway is told.
 func (s *starting) gateway() plan.Gateway {
 	return plan.Gateway{
+		Added: s.added(), Adding: s.res.Layout.Adding,
 		Version: bottle.Version, Identity: s.prep.identity, Bottle: s.prep.req.Spec.Name, Routes: s.prep.req.Spec.Routes, Onward: s.prep.req.Spec.Onward, Watch: s.prep.req.Spec.Watch,
 		Audit: s.res.Layout.Audit, Control: s.res.Layout.Control, Inherit: true, Placeholders: s.prep.provider.Placeholders,
 		Limits: s.prep.req.Spec.Egress, Repos: s.prep.req.Spec.Repos, Git: s.res.Layout.Git, GitUser: s.prep.req.Spec.GitUser,
@@ -295,7 +321,7 @@ func (s *starting) verify(ctx context.Context) error {
 func (s *starting) run(ctx context.Context) error {
 	cmd := plan.Command{
 		Args: s.prep.provider.Args, Dir: plan.Workspace, TTY: s.term.TTY, Rows: s.term.Size.Rows, Cols: s.term.Size.Cols,
-		Env: environment(s.house.Host, s.pathDirs(), s.prep.provider.Env, s.env, s.trust),
+		Env: environment(s.house.Host, s.searched(), s.prep.provider.Env, s.env, s.trust),
 	}
 	if s.prep.req.Spec.Workspace == "none" {
 		cmd.Dir = plan.Home

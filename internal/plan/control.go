@@ -26,6 +26,7 @@ import (
 //	{"op":"proposals","proposal":"p…"}               Proposals: this one, with everything
 //	{"op":"decide","proposal":"p…","verdict":"approve","seconds":900,"note":"…","by":"…"}   Decided; 0 seconds: as long as the bottle
 //	{"op":"decide","proposal":"p…","verdict":"modify","route":{…}}                          the same
+//	{"op":"decide","proposal":"p…","verdict":"approve","bill":{…},"stage":"p…-…"}           the same, of packages
 //	{"op":"decide","proposal":"p…","verdict":"reject","note":"…"}                           the same
 //	{"op":"decide","proposal":"p…","verdict":"approve","seen":"…","check":true}             the same; with check nothing changes
 //	{"op":"grants"}                                  Grants: all that were given
@@ -57,7 +58,7 @@ const MaxReload = 1 << 20
 const MaxWatch = 4 << 20
 
 // MaxDecide bounds the line of a decision, in bytes.
-const MaxDecide = 64 << 10
+const MaxDecide = 256 << 10
 
 // MaxAdmit bounds how long a secret may be admitted, in seconds.
 const MaxAdmit = 24 * 60 * 60
@@ -84,6 +85,8 @@ type Control struct {
 	Note     string        `json:"note,omitempty"`     // for the agent
 	Seen     string        `json:"seen,omitempty"`     // sight.Of what the operator read: where it opens something else by now, nothing is decided
 	Grant    string        `json:"grant,omitempty"`
+	Bill     *bottle.Bill  `json:"bill,omitempty"`  // of approving packages: what was shown and unpacked,
+	Stage    string        `json:"stage,omitempty"` // and where, below Gateway.Adding
 
 	// Of watch: values by name, and egress.watch as it is written now. Only a value can
 	// be added by it; nothing is taken from what is looked for.

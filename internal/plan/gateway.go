@@ -44,8 +44,9 @@ const (
 	GatewayHost     = "gateway.bottle"   // http://gateway.bottle/ answers the health check through the proxy port
 	SuperviseHost   = "supervise.bottle" // also on SupervisePort: where an agent asks for more
 	SupervisePath   = "/mcp"
-	ToolEgress      = "egress-block"   // the tools there by which an agent asks for a route,
-	ToolContent     = "pipelock-block" // and for what was held back
+	Added           = "/var/lib/bottle/added" // what an operator brought in while the bottle ran, read-only; bin/ holds the programs
+	ToolEgress      = "egress-block"          // the tools there by which an agent asks for a route,
+	ToolContent     = "pipelock-block"        // and for what was held back
 )
 
 // HostBundles lists where machines keep the certificates that all programs trust,
@@ -76,6 +77,8 @@ type Gateway struct {
 	Supervise    bool                  `json:"supervise,omitempty"`      // with Asked: the agent has a server to ask, at SuperviseHost
 	Wait         int                   `json:"supervise_wait,omitempty"` // with Supervise: seconds that an ask waits for the operator; 0: bottle.DefaultWait
 	Unmatched    string                `json:"unmatched,omitempty"`      // with Asked: UnmatchedAsk, or deny
+	Added        string                `json:"added,omitempty"`          // with Asked: the folder that the bottle sees at Added; empty: nothing can be brought in
+	Adding       string                `json:"adding,omitempty"`         // and the one where an operator's command unpacks for it
 }
 
 // UnmatchedAsk has the gateway ask by itself where it denies an unlisted host.

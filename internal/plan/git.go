@@ -50,7 +50,7 @@ func pushWords(p Push) string {
 		s += ", force on what it pushed since its start"
 	}
 	if p.MaxFile != bottle.DefaultMaxFile {
-		s += ", files up to " + size(p.MaxFile)
+		s += ", files up to " + Size(p.MaxFile)
 	}
 	return s
 }

@@ -281,7 +281,7 @@ func (p Plan) alarms() []string {
 func limitWords(l Limits, scratch int64) string {
 	var out []string
 	if l.Memory > 0 {
-		out = append(out, size(l.Memory)+" memory")
+		out = append(out, Size(l.Memory)+" memory")
 	}
 	if l.CPUs > 0 {
 		out = append(out, strconv.FormatFloat(l.CPUs, 'g', -1, 64)+" CPUs")
@@ -293,7 +293,7 @@ func limitWords(l Limits, scratch int64) string {
 		out = append(out, strconv.FormatUint(l.OpenFiles, 10)+" open files")
 	}
 	if scratch > 0 {
-		out = append(out, size(scratch)+" outside the workspace")
+		out = append(out, Size(scratch)+" outside the workspace")
 	}
 	return anyOr(out, "none asked for", ", ")
 }
@@ -313,14 +313,15 @@ func quotaWords(q Quota) (out []string) {
 	add(q.Connections > 0, count(q.Connections, "connection"))
 	add(q.Tunnels > 0, count(q.Tunnels, "tunnel"))
 	add(q.RequestsPerSecond > 0, rate(q.RequestsPerSecond)+" a second")
-	add(q.HeaderSize > 0, size(q.HeaderSize)+" of header")
-	add(q.URLSize > 0, size(q.URLSize)+" of URL")
-	add(q.BytesOutPerHour > 0, size(q.BytesOutPerHour)+" sent an hour")
-	add(q.HostBytesOutPerHour > 0, size(q.HostBytesOutPerHour)+" sent an hour to each host")
+	add(q.HeaderSize > 0, Size(q.HeaderSize)+" of header")
+	add(q.URLSize > 0, Size(q.URLSize)+" of URL")
+	add(q.BytesOutPerHour > 0, Size(q.BytesOutPerHour)+" sent an hour")
+	add(q.HostBytesOutPerHour > 0, Size(q.HostBytesOutPerHour)+" sent an hour to each host")
 	return out
 }
 
-func size(n int64) string {
+// Size is so many bytes for a person, in GiB, MiB, KiB or B, with one digit behind the point.
+func Size(n int64) string {
 	for _, u := range []struct {
 		unit  string
 		bytes int64

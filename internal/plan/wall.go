@@ -26,6 +26,7 @@ type Bottle struct {
 	Hostname  string         `json:"hostname"`
 	Timezone  string         `json:"timezone"` // host path of the zone file, may be empty
 	State     string         `json:"state"`    // the identity's state folder on the host
+	Added     string         `json:"added"`    // host folder that the bottle sees at Added, read-only, as it changes; empty: none
 }
 
 // Inode says which file or folder a host path was when it was looked at. The

@@ -191,6 +191,11 @@ func slim(a bottle.Asked) bottle.Asked {
 		}
 		a.Push = &p
 	}
+	if a.Bill != nil {
+		b := *a.Bill
+		b.Items = nil
+		a.Bill = &b
+	}
 	return a
 }
 
@@ -298,7 +303,7 @@ func (q *Queue) Get(id string) (bottle.Asked, bool) {
 	if at < 0 {
 		return bottle.Asked{}, false
 	}
-	if a := q.list[at]; a.Push == nil {
+	if a := q.list[at]; a.Push == nil && a.Bill == nil {
 		return a, true
 	}
 	a, err := read(q.dir, id)

@@ -122,7 +122,27 @@ func (s *Store) take(id bottle.Identity) (*Reservation, error) {
 			return nil, hinted("make overlay folders", dir, err)
 		}
 	}
+	if err := openAdded(lay); err != nil {
+		f.Close()
+		return nil, err
+	}
 	return &Reservation{Identity: id, Layout: lay, store: s, lock: f}, nil
+}
+
+// openAdded makes the folders of what is brought in later. The bottle's own user, who may
+// be another than ours, reads one of them through a mount; nobody else gets past Dir.
+func openAdded(lay Layout) error {
+	err := os.Mkdir(lay.Adding, 0o700)
+	if err == nil {
+		err = os.Mkdir(lay.Added, 0o755)
+	}
+	if err == nil {
+		err = os.Chmod(lay.Added, 0o755) // whatever the umask is
+	}
+	if err != nil {
+		return hinted("make folders for programs", lay.Added, err)
+	}
+	return nil
 }
 
 // exclusive takes the lock of the whole store, for moments only.

@@ -9,6 +9,8 @@
 //	  control.sock              the gateway's control socket, unless the path is too long
 //	  git/                      the git gate's mirrors, made by the gateway
 //	  overlay/upper, overlay/work
+//	  added/                    programs that were brought in while the bottle ran, as it sees them
+//	  adding/                   where they are unpacked
 package store
 
 import (
@@ -46,6 +48,8 @@ type Layout struct {
 	Asked    string // the queue of proposals
 	Upper    string
 	Work     string
+	Added    string // what the bottle sees of what was brought in
+	Adding   string // where that is unpacked
 }
 
 // Open checks the state folder of home. It creates nothing: a folder that does
@@ -117,6 +121,8 @@ func (s *Store) Layout(id bottle.Identity) Layout {
 		Asked:    filepath.Join(dir, "proposals"),
 		Upper:    filepath.Join(dir, "overlay", "upper"),
 		Work:     filepath.Join(dir, "overlay", "work"),
+		Added:    filepath.Join(dir, "added"),
+		Adding:   filepath.Join(dir, "adding"),
 	}
 }
 

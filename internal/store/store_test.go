@@ -276,7 +276,7 @@ func TestFailedWriteLeavesNothing(t *testing.T) {
 		t.Errorf("the old metadata: %+v, %v", m, err)
 	}
 	names, err := os.ReadDir(r.Layout.Dir)
-	if err != nil || len(names) != 3 { // lock, metadata.json, overlay
+	if err != nil || len(names) != 5 { // lock, metadata.json, overlay, added, adding
 		t.Errorf("left: %v, %v", names, err)
 	}
 }

@@ -81,10 +81,11 @@ func contentSchema(usual time.Duration) *jsonschema.Schema {
 	}, "failed_url", "justification")
 }
 
-func capabilitySchema() *jsonschema.Schema {
+func capabilitySchema(usual time.Duration) *jsonschema.Schema {
 	return object(map[string]*jsonschema.Schema{
-		"packages":      texts(maxPackages, maxPackage, "Names of packages."),
-		"dockerfile":    text(maxFile, "Lines of a Dockerfile."),
+		"packages":      texts(maxPackages, maxPackage, "Each as deb:NAME (a package of this machine's Debian or Ubuntu, such as deb:ripgrep), npm:NAME or npm:NAME@VERSION (such as npm:prettier@3.3.3)."),
+		"dockerfile":    text(maxFile, "Not supported: name packages."),
+		"wait_seconds":  patience(usual),
 		"justification": why(),
 	}, "justification")
 }

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -22,6 +23,7 @@ type outcome struct {
 	Message string                `json:"message"`
 	Note    string                `json:"operator_note,omitempty"`
 	Given   *shownRoute           `json:"given,omitempty"` // of status modified
+	Added   *added                `json:"added,omitempty"` // of packages that were approved
 	Next    string                `json:"next"`            // what the agent should do now
 }
 
@@ -43,7 +45,7 @@ func add[In any](m *mcp.Server, name, title, description string, readOnly bool, 
 func (s *Server) tools(m *mcp.Server) {
 	add(m, plan.ToolEgress, "Ask for a host", egressText, false, egressSchema(s.cfg.Wait), s.egressBlock)
 	add(m, plan.ToolContent, "Ask for a blocked URL", contentText, false, contentSchema(s.cfg.Wait), s.contentBlock)
-	add(m, "capability-block", "Ask for a program", capabilityText, false, capabilitySchema(), s.capabilityBlock)
+	add(m, "capability-block", "Ask for a program", capabilityText, false, capabilitySchema(s.cfg.Wait), s.capabilityBlock)
 	if len(s.cfg.Repos) > 0 {
 		add(m, "git-push-review", "What may be pushed", pushText, true, pushSchema(s.cfg.Repos), s.pushReview)
 	}
@@ -149,16 +151,31 @@ func (s *Server) contentBlock(ctx context.Context, _ *mcp.CallToolRequest, in co
 type capabilityAsk struct {
 	Packages      []string `json:"packages"`
 	Dockerfile    string   `json:"dockerfile"`
+	Wait          *int     `json:"wait_seconds"`
 	Justification string   `json:"justification"`
 }
 
-// capabilityBlock says plainly that there is no such thing here yet.
-func (s *Server) capabilityBlock(context.Context, *mcp.CallToolRequest, capabilityAsk) (*mcp.CallToolResult, any, error) {
-	return nil, outcome{Status: notThere,
-		Message: "This bottle cannot get programs from outside yet. Nothing was queued, and no operator was asked.",
-		Next: "Work with what is here, or install it yourself into your home folder (npm install --prefix ~, pip install --user, go install): " +
-			"list-egress-routes shows which registries are reachable, and egress-block asks for one that is not. " +
-			"If it can only be had by changing the bottle, tell the operator in your answer what is missing."}, nil
+// added is where programs are that an operator brought in.
+type added struct {
+	Folder   string   `json:"folder"`
+	Programs []string `json:"programs"`
+}
+
+// capabilityBlock asks for packages. An image cannot be rebuilt under a running agent.
+func (s *Server) capabilityBlock(ctx context.Context, _ *mcp.CallToolRequest, in capabilityAsk) (*mcp.CallToolResult, any, error) {
+	if len(in.Packages) == 0 {
+		return nil, outcome{Status: notThere,
+			Message: "There is no image here that lines of a Dockerfile could change. Nothing was queued, and no operator was asked.",
+			Next:    "Ask for the packages themselves: \"packages\": [\"deb:NAME\", \"npm:NAME@VERSION\"]. What these cannot give, tell the operator in your answer."}, nil
+	}
+	if in.Dockerfile != "" {
+		return nil, nil, errors.New("dockerfile: there is no image here that it could change; leave it out and name packages only")
+	}
+	p, err := s.ask(ctx, bottle.Proposal{Kind: bottle.ProposalCapability, Why: in.Justification, Capability: &bottle.CapabilityAsk{Packages: in.Packages}}, in.Wait)
+	if err != nil {
+		return nil, nil, err
+	}
+	return nil, told(p), nil
 }
 
 type pushAsk struct {
@@ -262,6 +279,9 @@ func told(p bottle.Proposal) outcome {
 	switch p.Status {
 	case bottle.ProposalApproved:
 		out.Message, out.Next = "The operator approved it. It is in force now.", retry(p.Kind)
+		if p.Bill != nil {
+			out.Added = &added{Folder: plan.Added + "/bin", Programs: append([]string{}, p.Bill.Programs...)}
+		}
 	case bottle.ProposalModified:
 		out.Message, out.Next = "The operator approved something else than you asked for; it is in force now.", "Look at \"given\" and work within it. "+retry(p.Kind)
 		if p.Given != nil {
@@ -290,6 +310,9 @@ func retry(k bottle.ProposalKind) string {
 		return "Push the very same commits again: it counts once, for these commits alone."
 	case bottle.ProposalContent:
 		return "Send the very same request again."
+	case bottle.ProposalCapability:
+		return "The programs named in \"added\" are in its folder, which is the last on PATH: run them by name, or by their whole path where the system has one of that name. " +
+			"Nothing else was installed: no service runs, and no install script ran. If the grant is taken back or its time is over, they are gone."
 	}
 	return "Make your request now."
 }

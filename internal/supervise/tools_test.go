@@ -168,7 +168,7 @@ func TestWhatTheBottleMayDoIsTold(t *testing.T) {
 	}
 	check, failed := call(t, c, "check-egress", map[string]any{"method": "get", "url": "https://pypi.org/simple"})
 	push, failedPush := call(t, c, "git-push-review", map[string]any{"repo": "app"})
-	none, failedNone := call(t, c, "capability-block", map[string]any{"packages": []string{"jq"}, "justification": "a test"})
+	none, failedNone := call(t, c, "capability-block", map[string]any{"dockerfile": "RUN apt-get install jq", "justification": "a test"})
 	for what, x := range map[string]struct{ got, want string }{
 		"routes":     {routes, `"auth":{"scheme":"header:X-Api-Key","token_ref":"KEY"}`},
 		"any path":   {routes, `"path_allowlist":["any"]`},
@@ -210,7 +210,7 @@ func TestADecisionEndsTheWait(t *testing.T) {
 	}
 	// The model is told how long that is.
 	list, err := c.ListTools(t.Context(), nil)
-	if b, _ := json.Marshal(list); err != nil || strings.Count(string(b), "Absent: 3600.") != 2 {
+	if b, _ := json.Marshal(list); err != nil || strings.Count(string(b), "Absent: 3600.") != 3 {
 		t.Errorf("%v: %s", err, b)
 	}
 	// One that says how long it waits does not wait longer, and one that says 0 not at all.

@@ -25,7 +25,9 @@ const (
 		"or a single URL that no route lists. Give the URL that failed. First make sure that the value is meant to go to that host: " +
 		"if it is a real secret that got there by mistake, take it out of the request instead of asking."
 
-	capabilityText = "Ask for a program that is not in the bottle. This version has no way to bring one in: the answer tells what you can do yourself."
+	capabilityText = "Ask your operator for programs that are not here, by the packages that hold them: deb:NAME or npm:NAME@VERSION. First look whether the program is there already (command -v). " +
+		"The operator fetches them with all that they need; you get the programs while you work, at the end of PATH. They are unpacked only: no install script runs, nothing is started, and nothing of the system changes. " +
+		"Name the few that do the work. The call waits up to half a minute; fetching may take longer: then go on with other work and call proposal-status later."
 
 	pushText = "Read what you may push to one of the bottle's repositories, before you commit or when a push was refused. Nothing is pushed by it."
 

@@ -302,7 +302,7 @@ func (n *Native) spec(b plan.Bottle) (*jail.Spec, error) {
 		Bottle: b, HostUID: os.Geteuid(), HostGID: os.Getegid(), Filter: prog,
 		Landlock: landlockABI() > 0,
 		// Half of the memory: a full /tmp is an error, a full control group is a death.
-		ScratchSize: b.Limits.Memory / 2,
+		ScratchSize: b.Limits.Memory / 2, Added: b.Added,
 	}
 	if s.ScratchSize == 0 {
 		s.ScratchSize = defaults().Scratch

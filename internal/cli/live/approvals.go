@@ -7,7 +7,6 @@ import (
 	"os/user"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -112,17 +111,15 @@ func (d Desk) approvals(ctx context.Context, word string, js bool) error {
 	}
 	var rows [][]ui.Cell
 	for _, a := range list {
-		what := string(a.Host) + ": " + cmp.Or(a.Secret, a.Rule, "not in the log") + ", approved at " + clock(a.Since)
+		what := string(a.Host) + ": " + cmp.Or(a.Secret, a.Rule, "not in the log") + ", approved at " + ui.Clock(a.Since)
 		if a.By != "" {
 			what += " by " + a.By
 		}
-		rows = append(rows, []ui.Cell{ui.As(plan.Strong, a.Fingerprint), ui.As(plan.Plain, clock(a.Until)), ui.As(plan.Plain, what)})
+		rows = append(rows, []ui.Cell{ui.As(plan.Strong, a.Fingerprint), ui.As(plan.Plain, ui.Clock(a.Until)), ui.As(plan.Plain, what)})
 	}
 	ui.Fold(d.Out, d.Style(d.Out), ui.Width(d.Out, d.Terminal(d.Out)), []string{"fingerprint", "until", "may be sent to"}, rows)
 	return nil
 }
-
-func clock(t time.Time) string { return t.Local().Format("15:04:05") }
 
 func (d Desk) revoke(ctx context.Context, word, print, host string, js bool) error {
 	id, socket, list, err := d.inForce(ctx, word)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
 )
 
@@ -24,7 +25,7 @@ func TestApprovalsTellWhatIsInForce(t *testing.T) {
 	if err := c.does(c.Approvals(), "worker"); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{printA + "  " + clock(c.now[0].Until) + "  api.example.com: .env:API, approved at " + clock(c.now[0].Since) + ` by ann\x1b[2J`, printB, "b.example.com: not in the log, approved at "} {
+	for _, part := range []string{printA + "  " + ui.Clock(c.now[0].Until) + "  api.example.com: .env:API, approved at " + ui.Clock(c.now[0].Since) + ` by ann\x1b[2J`, printB, "b.example.com: not in the log, approved at "} {
 		if !strings.Contains(c.out.String(), part) {
 			t.Errorf("%q is not in\n%s", part, c.out.String())
 		}

@@ -35,8 +35,7 @@ const mostPrints = 16
 
 // Approve is the command `bottle approve`.
 func (d Desk) Approve() *cobra.Command {
-	var a approval
-	var p answer
+	a, p := approval{}, answer{}
 	c := &cobra.Command{
 		Use:     "approve PROPOSAL | IDENTITY PROPOSAL | IDENTITY FINGERPRINT...",
 		GroupID: d.Group,
@@ -44,14 +43,15 @@ func (d Desk) Approve() *cobra.Command {
 		Long: "Give what a proposal asks for: what it would newly let through is shown first, and is in force when\n" +
 			"the command returns. It holds as long as the bottle, or as --for says; bottle revoke takes it back. With\n" +
 			"--for always it is written into the bottle's manifest, too, after you have seen the lines. With\n" +
-			"--method, --path and --port other requests to the host are given than were asked for.\n\n" +
+			"--method, --path and --port other requests to the host are given than were asked for. Packages are\n" +
+			"fetched by your own apt-get and npm, shown as an exact list, and unpacked only: none is run.\n\n" +
 			"Or let a value pass that a running bottle's gateway found in a request and held back. The fingerprint\n" +
 			"stands in the denial and in bottle audit; it means this exact value and nothing else, and only to its\n" +
 			"gateway. Its first 8 digits will do, where they mean one in the log. Name the host by --host, as the\n" +
 			"denial does: without, it is the one that the value was sent to last, and the agent can send it elsewhere\n" +
-			"meanwhile. It works for every route that is looked into, whether it says dlp: ask, block or redact,\n" +
-			"and for git pushes to that host. The agent has to send the request, or push, again. What was approved is in the decision log, and ends by itself,\n" +
-			"or with the bottle.",
+			"meanwhile. It works for every route that is looked into, be it dlp: ask, block or redact, and for git\n" +
+			"pushes to that host. The agent has to send the request, or push, again. What was approved is in the\n" +
+			"decision log, and ends by itself, or with the bottle.",
 		Example: "  bottle approve p4k7m2x\n" +
 			"  bottle approve researcher p4k7m2x --for 15m --note \"read only, please\" --method GET\n" +
 			"  bottle audit researcher --denied\n" +

@@ -14,6 +14,7 @@ import (
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/rewrite"
 	"bottle/internal/cli/ui"
+	"bottle/internal/cli/wish"
 	"bottle/internal/plan"
 	"bottle/internal/plan/sight"
 	"bottle/internal/store"
@@ -77,18 +78,19 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 		}
 	}
 	if !js || !a.yes {
-		d.showProposal(g.meta.Identity, p)
-		if req.Route != nil {
-			fmt.Fprintf(d.Out, "given instead: %s\n", d.Style(d.Out)(plan.Strong, bottle.Said(fmt.Sprintf("methods %v, paths %v, ports %v", req.Route.Methods, req.Route.Paths, req.Route.Ports))))
-		}
-		if lasting != nil {
-			d.showLasting(lasting)
-		}
-		if n := strings.Count(p.Diff, "\n"); n > maxAbove || p.Push != nil && strings.Count(p.Push.Diff, "\n")+n > maxAbove {
-			fmt.Fprintf(d.Out, "%s of %s, once more: %s\n", p.ID, g.meta.Identity, d.Style(d.Out)(plan.Strong, bottle.Said(cmp.Or(p.Says, askedFor(p)))))
-		}
+		d.showWish(g.meta.Identity, p, req.Route, lasting)
 	}
-	if ok, err := d.Confirm("Approve it "+a.long()+"?", a.yes || p.Settled() && lasting == nil); err != nil || !ok { // one that is settled: the gateway says by whom
+	question := "Approve it " + a.long() + "?"
+	if p.Capability != nil && !p.Settled() {
+		brought, err := d.Bring(ctx, g.meta.Identity, p, a.yes, js && a.yes)
+		if err != nil || brought == nil {
+			return d.unchanged(err)
+		}
+		defer brought.Close()
+		req.Bill, req.Stage = &brought.Bill, brought.Stage
+		question = "Put it into the bottle, " + a.long() + "?"
+	}
+	if ok, err := d.Confirm(question, a.yes || p.Settled() && lasting == nil); err != nil || !ok { // one that is settled: the gateway says by whom
 		return d.unchanged(err)
 	}
 	if !a.last.always || !p.Settled() {
@@ -104,6 +106,22 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 	}
 	fmt.Fprintf(d.Err, "written: %s\n", bottle.Printable(lasting.Path))
 	return nil
+}
+
+// showWish shows all that an approval means: what was asked for, or what is given instead, and
+// the lines for the manifest.
+func (d Desk) showWish(id bottle.Identity, p plan.Proposal, instead *bottle.Route, lasting *rewrite.Change) {
+	style := d.Style(d.Out)
+	wish.Show(d.Out, style, ui.Width(d.Out, d.Terminal(d.Out)), id, p)
+	if instead != nil {
+		fmt.Fprintf(d.Out, "given instead: %s\n", style(plan.Strong, bottle.Said(fmt.Sprintf("methods %v, paths %v, ports %v", instead.Methods, instead.Paths, instead.Ports))))
+	}
+	if lasting != nil {
+		d.showLasting(lasting)
+	}
+	if n := strings.Count(p.Diff, "\n"); n > maxAbove || p.Push != nil && strings.Count(p.Push.Diff, "\n")+n > maxAbove {
+		fmt.Fprintf(d.Out, "%s of %s, once more: %s\n", p.ID, id, style(plan.Strong, bottle.Said(cmp.Or(p.Says, wish.Asked(p)))))
+	}
 }
 
 // lasting is what is to be written into the manifest. Of a proposal that is approved
@@ -171,7 +189,7 @@ func (d Desk) decide(ctx context.Context, g gate, req plan.Control, js bool) err
 	}
 	until := "as long as the bottle"
 	if !out.Lease.Until.IsZero() {
-		until = "until " + clock(out.Lease.Until)
+		until = "until " + ui.Clock(out.Lease.Until)
 	}
 	fmt.Fprintf(d.Out, "%s %s, %s: %s\n", out.Status, out.ID, until, bottle.Said(out.Says))
 	fmt.Fprintf(d.Err, "%s\n", d.Style(d.Err)(plan.Faint, "to take it back: bottle revoke "+string(g.meta.Identity)+" "+out.Lease.ID))

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/bring"
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
@@ -34,8 +35,9 @@ type Desk struct {
 	Confirm  func(question string, yes bool) (bool, error)
 	Store    func() (*store.Store, error)
 	Tree     func() (manifest.Tree, error)
-	Key      func(bottle.Repo) bottle.Problems                                          // why its key_file cannot be used, now
-	Watched  func(s bottle.Spec, dir string) (map[string]secret.Value, bottle.Problems) // what must not leave, read now
+	Key      func(bottle.Repo) bottle.Problems                                                                       // why its key_file cannot be used, now
+	Bring    func(ctx context.Context, id bottle.Identity, p plan.Proposal, yes, quiet bool) (*bring.Brought, error) // fetches and unpacks packages; nil: the operator said no
+	Watched  func(s bottle.Spec, dir string) (map[string]secret.Value, bottle.Problems)                              // what must not leave, read now
 
 	Editor     func(ctx context.Context, path string) error // the operator's, on the terminal
 	EditBottle func(ctx context.Context, name bottle.Name) error

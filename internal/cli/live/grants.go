@@ -12,6 +12,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
+	"bottle/internal/cli/wish"
 	"bottle/internal/plan"
 )
 
@@ -86,7 +87,7 @@ func given(p plan.Proposal) string {
 		r = p.Given
 	}
 	if r == nil {
-		return askedFor(p)
+		return wish.Asked(p)
 	}
 	words := "every method"
 	if len(r.Methods) > 0 {
@@ -115,13 +116,13 @@ func (d Desk) listGrants(id bottle.Identity, list []granted, js bool) error {
 		until := "with the bottle"
 		switch {
 		case !g.Holds && !g.Ended.IsZero():
-			until = "ended " + clock(g.Ended)
+			until = "ended " + ui.Clock(g.Ended)
 		case !g.Holds:
-			until = "ended " + clock(g.Until)
+			until = "ended " + ui.Clock(g.Until)
 		case !g.Until.IsZero():
-			until = clock(g.Until)
+			until = ui.Clock(g.Until)
 		}
-		what := cmp.Or(g.What, "not known") + ", " + g.Proposal + ", given at " + clock(g.Since)
+		what := cmp.Or(g.What, "not known") + ", " + g.Proposal + ", given at " + ui.Clock(g.Since)
 		if g.By != "" {
 			what += " by " + bottle.Said(g.By)
 		}

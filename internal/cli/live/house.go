@@ -260,7 +260,7 @@ func (h *house) Decide(ctx context.Context, a tui.Answer) (said string, err erro
 	}
 	until := "as long as the bottle"
 	if !out.Lease.Until.IsZero() {
-		until = "until " + clock(out.Lease.Until)
+		until = "until " + ui.Clock(out.Lease.Until)
 	}
 	said = fmt.Sprintf("%s %s, %s; to take it back: bottle revoke %s", out.Status, out.ID, until, out.Lease.ID)
 	if lasting != nil {

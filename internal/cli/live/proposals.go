@@ -14,6 +14,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
+	"bottle/internal/cli/wish"
 	"bottle/internal/plan"
 	"bottle/internal/store"
 )
@@ -68,7 +69,7 @@ func (d Desk) Proposals() *cobra.Command {
 			if js {
 				return ui.JSON(d.Out, proposed{g.meta.Identity, p})
 			}
-			d.showProposal(g.meta.Identity, p)
+			wish.Show(d.Out, d.Style(d.Out), ui.Width(d.Out, d.Terminal(d.Out)), g.meta.Identity, p)
 			return nil
 		}
 		list, err := d.proposals(c.Context(), word, all)
@@ -173,110 +174,11 @@ func (d Desk) listProposals(list []proposed, js bool) error {
 		if p.Settled() {
 			state = string(p.Status)
 		}
-		what := ui.Broken(summary(p.Proposal), width-names-len("proposal  modified    "))
+		what := ui.Broken(wish.Summary(p.Proposal), width-names-len("proposal  modified    "))
 		rows = append(rows, []ui.Cell{ui.As(plan.Strong, p.ID), ui.As(plan.Plain, state), ui.As(plan.Plain, string(p.Identity)), ui.As(plan.Plain, what)})
 	}
 	ui.Fold(d.Out, d.Style(d.Out), width, []string{"proposal", "state", "bottle", "what"}, rows)
 	return nil
-}
-
-// summary is a proposal on one line. What the agent says comes last: nothing behind those
-// words is this program's.
-func summary(p plan.Proposal) string {
-	what := bottle.Said(cmp.Or(p.Says, askedFor(p)))
-	if p.Count > 1 {
-		what += fmt.Sprintf(" (asked %d times)", p.Count)
-	}
-	if p.Note != "" {
-		what += " — answered: " + bottle.Said(p.Note)
-	}
-	if p.Why != "" {
-		what += " — " + says(p) + bottle.Said(p.Why)
-	}
-	return what
-}
-
-// says is whose words Why are.
-func says(p plan.Proposal) string {
-	if p.Auto {
-		return "no agent asked: "
-	}
-	return "the agent says: "
-}
-
-// askedFor is what was asked for, where nobody says what it would open.
-func askedFor(p plan.Proposal) string {
-	switch {
-	case p.Route != nil:
-		return "requests to " + p.Route.Host.String()
-	case p.Content != nil:
-		return "a value to " + string(p.Content.Host)
-	case p.Push != nil:
-		return "a push to " + p.Push.Repo
-	case p.Capability != nil:
-		return "the packages " + strings.Join(p.Capability.Packages, ", ")
-	}
-	return "nothing"
-}
-
-// showProposal tells an operator everything about one. Whatever the agent or the gateway
-// said of it, a terminal shows it and does not obey.
-func (d Desk) showProposal(id bottle.Identity, p plan.Proposal) {
-	style, width := d.Style(d.Out), ui.Width(d.Out, d.Terminal(d.Out))
-	line := func(role plan.Role, text string) {
-		first, more, _ := strings.Cut(ui.Block(text, width, "      "), "\n")
-		fmt.Fprintf(d.Out, "  %s\n", style(role, first))
-		for l := range strings.SplitSeq(more, "\n") {
-			if more != "" {
-				fmt.Fprintln(d.Out, style(role, l))
-			}
-		}
-	}
-	times := ""
-	if p.Count > 1 {
-		times = fmt.Sprintf(", asked %d times", p.Count)
-	}
-	fmt.Fprintf(d.Out, "%s of %s, %s since %s%s\n", style(plan.Strong, p.ID), id, p.Status, clock(p.Created), times)
-	role := plan.Warn
-	if p.Settled() {
-		role = plan.Plain
-	}
-	line(role, bottle.Said(cmp.Or(p.Says, askedFor(p))))
-	if p.Why != "" {
-		line(plan.Plain, says(p)+bottle.Said(p.Why))
-	}
-	if p.Push != nil {
-		for _, r := range p.Push.Refs {
-			line(plan.Plain, fmt.Sprintf("%s: %.12s to %.12s", bottle.Said(r.Name), r.Old, r.New))
-		}
-		for _, f := range p.Push.Failures {
-			line(plan.Warn, bottle.Said(f))
-		}
-		d.showDiff(p.Push.Diff)
-	}
-	d.showDiff(p.Diff)
-	if p.Settled() {
-		line(plan.Plain, strings.TrimSuffix(fmt.Sprintf("%s at %s by %s: %s", p.Status, clock(p.Decided), cmp.Or(bottle.Said(p.By), "nobody knows whom"), bottle.Said(p.Note)), ": "))
-	}
-}
-
-func (d Desk) showDiff(diff string) {
-	if diff == "" {
-		return
-	}
-	style, width := d.Style(d.Out), ui.Width(d.Out, d.Terminal(d.Out))
-	for text := range strings.SplitSeq(strings.TrimSuffix(diff, "\n"), "\n") {
-		role := plan.Plain
-		switch {
-		case strings.HasPrefix(text, "+"):
-			role = plan.Warn // what is opened deserves the second look
-		case strings.HasPrefix(text, "-"), strings.HasPrefix(text, "@@"):
-			role = plan.Faint
-		}
-		for l := range strings.SplitSeq(ui.Block(bottle.SaidLines(text), width-2, "    "), "\n") {
-			fmt.Fprintln(d.Out, strings.TrimRight("  "+style(role, l), " "))
-		}
-	}
 }
 
 // locate finds a proposal by its id: in the bottle that word means, or in any that runs.
@@ -354,7 +256,7 @@ func (d Desk) completeProposal(c *cobra.Command, args []string, typed string) ([
 	}
 	list, _ := d.proposals(c.Context(), word, false) // unreadable completes to nothing
 	for _, p := range list {
-		out = append(out, cobra.CompletionWithDesc(p.ID, bottle.Said(cmp.Or(p.Says, askedFor(p.Proposal)))))
+		out = append(out, cobra.CompletionWithDesc(p.ID, bottle.Said(cmp.Or(p.Says, wish.Asked(p.Proposal)))))
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
 	"bottle/internal/plan/sight"
@@ -162,7 +163,7 @@ func TestGrantsAndRevoke(t *testing.T) {
 	if err := c.does(c.Grants(), "worker"); err != nil || strings.Contains(c.out.String(), "g333333") || strings.Contains(c.out.String(), "\x1b") {
 		t.Errorf("%v: %s", err, c.out.String())
 	}
-	if flat := strings.Join(strings.Fields(c.out.String()), " "); !strings.Contains(flat, `g222222 with the bottle [POST] to api.example.com, p222222, given at `+clock(time.Unix(1e9, 0))+` by ann\u{1b}[2J: for the build`) {
+	if flat := strings.Join(strings.Fields(c.out.String()), " "); !strings.Contains(flat, `g222222 with the bottle [POST] to api.example.com, p222222, given at `+ui.Clock(time.Unix(1e9, 0))+` by ann\u{1b}[2J: for the build`) {
 		t.Error(flat)
 	}
 	if err := c.does(c.Grants(), "worker", "--all"); err != nil || !strings.Contains(c.out.String(), "revoked by bob") || !strings.Contains(c.out.String(), "g333333") {

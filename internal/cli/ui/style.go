@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -322,3 +323,6 @@ func Plural(n int, noun string) string {
 func Warn(w io.Writer, style plan.Style) func(message string) {
 	return func(message string) { fmt.Fprintln(w, style(plan.Warn, message)) }
 }
+
+// Clock is the time of day where the operator is.
+func Clock(t time.Time) string { return t.Local().Format("15:04:05") }

@@ -25,7 +25,9 @@ func (d *Desk) Ask(ctx context.Context, p bottle.Proposal, wait time.Duration) (
 	case bottle.ProposalPush: // its refs and its diff would be the agent's word
 		return bottle.Proposal{}, errors.New("a push is asked for by pushing: run git push, and the git gate asks by itself where an operator may waive its rules")
 	case bottle.ProposalCapability:
-		return bottle.Proposal{}, errors.New("this bottle cannot add programs yet: use what is there, or tell the operator in your answer what is missing")
+		if d.cfg.Shelf == nil {
+			return bottle.Proposal{}, errNoShelf
+		}
 	}
 	if c := p.Content; c != nil && c.Print == "" { // a URL that no route lists
 		p = bottle.Proposal{Kind: bottle.ProposalEgress, Why: p.Why, Route: d.denials.route(*c)}
@@ -156,6 +158,8 @@ func (d *Desk) may(p bottle.Proposal) (says string, err error) {
 		return "", fmt.Errorf("%d pushes wait for the operator already", pushes)
 	case p.Push != nil:
 		return fmt.Sprintf("push %d refs of %s", len(p.Push.Refs), p.Push.Repo), nil
+	case p.Capability != nil:
+		return brings(*p.Capability, nil), nil
 	case p.Content != nil && p.Content.Print != "":
 		return d.mayPass(*p.Content)
 	}

@@ -30,6 +30,8 @@ type Decision struct {
 	By      string        // who decides, as he calls himself
 	Seen    string        // sight.Of of what the operator read; empty: he takes what there is
 	Check   bool          // an approval: say what it would come to, and change nothing
+	Bill    *bottle.Bill  // of packages: what was shown and unpacked,
+	Stage   string        // and where (see Shelf)
 }
 
 // Shown is a proposal as an operator reads it.
@@ -124,7 +126,8 @@ func (d *Desk) weigh(a *bottle.Asked, c Decision) (out Decided, err error) {
 	out.Old, out.New = d.pol.Hash(), d.pol.Hash()
 	switch {
 	case a.Capability != nil:
-		return out, errors.New("this version cannot add programs to a bottle: reject it, and start a bottle that has them")
+		out.Says, err = d.weighPackages(a, c)
+		return out, err
 	case a.Push != nil:
 		out.Says = fmt.Sprintf("lets these commits into %s, once", a.Push.Repo)
 		return out, nil
@@ -160,34 +163,26 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 	if err != nil {
 		return Decided{}, err
 	}
-	if c.Seen != "" && c.Seen != sight.Of(a.Proposal, out.Says, out.Diff) {
-		return Decided{}, fmt.Errorf("%s would open something else than what you were shown, for something changed meanwhile: nothing was decided; read it again", a.ID)
+	if c.Seen != "" && a.Capability == nil && // of packages the bill is what he read
+		c.Seen != sight.Of(a.Proposal, out.Says, out.Diff) {
+		return Decided{}, fmt.Errorf("%s would open something else than what you were shown, for something changed meanwhile: nothing was decided; look at it again", a.ID)
 	}
 	if c.Check {
 		out.Asked = a
 		return out, nil
 	}
-	now := d.now()
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails
-	id, err := bottle.NewGrantID(b[:])
+	lease, err := d.lease(a, c)
 	if err != nil {
 		return Decided{}, err
 	}
-	if a.Content != nil && (c.For == 0 || c.For > longestPass) {
-		c.For = longestPass
+	if a.Capability != nil {
+		if err := d.take(a, c.Stage); err != nil {
+			return Decided{}, err
+		}
+		defer d.cfg.Shelf.Drop(a.ID) // of what is shown nothing is left there
 	}
-	lease := &bottle.Grant{ID: id, Proposal: a.ID, Since: now, By: c.By, Reason: c.Note}
-	if r := opens(a); r != nil {
-		lease.Treated = policy.Treated(d.routes, *r)
-	}
-	if c.For > 0 {
-		lease.Until = now.Add(c.For)
-	}
-	if a.Push != nil {
-		lease.Uses = 1
-	}
-	a.Status, a.Decided, a.Note, a.By, a.Grant, a.Lease = bottle.ProposalApproved, now, c.Note, c.By, id, lease
+	id := lease.ID
+	a.Status, a.Decided, a.Note, a.By, a.Grant, a.Lease = bottle.ProposalApproved, lease.Since, c.Note, c.By, id, lease
 	a.Count += d.more[a.ID]
 	reason := ReasonApproved
 	if a.Given != nil {
@@ -198,17 +193,48 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 	}
 	err = d.cfg.Record(d.record(audit.Allow, reason, a, "approved"+by(c)))
 	if err == nil {
+		err = d.recordPackages(a)
+	}
+	if err == nil {
 		if out.pol == nil {
 			out.routes, out.pol = d.routes, d.pol
 		}
 		out.Cut, err = d.put(out.routes, out.pol, out.Diff, ReasonStarted, "the grant "+id+" "+out.Says+until(lease), a)
 	}
 	if err == nil {
-		return d.given(a, out), nil
+		if err = d.display(a); err == nil {
+			return d.given(a, out), nil
+		}
+		_ = d.cfg.Record(d.record(audit.Deny, ReasonEnded, a, "the grant "+id+" brought nothing: "+err.Error()))
 	}
 	d.void[id] = true
 	_ = d.cfg.Queue.Put(before) // else the next load records it first, or ends it
-	return Decided{}, fmt.Errorf("it could not be recorded, so nothing was approved: %w", err)
+	_, _ = d.shelve()
+	return Decided{}, fmt.Errorf("it could not be recorded or put in force, so nothing was approved: %w", err)
+}
+
+// lease is the grant that an approval becomes.
+func (d *Desk) lease(a bottle.Asked, c Decision) (*bottle.Grant, error) {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	id, err := bottle.NewGrantID(b[:])
+	if err != nil {
+		return nil, err
+	}
+	if a.Content != nil && (c.For == 0 || c.For > longestPass) {
+		c.For = longestPass
+	}
+	lease := &bottle.Grant{ID: id, Proposal: a.ID, Since: d.now(), By: c.By, Reason: c.Note}
+	if c.For > 0 {
+		lease.Until = lease.Since.Add(c.For)
+	}
+	if a.Push != nil {
+		lease.Uses = 1
+	}
+	if r := opens(a); r != nil {
+		lease.Treated = policy.Treated(d.routes, *r)
+	}
+	return lease, nil
 }
 
 // given does what is no route, and answers the agent.

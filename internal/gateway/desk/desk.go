@@ -14,7 +14,7 @@ import (
 	"bottle/internal/store"
 )
 
-// Config is what a desk stands between. Every field but the last three is needed.
+// Config is what a desk stands between. Every field but the last four is needed.
 type Config struct {
 	Lock    sync.Locker  // held while the policy changes; whoever else changes it holds it, too
 	Queue   *store.Queue // its own from now on, but for Close
@@ -29,6 +29,7 @@ type Config struct {
 	Unmatched bool                                      // ask by itself where an unlisted host is denied
 	Pushes    func(bottle.Host) bool                    // whether a repository lies there; nil: none does
 	GitPolicy func(repo string) (words string, ok bool) // what may be pushed to a repository; nil: there are none
+	Shelf     Shelf                                     // where programs are put; nil: none can be added
 }
 
 // Pass is one value that may go to one host.
@@ -82,6 +83,7 @@ type Desk struct {
 	waiting map[string]chan struct{} // by proposal, closed when it is settled
 	void    map[string]bool          // grants that could not be recorded, or could not be ended on the disk: they do not hold
 	shelved []string                 // grants of before that could not be recorded yet: they are void until then
+	stocked map[string]bool          // grants of packages that this process recorded
 	more    map[string]int           // by proposal: how often it was asked again since that was written
 	asked   bucket                   // of proposals
 	auto    bucket                   // of the gateway's own
@@ -94,7 +96,7 @@ func New(cfg Config, aside []string) (*Desk, error) {
 	if cfg.Lock == nil || cfg.Queue == nil || cfg.Examine == nil || cfg.Force == nil || cfg.Admit == nil || cfg.Dismiss == nil || cfg.Record == nil || cfg.Now == nil {
 		return nil, errors.New("make the desk: something is missing")
 	}
-	d := &Desk{cfg: cfg, changed: make(chan struct{}, 1), base: cfg.Routes, routes: cfg.Routes, waiting: map[string]chan struct{}{}, void: map[string]bool{}, more: map[string]int{},
+	d := &Desk{cfg: cfg, changed: make(chan struct{}, 1), base: cfg.Routes, routes: cfg.Routes, waiting: map[string]chan struct{}{}, void: map[string]bool{}, more: map[string]int{}, stocked: map[string]bool{},
 		asked: bucket{most: burst, each: interval}, auto: bucket{most: burst, each: interval}, tried: bucket{most: tries, each: between}}
 	d.denials.ask = make(chan ask, 64)
 	cfg.Lock.Lock()
@@ -126,6 +128,7 @@ func (d *Desk) revive() {
 	d.shelved = nil
 	_, err := d.settle(ReasonResumed, "granted before the gateway was started anew", bottle.Asked{})
 	if err == nil {
+		d.restock()
 		return
 	}
 	now := d.now()
@@ -361,6 +364,10 @@ func (d *Desk) close(a bottle.Asked, by string) (_ bottle.Asked, written bool) {
 	}
 	if c := a.Content; c != nil && c.Print != "" {
 		d.cfg.Dismiss(c.Print, c.Host)
+	}
+	if a.Capability != nil {
+		_, err := d.shelve()
+		written = written && err == nil
 	}
 	return a, written
 }

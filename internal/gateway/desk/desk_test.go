@@ -36,6 +36,7 @@ type office struct {
 	fatal   bottle.Problems // of every policy but the manifest's
 	broken  bool            // what is amended does not compile
 	skipped time.Duration   // on the clock
+	shelf   Shelf           // where programs are put
 }
 
 func newOffice(t testing.TB, routes ...bottle.Route) *office {
@@ -60,7 +61,7 @@ func (o *office) start() {
 		o.t.Fatal(err)
 	}
 	o.queue, o.lock, o.force, o.passes = q, &sync.Mutex{}, pol, map[string]Pass{}
-	o.Desk, err = New(Config{Lock: o.lock, Queue: q, Routes: o.routes, Unmatched: o.auto,
+	o.Desk, err = New(Config{Lock: o.lock, Queue: q, Routes: o.routes, Unmatched: o.auto, Shelf: o.shelf,
 		Examine: func(r []bottle.Route) (*policy.Policy, bottle.Problems) {
 			p, err := policy.Compile(r)
 			if err != nil {
@@ -360,7 +361,7 @@ func TestForged(t *testing.T) {
 		want string
 	}{
 		"a push":               {bottle.Proposal{Kind: bottle.ProposalPush, Push: push}, "run git push"},
-		"programs":             {bottle.Proposal{Kind: bottle.ProposalCapability, Capability: &bottle.CapabilityAsk{Packages: []string{"jq"}}}, "cannot add programs yet"},
+		"programs":             {bottle.Proposal{Kind: bottle.ProposalCapability, Capability: &bottle.CapabilityAsk{Packages: []string{"deb:jq"}}}, "cannot be added to this bottle"},
 		"a credential":         {token, "only the operator's manifest"},
 		"unopened TLS":         {through, "the operator's to say"},
 		"the metadata service": {wants("169.254.169.254"), "metadata"},

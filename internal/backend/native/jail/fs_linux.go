@@ -44,6 +44,7 @@ func (r *rootfs) build() error {
 		{"show the workspace", r.showWorkspace},
 		{"show the mounts", r.showMounts},
 		{"show the jail", r.showSelf},
+		{"show what is added", r.showAdded},
 		{"close the root", r.enter},
 	}
 	for _, s := range steps {
@@ -346,6 +347,17 @@ func showView(s source.Source, dst string, at int) error {
 // showSelf shows the jail's own program, for the probe.
 func (r *rootfs) showSelf() error {
 	return bind(oldRoot+r.exe, SelfPath, readOnly)
+}
+
+// showAdded shows what the operator brings in while the bottle runs. A plain mount, not
+// a view: an overlay need not show what changes below it (the kernel's overlayfs
+// documentation, "Changes to underlying filesystems"). Whoever unpacks there makes files,
+// folders and links only, so there is no socket behind which somebody of the host listens.
+func (r *rootfs) showAdded() error {
+	if r.spec.Added == "" {
+		return nil
+	}
+	return bind(oldRoot+r.spec.Added, plan.Added, readOnly)
 }
 
 // enter makes newRoot the root, drops the host's tree for good and seals what is

@@ -32,6 +32,7 @@ type Spec struct {
 	// namespace of its own, idmapped from the owner to HostUID, before the clone.
 	Staged  bool     `json:"staged"`
 	Upper   string   `json:"upper"`   // host folder with upper/ and work/ for the overlay
+	Added   string   `json:"added"`   // host folder shown at plan.Added; empty: none
 	Cgroups []string `json:"cgroups"` // cgroup.procs files that the launcher joins
 	// Filter is the seccomp program, made by the caller (the tables that it needs
 	// would treble this program's start-up time), as the kernel reads it: an array
@@ -61,7 +62,7 @@ type Request struct {
 func (r *Request) texts() []*string {
 	var out []*string
 	if s := r.Spec; s != nil {
-		out = append(out, &s.Upper, &s.Bottle.Workspace.Source)
+		out = append(out, &s.Upper, &s.Added, &s.Bottle.Workspace.Source)
 		for i := range s.Bottle.Mounts {
 			out = append(out, &s.Bottle.Mounts[i].Source, &s.Bottle.Mounts[i].Target)
 		}

@@ -50,6 +50,12 @@ func stage(spec *Spec, exe string) (string, error) {
 			return "", err
 		}
 	}
+	if spec.Added != "" {
+		if err := s.own(spec.Added, "added"); err != nil {
+			return "", err
+		}
+		spec.Added = filepath.Join(stageRoot, "added")
+	}
 	if err := s.own(exe, "jail"); err != nil {
 		return "", err
 	}

@@ -1,0 +1,72 @@
+package bring
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"bottle/internal/bottle"
+	"bottle/internal/packages"
+	"bottle/internal/plan"
+	"bottle/internal/store"
+)
+
+func asked(names ...string) plan.Proposal {
+	p := plan.Proposal{}
+	p.ID, p.Kind, p.Capability = "p234567", bottle.ProposalCapability, &bottle.CapabilityAsk{Packages: names}
+	return p
+}
+
+// TestNothingIsLookedUpBeforeYes. The weakness: a package's name goes to a registry, and
+// the agent chose it, so a look-up tells somebody outside what the agent wants to tell.
+// What this proves: who says no has sent nothing, and nothing is left on the disk.
+func TestNothingIsLookedUpBeforeYes(t *testing.T) {
+	lay := store.Layout{Adding: t.TempDir()}
+	d := Desk{Out: io.Discard, Err: io.Discard, Style: plain,
+		Confirm: func(string, bool) (bool, error) { return false, nil },
+		Lookup: func(string) (string, bool) {
+			t.Error("a program was about to be run")
+			return "", false
+		}}
+	b, err := d.bring(t.Context(), lay, asked("npm:x"), false, false)
+	if entries, _ := os.ReadDir(lay.Adding); b != nil || err != nil || len(entries) > 0 {
+		t.Errorf("%+v, %v, %v", b, err, entries)
+	}
+	d.Confirm, d.Lookup = func(string, bool) (bool, error) { return true, nil }, func(string) (string, bool) { return "", false }
+	if _, err := d.bring(t.Context(), store.Layout{Adding: lay.Adding + "/none"}, asked("npm:x"), true, false); err == nil {
+		t.Error("there is no place to unpack")
+	}
+	if _, err := d.bring(t.Context(), lay, plan.Proposal{}, true, false); err == nil {
+		t.Error("it asks for something else")
+	}
+}
+
+func plain(io.Writer) plan.Style { return func(_ plan.Role, s string) string { return s } }
+
+// TestEnvironmentOfTheFetchers: what loads code into them, and all secrets of the operator
+// but npm's own, stay out of their environment; npm's is not apt's.
+func TestEnvironmentOfTheFetchers(t *testing.T) {
+	d := Desk{Lookup: func(name string) (string, bool) { return "of " + name, true }}
+	apt, npm := d.environment(known()), d.environment(knownToNPM())
+	for _, name := range []string{"NODE_OPTIONS", "LD_PRELOAD", "LD_LIBRARY_PATH", "PERL5OPT", "npm_config_script_shell", "ANTHROPIC_API_KEY", "BASH_ENV"} {
+		if slices.ContainsFunc(append(apt, npm...), func(e string) bool { return strings.HasPrefix(e, name+"=") }) {
+			t.Errorf("%s reaches them", name)
+		}
+	}
+	if slices.Contains(apt, "NPM_TOKEN=of NPM_TOKEN") || !slices.Contains(npm, "NPM_TOKEN=of NPM_TOKEN") || !slices.Contains(apt, "APT_CONFIG=of APT_CONFIG") {
+		t.Errorf("%q, %q", apt, npm)
+	}
+}
+
+// TestShownHarmlessly: what a registry says of a package cannot write on the operator's terminal.
+func TestShownHarmlessly(t *testing.T) {
+	var out bytes.Buffer
+	d := Desk{Out: &out, Style: plain}
+	d.show(&packages.Load{Notes: []string{"a\x1b[2Jb\u202e"}, Bill: bottle.Bill{Programs: []string{"x"}, Items: []bottle.BillItem{{Ecosystem: "npm", Name: "x", Version: "1", From: "http://r.example.com/\u202e"}}}})
+	if strings.ContainsAny(out.String(), "\x1b\u202e") || !strings.Contains(out.String(), "programs: x\n") {
+		t.Errorf("%q", out.String())
+	}
+}

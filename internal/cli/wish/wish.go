@@ -1,0 +1,117 @@
+// Package wish is what an operator reads of a proposal: of hostile words, none of which may
+// look like this program's.
+package wish
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+
+	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
+	"bottle/internal/plan"
+)
+
+// Summary is a proposal on one line. What the agent says comes last: nothing behind those
+// words is this program's.
+func Summary(p plan.Proposal) string {
+	what := bottle.Said(cmp.Or(p.Says, Asked(p)))
+	if p.Count > 1 {
+		what += fmt.Sprintf(" (asked %d times)", p.Count)
+	}
+	if p.Note != "" {
+		what += " — answered: " + bottle.Said(p.Note)
+	}
+	if p.Why != "" {
+		what += " — " + says(p) + bottle.Said(p.Why)
+	}
+	return what
+}
+
+// says is whose words Why are.
+func says(p plan.Proposal) string {
+	if p.Auto {
+		return "no agent asked: "
+	}
+	return "the agent says: "
+}
+
+// Asked is what was asked for, where nobody says what it would open.
+func Asked(p plan.Proposal) string {
+	switch {
+	case p.Route != nil:
+		return "requests to " + p.Route.Host.String()
+	case p.Content != nil:
+		return "a value to " + string(p.Content.Host)
+	case p.Push != nil:
+		return "a push to " + p.Push.Repo
+	case p.Capability != nil:
+		return "the packages " + strings.Join(p.Capability.Packages, ", ")
+	}
+	return "nothing"
+}
+
+// Show tells an operator everything about one of a bottle's, for lines of width cells (0: of
+// any width). Whatever the agent or the gateway said of it, a terminal shows it and does not
+// obey.
+func Show(out io.Writer, style plan.Style, width int, id bottle.Identity, p plan.Proposal) {
+	line := func(role plan.Role, text string) {
+		first, more, _ := strings.Cut(ui.Block(text, width, "      "), "\n")
+		fmt.Fprintf(out, "  %s\n", style(role, first))
+		for l := range strings.SplitSeq(more, "\n") {
+			if more != "" {
+				fmt.Fprintln(out, style(role, l))
+			}
+		}
+	}
+	times := ""
+	if p.Count > 1 {
+		times = fmt.Sprintf(", asked %d times", p.Count)
+	}
+	fmt.Fprintf(out, "%s of %s, %s since %s%s\n", style(plan.Strong, p.ID), id, p.Status, ui.Clock(p.Created), times)
+	role := plan.Warn
+	if p.Settled() {
+		role = plan.Plain
+	}
+	line(role, bottle.Said(cmp.Or(p.Says, Asked(p))))
+	if p.Why != "" {
+		line(plan.Plain, says(p)+bottle.Said(p.Why))
+	}
+	if p.Push != nil {
+		for _, r := range p.Push.Refs {
+			line(plan.Plain, fmt.Sprintf("%s: %.12s to %.12s", bottle.Said(r.Name), r.Old, r.New))
+		}
+		for _, f := range p.Push.Failures {
+			line(plan.Warn, bottle.Said(f))
+		}
+		showDiff(out, style, width, p.Push.Diff)
+	}
+	showDiff(out, style, width, p.Diff)
+	if p.Bill != nil {
+		for _, text := range p.Bill.Lines() {
+			line(plan.Plain, bottle.Said(text))
+		}
+	}
+	if p.Settled() {
+		line(plan.Plain, strings.TrimSuffix(fmt.Sprintf("%s at %s by %s: %s", p.Status, ui.Clock(p.Decided), cmp.Or(bottle.Said(p.By), "nobody knows whom"), bottle.Said(p.Note)), ": "))
+	}
+}
+
+func showDiff(out io.Writer, style plan.Style, width int, diff string) {
+	if diff == "" {
+		return
+	}
+	for text := range strings.SplitSeq(strings.TrimSuffix(diff, "\n"), "\n") {
+		role := plan.Plain
+		switch {
+		case strings.HasPrefix(text, "+"):
+			role = plan.Warn // what is opened deserves the second look
+		case strings.HasPrefix(text, "-"), strings.HasPrefix(text, "@@"):
+			role = plan.Faint
+		}
+		for l := range strings.SplitSeq(ui.Block(bottle.SaidLines(text), width-2, "    "), "\n") {
+			fmt.Fprintln(out, strings.TrimRight("  "+style(role, l), " "))
+		}
+	}
+}
