@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/signal"
 	"runtime"
 	"strconv"
 	"syscall"
@@ -51,11 +52,32 @@ func Launch(identity string) (int, error) {
 		}
 		return 0, err
 	}
+	if err := init.endsFirst(); err != nil {
+		return 0, err
+	}
 	ws, err := waitFor(init.pid)
 	if err != nil {
 		return 0, fmt.Errorf("wait for init: %w", err)
 	}
 	return ws.ExitStatus(), nil // -1: a signal ended it
+}
+
+// endsFirst has SIGTERM end init instead of this process, which is then waiting for it: whoever
+// waits for this one knows that all in the bottle has ended. Did it die first, the kernel would
+// end init a little later, and what is in there after that.
+func (p *initProcess) endsFirst() error {
+	fd, err := unix.PidfdOpen(p.pid, 0)
+	if err != nil {
+		return fmt.Errorf("hold init: %w", err)
+	}
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, unix.SIGTERM)
+	go func() {
+		for range told {
+			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it may have ended
+		}
+	}()
+	return nil
 }
 
 // receiveSpec reads the first message, which is for the launcher alone.
