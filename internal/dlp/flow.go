@@ -251,7 +251,7 @@ func (b *Body) feed(f *flow, end bool) []Finding {
 	}
 	n, err := f.stream.Feed(b.buf[f.at-b.base:], end, func(out []byte) error { return b.take(f, out) })
 	f.at += int64(n)
-	if end && errors.Is(err, unpack.ErrCut) && drained(f.kind) {
+	if end && errors.Is(err, unpack.ErrCut) && f.chance() {
 		err = nil
 	}
 	if err == nil {
@@ -276,12 +276,10 @@ func (b *Body) feed(f *flow, end bool) []Finding {
 	return f.found
 }
 
-// drained reports whether all that can be read of a stream that ends too early was given, as
-// deflate does. So it is with what is cut and stands in one window. In random bytes a zlib
-// begins by chance every few thousand, and the last may still go on where the text ends.
-func drained(kind decode.Kind) bool {
-	return kind == decode.Zlib || kind == decode.Gzip || kind == decode.Zip
-}
+// chance reports whether what is followed may be none: in random bytes a zlib begins every few
+// thousand, and the last may still go on where the text ends. All that can be read of it was
+// looked at, and what is cut and no longer than a window counts as whole there, too.
+func (f *flow) chance() bool { return f.kind == decode.Zlib && f.at-f.start <= Window }
 
 // take takes what was decoded.
 func (b *Body) take(f *flow, out []byte) error {
