@@ -63,6 +63,7 @@ var rooms = []room{
 
 	// Thought, the lowest first: each may lean on those above it in this list.
 	{dir: "internal/metric", layer: thought},
+	{dir: "internal/udiff", layer: thought, only: []string{}, onlyFrom: []string{"internal/cli/rewrite", "internal/layer", "internal/policy"}},
 	{dir: "internal/plan", layer: thought, beside: []string{"internal/metric"}},
 	{dir: "internal/plan/sight", layer: thought, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/gateway/desk", "internal/cli/live", "internal/tui"}},
 	{dir: "internal/dlp/rule", layer: thought, only: []string{}},
@@ -83,7 +84,7 @@ var rooms = []room{
 	{dir: "internal/dlp/profile", layer: thought, only: []string{"internal/dlp/rule", "internal/dlp/own"}, beside: []string{"internal/dlp/rule", "internal/dlp/own"}},
 	{dir: "internal/dlp", layer: thought,
 		beside: []string{"internal/dlp/profile", "internal/dlp/rule", "internal/dlp/own", "internal/dlp/decode", "internal/dlp/find", "internal/dlp/known", "internal/dlp/once", "internal/dlp/place", "internal/dlp/unpack"}},
-	{dir: "internal/policy", layer: thought, beside: []string{"internal/plan", "internal/dlp"}},
+	{dir: "internal/policy", layer: thought, beside: []string{"internal/plan", "internal/dlp", "internal/udiff"}},
 	{dir: "internal/policy/learn", layer: thought, only: []string{"internal/bottle", "internal/bottle/suffix", "internal/policy"}, beside: []string{"internal/policy"}, onlyFrom: []string{"internal/cli/learn"}},
 	{dir: "internal/gitgate/ref", layer: thought, only: []string{}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/judge", "internal/gitgate/mirror", "internal/gitgate/object", "internal/gitgate/upstream"}},
 	{dir: "internal/gitgate/object", layer: thought, only: []string{"internal/gitgate/ref"}, beside: []string{"internal/gitgate/ref"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/judge"}},
@@ -183,7 +184,7 @@ var rooms = []room{
 	{dir: "internal/cli/learn", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/manifest", "internal/plan", "internal/policy", "internal/policy/learn", "internal/store"},
 		beside: []string{"internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/wish", layer: faces, only: []string{"internal/bottle", "internal/cli/ui", "internal/plan"}, onlyFrom: []string{"internal/cli/live"}, beside: []string{"internal/cli/ui"}},
-	{dir: "internal/cli/rewrite", layer: faces, only: []string{"internal/bottle", "internal/cli/editor", "internal/manifest", "internal/policy"}, onlyFrom: []string{"internal/cli/learn", "internal/cli/live"},
+	{dir: "internal/cli/rewrite", layer: faces, only: []string{"internal/bottle", "internal/cli/editor", "internal/manifest", "internal/policy", "internal/udiff"}, onlyFrom: []string{"internal/cli/learn", "internal/cli/live"},
 		beside: []string{"internal/cli/editor"}},
 	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/explain", "internal/cli/export", "internal/cli/learn", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/export", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"},

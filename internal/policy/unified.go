@@ -5,10 +5,8 @@ import (
 	"strings"
 
 	"bottle/internal/bottle"
+	"bottle/internal/udiff"
 )
-
-// maxCompared bounds the lines of one side that are held against each other.
-const maxCompared = 600
 
 // Unified is the difference of two lists of routes as a unified diff of the manifest's
 // spelling, for a person: each host whose routes changed, with all its lines. It is empty
@@ -35,8 +33,8 @@ func Unified(old, new []bottle.Route) string {
 	for _, h := range sortedSet(hosts) {
 		x, y := before.lines(h), after.lines(h)
 		fmt.Fprintf(&b, "@@ -%d +%d @@ %s\n", len(x), len(y), bottle.Printable(h))
-		for _, line := range lineDiff(x, y) {
-			b.WriteString(bottle.Printable(line) + "\n")
+		for _, e := range udiff.Compare(x, y) {
+			b.WriteString(bottle.Printable(string(e.Op)+e.Line) + "\n")
 		}
 	}
 	return b.String()
@@ -106,46 +104,6 @@ func routeLines(r bottle.Route) []string {
 	}
 	if r.Upstream != nil && *r.Upstream != (bottle.Upstream{}) {
 		out = append(out, "  upstream: {address: "+r.Upstream.Address+", ca_file: "+r.Upstream.CAFile+"}")
-	}
-	return out
-}
-
-// lineDiff is the shortest edit of x to y by whole lines: each begins with a space, a - or
-// a +. What is too long to compare is taken out and put in as a whole.
-func lineDiff(x, y []string) (out []string) {
-	if len(x) > maxCompared || len(y) > maxCompared {
-		for _, l := range x {
-			out = append(out, "-"+l)
-		}
-		for _, l := range y {
-			out = append(out, "+"+l)
-		}
-		return out
-	}
-	long := make([][]int, len(x)+1) // long[i][j]: of the longest common part of x[i:] and y[j:]
-	for i := range long {
-		long[i] = make([]int, len(y)+1)
-	}
-	for i := len(x) - 1; i >= 0; i-- {
-		for j := len(y) - 1; j >= 0; j-- {
-			if long[i][j] = max(long[i+1][j], long[i][j+1]); x[i] == y[j] {
-				long[i][j] = long[i+1][j+1] + 1
-			}
-		}
-	}
-	i, j := 0, 0
-	for i < len(x) || j < len(y) {
-		switch {
-		case i < len(x) && j < len(y) && x[i] == y[j]:
-			out = append(out, " "+x[i])
-			i, j = i+1, j+1
-		case j == len(y) || i < len(x) && long[i+1][j] >= long[i][j+1]:
-			out = append(out, "-"+x[i])
-			i++
-		default:
-			out = append(out, "+"+y[j])
-			j++
-		}
 	}
 	return out
 }

@@ -6,7 +6,6 @@ package rewrite
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"bottle/internal/cli/editor"
 	"bottle/internal/manifest"
 	"bottle/internal/policy"
+	"bottle/internal/udiff"
 )
 
 // ErrForm is why a manifest is not changed: its routes are written in a form in which this
@@ -75,7 +75,7 @@ func Propose(tree manifest.Tree, name bottle.Name, gone []Gone, added, want []bo
 	if problems.Fatal() || err1 != nil || err2 != nil || wanted.Hash() != got.Hash() {
 		return nil, ErrForm
 	}
-	c.Diff = unified(filepath.Join("bottles", file), lines, edits)
+	c.Diff = difference(filepath.Join("bottles", file), string(f.Text), string(c.text))
 	return c, nil
 }
 
@@ -127,50 +127,18 @@ func apply(lines []string, edits []edit) (text []byte, ok bool) {
 	return b.Bytes(), true
 }
 
-// around is how many lines of a unified diff stand around what is otherwise.
-const around = 3
+// difference is old to new as a unified diff of a file.
+func difference(name, old, new string) string {
+	return "--- " + name + "\n+++ " + name + "\n" + udiff.Unified(split(old), split(new))
+}
 
-// unified is what the edits do as a unified diff with one hunk for those that are near.
-func unified(name string, lines []string, edits []edit) string {
-	if len(lines) > 0 && lines[len(lines)-1] == "" { // what follows the last line feed is no line
-		lines = lines[:len(lines)-1]
+// split gives the lines of a text, each with its line feed alone: a person reads them.
+func split(text string) []string {
+	lines := strings.SplitAfter(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
+	if n := len(lines) - 1; lines[n] == "" { // what follows the last line feed is no line
+		return lines[:n]
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "--- %s\n+++ %s\n", name, name)
-	put := func(sign, line string) {
-		b.WriteString(sign + strings.TrimRight(line, "\r\n") + "\n")
-	}
-	shift := 0
-	for i := 0; i < len(edits); {
-		j := i + 1
-		for j < len(edits) && edits[j].at-(edits[j-1].at+edits[j-1].drop) <= 2*around {
-			j++
-		}
-		hunk := edits[i:j]
-		from, to := max(0, hunk[0].at-around), min(len(lines), hunk[len(hunk)-1].at+hunk[len(hunk)-1].drop+around)
-		more := 0
-		for _, e := range hunk {
-			more += len(e.add) - e.drop
-		}
-		fmt.Fprintf(&b, "@@ -%d,%d +%d,%d @@\n", from+1, to-from, from+1+shift, to-from+more)
-		at := from
-		for _, e := range hunk {
-			for ; at < e.at; at++ {
-				put(" ", lines[at])
-			}
-			for ; at < e.at+e.drop; at++ {
-				put("-", lines[at])
-			}
-			for _, l := range e.add {
-				put("+", l)
-			}
-		}
-		for ; at < to; at++ {
-			put(" ", lines[at])
-		}
-		shift, i = shift+more, j
-	}
-	return b.String()
+	return lines
 }
 
 // replaced is a folder with another text in one file.

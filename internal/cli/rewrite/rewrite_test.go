@@ -158,7 +158,7 @@ func TestTakeKeepsWhatStays(t *testing.T) {
 		if want := strings.Replace(block, old, repl, 1); !ok || string(got) != want || want == block {
 			t.Errorf("%s: %v\n%s", name, ok, got)
 		}
-		if d := unified("dev.md", lines, edits); patched(t, block, d) != string(got) {
+		if d := difference("dev.md", block, string(got)); patched(t, block, d) != string(got) {
 			t.Errorf("%s: the diff says otherwise:\n%s", name, d)
 		}
 	}
@@ -257,7 +257,7 @@ func FuzzTake(f *testing.F) {
 			t.Fatalf("%q became %q", text, got)
 		}
 		if strings.HasSuffix(text, "\n") && !strings.Contains(text, "\r") {
-			if d := unified("dev.md", lines, edits); patched(t, text, d) != string(got) {
+			if d := difference("dev.md", text, string(got)); patched(t, text, d) != string(got) {
 				t.Fatalf("%q became %q; the diff says\n%s", text, got, d)
 			}
 		}
