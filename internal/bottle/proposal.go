@@ -143,6 +143,30 @@ func (p Proposal) Approved() bool {
 	return p.Status == ProposalApproved || p.Status == ProposalModified
 }
 
+// About is what it is about, in a few words, where nobody says what it would open. A
+// terminal is shown them through Said, as all of it.
+func (p Proposal) About() string {
+	switch {
+	case p.Route != nil:
+		return "requests to " + p.Route.Host.String()
+	case p.Content != nil:
+		return "a value to " + string(p.Content.Host)
+	case p.Push != nil:
+		return "a push to " + p.Push.Repo
+	case p.Capability != nil:
+		return "the packages " + strings.Join(p.Capability.Packages, ", ")
+	}
+	return "nothing"
+}
+
+// Speaker is what stands in front of Why, so that nobody takes it for another's words.
+func (p Proposal) Speaker() string {
+	if p.Auto {
+		return "no agent asked: "
+	}
+	return "the agent says: "
+}
+
 // Key is the same for two proposals that ask for the same, whatever the reason that they
 // give. Of a push that is the repository, where its refs go, and what is wrong with that: an
 // approval is good for what the operator saw, and a reload may protect other paths since.

@@ -81,11 +81,7 @@ func tell(id bottle.Identity, p plan.Proposal, width int) []line {
 	out := []line{{plan.Label, fit(fmt.Sprintf("%s of %s, since %s%s", clean(p.ID), id, p.Created.Local().Format("15:04:05"), times), width)}}
 	out = append(out, paragraph(plan.Warn, clean(says(p)), width)...)
 	if p.Why != "" {
-		who := "the agent says: "
-		if p.Auto {
-			who = "no agent asked: "
-		}
-		out = append(out, paragraph(plan.Plain, who+clean(p.Why), width)...)
+		out = append(out, paragraph(plan.Plain, p.Speaker()+clean(p.Why), width)...)
 	}
 	if p.Given != nil {
 		out = append(out, paragraph(plan.Plain, clean(fmt.Sprintf("given: methods %v, paths %v, ports %v", p.Given.Methods, p.Given.Paths, p.Given.Ports)), width)...)

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -296,19 +297,6 @@ func size(n uint64) string {
 	return fmt.Sprintf("%.1f %ciB", f, "KMGTP"[unit-1])
 }
 
-func says(p plan.Proposal) string {
-	if p.Says != "" {
-		return p.Says
-	}
-	switch {
-	case p.Route != nil:
-		return "requests to " + p.Route.Host.String()
-	case p.Content != nil:
-		return "a value to " + string(p.Content.Host)
-	case p.Push != nil:
-		return "a push to " + p.Push.Repo
-	}
-	return "asks for " + string(p.Kind)
-}
+func says(p plan.Proposal) string { return cmp.Or(p.Says, p.About()) }
 
 func short(id string) string { return bottle.Printable(id[:min(len(id), 12)]) }

@@ -5,13 +5,10 @@ package changes
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"bottle/internal/bottle"
@@ -90,24 +87,7 @@ func (r *Report) Diff(ctx context.Context, v *layer.View) error {
 
 // JSON prints the report for machines. What a terminal could obey is spelt \uXXXX.
 func (r Report) JSON(w io.Writer) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("print json: %w", err)
-	}
-	var out strings.Builder
-	for _, c := range string(b) {
-		switch {
-		case c == '\n' || unicode.IsPrint(c):
-			out.WriteRune(c)
-		case c > 0xffff:
-			hi, lo := utf16.EncodeRune(c)
-			fmt.Fprintf(&out, `\u%04x\u%04x`, hi, lo)
-		default:
-			fmt.Fprintf(&out, `\u%04x`, c)
-		}
-	}
-	_, err = fmt.Fprintln(w, out.String())
-	return err
+	return ui.JSON(w, r)
 }
 
 // Text prints the list, diffs if there are any, the sums, and what runs later.

@@ -120,7 +120,7 @@ func (d Desk) showWish(id bottle.Identity, p plan.Proposal, instead *bottle.Rout
 		d.showLasting(lasting)
 	}
 	if n := strings.Count(p.Diff, "\n"); n > maxAbove || p.Push != nil && strings.Count(p.Push.Diff, "\n")+n > maxAbove {
-		fmt.Fprintf(d.Out, "%s of %s, once more: %s\n", p.ID, id, style(plan.Strong, bottle.Said(cmp.Or(p.Says, wish.Asked(p)))))
+		fmt.Fprintf(d.Out, "%s of %s, once more: %s\n", p.ID, id, style(plan.Strong, bottle.Said(cmp.Or(p.Says, p.About()))))
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
-	"bottle/internal/cli/wish"
 	"bottle/internal/plan"
 )
 
@@ -87,7 +86,7 @@ func given(p plan.Proposal) string {
 		r = p.Given
 	}
 	if r == nil {
-		return wish.Asked(p)
+		return p.About()
 	}
 	words := "every method"
 	if len(r.Methods) > 0 {

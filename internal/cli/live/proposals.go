@@ -256,7 +256,7 @@ func (d Desk) completeProposal(c *cobra.Command, args []string, typed string) ([
 	}
 	list, _ := d.proposals(c.Context(), word, false) // unreadable completes to nothing
 	for _, p := range list {
-		out = append(out, cobra.CompletionWithDesc(p.ID, bottle.Said(cmp.Or(p.Says, wish.Asked(p.Proposal)))))
+		out = append(out, cobra.CompletionWithDesc(p.ID, bottle.Said(cmp.Or(p.Says, p.Proposal.About()))))
 	}
 	return out, cobra.ShellCompDirectiveNoFileComp
 }

@@ -16,7 +16,7 @@ import (
 // Summary is a proposal on one line. What the agent says comes last: nothing behind those
 // words is this program's.
 func Summary(p plan.Proposal) string {
-	what := bottle.Said(cmp.Or(p.Says, Asked(p)))
+	what := bottle.Said(cmp.Or(p.Says, p.About()))
 	if p.Count > 1 {
 		what += fmt.Sprintf(" (asked %d times)", p.Count)
 	}
@@ -24,32 +24,9 @@ func Summary(p plan.Proposal) string {
 		what += " — answered: " + bottle.Said(p.Note)
 	}
 	if p.Why != "" {
-		what += " — " + says(p) + bottle.Said(p.Why)
+		what += " — " + p.Speaker() + bottle.Said(p.Why)
 	}
 	return what
-}
-
-// says is whose words Why are.
-func says(p plan.Proposal) string {
-	if p.Auto {
-		return "no agent asked: "
-	}
-	return "the agent says: "
-}
-
-// Asked is what was asked for, where nobody says what it would open.
-func Asked(p plan.Proposal) string {
-	switch {
-	case p.Route != nil:
-		return "requests to " + p.Route.Host.String()
-	case p.Content != nil:
-		return "a value to " + string(p.Content.Host)
-	case p.Push != nil:
-		return "a push to " + p.Push.Repo
-	case p.Capability != nil:
-		return "the packages " + strings.Join(p.Capability.Packages, ", ")
-	}
-	return "nothing"
 }
 
 // Show tells an operator everything about one of a bottle's, for lines of width cells (0: of
@@ -74,9 +51,9 @@ func Show(out io.Writer, style plan.Style, width int, id bottle.Identity, p plan
 	if p.Settled() {
 		role = plan.Plain
 	}
-	line(role, bottle.Said(cmp.Or(p.Says, Asked(p))))
+	line(role, bottle.Said(cmp.Or(p.Says, p.About())))
 	if p.Why != "" {
-		line(plan.Plain, says(p)+bottle.Said(p.Why))
+		line(plan.Plain, p.Speaker()+bottle.Said(p.Why))
 	}
 	if p.Push != nil {
 		for _, r := range p.Push.Refs {
