@@ -32,7 +32,7 @@ func brings(ask bottle.CapabilityAsk, bill *bottle.Bill) string {
 	if bill == nil {
 		return "brings packages into the bottle, unpacked only, with all that they need: " + names
 	}
-	says := fmt.Sprintf("brings %s into the bottle, unpacked only: %d archives, %d bytes; programs: ", names, len(bill.Items), bill.Size())
+	says := fmt.Sprintf("brings %s into the bottle, unpacked only: archives %d, bytes %d; programs: ", names, len(bill.Items), bill.Size())
 	return says + strings.Join(bill.Programs, ", ")
 }
 
