@@ -178,6 +178,12 @@ func patched(t *testing.T, text, diff string) string {
 			if _, err := fmt.Sscanf(line, "@@ -%d,%d +%d,%d @@", &from, &n, &to, &m); err != nil {
 				t.Fatal(err)
 			}
+			if n == 0 { // of no line, the one before is told
+				from++
+			}
+			if m == 0 {
+				to++
+			}
 			out.WriteString(strings.Join(lines[at:from-1], ""))
 			if at = from - 1; strings.Count(out.String(), "\n") != to-1 {
 				t.Errorf("the hunk %q begins at line %d", line, strings.Count(out.String(), "\n")+1)
