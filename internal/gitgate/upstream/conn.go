@@ -19,8 +19,8 @@ const agent = "git/2.0-bottle"
 type watched struct {
 	net.Conn
 	idle  time.Duration
-	moved atomic.Int64 // unix nanoseconds
-	stop  func() bool  // nil: it is bound to no context
+	moved atomic.Int64                // unix nanoseconds
+	stop  atomic.Pointer[func() bool] // nil: it is bound to no context
 }
 
 // connect dials. The connection outlives ctx until it is bound.
@@ -36,9 +36,11 @@ func (r *Remote) connect(ctx context.Context) (*watched, error) {
 	return w, nil
 }
 
-// bind closes the connection when ctx ends.
+// bind closes the connection when ctx ends. Meanwhile another may close it: the peer of an SSH
+// connection can go at any moment, and the library's own reader sees that first.
 func (w *watched) bind(ctx context.Context) {
-	w.stop = context.AfterFunc(ctx, func() { _ = w.Conn.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = w.Conn.Close() })
+	w.stop.Store(&stop)
 }
 
 func (w *watched) Read(p []byte) (int, error) {
@@ -96,8 +98,8 @@ func (w *watched) touch() { w.moved.Store(time.Now().UnixNano()) }
 
 // Close closes the connection, and lets go of its context.
 func (w *watched) Close() error {
-	if w.stop != nil {
-		w.stop()
+	if stop := w.stop.Load(); stop != nil {
+		(*stop)()
 	}
 	return w.Conn.Close()
 }
