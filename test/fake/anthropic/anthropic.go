@@ -118,15 +118,17 @@ func (s *Server) messages(w http.ResponseWriter, r *http.Request) {
 // reply asks for the command once, if the agent offers a shell and has not yet
 // run it; else it answers.
 func (s *Server) reply(m message) (block, string) {
-	var last []block
-	if json.Unmarshal(m.Messages[len(m.Messages)-1].Content, &last) != nil {
-		last = nil // a plain string: no tool result in it
-	}
 	ran := false
-	for _, b := range last {
-		if b.Type == "tool_result" {
-			ran = true
-			s.keep(b.Content)
+	for i := len(m.Messages) - 1; i >= 0 && m.Messages[i].Role != "assistant"; i-- { // an agent's own reminders may follow a result
+		var blocks []block
+		if json.Unmarshal(m.Messages[i].Content, &blocks) != nil {
+			continue // a plain string: no tool result in it
+		}
+		for _, b := range blocks {
+			if b.Type == "tool_result" {
+				ran = true
+				s.keep(b.Content)
+			}
 		}
 	}
 	name, arguments := "Bash", any(map[string]string{"command": s.opts.Command, "description": "run it"})

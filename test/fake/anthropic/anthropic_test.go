@@ -42,6 +42,8 @@ func post(t *testing.T, s *anthropic.Server, header, value, body string) (int, s
 func TestOnlyTheRealKeyIsAnswered(t *testing.T) {
 	const ask = `{"model":"m","stream":true,"tools":[{"name":"Bash"}],"messages":[{"role":"user","content":"hi"}]}`
 	const ran = `{"model":"m","stream":true,"tools":[{"name":"Bash"}],"messages":[{"role":"user","content":[{"type":"tool_result","content":"A=1"}]}]}`
+	const reminded = `{"model":"m","stream":true,"tools":[{"name":"Bash"}],"messages":[{"role":"user","content":[{"type":"tool_result","content":"A=1"}]},{"role":"system","content":"a reminder"},{"role":"user","content":[{"type":"text","text":"another"}]}]}`
+	const again = `{"model":"m","stream":true,"tools":[{"name":"Bash"}],"messages":[{"role":"user","content":[{"type":"tool_result","content":"A=1"}]},{"role":"assistant","content":"hello"},{"role":"user","content":"once more"}]}`
 	s, err := anthropic.Start(anthropic.Options{Key: "real", Answer: "hello there", Command: "env"})
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +60,8 @@ func TestOnlyTheRealKeyIsAnswered(t *testing.T) {
 		{"X-Api-Key", "real", `{}`, 400, "at least one message"},
 		{"X-Api-Key", "real", ask, 200, `"name":"Bash"`},
 		{"Authorization", "Bearer real", ran, 200, `"text":"there"`},
+		{"X-Api-Key", "real", reminded, 200, `"text":"there"`},
+		{"X-Api-Key", "real", again, 200, `"name":"Bash"`},
 	} {
 		status, text := post(t, s, tc.header, tc.value, tc.body)
 		if status != tc.status || !strings.Contains(text, tc.says) {
@@ -67,10 +71,10 @@ func TestOnlyTheRealKeyIsAnswered(t *testing.T) {
 			t.Errorf("the stream does not end with message_stop: %s", text)
 		}
 	}
-	if got := s.ToolResults(); len(got) != 1 || got[0] != "A=1" {
+	if got := s.ToolResults(); len(got) != 2 || got[0] != "A=1" {
 		t.Errorf("tool results = %q", got)
 	}
-	if got := s.Requests(); len(got) != 6 || got[0].Header.Get("X-Api-Key") != "placeholder" || got[0].Path != "/v1/messages?beta=true" {
+	if got := s.Requests(); len(got) != 8 || got[0].Header.Get("X-Api-Key") != "placeholder" || got[0].Path != "/v1/messages?beta=true" {
 		t.Errorf("%d requests recorded", len(got))
 	}
 }
