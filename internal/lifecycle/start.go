@@ -25,6 +25,9 @@ import (
 // Farewell is how long an agent that was told to end gets.
 const Farewell = 8 * time.Second
 
+// codeFailed is the exit code of a bottle that failed, for those who are attached.
+const codeFailed = 125
+
 // Terminal is the operator's side of one run.
 type Terminal struct {
 	Stdio backend.Stdio
@@ -33,6 +36,9 @@ type Terminal struct {
 	// Attach is called when the agent is about to start, and what it returns when
 	// it has ended: raw mode on, raw mode off. Nil: nothing.
 	Attach func() (restore func() error, err error)
+	// Share is called after Attach with the path of a socket at which others may attach, and
+	// what it returns with the agent's exit code when it has ended. Nil: nobody may.
+	Share func(path string) (end func(code int) error, err error)
 	// Checked is called with what the wall check found, good or bad. Nil: nothing.
 	Checked func([]plan.ProbeResult)
 }
@@ -333,6 +339,9 @@ func (s *starting) run(ctx context.Context) error {
 		}
 		s.undo.push("give the terminal back", restore)
 	}
+	if err := s.share(); err != nil {
+		return err
+	}
 	// An agent that does not end when told is ended with its bottle.
 	ended := make(chan struct{})
 	defer close(ended)
@@ -354,6 +363,21 @@ func (s *starting) run(ctx context.Context) error {
 		s.note(fmt.Sprintf("the agent was told to end, did not within %v, and was killed with its bottle", Farewell))
 		code, err = 128+int(syscall.SIGKILL), nil
 	}
-	s.outcome.Code = code
+	if s.outcome.Code = code; err != nil {
+		s.outcome.Code = codeFailed
+	}
+	return err
+}
+
+// share lets others attach to the agent's terminal, where there is room for the socket's path.
+func (s *starting) share() error {
+	path := s.res.Layout.Attach
+	if s.term.Share == nil || path == "" {
+		return nil
+	}
+	end, err := s.term.Share(path)
+	if err == nil {
+		s.undo.push("let go who is attached", func() error { return end(s.outcome.Code) })
+	}
 	return err
 }
