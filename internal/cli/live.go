@@ -30,7 +30,8 @@ func (d *deps) desk() live.Desk {
 			}
 			return house.Stop(ctx, id)
 		},
-		Bring: bring.Desk{Out: d.Stdout, Err: d.Stderr, Style: d.style, Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) }, Lookup: d.Lookup, Store: d.state}.Bring,
+		Sessions: live.Sessions{Attach: d.session().Join, Start: d.session().Begin},
+		Bring:    bring.Desk{Out: d.Stdout, Err: d.Stderr, Style: d.style, Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) }, Lookup: d.Lookup, Store: d.state}.Bring,
 		Watched: func(s bottle.Spec, dir string) (map[string]secret.Value, bottle.Problems) {
 			home, _ := d.userHome()
 			values, problems := lifecycle.Watched(s, home, dir, d.Lookup)

@@ -35,6 +35,12 @@ type House interface {
 	Modify(ctx context.Context, a Answer) (*bottle.Route, error)
 	// Edit has the operator edit a bottle's manifest, and put it in force; on the terminal, too.
 	Edit(ctx context.Context, id bottle.Identity) error
+	// Attach joins the terminal to an agent's until that has ended or the operator detaches;
+	// said is which. Start shows an agent's start there, asks, and leaves the bottle running;
+	// Agents are those that it can be given.
+	Attach(ctx context.Context, id bottle.Identity) (said string, err error)
+	Start(ctx context.Context, agent bottle.Name) (bottle.Identity, error)
+	Agents() ([]Agent, error)
 }
 
 // Sight is what there is to see at one moment.

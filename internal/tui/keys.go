@@ -22,6 +22,8 @@ func (m *model) key(msg tea.KeyPressMsg) tea.Cmd {
 		return m.browse(k)
 	case filtering, reasoning:
 		return m.letter(k, msg.Text)
+	case picking:
+		return m.picked(k, msg.Text)
 	case leasing:
 		return m.lease(k)
 	case yes:
@@ -64,6 +66,10 @@ func (m *model) browse(k string) tea.Cmd {
 		return m.begin(k)
 	case "e", "x":
 		return m.about(k)
+	case "enter":
+		return m.attach()
+	case "s":
+		return m.choose()
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ const (
 	yes            // an approval is shown, and wants a yes
 	stopping       // the same of a bottle's end
 	helping
+	picking // an agent to start
 )
 
 const (
@@ -58,8 +59,10 @@ type model struct {
 	typed   string
 	answer  Answer
 	weighed Weighed
-	opened  time.Time // when the question was put
-	read    bool      // all of it was on the screen
+	pick    pick
+	wanted  bottle.Identity // a bottle that was started here, and is not seen yet
+	opened  time.Time       // when the question was put
+	read    bool            // all of it was on the screen
 
 	errs []string // the oldest first: none is lost before somebody put it away
 	said string   // what was done last
@@ -141,8 +144,10 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			msg.answer.Route = msg.route
 			return m, m.weigh(msg.answer)
 		}
+	case agents, begun, attended:
+		return m, m.session(msg)
 	case tea.PasteMsg: // never a key: only where text is typed
-		if m.mode == filtering || m.mode == reasoning {
+		if m.mode == filtering || m.mode == reasoning || m.mode == picking {
 			m.put(msg.Content)
 		}
 	case tea.KeyPressMsg:
@@ -162,6 +167,7 @@ func (m *model) see(msg looked) tea.Cmd {
 	for _, p := range m.sight.Problems {
 		m.fail(p)
 	}
+	m.arrive()
 	again := msg.of != m.bottle
 	if bottles := m.bottles(); !slices.ContainsFunc(bottles, func(b Bottle) bool { return b.Identity == m.bottle }) {
 		m.bottle = ""

@@ -21,6 +21,9 @@ type quietHouse struct {
 	weighed  []Answer
 	answered []Answer
 	stopped  []bottle.Identity
+	attached []bottle.Identity
+	started  []bottle.Name
+	agents   []Agent
 	err      error
 }
 
@@ -47,7 +50,16 @@ func (h *quietHouse) Stop(_ context.Context, id bottle.Identity) error {
 }
 
 func (h *quietHouse) Modify(context.Context, Answer) (*bottle.Route, error) { return nil, nil }
-func (h *quietHouse) Edit(context.Context, bottle.Identity) error           { return nil }
+func (h *quietHouse) Attach(_ context.Context, id bottle.Identity) (string, error) {
+	h.attached = append(h.attached, id)
+	return "detached from " + string(id), h.err
+}
+func (h *quietHouse) Start(_ context.Context, name bottle.Name) (bottle.Identity, error) {
+	h.started = append(h.started, name)
+	return bottle.Identity(name + "-new12"), h.err
+}
+func (h *quietHouse) Agents() ([]Agent, error)                    { return h.agents, h.err }
+func (h *quietHouse) Edit(context.Context, bottle.Identity) error { return nil }
 
 func asking(id string, lines int) Asking {
 	p := plan.Proposal{Says: "adds GET to a.example.com/*", Diff: strings.Repeat("+ x\n", lines)}

@@ -61,6 +61,18 @@ func (hostileHouse) Stop(context.Context, bottle.Identity) error { return errors
 func (hostileHouse) Modify(context.Context, Answer) (*bottle.Route, error) {
 	return nil, errors.New(hostile()[2])
 }
+func (hostileHouse) Attach(context.Context, bottle.Identity) (string, error) {
+	return hostile()[4], errors.New(hostile()[5])
+}
+func (hostileHouse) Start(context.Context, bottle.Name) (bottle.Identity, error) {
+	return "", errors.New(hostile()[6])
+}
+func (hostileHouse) Agents() (out []Agent, _ error) {
+	for _, s := range hostile() {
+		out = append(out, Agent{Name: "worker", Bottle: "dev", About: s})
+	}
+	return out, nil
+}
 func (hostileHouse) Edit(context.Context, bottle.Identity) error { return errors.New(hostile()[3]) }
 
 // TestScreenIsNotScrambled: the weakness is that an agent writes what an operator reads.

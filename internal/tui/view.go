@@ -40,6 +40,8 @@ func (m *model) View() tea.View {
 		lines = m.question()
 	case helping:
 		lines = m.help()
+	case picking:
+		lines = m.choice()
 	default:
 		lines = m.overview()
 	}
@@ -194,6 +196,8 @@ func (m *model) status() line {
 	switch {
 	case m.mode == filtering:
 		return line{plan.Strong, m.prompt("filter: ")}
+	case m.mode == picking:
+		return line{plan.Strong, m.prompt("agent: ")}
 	case m.mode == reasoning:
 		return line{plan.Strong, m.prompt("reject " + m.answer.Proposal + ", the agent is told: ")}
 	case m.mode == leasing:
@@ -221,7 +225,10 @@ func (m *model) prompt(before string) string {
 
 // keys are those that mean something now.
 func (m *model) keys() line {
-	text := "a approve  m modify  r reject  l lease  e edit  x stop  / filter  ? help  q quit"
+	text := "a approve  m modify  r reject  l lease  e edit  s start  x stop  Enter attach  / filter  ? help  q quit"
+	if m.width < wide {
+		text = "a approve m modify r reject l lease e edit s start x stop Enter attach ? help"
+	}
 	switch m.mode {
 	case yes:
 		text = "y yes  n no  PgUp PgDn scroll"
@@ -233,6 +240,8 @@ func (m *model) keys() line {
 		text = "y yes  n no"
 	case waiting:
 		text = "working..."
+	case picking:
+		text = "arrows choose  Enter starts it  Esc leaves it"
 	case helping:
 		text = "any key goes back"
 	case browsing:
@@ -251,7 +260,9 @@ func (m *model) help() (out []line) {
   m          give less: what is asked for is opened in $VISUAL or $EDITOR
   r          reject, with a reason that the agent reads
   e          edit the bottle's manifest, and put it in force
+  s          start an agent: it is chosen from a list, shown and asked about as by bottle start
   x          stop the bottle
+  Enter      attach to the bottle's agent; Ctrl-] comes back, and the agent goes on
   up, down   the next line; k and j, too
   Tab        from the proposals to the bottles, and back
   PgUp PgDn  scroll what is told of a proposal; Space, too

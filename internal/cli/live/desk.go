@@ -42,6 +42,7 @@ type Desk struct {
 	Editor     func(ctx context.Context, path string) error // the operator's, on the terminal
 	EditBottle func(ctx context.Context, name bottle.Name) error
 	End        func(ctx context.Context, id bottle.Identity) error // of a running bottle
+	Sessions   Sessions
 }
 
 const (

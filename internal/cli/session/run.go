@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"bottle/internal/backend"
 	"bottle/internal/bottle"
 	"bottle/internal/cli/changes"
 	"bottle/internal/cli/ui"
@@ -143,13 +142,11 @@ func (d Desk) alone(house *lifecycle.House, prep *lifecycle.Prepared, line int, 
 	if err != nil {
 		return nil, err
 	}
-	var size backend.Size
+	var rows, cols int
 	if f, ok := d.Out.(*os.File); ok && d.Terminal(d.Out) {
-		if cols, rows, err := term.GetSize(int(f.Fd())); err == nil { // else the usual one
-			size = backend.Size{Rows: uint16(rows), Cols: uint16(cols)}
-		}
+		cols, rows, _ = term.GetSize(int(f.Fd())) // 0, 0: the usual one
 	}
-	hub := share.Alone(size)
+	hub := share.Alone(rows, cols)
 	hub.Started = func() {
 		meta, err := house.Store.Load(id)
 		word, jsonErr := json.Marshal(Started{Identity: id, Agent: meta.Agent, Bottle: meta.Bottle, PID: os.Getpid()})

@@ -3,6 +3,7 @@ package share
 import (
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -55,13 +56,13 @@ func Share(own lifecycle.Terminal) *Hub {
 	return h
 }
 
-// Alone is a start without a terminal: all who see it attach. size is what the agent is told
-// until somebody does; zero: 24 rows of 80.
-func Alone(size backend.Size) *Hub {
-	if size.Rows == 0 || size.Cols == 0 {
-		size = backend.Size{Rows: 24, Cols: 80}
+// Alone is a start without a terminal: all who see it attach. rows and cols are what the
+// agent is told until somebody does; zero, or more than a terminal can have: 24 of 80.
+func Alone(rows, cols int) *Hub {
+	if rows < 1 || cols < 1 || rows > math.MaxUint16 || cols > math.MaxUint16 {
+		rows, cols = 24, 80
 	}
-	return newHub(size)
+	return newHub(backend.Size{Rows: uint16(rows), Cols: uint16(cols)})
 }
 
 func newHub(size backend.Size) *Hub {
