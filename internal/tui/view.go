@@ -260,9 +260,9 @@ func (m *model) help() (out []line) {
   m          give less: what is asked for is opened in $VISUAL or $EDITOR
   r          reject, with a reason that the agent reads
   e          edit the bottle's manifest, and put it in force
-  s          start an agent: it is chosen from a list, shown and asked about as by bottle start
+  s          choose an agent and start it, as bottle start --detach does
   x          stop the bottle
-  Enter      attach to the bottle's agent; Ctrl-] comes back, and the agent goes on
+  Enter      attach to the agent; Ctrl-] comes back, and it goes on
   up, down   the next line; k and j, too
   Tab        from the proposals to the bottles, and back
   PgUp PgDn  scroll what is told of a proposal; Space, too

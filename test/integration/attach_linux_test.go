@@ -148,7 +148,7 @@ func TestVimIsAttachedTo(t *testing.T) {
 	id := h.leave("vim -u NONE -N README")
 	for range 2 {
 		d := h.screen(80, 24, "attach", id)
-		d.Shows("a project", "~", `README`)
+		d.Shows("a project", "~")
 		d.Keys("C-]")
 		d.Shows("detached from ")
 	}

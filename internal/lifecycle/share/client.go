@@ -62,11 +62,8 @@ func (g *Guest) greet(size backend.Size) error {
 		return err
 	}
 	_ = g.conn.SetDeadline(time.Now().Add(answer))
-	_, err := g.conn.Write(appendFrame(nil, frameHello, append([]byte{protocol}, sizeText(size)...)))
-	if err != nil {
-		return fmt.Errorf("greet the start: %w", err)
-	}
-	kind, text, err := readFrame(g.conn, g.buf)
+	_, said := g.conn.Write(appendFrame(nil, frameHello, append([]byte{protocol}, sizeText(size)...)))
+	kind, text, err := readFrame(g.conn, g.buf) // also if that failed: it may have said no before it heard
 	var late net.Error
 	switch {
 	case errors.As(err, &late) && late.Timeout():
@@ -74,7 +71,7 @@ func (g *Guest) greet(size backend.Size) error {
 	case errors.Is(err, io.EOF):
 		return ErrGone
 	case err != nil:
-		return fmt.Errorf("hear the start: %w", err)
+		return fmt.Errorf("greet the start: %w", errors.Join(said, err))
 	case kind == frameNo:
 		return &Refused{Why: string(text)}
 	case kind != frameWelcome:

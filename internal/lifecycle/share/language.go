@@ -49,18 +49,24 @@ func (r *reader) skip(b []byte) { r.read(nil, b, false) }
 
 func (r *reader) read(out, b []byte, show bool) []byte {
 	for len(b) > 0 {
-		if r.state == inText {
-			n := plainLength(b)
-			if show {
-				out = append(out, b[:n]...)
+		switch r.state {
+		case inText:
+			text := b
+			if n := bytes.IndexByte(b, esc); n >= 0 {
+				text = b[:n]
 			}
-			if b = b[n:]; len(b) == 0 {
-				break
+			if len(text) > 0 {
+				out, b = r.text(out, text, show), b[len(text):]
+				continue
 			}
-		} else if r.state == inString {
-			n := stringLength(b)
-			if b = b[n:]; len(b) == 0 {
-				break
+			if n := wholeControl(b); n > 0 {
+				out, b = r.sequence(out, b[:n], show), b[n:]
+				continue
+			}
+		case inString:
+			if n := stringLength(b); n > 0 {
+				b = b[n:]
+				continue
 			}
 		}
 		out = r.byte(out, b[0], show)
@@ -69,16 +75,56 @@ func (r *reader) read(out, b []byte, show bool) []byte {
 	return out
 }
 
-// plainLength is how much of b says nothing that must be looked at.
-func plainLength(b []byte) int { return before(b, 1<<esc|1<<bel|1<<enq|1<<shiftOut|1<<shiftIn) }
+// text takes what has no escape in it.
+func (r *reader) text(out, b []byte, show bool) []byte {
+	if bytes.IndexByte(b, shiftOut) >= 0 || bytes.IndexByte(b, shiftIn) >= 0 {
+		r.modes.shifted = bytes.LastIndexByte(b, shiftOut) > bytes.LastIndexByte(b, shiftIn)
+	}
+	if !show {
+		return out
+	}
+	if bytes.IndexByte(b, enq) < 0 && bytes.IndexByte(b, bel) < 0 && bytes.IndexByte(b, can) < 0 && bytes.IndexByte(b, sub) < 0 {
+		return append(out, b...)
+	}
+	for _, c := range b {
+		if c != enq && (c != bel || !r.noBells) && c != can && c != sub {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// wholeControl is the length of a control sequence that b begins with; 0: there is none, or
+// it is not so plain.
+func wholeControl(b []byte) int {
+	if len(b) < 3 || b[1] != '[' {
+		return 0
+	}
+	for i, c := range b[2:min(len(b), mostParams+3)] {
+		switch {
+		case c >= 0x40 && c < 0x7f:
+			return i + 3
+		case c < 0x20 || c >= 0x40:
+			return 0
+		}
+	}
+	return 0
+}
+
+// sequence takes a whole control sequence.
+func (r *reader) sequence(out, b []byte, show bool) []byte {
+	seq, final := b[2:len(b)-1], b[len(b)-1]
+	r.modes.control(seq, final)
+	if show && !asks(seq, final) {
+		out = append(out, b...)
+	}
+	return out
+}
 
 // stringLength is how much of b is within a string.
-func stringLength(b []byte) int { return before(b, 1<<esc|1<<bel|1<<can|1<<sub) }
-
-// before is how much of b comes before the first of these controls.
-func before(b []byte, controls uint32) int {
+func stringLength(b []byte) int {
 	for i, c := range b {
-		if c < 0x20 && controls&(1<<c) != 0 {
+		if c < 0x20 && 1<<c&(1<<esc|1<<bel|1<<can|1<<sub) != 0 {
 			return i
 		}
 	}

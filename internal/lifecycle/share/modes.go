@@ -126,12 +126,20 @@ func (m *modes) private(mode int, on bool) {
 // paint takes colours and attributes in. One that is reset is not kept; of more than there
 // is room for, the newest are.
 func (m *modes) paint(seq []byte) {
-	if first, rest := number(seq); first == 0 && (len(seq) == 0 || seq[0] == '0' || seq[0] == ';') {
+	for {
+		first, rest := number(seq)
+		if first != 0 || len(seq) > 0 && seq[0] != '0' && seq[0] != ';' {
+			break
+		}
 		m.colours = 0
-		if len(rest) == 0 {
+		if seq = rest; len(seq) == 0 {
 			return
 		}
-		seq = rest
+	}
+	for _, c := range seq {
+		if c < '0' || c > ';' { // no colours: a terminal does with it what it does
+			return
+		}
 	}
 	size := len(seq) + len("\x1b[m")
 	if m.colours+size > len(m.colour) {
