@@ -45,6 +45,18 @@ func (h *house) leave(script string) string {
 
 const anyShell = "PS1='ok> ' exec sh -i"
 
+// sized asks the agent's shell for the size of its terminal until it is this one: it changes
+// for a moment when somebody attaches.
+func sized(s *screen.Screen, want string) {
+	n := 0
+	s.Until("the size "+want, func(text string) bool {
+		if n++; n%10 == 1 {
+			s.Types("clear; stty size\n")
+		}
+		return strings.Contains(text, "\n"+want+"\n") || strings.HasPrefix(text, want+"\n")
+	})
+}
+
 // TestAttach: two terminals have one agent. What is typed in one is seen in both, the size is
 // the smaller one's, who detaches leaves the other and the agent alone, who comes back sees
 // what was, and the exit code is the agent's.
@@ -54,24 +66,20 @@ func TestAttach(t *testing.T) {
 		id := h.leave(anyShell)
 		one := h.screen(100, 30, "attach", id)
 		one.Shows("attached to "+id+"; Ctrl-] detaches", "ok>")
-		one.Types("stty size; echo both-$((1+1))\n")
-		one.Shows("30 100", "both-2")
+		sized(one, "30 100")
+		one.Types("echo both-$((1+1))\n")
+		one.Shows("both-2")
 		two := h.screen(80, 24, "attach")
-		two.Shows("30 100", "both-2")
-		two.Types("stty size; echo two-$((1+1))\n")
-		two.Shows("24 80", "two-2")
+		two.Shows("both-2")
+		sized(two, "24 80")
+		two.Types("echo two-$((1+1))\n")
+		two.Shows("two-2")
 		one.Shows("24 80", "two-2")
 		two.Keys("C-]")
 		two.Shows("detached from "+id+", which goes on", "exit code 0.")
-		one.Types("clear; stty size\n")
-		one.Until("the size of who is left", func(text string) bool {
-			return strings.Contains(text, "30 100") && !strings.Contains(text, "24 80")
-		})
+		sized(one, "30 100")
 		one.Tmux("resize-window", "-x", "90", "-y", "20")
-		one.Until("the size after a change", func(text string) bool {
-			one.Types("stty size\n")
-			return strings.Contains(text, "20 90")
-		})
+		sized(one, "20 90")
 		one.Types("find / -xdev -name '*.sock' -o -name start.log 2>/dev/null; echo looked-$((1+1))\n")
 		if text := one.Shows("looked-2"); strings.Contains(text, "attach.sock") || strings.Contains(text, "start.log\n") {
 			t.Errorf("the bottle sees what is the operator's:\n%s", text)
@@ -95,13 +103,15 @@ func TestAttachToATerminal(t *testing.T) {
 	own.Shows("$")
 	guest := h.screen(80, 24, "attach", string(h.identity()), "--detach-keys", "ctrl-p,ctrl-q")
 	guest.Shows("Ctrl-P Ctrl-Q detaches")
-	guest.Types("stty size; echo guest-$((1+1))\n")
-	guest.Shows("24 80", "guest-2")
+	sized(guest, "24 80")
+	guest.Types("echo guest-$((1+1))\n")
+	guest.Shows("guest-2")
 	own.Shows("24 80", "guest-2")
 	guest.Kill()
 	guest.Shows("exit code 137.")
-	own.Types("clear; stty size; echo own-$((1+1))\n")
-	own.Shows("30 100", "own-2")
+	sized(own, "30 100")
+	own.Types("echo own-$((1+1))\n")
+	own.Shows("own-2")
 	guest = h.screen(80, 24, "attach", "--detach-keys", "ctrl-p,ctrl-q")
 	guest.Shows("own-2")
 	guest.Keys("C-p", "C-q")
@@ -193,9 +203,7 @@ func (h *house) guest(id string) *net.UnixConn {
 	}
 	h.t.Cleanup(func() { conn.Close() })
 	hello := append([]byte{'h', 0, 0, 0, 5, 1}, binary.BigEndian.AppendUint16([]byte{0, 24}, 80)...)
-	if _, err := conn.Write(hello); err != nil {
-		h.t.Fatal(err)
-	}
+	_, _ = conn.Write(hello) // he may have been refused before
 	return conn
 }
 
@@ -278,6 +286,63 @@ func TestLeftAlone(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+}
+
+// TestDashboardStartsAndAttaches: an agent is chosen, its question is answered, the cursor is
+// on its bottle when the dashboard is back; it is attached to, detached from and attached to
+// again until it ends. A no, and a start that fails, are told.
+func TestDashboardStartsAndAttaches(t *testing.T) {
+	h := newHouse(t, -1, "")
+	h.write("home/agents/broken.md", "---\nbottle: nowhere\ncommand: [\"/bin/sh\"]\n---\nBroken.\n")
+	h.write("home/agents/"+h.agent+".md", "---\nbottle: box\ncommand: [\"/bin/sh\", \"-c\", \""+strings.ReplaceAll(anyShell, `"`, `\"`)+"\"]\n---\nA test.\n")
+	h.own()
+	d := h.dashboard(100, 30)
+	d.Shows("no bottle runs: s starts one")
+	d.Keys("s")
+	d.Shows("Start which agent?", "broken", h.agent, "agent: _")
+	d.Types("brok")
+	d.Until("the filter's choice", func(text string) bool { return strings.Contains(text, "> broken") && !strings.Contains(text, h.agent) })
+	d.Keys("Enter")
+	d.Shows("nowhere", "Enter goes back to the dashboard.")
+	d.Keys("Enter")
+	d.Shows("it was not started: bottle start broken says why", "a approve")
+	d.Keys("Escape") // alone: with what follows it would be another key
+	d.Until("no error", func(text string) bool { return !strings.Contains(text, "Esc puts") })
+
+	d.Keys("s")
+	d.Shows("Start which agent?")
+	d.Types(h.agent)
+	d.Until("the filter's choice", func(text string) bool { return strings.Contains(text, "> "+h.agent) && !strings.Contains(text, "broken") })
+	d.Keys("Enter")
+	d.Shows("Start it? [y/N]")
+	d.Types("n\n")
+	d.Shows("nothing was started", "a approve")
+	d.Keys("Escape") // alone: with what follows it would be another key
+	d.Until("no error", func(text string) bool { return !strings.Contains(text, "Esc puts") })
+
+	d.Keys("s")
+	d.Shows("Start which agent?")
+	d.Types(h.agent[:5])
+	d.Shows("> " + h.agent)
+	d.Keys("Enter")
+	d.Shows("Start it? [y/N]")
+	d.Types("y\n")
+	d.Shows("> "+h.agent+"-", "started "+h.agent+"-", "1 bottle,")
+	id := string(h.identity())
+	d.Keys("Enter")
+	d.Shows("attached to "+id, "ok>")
+	sized(d, "30 100")
+	d.Types("echo in-$((1+1))\n")
+	d.Shows("in-2")
+	d.Keys("C-]")
+	d.Shows("bottle dashboard  1 bottle", "detached from "+id)
+	d.Keys("Enter")
+	d.Until("the agent's screen", func(text string) bool { return strings.Contains(text, "in-2") && !strings.Contains(text, "dashboard") })
+	d.Types("exit 9\n")
+	d.Shows("bottle dashboard  ", id+" has ended, with exit code 9", "no bottle runs")
+	d.Keys("q")
+	d.Shows("exit code 0.")
+	h.nothingLeft("a dashboard that starts")
 }
 
 // TestInvariant7LeftAlone: the command is killed (SIGKILL) at any moment of the start: the
