@@ -48,6 +48,7 @@ func (r *reader) pass(out, b []byte) []byte { return r.read(out, b, true) }
 func (r *reader) skip(b []byte) { r.read(nil, b, false) }
 
 func (r *reader) read(out, b []byte, show bool) []byte {
+	plain := !show && bytes.IndexByte(b, shiftOut) < 0 && bytes.IndexByte(b, shiftIn) < 0 // all text in it
 	for len(b) > 0 {
 		switch r.state {
 		case inText:
@@ -55,9 +56,11 @@ func (r *reader) read(out, b []byte, show bool) []byte {
 			if n := bytes.IndexByte(b, esc); n >= 0 {
 				text = b[:n]
 			}
-			if len(text) > 0 {
-				out, b = r.text(out, text, show), b[len(text):]
-				continue
+			if b = b[len(text):]; len(text) > 0 && !plain {
+				out = r.text(out, text, show)
+			}
+			if len(b) == 0 {
+				return out
 			}
 			if n := wholeControl(b); n > 0 {
 				out, b = r.sequence(out, b[:n], show), b[n:]

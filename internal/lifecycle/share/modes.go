@@ -75,6 +75,8 @@ func (m *modes) control(seq []byte, final byte) {
 		private, seq = seq[0], seq[1:]
 	}
 	switch {
+	case final == 'm' && private == 0: // most of them
+		m.paint(seq)
 	case (final == 'h' || final == 'l') && private == '?':
 		for len(seq) > 0 {
 			var mode int
@@ -88,8 +90,6 @@ func (m *modes) control(seq []byte, final byte) {
 			m.insert = mode == 4 && final == 'h' || mode != 4 && m.insert
 			m.newline = mode == 20 && final == 'h' || mode != 20 && m.newline
 		}
-	case final == 'm' && private == 0:
-		m.paint(seq)
 	case final == 'm' && private == '>':
 		what, rest := number(seq)
 		level, _ := number(rest)
