@@ -110,6 +110,10 @@ func TestScreenIsNotScrambled(t *testing.T) {
 				m.browse("j")
 				real.Keys("j")
 			}
+			list, _ := m.house.Agents()
+			m.session(agents{list: list})
+			real.Keys("s")
+			agree()
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -124,7 +125,11 @@ func (d Desk) place(word string) (bottle.Identity, string, error) {
 		return "", "", err
 	}
 	if !s.Live(id) {
-		return "", "", ui.Fail(fmt.Errorf("the bottle %s has ended", id), "bottle list active; what it did is still there: bottle audit "+string(id))
+		hint := "bottle list active; what it did is still there: bottle audit " + string(id)
+		if info, err := os.Lstat(s.Layout(id).Log); err == nil && info.Size() > 0 {
+			hint = "its start had something to say: cat " + s.Layout(id).Log
+		}
+		return "", "", ui.Fail(fmt.Errorf("the bottle %s has ended", id), hint)
 	}
 	path := s.Layout(id).Attach
 	if path == "" {
