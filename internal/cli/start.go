@@ -84,6 +84,10 @@ func startWords(c *cobra.Command, args []string) error {
 }
 
 func (d *deps) start(ctx context.Context, word string, extra []string, f startFlags, js bool) error {
+	held, err := d.session().Held(f.line)
+	if err != nil {
+		return err
+	}
 	agent, spec, warnings, err := d.load(word)
 	if err != nil {
 		return err
@@ -121,7 +125,7 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 		fmt.Fprintln(d.Stderr, "Not started; nothing was created.")
 		return ui.Exit(ui.CodeNo)
 	}
-	return d.session().Run(ctx, house, prep, session.How{TTY: tty, Verbose: f.verbose, Detach: f.detach, Line: f.line})
+	return d.session().Run(ctx, house, prep, session.How{TTY: tty, Verbose: f.verbose, Detach: f.detach, Held: held})
 }
 
 // unseen refuses a repository's agent that nobody looks at: whoever wrote the

@@ -132,9 +132,19 @@ printf '\033[?1049h\033[?25l\033[?2004h'; draw; while :; do sleep 0.05; done`
 func TestAttachToAFullScreen(t *testing.T) {
 	h := newHouse(t, -1, "")
 	id := h.leave(drawing)
+	drawn := 0
 	for _, size := range [][2]int{{80, 24}, {80, 24}, {90, 20}} {
 		d := h.screen(size[0], size[1], "attach", id)
-		d.Shows(fmt.Sprintf("full %d %d", size[1], size[0]), "in the middle")
+		d.Until("a screen that is drawn anew", func(text string) bool {
+			_, after, _ := strings.Cut(text, "in the middle ")
+			n := 0
+			_, err := fmt.Sscan(after, &n)
+			if err != nil || n <= drawn || !strings.Contains(text, fmt.Sprintf("full %d %d", size[1], size[0])) {
+				return false
+			}
+			drawn = n
+			return true
+		})
 		if on := strings.TrimSpace(d.Tmux("display-message", "-p", "#{alternate_on} #{cursor_flag}")); on != "1 0" {
 			t.Errorf("the terminal has modes %q", on)
 		}
@@ -281,7 +291,12 @@ func TestLeftAlone(t *testing.T) {
 		if code := b.ends(); code != 130 {
 			t.Errorf("exit %d after Ctrl-C: %s", code, b.out)
 		}
-		h.nothingLeft("a no and a Ctrl-C")
+		d = h.screen(80, 24, "start", "--detach", h.agent) // in a shell, which has the terminal then
+		d.Shows("Start it?")
+		d.Kill()
+		d.Shows("exit code 137.")
+		require.Eventually(t, limit, "the end of who asks nobody", func() bool { return len(h.holders()) == 0 })
+		h.nothingLeft("a no, a Ctrl-C and a kill")
 		if s := finish(t, h.command("start", "--detach", "--yes", "nobody")); s.code != 125 || !strings.Contains(s.err, "nobody") {
 			t.Errorf("%+v", s)
 		}

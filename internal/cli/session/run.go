@@ -47,10 +47,10 @@ type Desk struct {
 
 // How is in which way an agent runs.
 type How struct {
-	TTY     bool // the operator's terminal is the agent's
-	Verbose bool // each step is told
-	Detach  bool // the bottle is left alone as soon as its agent runs
-	Line    int  // the descriptor of the line to the command that waits for that; see share.Hold
+	TTY     bool          // the operator's terminal is the agent's
+	Verbose bool          // each step is told
+	Detach  bool          // the bottle is left alone as soon as its agent runs
+	Held    *share.Holder // with Detach: this process
 }
 
 // Started is a bottle that was left alone, for machines.
@@ -66,8 +66,6 @@ func (d Desk) Run(ctx context.Context, house *lifecycle.House, prep *lifecycle.P
 	// Until here a signal simply ends the program: nothing has been made.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	ctx, lost := context.WithCancel(ctx)
-	defer lost()
 	style := d.Style(d.Err)
 	if how.Verbose {
 		house.Before = func(step string) error {
@@ -75,7 +73,7 @@ func (d Desk) Run(ctx context.Context, house *lifecycle.House, prep *lifecycle.P
 			return nil
 		}
 	}
-	t, done, err := d.terminal(house, prep, how, lost)
+	t, done, err := d.terminal(house, prep, how)
 	if err != nil {
 		return err
 	}
@@ -101,10 +99,10 @@ func (d Desk) Run(ctx context.Context, house *lifecycle.House, prep *lifecycle.P
 }
 
 // terminal is what the agent gets for one; done ends it.
-func (d Desk) terminal(house *lifecycle.House, prep *lifecycle.Prepared, how How, lost func()) (t lifecycle.Terminal, done func(), err error) {
+func (d Desk) terminal(house *lifecycle.House, prep *lifecycle.Prepared, how How) (t lifecycle.Terminal, done func(), err error) {
 	switch {
 	case how.Detach:
-		hub, err := d.alone(house, prep, how.Line, lost)
+		hub, err := d.alone(house, prep, how.Held)
 		if err != nil {
 			return t, nil, err
 		}
@@ -130,17 +128,29 @@ func (d Desk) own() (lifecycle.Terminal, func(), error) {
 	return lifecycle.OnTerminal(in, out, d.Dumb)
 }
 
+// Held is this process as one that will hold a bottle: fd is the line to the command that
+// waits until its agent runs. If the command goes before that, even while the operator is
+// asked, this process is ended as by SIGTERM. 0: it is no such process.
+func (d Desk) Held(fd int) (*share.Holder, error) {
+	if fd == 0 {
+		return nil, nil
+	}
+	return share.Hold(fd, end)
+}
+
+// end ends this process: at once, or once there is something to undo, by undoing it.
+func end() { _ = syscall.Kill(os.Getpid(), syscall.SIGTERM) } // to oneself it is always allowed
+
 // alone is a terminal that nobody has yet. When the agent runs the operator is given his own
-// back; lost is called if he went before.
-func (d Desk) alone(house *lifecycle.House, prep *lifecycle.Prepared, line int, lost func()) (*share.Hub, error) {
+// back.
+func (d Desk) alone(house *lifecycle.House, prep *lifecycle.Prepared, holder *share.Holder) (*share.Hub, error) {
 	id := prep.Plan.Identity
 	lay := house.Store.Layout(id)
 	if lay.Attach == "" {
 		return nil, ui.Fail(errors.New("nobody could attach to it: the path of the state folder is too long for a socket"), "set XDG_RUNTIME_DIR, or BOTTLE_HOME to a shorter path")
 	}
-	holder, err := share.Hold(line, lost)
-	if err != nil {
-		return nil, err
+	if holder == nil {
+		return nil, errors.New("leave a bottle alone: this is not the process that holds it")
 	}
 	var rows, cols int
 	if f, ok := d.Out.(*os.File); ok && d.Terminal(d.Out) {
@@ -155,7 +165,7 @@ func (d Desk) alone(house *lifecycle.House, prep *lifecycle.Prepared, line int, 
 		}
 		if err != nil {
 			fmt.Fprintln(d.Err, ui.OneLine(err))
-			lost()
+			end()
 		}
 	}
 	return hub, nil
