@@ -488,3 +488,15 @@ func BenchmarkHub(b *testing.B) {
 		_, _ = h.Write(piece)
 	}
 }
+
+// TestProgramsDrawAnew: who attaches with the size that the agent has already makes it another
+// for a moment: programs draw all of their screen then.
+func TestProgramsDrawAnew(t *testing.T) {
+	h := Alone(24, 80)
+	path, sizes, _ := hubOf(t, h)
+	attend(t, path, backend.Size{Rows: 24, Cols: 80}).saw(t, "")
+	require.Eventually(t, time.Minute, "a size less one row, and the size", func() bool {
+		list := sizes()
+		return len(list) == 2 && list[0] == backend.Size{Rows: 23, Cols: 80} && list[1] == backend.Size{Rows: 24, Cols: 80}
+	})
+}
