@@ -327,7 +327,9 @@ func TestDashboardStartsAndAttaches(t *testing.T) {
 	d.Keys("s")
 	d.Shows("Start which agent?")
 	d.Types(h.agent)
-	d.Until("the filter's choice", func(text string) bool { return strings.Contains(text, "> "+h.agent) && !strings.Contains(text, "broken") })
+	d.Until("the filter's choice", func(text string) bool {
+		return strings.Contains(text, "> "+h.agent) && !strings.Contains(text, "broken")
+	})
 	d.Keys("Enter")
 	d.Shows("Start it? [y/N]")
 	d.Types("n\n")
