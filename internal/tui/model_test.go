@@ -25,6 +25,7 @@ type quietHouse struct {
 	started  []bottle.Name
 	agents   []Agent
 	err      error
+	fetch    func(ctx context.Context, say func(string)) (*Brought, error)
 }
 
 func (h *quietHouse) Look(context.Context, bottle.Identity) Sight { return h.sight }
@@ -42,6 +43,10 @@ func (h *quietHouse) Weigh(_ context.Context, a Answer) (Weighed, error) {
 func (h *quietHouse) Decide(_ context.Context, a Answer) (string, error) {
 	h.answered = append(h.answered, a)
 	return "done", h.err
+}
+
+func (h *quietHouse) Fetch(ctx context.Context, _ Answer, say func(string)) (*Brought, error) {
+	return h.fetch(ctx, say)
 }
 
 func (h *quietHouse) Stop(_ context.Context, id bottle.Identity) error {

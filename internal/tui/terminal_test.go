@@ -57,7 +57,8 @@ func (h hostileHouse) Weigh(ctx context.Context, a Answer) (Weighed, error) {
 func (hostileHouse) Decide(_ context.Context, a Answer) (string, error) {
 	return "", errors.New(a.Note + hostile()[0])
 }
-func (hostileHouse) Stop(context.Context, bottle.Identity) error { return errors.New(hostile()[1]) }
+func (hostileHouse) Fetch(context.Context, Answer, func(string)) (*Brought, error) { return nil, nil }
+func (hostileHouse) Stop(context.Context, bottle.Identity) error                   { return errors.New(hostile()[1]) }
 func (hostileHouse) Modify(context.Context, Answer) (*bottle.Route, error) {
 	return nil, errors.New(hostile()[2])
 }

@@ -65,6 +65,7 @@ func (d Desk) Approve() *cobra.Command {
 	c.Flags().StringSliceVar(&p.methods, "method", nil, "of a proposal: give these methods instead")
 	c.Flags().StringArrayVar(&p.paths, "path", nil, "of a proposal: give what is below this path instead; more than once for several")
 	c.Flags().UintSliceVar(&p.ports, "port", nil, "of a proposal: give these ports instead")
+	c.Flags().BoolVar(&p.part, "not-whole", false, "of a proposal for a push that is too long to be shown: approve it all the same")
 	c.Flags().BoolVarP(&a.yes, "yes", "y", false, "do not ask")
 	_ = c.RegisterFlagCompletionFunc("host", d.completeHost)
 	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"15m", "1h", "8h", "24h", "session", "always"}, cobra.ShellCompDirectiveNoFileComp))

@@ -67,7 +67,7 @@ func (p Push) Diff(ctx context.Context) (string, error) {
 	if len(text) <= bottle.MaxDiff {
 		return text, nil
 	}
-	head := fmt.Sprintf("NOT WHOLE: only the first %d KiB of what it changes there are shown. Look at all of it before you approve.\n", bottle.MaxDiff>>10)
+	head := fmt.Sprintf(bottle.NotWhole+"only the first %d KiB of what it changes there are shown. In smaller pushes each is shown as a whole.\n", bottle.MaxDiff>>10)
 	return head + strings.ToValidUTF8(text[:bottle.MaxDiff-len(head)], ""), nil
 }
 
