@@ -74,7 +74,7 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 			return err
 		}
 	case !p.Whole() && !p.Settled() && !a.part:
-		return ui.Usage(errors.New("what this push changes is longer than what can be shown of it: all of it was looked at by nobody here"),
+		return ui.Usage(errors.New("what this push changes is longer than what can be shown of it: nobody here has seen the rest"),
 			"bottle reject "+a.id+" --reason \"push it in smaller parts\"; or, to approve what you see only the first of: bottle approve "+a.id+" --not-whole")
 	case !a.yes: // who says yes beforehand takes what there is
 		req.Seen = sight.Of(p.Proposal, p.Says, p.Diff)
