@@ -321,6 +321,7 @@ func (s *starting) verify(ctx context.Context) error {
 	if len(broken) > 0 {
 		return broken
 	}
+	s.begin()
 	return nil
 }
 
