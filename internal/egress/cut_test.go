@@ -6,8 +6,10 @@ import (
 	"crypto/x509"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,4 +129,48 @@ func agentOf(t *testing.T, w *world, protocol string) *http.Transport {
 	tr.Protocols.SetHTTP2(protocol == "h2")
 	t.Cleanup(tr.CloseIdleConnections)
 	return tr
+}
+
+// TestRevokedAnswerThatNobodyReads. The weakness: a write to an agent that takes nothing waits,
+// and what waits is not looked at. The attack: under a grant the agent begins a download and
+// reads none of it, so that it is on no record as long as it likes. This proves that it ends
+// with the grant, and is recorded, while the agent still reads nothing.
+func TestRevokedAnswerThatNobodyReads(t *testing.T) {
+	for _, protocol := range []string{"http/1.1", "h2"} {
+		t.Run(protocol, func(t *testing.T) {
+			ended := make(chan bool, 1)
+			var sent atomic.Int64
+			addr, ca, _ := upstreamOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer func() { ended <- true }()
+				b := make([]byte, 64<<10)
+				for {
+					n, err := w.Write(b)
+					if sent.Add(int64(n)); err != nil {
+						return
+					}
+				}
+			}), []string{protocol}, apiHost)
+			w := newWorld(t, nil, route(apiHost, addr, ca))
+			res, err := agentOf(t, w, protocol).RoundTrip(httptest.NewRequest("GET", "https://"+apiHost+"/", nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			last, since := int64(-1), time.Now()
+			require.Eventually(t, 30*time.Second, "a pipe that is full", func() bool {
+				if n := sent.Load(); n != last {
+					last, since = n, time.Now()
+				}
+				return last > 0 && time.Since(since) > 300*time.Millisecond
+			})
+			if cut, err := w.p.SetPolicy(compile(t, route("elsewhere.example.com", addr, ca))); err != nil || cut != 1 {
+				t.Errorf("%d are cut, %v", cut, err)
+			}
+			<-ended
+			require.Eventually(t, 10*time.Second, "a record", func() bool { return len(w.all()) > 0 })
+			if r := w.one(1); r.Verdict != "deny" || r.Reason != string(policy.Revoked) {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
 }

@@ -26,7 +26,7 @@ func (x *exchange) forward() {
 	// Without this net/http ends the request's body when the answer begins, which
 	// breaks two-way streams, and even ordinary uploads in the moment between.
 	_ = http.NewResponseController(x.w).EnableFullDuplex()
-	ctx, _ := x.held.Context(x.r.Context(), x.r.Body)
+	ctx, _ := x.held.Context(x.w, x.r)
 	out, err := x.outgoing(ctx)
 	if err != nil {
 		x.refuse(x.about(policy.NoCredential))
@@ -68,8 +68,7 @@ func (x *exchange) inform(status int, h http.Header) error {
 	return nil
 }
 
-// relay streams the answer: each piece goes on at once, trailers behind the last,
-// and an answer that breaks off breaks off for the agent, too.
+// relay streams the answer; one that breaks off breaks off for the agent, too.
 func (x *exchange) relay(res *http.Response) {
 	fields.StripHopByHop(res.Header)
 	w := x.masked()
@@ -78,6 +77,7 @@ func (x *exchange) relay(res *http.Response) {
 	if len(announced) > 0 {
 		w.Header()["Trailer"] = []string{strings.Join(announced, ", ")}
 	}
+	x.held.Begins()
 	w.WriteHeader(res.StatusCode)
 	if err := x.copyBody(w, res); err != nil {
 		panic(http.ErrAbortHandler)

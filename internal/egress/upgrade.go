@@ -16,7 +16,7 @@ import (
 // forwardUpgrade carries a WebSocket: the handshake like any request, and after
 // a 101 the frames both ways. A refused handshake is an ordinary answer.
 func (x *exchange) forwardUpgrade() {
-	ctx, cancel := x.held.Context(x.r.Context(), nil)
+	ctx, cancel := x.held.Context(x.w, x.r)
 	out, err := x.outgoing(ctx)
 	if err != nil {
 		x.refuse(x.about(policy.NoCredential))

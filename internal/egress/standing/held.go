@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"bottle/internal/policy"
 )
@@ -26,7 +27,9 @@ type Held struct {
 	cancel     context.CancelFunc
 	gone       atomic.Bool
 
-	stop    func() bool // of what closes the body
+	writer  http.ResponseWriter // the agent's
+	body    io.Closer           // of its request
+	begun   atomic.Bool         // its answer has
 	closing sync.WaitGroup
 }
 
@@ -47,27 +50,40 @@ func (h *Held) Hold(f *Force, by *policy.Policy, r policy.Request, v policy.Verd
 	return !h.gone.Load()
 }
 
-// Context is that under which the request goes out, and cut ends it, as its cut by a policy
-// does; with it the body is closed, so that a read of it ends that waits for the agent.
-func (h *Held) Context(parent context.Context, body io.Closer) (_ context.Context, cut func()) {
-	ctx, cancel := context.WithCancel(parent)
+// Context is that under which the request goes out; cut ends it. Where a policy does, what
+// waits for the agent ends, too: a read of the request's body, and a write of an answer that
+// has begun. (Where it has not, the agent is told why.)
+func (h *Held) Context(w http.ResponseWriter, r *http.Request) (_ context.Context, cut func()) {
+	ctx, cancel := context.WithCancel(r.Context())
 	if h.force == nil {
 		cancel()
 		return ctx, cancel
 	}
-	if body != nil && body != http.NoBody {
-		h.closing.Add(1)
-		h.stop = context.AfterFunc(ctx, func() {
-			defer h.closing.Done()
-			_ = body.Close()
-		})
-	}
 	h.force.mu.Lock()
 	defer h.force.mu.Unlock()
-	if h.cancel = cancel; h.gone.Load() {
-		cancel()
+	if h.cancel, h.writer, h.body = cancel, w, r.Body; h.gone.Load() {
+		h.sever()
 	}
 	return ctx, cancel
+}
+
+// Begins says that the answer does.
+func (h *Held) Begins() { h.begun.Store(true) }
+
+// sever ends what goes on or waits; the force is locked.
+func (h *Held) sever() {
+	if h.cancel == nil { // it goes nowhere yet
+		return
+	}
+	h.cancel()
+	h.closing.Go(func() { // it may have to wait for a reader to leave
+		if h.body != nil {
+			_ = h.body.Close()
+		}
+		if h.begun.Load() {
+			_ = http.NewResponseController(h.writer).SetWriteDeadline(time.Unix(1, 0))
+		}
+	})
 }
 
 // Leave takes it out without ending it: from now on it is held as a Stream.
@@ -92,9 +108,6 @@ func (h *Held) Leave() {
 // Over ends it, and returns when nothing of it runs any more.
 func (h *Held) Over() {
 	h.Leave()
-	if h.stop != nil && h.stop() {
-		h.closing.Done()
-	}
 	h.closing.Wait()
 	if h.cancel != nil {
 		h.cancel()
@@ -109,8 +122,6 @@ func (h *Held) end() bool {
 	if h.gone.Swap(true) {
 		return false
 	}
-	if h.cancel != nil {
-		h.cancel()
-	}
+	h.sever()
 	return true
 }
