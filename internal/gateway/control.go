@@ -64,6 +64,9 @@ func (g *gateway) operations() []operation {
 			if !g.rec.begin(time.Now(), g.hash()) {
 				return refusal{"it has begun already"}
 			}
+			if g.desk != nil {
+				g.desk.Begun()
+			}
 			return g.status()
 		}},
 		{plan.OpMetrics, controlLine, func(c plan.Control) any { return g.metrics(c.Format) }},
