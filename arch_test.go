@@ -186,7 +186,7 @@ var rooms = []room{
 		beside: []string{"internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/session", layer: faces, only: []string{"internal/bottle", "internal/cli/changes", "internal/cli/command", "internal/cli/ui", "internal/hostexec", "internal/layer", "internal/lifecycle", "internal/lifecycle/share", "internal/plan", "internal/store"},
 		beside: []string{"internal/cli/changes", "internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/wish", layer: faces, only: []string{"internal/bottle", "internal/cli/ui", "internal/plan"}, onlyFrom: []string{"internal/cli/live"}, beside: []string{"internal/cli/ui"}},
+	{dir: "internal/cli/wish", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/cli/ui", "internal/dlp/place", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/cli", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/rewrite", layer: faces, only: []string{"internal/bottle", "internal/cli/editor", "internal/manifest", "internal/policy", "internal/udiff"}, onlyFrom: []string{"internal/cli/learn", "internal/cli/live"},
 		beside: []string{"internal/cli/editor"}},
 	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/explain", "internal/cli/export", "internal/cli/learn", "internal/cli/live", "internal/cli/session"}, beside: []string{"internal/cli/ui"}},

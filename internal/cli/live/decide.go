@@ -33,8 +33,7 @@ type answer struct {
 	ports          []uint
 }
 
-// maxAbove is how many lines of a difference may stand between what a proposal is about and
-// the question: what is longer has scrolled it off a screen.
+// maxAbove is how many lines of a difference may stand above the question; more scroll the rest away.
 const maxAbove = 12
 
 // decided is what a decision came to, for machines.
