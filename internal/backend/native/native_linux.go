@@ -294,7 +294,7 @@ func (x *Box) Close() error {
 
 // spec turns the plan into what the jail is told.
 func (n *Native) spec(b plan.Bottle) (*jail.Spec, error) {
-	prog, err := filter()
+	prog, err := Filter()
 	if err != nil {
 		return nil, err
 	}

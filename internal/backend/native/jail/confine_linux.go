@@ -29,7 +29,11 @@ func confine(spec *Spec) error {
 			return fmt.Errorf("set landlock: %w", err)
 		}
 	}
-	if err := dropCaps(); err != nil {
+	without := dropCaps
+	if spec.Housed {
+		without = noCaps
+	}
+	if err := without(); err != nil {
 		return err
 	}
 	// Same uid as the agent: without this the agent could ptrace pid 1.
@@ -106,6 +110,29 @@ func dropCaps() error {
 	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
 	return allThreads("drop capabilities", unix.SYS_CAPSET, uintptr(unsafe.Pointer(&head)), uintptr(unsafe.Pointer(&none[0])), 0, 0, 0)
+}
+
+// noCaps wants all capability sets to be empty already: who has none may not shrink
+// the bounding set, and an engine that was told to leave none may not have obeyed.
+func noCaps() error {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var has [2]unix.CapUserData
+	if err := unix.Capget(&head, &has[0]); err != nil {
+		return fmt.Errorf("read capabilities: %w", err)
+	}
+	if has != [2]unix.CapUserData{} {
+		return errors.New("the container has capabilities: its engine did not drop them")
+	}
+	for c := uintptr(0); c <= unix.CAP_LAST_CAP; c++ {
+		n, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
+		if err != nil && !errors.Is(err, unix.EINVAL) { // a kernel that knows fewer
+			return fmt.Errorf("read bounding capability %d: %w", c, err)
+		}
+		if n == 1 {
+			return fmt.Errorf("the container may gain capability %d: its engine did not drop it", c)
+		}
+	}
+	return nil
 }
 
 // setSeccomp loads the filter on all threads at once.

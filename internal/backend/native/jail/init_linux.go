@@ -50,6 +50,27 @@ func Init(identity string) (int, error) {
 		_ = d.wire.Send(Reply{Error: err.Error()}) // the caller may be gone
 		return 0, err
 	}
+	return d.serve()
+}
+
+// Serve is Init for pid 1 of a container: its engine has made the namespaces, the
+// file system and the limits, and taken the capabilities. What control carries is
+// the same from here on; Place writes as the agent. It returns the agent's exit code.
+func Serve(spec *Spec, control *os.File) (int, error) {
+	runtime.LockOSThread() // see Init
+	defer runtime.UnlockOSThread()
+	if spec == nil || !spec.Housed {
+		return 0, errors.New("serve a container: the spec is not for one")
+	}
+	if err := keepDescriptors(); err != nil {
+		return 0, err
+	}
+	unix.Umask(0o022)
+	return (&initd{spec: spec, wire: NewWire(control), exit: make(chan int, 1)}).serve()
+}
+
+// serve answers requests until the agent ends or the control socket does.
+func (d *initd) serve() (int, error) {
 	if err := d.wire.Send(Reply{Up: true}); err != nil {
 		return 0, err
 	}
@@ -189,8 +210,10 @@ func (d *initd) close() error {
 	if d.confined {
 		return nil
 	}
-	if err := seal(); err != nil {
-		return err
+	if !d.spec.Housed { // an engine's root is read-only from the start
+		if err := seal(); err != nil {
+			return err
+		}
 	}
 	if err := confine(d.spec); err != nil {
 		return fmt.Errorf("confine: %w", err)

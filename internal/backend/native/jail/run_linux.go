@@ -112,7 +112,7 @@ func (d *initd) reap(agent int) {
 		}
 		d.exit <- code
 		_ = d.wire.Send(Reply{Exited: &code})
-		_ = unix.Shutdown(int(controlFD), unix.SHUT_RDWR) // wakes the reader, which returns the code
+		_ = d.wire.hangUp() // wakes the reader, which returns the code
 		return
 	}
 }

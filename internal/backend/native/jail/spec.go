@@ -43,6 +43,8 @@ type Spec struct {
 	MaxProcs uint64 `json:"max_procs"`
 	// Landlock asks for the second wall; the caller has seen that the kernel has it.
 	Landlock bool `json:"landlock"`
+	// Housed: pid 1 of a container, see Serve. It must come without any capability.
+	Housed bool `json:"housed,omitempty"`
 	// ScratchSize bounds everything the agent writes into memory: home, tmp, run. Bytes.
 	ScratchSize int64 `json:"scratch_size"`
 }

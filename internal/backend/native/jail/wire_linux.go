@@ -35,6 +35,11 @@ func NewWire(f *os.File) *Wire { return &Wire{f: f} }
 // Close closes the socket; a blocked Receive returns.
 func (w *Wire) Close() error { return w.f.Close() }
 
+// hangUp ends the conversation in both directions.
+func (w *Wire) hangUp() error {
+	return control(w.f, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_RDWR) }, true)
+}
+
 // Send writes v and hands over fds, which the caller still owns.
 func (w *Wire) Send(v any, fds ...*os.File) error {
 	body, err := json.Marshal(v)

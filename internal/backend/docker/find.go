@@ -1,0 +1,149 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"bottle/internal/backend"
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+)
+
+// Find implements backend.Backend: what carries the label, and nothing by its name.
+func (d *Docker) Find(ctx context.Context) ([]backend.Leftover, error) {
+	c, err := d.engine()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	var out []backend.Leftover
+	alive := map[string]bool{}
+	add := func(labels map[string]string, kind, name string) {
+		out = append(out, backend.Leftover{Identity: bottle.Identity(labels[labelIdentity]), Resource: plan.Resource{Kind: kind, Name: name}})
+	}
+	ours := client.Filters{}.Add("label", labelIdentity)
+	containers, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	for _, k := range containers.Items {
+		if len(k.Names) == 0 {
+			continue // it is on its way out
+		}
+		add(k.Labels, "container", strings.TrimPrefix(k.Names[0], "/"))
+		// A container lives as long as its start holds its input.
+		if k.State == container.StateRunning {
+			alive[k.Labels[labelIdentity]] = true
+		}
+	}
+	networks, err := c.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
+	if err != nil {
+		return nil, fmt.Errorf("list networks: %w", err)
+	}
+	for _, n := range networks.Items {
+		add(n.Labels, "network", n.Name)
+	}
+	volumes, err := c.VolumeList(ctx, client.VolumeListOptions{Filters: ours})
+	if err != nil {
+		return nil, fmt.Errorf("list volumes: %w", err)
+	}
+	for _, v := range volumes.Items {
+		add(v.Labels, "volume", v.Name)
+	}
+	for i := range out {
+		out[i].Held = alive[string(out[i].Identity)]
+	}
+	return out, nil
+}
+
+// Remove implements backend.Backend. It looks at the label again: a name may have
+// come to stand for something else.
+func (d *Docker) Remove(ctx context.Context, l backend.Leftover) error {
+	c, err := d.engine()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var labels map[string]string
+	var remove func() error
+	name := l.Resource.Name
+	switch l.Resource.Kind {
+	case "container":
+		var k client.ContainerInspectResult
+		if k, err = c.ContainerInspect(ctx, name, client.ContainerInspectOptions{}); err == nil && k.Container.Config != nil {
+			labels = k.Container.Config.Labels
+		}
+		remove = func() error { return take(ctx, c, k.Container.ID) }
+	case "network":
+		var n client.NetworkInspectResult
+		if n, err = c.NetworkInspect(ctx, name, client.NetworkInspectOptions{}); err == nil {
+			labels = n.Network.Labels
+		}
+		remove = func() error { return leaveNetwork(ctx, c, n.Network.ID) }
+	case "volume":
+		var v client.VolumeInspectResult
+		if v, err = c.VolumeInspect(ctx, name, client.VolumeInspectOptions{}); err == nil {
+			labels = v.Volume.Labels
+		}
+		remove = func() error { return dropVolume(ctx, c, name) }
+	default:
+		return fmt.Errorf("remove %s %s: Docker has none of this kind", l.Resource.Kind, name)
+	}
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at %s %s: %w", l.Resource.Kind, name, err)
+	}
+	if labels[labelIdentity] != string(l.Identity) || l.Identity == "" {
+		return fmt.Errorf("remove %s %s: it is not of the bottle %s", l.Resource.Kind, name, l.Identity)
+	}
+	return remove()
+}
+
+// take ends a container and waits until the engine has removed it.
+func take(ctx context.Context, c *client.Client, id string) error {
+	gone := c.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionRemoved})
+	_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true})
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil && !errdefs.IsConflict(err) { // conflict: it is being removed already
+		return fmt.Errorf("remove container: %w", err)
+	}
+	return settled(gone)
+}
+
+// settled waits for the end of a wait; that there is nothing to wait for is one.
+func settled(w client.ContainerWaitResult) error {
+	select {
+	case <-w.Result:
+		return nil
+	case err := <-w.Error:
+		if err == nil || errdefs.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("wait for a container's end: %w", err)
+	}
+}
+
+func leaveNetwork(ctx context.Context, c *client.Client, id string) error {
+	_, err := c.NetworkRemove(ctx, id, client.NetworkRemoveOptions{})
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove network: %w", err)
+	}
+	return nil
+}
+
+func dropVolume(ctx context.Context, c *client.Client, name string) error {
+	_, err := c.VolumeRemove(ctx, name, client.VolumeRemoveOptions{})
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove volume: %w", err)
+	}
+	return nil
+}
