@@ -148,6 +148,7 @@ func (x *Box) agentUp(ctx context.Context) error {
 	h.DNS = loopback()
 	h.Sysctls = map[string]string{"net.ipv4.ip_unprivileged_port_start": "1024", "net.ipv6.conf.all.disable_ipv6": "1"}
 	limited(h, x.told.Limits)
+	h.MaskedPaths = masked()
 	h.Mounts = x.mounts
 	p, err := begin(ctx, x.c, x.n.of(roleAgent), cfg, h)
 	if err != nil {
@@ -164,6 +165,15 @@ func (x *Box) agentUp(ctx context.Context) error {
 		err = errors.New("the container did not say that it is up")
 	}
 	return err
+}
+
+// masked are the engine's own (Engine API, "MaskedPaths", default), and all of /sys:
+// what the hardware is, and the limits of the host, are not the agent's.
+func masked() []string {
+	return []string{
+		"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+		"/proc/sched_debug", "/proc/scsi", "/proc/interrupts", "/proc/kallsyms", "/sys",
+	}
 }
 
 // fenceUp runs the helper to its end, then hears that the gateway serves.

@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"unicode/utf8"
@@ -36,7 +37,11 @@ func (x *Box) show() error {
 		if dir && !m.Writable {
 			// A socket or a pipe in a folder of the host is a way out that no mount
 			// option closes; an overlay shows others of the same name.
-			view := x.overlay("lowerdir="+source+":"+x.state("empty"), m.Target, "view"+fmt.Sprint(len(x.mounts)))
+			empty, err := x.own("empty")
+			if err != nil {
+				return err
+			}
+			view := x.overlay("lowerdir="+source+":"+empty, m.Target, "view"+strconv.Itoa(len(x.mounts)))
 			view.ReadOnly = true
 			x.mounts = append(x.mounts, view)
 			continue
@@ -44,9 +49,6 @@ func (x *Box) show() error {
 		if err := x.bind(m.Source, m.Target, !m.Writable); err != nil {
 			return err
 		}
-	}
-	if err := os.MkdirAll(x.state("empty"), 0o755); err != nil {
-		return fmt.Errorf("make an empty folder: %w", err)
 	}
 	w := x.told.Workspace
 	if w.Mode == "none" {
@@ -70,8 +72,15 @@ func (x *Box) show() error {
 }
 
 func (x *Box) bind(source, target string, readOnly bool) error {
-	if !utf8.ValidString(source) || !utf8.ValidString(target) {
-		return fmt.Errorf("show %q: the engine takes names in UTF-8 only; rename it, or use the backend native", source)
+	if !utf8.ValidString(target) {
+		return fmt.Errorf("show something at %q: the engine takes names in UTF-8 only", target)
+	}
+	if !utf8.ValidString(source) { // JSON can't say it, but a link can lead there
+		link := filepath.Join(x.told.State, "source"+strconv.Itoa(len(x.mounts)))
+		if err := os.Symlink(source, link); err != nil {
+			return fmt.Errorf("show %q: %w", source, err)
+		}
+		source = link
 	}
 	x.mounts = append(x.mounts, mount.Mount{Type: mount.TypeBind, Source: source, Target: target, ReadOnly: readOnly})
 	return nil
@@ -80,31 +89,63 @@ func (x *Box) bind(source, target string, readOnly bool) error {
 // private shows the workspace below a layer in the state folder, where the agent's
 // changes stay.
 func (x *Box) private(source string, mode os.FileMode) error {
-	upper := x.state("overlay/upper")
-	if err := errors.Join(os.Chmod(upper, mode), os.Lchown(upper, jail.AgentUID, jail.AgentGID)); err != nil {
+	upper, err := x.own("overlay/upper")
+	if err != nil {
+		return err
+	}
+	work, err := x.own("overlay/work")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(x.told.State, "overlay/upper")
+	if err := errors.Join(os.Chmod(path, mode), os.Lchown(path, jail.AgentUID, jail.AgentGID)); err != nil {
 		return fmt.Errorf("make the private view: %w", err)
 	}
-	o := "lowerdir=" + source + ",upperdir=" + upper + ",workdir=" + x.state("overlay/work") + ",redirect_dir=off,metacopy=off" // what `bottle changes` can read
+	o := "lowerdir=" + source + ",upperdir=" + upper + ",workdir=" + work + ",redirect_dir=off,metacopy=off" // what `bottle changes` can read
 	x.mounts = append(x.mounts, x.overlay(o, plan.Workspace, roleWork))
 	return nil
+}
+
+// own opens a folder of the state folder, which is made if need be.
+func (x *Box) own(name string) (string, error) {
+	dir := filepath.Join(x.told.State, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make %s: %w", dir, err)
+	}
+	f, err := open(dir)
+	if err != nil {
+		return "", err
+	}
+	x.held = append(x.held, f)
+	return descriptor(f), nil
+}
+
+// descriptor is how the engine, which sees the same processes, finds an open file.
+// It has no character that the options of a mount could misread.
+func descriptor(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
+
+func open(path string) (*os.File, error) {
+	const pathOnly = 0x200000 // O_PATH of Linux (open(2)): a pipe or a socket is not touched
+	f, err := os.OpenFile(path, pathOnly|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("show %s: %w", path, err)
+	}
+	return f, nil
 }
 
 func (x *Box) overlay(options, target, role string) mount.Mount {
 	x.volumes = append(x.volumes, x.n.of(role))
 	return mount.Mount{Type: mount.TypeVolume, Source: x.n.of(role), Target: target, VolumeOptions: &mount.VolumeOptions{
 		NoCopy: true, Labels: x.n.labels(role),
-		DriverConfig: &mount.Driver{Name: "local", Options: map[string]string{"type": "overlay", "device": "overlay", "o": options}},
+		DriverConfig: &mount.Driver{Name: "local", Options: map[string]string{"type": "overlay", "device": "overlay", "o": options + ",nosuid,nodev"}},
 	}}
 }
 
-func (x *Box) state(name string) string { return filepath.Join(x.told.State, name) }
-
 // hold opens a source until the containers stand, and wants it to be what was allowed.
 func (x *Box) hold(source string, is plan.Inode) (path string, dir bool, err error) {
-	const pathOnly = 0x200000 // O_PATH of Linux (open(2)): a pipe or a socket is not touched
-	f, err := os.OpenFile(source, pathOnly|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+	f, err := open(source)
 	if err != nil {
-		return "", false, fmt.Errorf("show %s: %w", source, err)
+		return "", false, err
 	}
 	x.held = append(x.held, f)
 	fi, err := f.Stat()
@@ -115,7 +156,7 @@ func (x *Box) hold(source string, is plan.Inode) (path string, dir bool, err err
 	if !ok || is == (plan.Inode{}) || uint64(st.Dev) != is.Dev || st.Ino != is.Ino {
 		return "", false, fmt.Errorf("show %s: it is not the file or folder that was allowed", source)
 	}
-	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()), fi.IsDir(), nil
+	return descriptor(f), fi.IsDir(), nil
 }
 
 // letGo closes what was held.
