@@ -164,20 +164,25 @@ var rooms = []room{
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
 	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/native/jail"}, onlyFrom: backends},
-	{dir: "internal/backend/docker", layer: walls, onlyFrom: backends},
+	{dir: "internal/backend/docker", layer: walls, beside: []string{"internal/backend/docker/inside", "internal/backend/native/jail"}, onlyFrom: backends}, // what the jail is told is the same
+	{dir: "internal/backend/docker/image", layer: walls, only: []string{"internal/backend/docker/inside"}, beside: []string{"internal/backend/docker/inside"}, onlyFrom: backends},
+	// What runs in the containers, from bottle-jail: links as little as that.
+	{dir: "internal/backend/docker/inside", layer: walls, beside: []string{"internal/backend/native/jail", "internal/backend/native/jail/fence"},
+		only:     []string{"internal/plan", "internal/backend/native/jail", "internal/backend/native/jail/fence"},
+		onlyFrom: []string{"internal/backend/docker", "internal/backend/docker/image", "cmd/bottle-jail"}},
 	{dir: "internal/backend/smolvm", layer: walls, onlyFrom: backends},
 	// The jail is what runs beside the agent: launcher, init, probes. It links almost nothing.
 	{dir: "internal/backend/native/jail", layer: walls, beside: []string{"internal/backend/native/jail/fence", "internal/backend/native/jail/source"},
 		only:     []string{"internal/bottle", "internal/plan", "internal/backend/native/jail/fence", "internal/backend/native/jail/source"},
-		onlyFrom: []string{"internal/backend/native", "cmd/bottle-jail"}},
+		onlyFrom: []string{"internal/backend/native", "internal/backend/docker", "internal/backend/docker/inside", "cmd/bottle-jail"}},
 	{dir: "internal/backend/native/jail/source", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/native/jail"}},
-	{dir: "internal/backend/native/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/native/jail"}},
+	{dir: "internal/backend/native/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/native/jail", "internal/backend/docker/inside"}},
 
 	{dir: "internal/lifecycle", layer: lifecycle},
 	{dir: "internal/tui", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/plan", "internal/plan/sight"}, onlyFrom: []string{"internal/cli/live"}},
 	{dir: "internal/web", layer: faces},
 	{dir: "internal/demo", layer: faces, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/bring", "internal/cli/changes", "internal/cli/command", "internal/cli/explain", "internal/cli/export", "internal/cli/folders", "internal/cli/learn", "internal/cli/live", "internal/cli/scan", "internal/cli/wish"}},
+	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/bring", "internal/cli/changes", "internal/cli/command", "internal/cli/explain", "internal/cli/export", "internal/cli/images", "internal/cli/folders", "internal/cli/learn", "internal/cli/live", "internal/cli/scan", "internal/cli/wish"}},
 	{dir: "internal/cli/bring", layer: faces, only: []string{"internal/bottle", "internal/cli/ui", "internal/packages", "internal/plan", "internal/store"}, beside: []string{"internal/cli/ui"}, onlyFrom: []string{"internal/cli", "internal/cli/live"}},
 	{dir: "internal/cli/changes", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/bring", "internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/cli/wish", "internal/tui"}},
@@ -186,7 +191,7 @@ var rooms = []room{
 	{dir: "internal/cli/wish", layer: faces, only: []string{"internal/bottle", "internal/cli/ui", "internal/plan"}, onlyFrom: []string{"internal/cli/live"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/rewrite", layer: faces, only: []string{"internal/bottle", "internal/cli/editor", "internal/manifest", "internal/policy", "internal/udiff"}, onlyFrom: []string{"internal/cli/learn", "internal/cli/live"},
 		beside: []string{"internal/cli/editor"}},
-	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/explain", "internal/cli/export", "internal/cli/learn", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},
+	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/explain", "internal/cli/export", "internal/cli/images", "internal/cli/learn", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/export", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"},
 		beside: []string{"internal/cli/command", "internal/cli/ui"}},
 	{dir: "internal/cli/remote", layer: faces, only: []string{"internal/bottle", "internal/hostexec", "internal/manifest"}, onlyFrom: []string{"internal/cli", "internal/cli/explain"}},
@@ -194,6 +199,7 @@ var rooms = []room{
 		beside: []string{"internal/cli/command", "internal/cli/remote", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/folders", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/scan", layer: faces, onlyFrom: []string{"internal/cli", "test/corpus"}, beside: []string{"internal/cli/ui"}},
+	{dir: "internal/cli/images", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, beside: []string{"internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/manual", layer: faces, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli", "internal/cli/learn", "internal/cli/live", "internal/cli/rewrite"}},
 	{dir: "internal/cli/starter", layer: faces, only: []string{"internal/bottle", "internal/manifest"}, onlyFrom: []string{"internal/cli"}},
@@ -201,7 +207,7 @@ var rooms = []room{
 
 	{dir: "cmd/bottle", layer: doors, only: []string{"internal/bottle", "internal/cli"}},
 	{dir: "cmd/bottle-gateway", layer: doors, only: []string{"internal/bottle", "internal/gateway"}},
-	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/native/jail"}},
+	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/docker/inside", "internal/backend/native/jail"}},
 
 	{dir: "test/require", layer: tests, only: []string{}},
 	{dir: "test/screen", layer: tests, only: []string{"test/require"}},
@@ -265,8 +271,9 @@ var powers = []power{
 		},
 		where: []string{
 			"internal/hostexec", "internal/backend/native", "internal/backend/native/jail",
-			"internal/gateway/harden_linux.go",        // replaces itself, confined
-			"internal/gitgate/confined/main_linux.go", // becomes git, confined
+			"internal/backend/docker/inside/bundle_linux.go", // becomes the gateway
+			"internal/gateway/harden_linux.go",               // replaces itself, confined
+			"internal/gitgate/confined/main_linux.go",        // becomes git, confined
 		},
 		hint: "go through internal/hostexec, which keeps argv, output and timing in the error"},
 	{name: "dial out",
@@ -287,8 +294,9 @@ var powers = []power{
 	{name: "send on a raw socket",
 		uses: []string{"syscall.Connect", "golang.org/x/sys/unix.Connect", "syscall.Sendto", "golang.org/x/sys/unix.Sendto"},
 		where: []string{
-			"internal/backend/native/jail/fence",     // netlink, inside the new namespace
-			"internal/backend/native/jail/probe*.go", // the attacks that must fail
+			"internal/backend/native/jail/fence",            // netlink, inside the new namespace
+			"internal/backend/native/jail/probe*.go",        // the attacks that must fail
+			"internal/backend/docker/inside/fence_linux.go", // the unix socket where the gateway waits
 		},
 		hint: "use package net, which the other lines of this table watch"},
 	{name: "reveal a secret",
@@ -330,6 +338,10 @@ var modules = []struct {
 }{
 	{"charm.land/bubbletea/v2", []string{"internal/tui"}},
 	{"github.com/charmbracelet/x/ansi", []string{"internal/tui"}},
+	{"github.com/containerd/errdefs", []string{"internal/backend/docker"}},
+	{"github.com/google/go-containerregistry", []string{"internal/backend/docker/image"}},
+	{"github.com/moby/moby/api", []string{"internal/backend/docker"}},
+	{"github.com/moby/moby/client", []string{"internal/backend/docker"}},
 	{"github.com/godbus/dbus/v5", []string{"internal/keyring"}},
 	{"github.com/google/jsonschema-go", []string{"internal/manifest", "internal/supervise"}},
 	{"github.com/google/nftables", []string{"internal/backend/native/jail/fence"}},
@@ -344,7 +356,7 @@ var modules = []struct {
 	{"golang.org/x/net/idna", []string{"internal/bottle"}},
 	{"golang.org/x/net/publicsuffix", []string{"internal/bottle/suffix"}},
 	{"golang.org/x/sync", []string{"internal/egress/authority"}},
-	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/lifecycle"}},
+	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/backend/docker/inside", "internal/lifecycle"}},
 	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle"}},
 	{"software.sslmate.com/src/go-pkcs12", []string{"internal/lifecycle"}},
 

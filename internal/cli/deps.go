@@ -11,12 +11,16 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"bottle/internal/backend"
+	"bottle/internal/backend/docker"
+	"bottle/internal/backend/docker/image"
 	"bottle/internal/backend/native"
 	"bottle/internal/bottle"
 	"bottle/internal/cli/folders"
+	"bottle/internal/cli/images"
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
@@ -257,4 +261,24 @@ func nativeWalls(d *deps) (backend.Backend, error) {
 		return nil, err
 	}
 	return &native.Native{JailPath: jail, GatewayPath: gateway}, nil
+}
+
+// newImage makes images of the programs beside this one.
+func newImage(d *deps) *cobra.Command {
+	engine := docker.Docker{Host: d.env("DOCKER_HOST")}
+	return images.New(images.Deps{Load: engine.Load, Group: groupMachine, Out: d.Stdout, Make: func(r images.Request, to io.Writer) error {
+		jail, err := d.helper("bottle-jail")
+		if err != nil {
+			return err
+		}
+		gateway, err := d.helper("bottle-gateway")
+		if err != nil {
+			return err
+		}
+		img, err := image.Bundle{Base: r.Base, RootFS: r.RootFS, Gateway: gateway, Jail: jail, Version: bottle.Version, Arch: runtime.GOARCH}.Build()
+		if err != nil {
+			return err
+		}
+		return image.Write(to, r.Tag, img)
+	}})
 }
