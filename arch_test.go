@@ -163,20 +163,20 @@ var rooms = []room{
 		"internal/lifecycle", "internal/cli", "internal/web", "test/integration", "test/canaries",
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
-	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/native/jail"}, onlyFrom: backends},
-	{dir: "internal/backend/docker", layer: walls, beside: []string{"internal/backend/docker/inside", "internal/backend/native/jail"}, onlyFrom: backends}, // what the jail is told is the same
+	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/jail"}, onlyFrom: backends},
+	{dir: "internal/backend/docker", layer: walls, beside: []string{"internal/backend/docker/inside", "internal/backend/jail"}, onlyFrom: backends}, // what the jail is told is the same
 	{dir: "internal/backend/docker/image", layer: walls, only: []string{"internal/backend/docker/inside"}, beside: []string{"internal/backend/docker/inside"}, onlyFrom: backends},
 	// What runs in the containers, from bottle-jail: links as little as that.
-	{dir: "internal/backend/docker/inside", layer: walls, beside: []string{"internal/backend/native/jail", "internal/backend/native/jail/fence"},
-		only:     []string{"internal/plan", "internal/backend/native/jail", "internal/backend/native/jail/fence"},
+	{dir: "internal/backend/docker/inside", layer: walls, beside: []string{"internal/backend/jail", "internal/backend/jail/fence"},
+		only:     []string{"internal/plan", "internal/backend/jail", "internal/backend/jail/fence"},
 		onlyFrom: []string{"internal/backend/docker", "internal/backend/docker/image", "cmd/bottle-jail"}},
 	{dir: "internal/backend/smolvm", layer: walls, onlyFrom: backends},
 	// The jail is what runs beside the agent: launcher, init, probes. It links almost nothing.
-	{dir: "internal/backend/native/jail", layer: walls, beside: []string{"internal/backend/native/jail/fence", "internal/backend/native/jail/source"},
-		only:     []string{"internal/bottle", "internal/plan", "internal/backend/native/jail/fence", "internal/backend/native/jail/source"},
+	{dir: "internal/backend/jail", layer: walls, beside: []string{"internal/backend/jail/fence", "internal/backend/jail/source"},
+		only:     []string{"internal/bottle", "internal/plan", "internal/backend/jail/fence", "internal/backend/jail/source"},
 		onlyFrom: []string{"internal/backend/native", "internal/backend/docker", "internal/backend/docker/inside", "cmd/bottle-jail"}},
-	{dir: "internal/backend/native/jail/source", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/native/jail"}},
-	{dir: "internal/backend/native/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/native/jail", "internal/backend/docker/inside"}},
+	{dir: "internal/backend/jail/source", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail"}},
+	{dir: "internal/backend/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail", "internal/backend/docker/inside"}},
 
 	{dir: "internal/lifecycle", layer: lifecycle},
 	{dir: "internal/tui", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/plan", "internal/plan/sight"}, onlyFrom: []string{"internal/cli/live"}},
@@ -207,7 +207,7 @@ var rooms = []room{
 
 	{dir: "cmd/bottle", layer: doors, only: []string{"internal/bottle", "internal/cli"}},
 	{dir: "cmd/bottle-gateway", layer: doors, only: []string{"internal/bottle", "internal/gateway"}},
-	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/docker/inside", "internal/backend/native/jail"}},
+	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/docker/inside", "internal/backend/jail"}},
 
 	{dir: "test/require", layer: tests, only: []string{}},
 	{dir: "test/screen", layer: tests, only: []string{"test/require"}},
@@ -246,7 +246,7 @@ var forbiddenImports = []struct {
 	{pkg: "expvar", hint: "it registers itself on the default mux"},
 	{pkg: "testing", allow: []string{"internal/backend/backendtest", "test"}, hint: "move the code to a _test.go"},
 	{pkg: "os/exec", allow: []string{"internal/hostexec", "internal/backend/native", "test"}, hint: "run host commands through internal/hostexec"},
-	{pkg: "unsafe", allow: []string{"internal/backend/native", "internal/backend/backendtest", "internal/gateway/harden_linux.go", "internal/gitgate/confined/main_linux.go"}, hint: "only a few system calls need it; use golang.org/x/sys/unix"},
+	{pkg: "unsafe", allow: []string{"internal/backend/native", "internal/backend/jail", "internal/backend/backendtest", "internal/gateway/harden_linux.go", "internal/gitgate/confined/main_linux.go"}, hint: "only a few system calls need it; use golang.org/x/sys/unix"},
 }
 
 var pure = []int{words, thought}
@@ -270,7 +270,7 @@ var powers = []power{
 			"syscall.ForkExec", "syscall.StartProcess", "syscall.Exec", "golang.org/x/sys/unix.Exec",
 		},
 		where: []string{
-			"internal/hostexec", "internal/backend/native", "internal/backend/native/jail",
+			"internal/hostexec", "internal/backend/native", "internal/backend/jail",
 			"internal/backend/docker/inside/bundle_linux.go", // becomes the gateway
 			"internal/gateway/harden_linux.go",               // replaces itself, confined
 			"internal/gitgate/confined/main_linux.go",        // becomes git, confined
@@ -294,8 +294,8 @@ var powers = []power{
 	{name: "send on a raw socket",
 		uses: []string{"syscall.Connect", "golang.org/x/sys/unix.Connect", "syscall.Sendto", "golang.org/x/sys/unix.Sendto"},
 		where: []string{
-			"internal/backend/native/jail/fence",            // netlink, inside the new namespace
-			"internal/backend/native/jail/probe*.go",        // the attacks that must fail
+			"internal/backend/jail/fence",                   // netlink, inside the new namespace
+			"internal/backend/jail/probe*.go",               // the attacks that must fail
 			"internal/backend/docker/inside/fence_linux.go", // the unix socket where the gateway waits
 		},
 		hint: "use package net, which the other lines of this table watch"},
@@ -344,9 +344,9 @@ var modules = []struct {
 	{"github.com/moby/moby/client", []string{"internal/backend/docker"}},
 	{"github.com/godbus/dbus/v5", []string{"internal/keyring"}},
 	{"github.com/google/jsonschema-go", []string{"internal/manifest", "internal/supervise"}},
-	{"github.com/google/nftables", []string{"internal/backend/native/jail/fence"}},
-	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/native/jail", "internal/gitgate/confined"}},
-	{"github.com/mdlayher/netlink", []string{"internal/backend/native/jail/fence"}},
+	{"github.com/google/nftables", []string{"internal/backend/jail/fence"}},
+	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/jail", "internal/gitgate/confined"}},
+	{"github.com/mdlayher/netlink", []string{"internal/backend/jail/fence"}},
 	{"github.com/modelcontextprotocol/go-sdk", []string{"internal/supervise"}},
 	{"github.com/spf13/cobra", []string{"internal/cli"}},
 	{"github.com/spf13/pflag", []string{"internal/cli"}},
@@ -356,7 +356,7 @@ var modules = []struct {
 	{"golang.org/x/net/idna", []string{"internal/bottle"}},
 	{"golang.org/x/net/publicsuffix", []string{"internal/bottle/suffix"}},
 	{"golang.org/x/sync", []string{"internal/egress/authority"}},
-	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/backend/docker/inside", "internal/lifecycle"}},
+	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/backend/jail", "internal/backend/docker/inside", "internal/lifecycle"}},
 	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle"}},
 	{"software.sslmate.com/src/go-pkcs12", []string{"internal/lifecycle"}},
 

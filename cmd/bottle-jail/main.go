@@ -13,7 +13,7 @@ import (
 	"os"
 
 	"bottle/internal/backend/docker/inside"
-	"bottle/internal/backend/native/jail"
+	"bottle/internal/backend/jail"
 )
 
 func main() {

@@ -11,7 +11,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/backend/docker/inside"
-	"bottle/internal/backend/native/jail"
+	"bottle/internal/backend/jail"
 	"bottle/internal/plan"
 )
 

@@ -14,7 +14,7 @@ import (
 
 	"github.com/moby/moby/api/types/mount"
 
-	"bottle/internal/backend/native/jail"
+	"bottle/internal/backend/jail"
 	"bottle/internal/plan"
 )
 

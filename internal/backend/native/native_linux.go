@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bottle/internal/backend"
-	"bottle/internal/backend/native/jail"
+	"bottle/internal/backend/jail"
 	"bottle/internal/bottle"
 	"bottle/internal/hostexec"
 	"bottle/internal/plan"

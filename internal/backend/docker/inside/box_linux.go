@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"bottle/internal/backend/native/jail"
+	"bottle/internal/backend/jail"
 )
 
 // box is pid 1 of the agent's container: the jail's init on one end of a socket

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"bottle/internal/backend/native/jail/fence"
+	"bottle/internal/backend/jail/fence"
 	"bottle/internal/plan"
 )
 

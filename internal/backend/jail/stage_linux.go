@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"bottle/internal/backend/native/jail/source"
+	"bottle/internal/backend/jail/source"
 	"bottle/internal/plan"
 )
 
