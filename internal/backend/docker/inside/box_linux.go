@@ -48,6 +48,9 @@ func Box(identity string, in io.Reader, out io.Writer) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("make socket pair: %w", err)
 	}
+	if err := unix.SetNonblock(fds[0], true); err != nil { // so that its close ends a read, and with it the bottle
+		return 0, fmt.Errorf("make socket pair: %w", err)
+	}
 	b.wire = jail.NewWire(os.NewFile(uintptr(fds[0]), "near"))
 	told := make(chan struct{})
 	go b.hear()
