@@ -24,7 +24,7 @@ import (
 
 // dockerWalls needs an engine, and root: the engine obeys whoever is that anyway,
 // and the workspaces of the suite must be given to uid 1000.
-func dockerWalls(t *testing.T) func() backend.Backend {
+func dockerWalls(t testing.TB) func() backend.Backend {
 	t.Helper()
 	host, agent := require.Docker(t)
 	require.Root(t)
