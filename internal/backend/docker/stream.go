@@ -98,7 +98,9 @@ func (d *demux) Read(b []byte) (int, error) {
 		}
 	}
 	n, err := d.from.Read(b[:min(len(b), int(d.left))])
-	d.left -= uint32(n)
+	if d.left -= uint32(n); d.left > 0 && errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
 	return n, err
 }
 
@@ -113,7 +115,7 @@ func (d *demux) keep(n int64) error {
 		}
 		d.mu.Unlock()
 		if n -= int64(m); err != nil && n > 0 {
-			return err
+			return io.ErrUnexpectedEOF
 		}
 	}
 	return nil
