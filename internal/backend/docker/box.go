@@ -58,6 +58,7 @@ type Box struct {
 	stdio   sync.Mutex
 	out     [2]io.Writer
 
+	gone   chan struct{} // closed when nobody waits for a reply any more
 	once   sync.Once
 	closed error
 	tell   sync.Mutex
@@ -76,7 +77,7 @@ func (x *Box) read() {
 		kind, body, err := x.wire.Receive()
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
-				x.replies <- reply{err: err}
+				x.hand(reply{err: err})
 			}
 			return
 		}
@@ -93,8 +94,15 @@ func (x *Box) read() {
 		case inside.Control:
 			var r reply
 			r.err = json.Unmarshal(body, &r.Reply)
-			x.replies <- r
+			x.hand(r)
 		}
+	}
+}
+
+func (x *Box) hand(r reply) {
+	select {
+	case x.replies <- r:
+	case <-x.gone:
 	}
 }
 
@@ -247,6 +255,7 @@ func (x *Box) Close() error {
 	x.once.Do(func() {
 		x.cancel()
 		<-x.stood
+		close(x.gone)
 		ctx, cancel := context.WithTimeout(context.Background(), downTimeout)
 		defer cancel()
 		x.agent.hangUp()

@@ -34,7 +34,7 @@ func (d *Docker) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, sec
 	if err != nil {
 		return nil, err
 	}
-	x := &Box{d: d, c: c, n: names{b.Identity}, told: b, replies: make(chan reply, 16), credit: make(chan struct{}, inside.Window), stood: make(chan struct{})}
+	x := &Box{d: d, c: c, n: names{b.Identity}, told: b, replies: make(chan reply, 16), credit: make(chan struct{}, inside.Window), stood: make(chan struct{}), gone: make(chan struct{})}
 	if err := x.start(ctx, gw, secrets); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}

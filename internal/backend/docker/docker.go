@@ -142,7 +142,9 @@ func (n names) labels(role string) map[string]string {
 // bare is what every container has and lacks: no capability, no way to gain one, a
 // read-only root, no log, no restart.
 func bare() *container.HostConfig {
+	pids := int64(defaultPIDs)
 	return &container.HostConfig{
+		Resources:  container.Resources{PidsLimit: &pids},
 		AutoRemove: true, ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges:true"},
 		LogConfig: container.LogConfig{Type: "none"}, IpcMode: "private", CgroupnsMode: "private",
 		RestartPolicy: container.RestartPolicy{Name: "no"},
@@ -155,8 +157,15 @@ func speaking(image, user string, argv []string, labels map[string]string) *cont
 	return &container.Config{
 		Image: image, User: user, Entrypoint: argv[:1], Cmd: argv[1:], Labels: labels,
 		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
-		WorkingDir: "/",
+		WorkingDir: "/", Env: plain(), Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 	}
+}
+
+// plain takes back what an image may say to the runtime of our program; its health
+// check, which would run beside the jail, is taken back above. The agent's environment
+// is the given one, and nothing of this.
+func plain() []string {
+	return []string{"GODEBUG=", "GOGC=", "GOMAXPROCS=", "GOMEMLIMIT=", "GOTRACEBACK="}
 }
 
 func loopback() []netip.Addr { return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})} }
