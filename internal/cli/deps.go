@@ -257,28 +257,11 @@ func nativeWalls(d *deps) (backend.Backend, error) {
 		return nil, err
 	}
 	gateway, err := d.helper("bottle-gateway")
-	if err != nil {
-		return nil, err
-	}
-	return &native.Native{JailPath: jail, GatewayPath: gateway}, nil
+	return &native.Native{JailPath: jail, GatewayPath: gateway}, err
 }
 
 // newImage makes images of the programs beside this one.
 func newImage(d *deps) *cobra.Command {
 	engine := docker.Docker{Host: d.env("DOCKER_HOST")}
-	return images.New(images.Deps{Load: engine.Load, Group: groupMachine, Out: d.Stdout, Make: func(r images.Request, to io.Writer) error {
-		jail, err := d.helper("bottle-jail")
-		if err != nil {
-			return err
-		}
-		gateway, err := d.helper("bottle-gateway")
-		if err != nil {
-			return err
-		}
-		img, err := image.Bundle{Base: r.Base, RootFS: r.RootFS, Gateway: gateway, Jail: jail, Version: bottle.Version, Arch: runtime.GOARCH}.Build()
-		if err != nil {
-			return err
-		}
-		return image.Write(to, r.Tag, img)
-	}})
+	return images.New(images.Deps{Make: image.Maker(d.helper, bottle.Version), Load: engine.Load, Group: groupMachine, Out: d.Stdout})
 }

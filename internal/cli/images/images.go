@@ -25,7 +25,7 @@ type Request struct {
 
 // Deps is what the command works with.
 type Deps struct {
-	Make  func(r Request, to io.Writer) error                // writes the image as an archive
+	Make  func(base, rootfs, tag string, to io.Writer) error // writes the image as an archive; see Request
 	Load  func(ctx context.Context, archive io.Reader) error // gives it to the engine
 	Group string
 	Out   io.Writer
@@ -88,7 +88,7 @@ func (d Deps) load(ctx context.Context, r Request) error {
 	from, to := io.Pipe()
 	made := make(chan error, 1)
 	go func() {
-		err := d.Make(r, to)
+		err := d.Make(r.Base, r.RootFS, r.Tag, to)
 		made <- err
 		to.CloseWithError(err)
 	}()
@@ -107,7 +107,7 @@ func (d Deps) write(r Request, path string) error {
 		return fmt.Errorf("write the image: %w", err)
 	}
 	defer os.Remove(f.Name())
-	if err = errors.Join(d.Make(r, f), f.Close()); err != nil {
+	if err = errors.Join(d.Make(r.Base, r.RootFS, r.Tag, f), f.Close()); err != nil {
 		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -29,6 +30,26 @@ type Bundle struct {
 	Jail    string // bottle-jail, static
 	Version string // of both
 	Arch    string // as Go calls it
+}
+
+// Maker makes images for this machine's architecture, of the programs that helper
+// finds, and writes them as archives. base and rootfs are Bundle's.
+func Maker(helper func(name string) (path string, err error), version string) func(base, rootfs, tag string, to io.Writer) error {
+	return func(base, rootfs, tag string, to io.Writer) error {
+		b := Bundle{Base: base, RootFS: rootfs, Version: version, Arch: runtime.GOARCH}
+		var err error
+		if b.Gateway, err = helper("bottle-gateway"); err == nil {
+			b.Jail, err = helper("bottle-jail")
+		}
+		if err != nil {
+			return err
+		}
+		img, err := b.Build()
+		if err != nil {
+			return err
+		}
+		return Write(to, tag, img)
+	}
 }
 
 // Build makes the image. The same files give the same image, byte by byte. Who
