@@ -18,8 +18,8 @@ import (
 // Kind is the manifest's word for this backend.
 const Kind = "docker"
 
-// minAPI is the oldest Engine API that has all that is used (Engine 20.10).
-const minAPI = "1.41"
+// minAPI is the oldest Engine API that has all that is used, behind its "1." (Engine 20.10).
+const minAPI = 41
 
 // The labels of everything that belongs to a bottle.
 const (
@@ -84,7 +84,7 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 		return f, nil
 	}
 	f.Checks = append(f.Checks,
-		backend.Check{Wall: "engine", OK: info.Info.OSType == "linux", Needed: true, Found: "Docker Engine " + info.Info.ServerVersion + " on " + info.Info.OSType + ", API " + c.ClientVersion()},
+		backend.Check{Wall: "engine", OK: info.Info.OSType == "linux" && fresh(c.ClientVersion()), Needed: true, Found: "Docker Engine " + info.Info.ServerVersion + " on " + info.Info.OSType + ", API " + c.ClientVersion()},
 		d.hasImage(ctx, c, "gateway-image", d.Bundle, "bottle image build"),
 		d.hasImage(ctx, c, "agent-image", d.Image, "docker pull "+d.Image),
 		backend.Check{Wall: "limits", OK: info.Info.MemoryLimit && info.Info.PidsLimit, Found: fmt.Sprintf("the engine limits memory: %t, processes: %t", info.Info.MemoryLimit, info.Info.PidsLimit)},
@@ -93,6 +93,13 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 		f.Notes = append(f.Notes, "the engine has no memory cgroup: memory is not limited")
 	}
 	return f, nil
+}
+
+// fresh tells whether the negotiated API is new enough.
+func fresh(api string) bool {
+	var minor int
+	_, err := fmt.Sscanf(api, "1.%d", &minor)
+	return err == nil && minor >= minAPI
 }
 
 func (d *Docker) hasImage(ctx context.Context, c *client.Client, wall, ref, fix string) backend.Check {

@@ -60,3 +60,11 @@ func TestZeroValueCreatesNothing(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestFreshEngines(t *testing.T) {
+	for api, want := range map[string]bool{"1.41": true, "1.56": true, "1.100": true, "1.40": false, "1.9": false, "": false, "2.50": false} {
+		if fresh(api) != want {
+			t.Errorf("%q is fresh: %t", api, !want)
+		}
+	}
+}
