@@ -262,6 +262,5 @@ func nativeWalls(d *deps) (backend.Backend, error) {
 
 // newImage makes images of the programs beside this one.
 func newImage(d *deps) *cobra.Command {
-	engine := docker.Docker{Host: d.env("DOCKER_HOST")}
-	return images.New(images.Deps{Make: image.Maker(d.helper, bottle.Version), Load: engine.Load, Group: groupMachine, Out: d.Stdout})
+	return images.New(images.Deps{Make: image.Maker(d.helper, bottle.Version), Load: (&docker.Docker{Host: d.env("DOCKER_HOST")}).Load, Group: groupMachine, Out: d.Stdout})
 }
