@@ -104,7 +104,7 @@ var rooms = []room{
 	{dir: "internal/need", layer: hands, beside: []string{"internal/hostexec", "internal/watch"}, only: []string{"internal/bottle", "internal/hostexec", "internal/watch"}, onlyFrom: []string{"internal/lifecycle", "internal/cli"}},
 	{dir: "internal/survey", layer: hands, onlyFrom: []string{"internal/lifecycle", "internal/cli/folders", "internal/backend/backendtest"}},
 	{dir: "internal/packages", layer: hands, beside: []string{"internal/hostexec"}, only: []string{"internal/bottle", "internal/hostexec", "internal/plan"}, onlyFrom: []string{"internal/cli/bring"}},
-	{dir: "internal/layer", layer: hands, onlyFrom: []string{"internal/cli", "internal/cli/changes"}},
+	{dir: "internal/layer", layer: hands, onlyFrom: []string{"internal/cli", "internal/cli/changes", "internal/cli/ending"}},
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
@@ -182,7 +182,7 @@ var rooms = []room{
 	{dir: "internal/tui", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/plan", "internal/plan/sight"}, onlyFrom: []string{"internal/cli/live"}},
 	{dir: "internal/web", layer: faces},
 	{dir: "internal/demo", layer: faces, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/bring", "internal/cli/changes", "internal/cli/command", "internal/cli/explain", "internal/cli/export", "internal/cli/images", "internal/cli/folders", "internal/cli/learn", "internal/cli/live", "internal/cli/scan", "internal/cli/wish"}},
+	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/bring", "internal/cli/changes", "internal/cli/command", "internal/cli/ending", "internal/cli/explain", "internal/cli/export", "internal/cli/images", "internal/cli/folders", "internal/cli/learn", "internal/cli/live", "internal/cli/scan", "internal/cli/wish"}},
 	{dir: "internal/cli/bring", layer: faces, only: []string{"internal/bottle", "internal/cli/ui", "internal/packages", "internal/plan", "internal/store"}, beside: []string{"internal/cli/ui"}, onlyFrom: []string{"internal/cli", "internal/cli/live"}},
 	{dir: "internal/cli/changes", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/bring", "internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/cli/wish", "internal/tui"}},
@@ -191,7 +191,8 @@ var rooms = []room{
 	{dir: "internal/cli/wish", layer: faces, only: []string{"internal/bottle", "internal/cli/ui", "internal/plan"}, onlyFrom: []string{"internal/cli/live"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/rewrite", layer: faces, only: []string{"internal/bottle", "internal/cli/editor", "internal/manifest", "internal/policy", "internal/udiff"}, onlyFrom: []string{"internal/cli/learn", "internal/cli/live"},
 		beside: []string{"internal/cli/editor"}},
-	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/explain", "internal/cli/export", "internal/cli/images", "internal/cli/learn", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},
+	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/ending", "internal/cli/explain", "internal/cli/export", "internal/cli/images", "internal/cli/learn", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},
+	{dir: "internal/cli/ending", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/command", "internal/cli/ui"}},
 	{dir: "internal/cli/export", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"},
 		beside: []string{"internal/cli/command", "internal/cli/ui"}},
 	{dir: "internal/cli/remote", layer: faces, only: []string{"internal/bottle", "internal/hostexec", "internal/manifest"}, onlyFrom: []string{"internal/cli", "internal/cli/explain"}},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -207,14 +208,13 @@ func (d *deps) tilde(path string) string {
 	return path
 }
 
-// backend makes the walls of one kind; empty is the platform's default.
+// backend makes the walls of one kind; empty is the operator's default, and the
+// platform's where that is not set.
 func (d *deps) backend(kind string) (backend.Backend, error) {
-	if kind == "" {
-		kind = defaultBackend(runtime.GOOS)
-	}
+	kind = cmp.Or(kind, d.env("BOTTLE_BACKEND"), defaultBackend(runtime.GOOS))
 	make, ok := d.Backends[kind]
 	if !ok {
-		return nil, ui.Fail(fmt.Errorf("this build has no %s backend on %s", kind, runtime.GOOS), "set another backend in the bottle: backend: native")
+		return nil, ui.Fail(fmt.Errorf("this build has no %s backend on %s", kind, runtime.GOOS), "choose another with `backend` in the bottle, --backend or BOTTLE_BACKEND: "+strings.Join(d.kinds(), ", "))
 	}
 	return make(d)
 }
@@ -248,7 +248,12 @@ func (d *deps) helper(name string) (string, error) {
 
 // backends are the kinds of walls that this build can put up.
 func backends() map[string]func(*deps) (backend.Backend, error) {
-	return map[string]func(*deps) (backend.Backend, error){native.Kind: nativeWalls}
+	return map[string]func(*deps) (backend.Backend, error){native.Kind: nativeWalls, docker.Kind: dockerWalls}
+}
+
+func dockerWalls(d *deps) (backend.Backend, error) {
+	jail, err := d.helper("bottle-jail")
+	return &docker.Docker{JailPath: jail, Bundle: docker.BundleImage, Host: d.env("DOCKER_HOST"), Filter: native.Filter, UID: d.Euid(), GID: os.Getegid()}, err
 }
 
 func nativeWalls(d *deps) (backend.Backend, error) {

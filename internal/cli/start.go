@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,6 +35,7 @@ const countLimit = 10_000
 type startFlags struct {
 	dry, yes, verbose, noTTY bool
 	repoBottle               string // --repo-agent
+	backend                  string
 }
 
 func newStart(d *deps) *cobra.Command {
@@ -54,6 +57,8 @@ func newStart(d *deps) *cobra.Command {
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show each step and what the wall check found")
 	c.Flags().StringVar(&f.repoBottle, "repo-agent", "", "with --yes: take the agent from this repository, if it is for this `BOTTLE`")
 	_ = c.RegisterFlagCompletionFunc("repo-agent", firstOf(d.bottleNames)) // fails only for a flag that is not there
+	c.Flags().StringVar(&f.backend, "backend", "", "the kind of walls, whatever the bottle says: "+strings.Join(d.kinds(), ", "))
+	_ = c.RegisterFlagCompletionFunc("backend", cobra.FixedCompletions(d.kinds(), cobra.ShellCompDirectiveNoFileComp)) // as above
 	c.Flags().BoolVar(&f.noTTY, "no-tty", false, "give the agent pipes even on a terminal")
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -88,7 +93,7 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 	if err := d.unseen(agent, f); err != nil {
 		return err
 	}
-	house, err := d.house(spec.Backend)
+	house, err := d.house(cmp.Or(f.backend, spec.Backend))
 	if err != nil {
 		return err
 	}
@@ -159,6 +164,7 @@ func (d *deps) runPrepared(ctx context.Context, house *lifecycle.House, prep *li
 			return nil
 		}
 	}
+	house.Building = ui.Steps(d.Stderr, style, d.Terminal(d.Stderr))
 	t := lifecycle.OnPipes(d.Stdin, d.Stdout, d.Stderr)
 	if tty {
 		var done func()
@@ -221,6 +227,16 @@ func (d *deps) house(kind string) (*lifecycle.House, error) {
 	}
 	h := &lifecycle.House{
 		Backend: b, Store: st, Secrets: lifecycle.Sources(d.Lookup, d.Environ), Host: d.Lookup, Root: os.DirFS("/"),
+	}
+	for _, other := range d.kinds() {
+		if other == b.Kind() {
+			continue
+		}
+		o, err := d.backend(other)
+		if err != nil {
+			return nil, err
+		}
+		h.Others = append(h.Others, o)
 	}
 	if d.Terminal(d.Stdin) {
 		h.Ask = d.ask().Secret

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -141,10 +142,11 @@ func (x *Box) agentUp(ctx context.Context) error {
 		return err
 	}
 	agent := strconv.Itoa(jail.AgentUID) + ":" + strconv.Itoa(jail.AgentGID)
-	cfg := speaking(x.d.Image, agent, []string{jail.SelfPath, inside.BoxWord, "--identity", x.n.identity}, x.n.labels(roleAgent))
+	cfg := speaking(cmp.Or(x.told.Container.Image, x.d.Image, x.d.Bundle), agent, []string{jail.SelfPath, inside.BoxWord, "--identity", x.n.identity}, x.n.labels(roleAgent))
 	cfg.Hostname = x.told.Hostname
 	h := bare()
 	h.NetworkMode = "none"
+	h.Runtime = x.told.Container.Runtime
 	h.DNS = loopback()
 	h.Sysctls = map[string]string{"net.ipv4.ip_unprivileged_port_start": "1024", "net.ipv6.conf.all.disable_ipv6": "1"}
 	limited(h, x.told.Limits)

@@ -18,6 +18,9 @@ import (
 // Kind is the manifest's word for this backend.
 const Kind = "docker"
 
+// BundleImage is the gateway's image as `bottle image build` names it.
+const BundleImage = "bottle-gateway:" + bottle.Version
+
 // minAPI is the oldest Engine API that has all that is used, behind its "1." (Engine 20.10).
 const minAPI = 41
 
@@ -36,6 +39,7 @@ const (
 	roleEgress = "egress"
 	roleMeet   = "meet"
 	roleWork   = "workspace"
+	roleImage  = "agent-image"
 )
 
 // The limits of a bottle whose manifest names none; native's are the same.
@@ -47,7 +51,7 @@ const (
 // Docker is the backend. The zero value has no images and can create nothing.
 type Docker struct {
 	JailPath string                 // absolute path of bottle-jail, static, for the engine's kernel
-	Image    string                 // the agent's
+	Image    string                 // the agent's where nothing else is chosen; empty: Bundle
 	Bundle   string                 // the gateway's, see package image
 	Host     string                 // the engine's address, such as unix:///var/run/docker.sock; empty: the usual one
 	Filter   func() ([]byte, error) // the seccomp program behind the engine's own, as the kernel reads it
@@ -86,9 +90,11 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 	f.Checks = append(f.Checks,
 		backend.Check{Wall: "engine", OK: info.Info.OSType == "linux" && fresh(c.ClientVersion()), Needed: true, Found: "Docker Engine " + info.Info.ServerVersion + " on " + info.Info.OSType + ", API " + c.ClientVersion()},
 		d.hasImage(ctx, c, "gateway-image", d.Bundle, "bottle image build"),
-		d.hasImage(ctx, c, "agent-image", d.Image, "docker pull "+d.Image),
 		backend.Check{Wall: "limits", OK: info.Info.MemoryLimit && info.Info.PidsLimit, Found: fmt.Sprintf("the engine limits memory: %t, processes: %t", info.Info.MemoryLimit, info.Info.PidsLimit)},
 	)
+	if d.Image != "" {
+		f.Checks = append(f.Checks, d.hasImage(ctx, c, "agent-image", d.Image, "docker pull "+d.Image))
+	}
 	if !info.Info.MemoryLimit {
 		f.Notes = append(f.Notes, "the engine has no memory cgroup: memory is not limited")
 	}
@@ -207,8 +213,8 @@ func tmpfs(size int64, options string) string {
 // fits refuses what this backend can't do, in words.
 func (d *Docker) fits(b plan.Bottle) error {
 	switch {
-	case d.Image == "" || d.Bundle == "":
-		return errors.New("put up the bottle: the agent's or the gateway's image is not named; run `bottle image build`")
+	case d.Bundle == "":
+		return errors.New("put up the bottle: the gateway's image is not named; run `bottle image build`")
 	case d.JailPath == "" || d.Filter == nil:
 		return errors.New("put up the bottle: bottle-jail is not named")
 	case b.Identity == "" || b.State == "":

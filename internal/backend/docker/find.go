@@ -28,6 +28,9 @@ func (d *Docker) Find(ctx context.Context) ([]backend.Leftover, error) {
 	}
 	ours := client.Filters{}.Add("label", labelIdentity)
 	containers, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
+	if client.IsErrConnectionFailed(err) {
+		return nil, fmt.Errorf("list containers: %w: %w", backend.ErrUnreachable, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
