@@ -108,12 +108,13 @@ var rooms = []room{
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/answer", "internal/egress/approval", "internal/egress/authority", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/denial", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/inspect", "internal/egress/linger", "internal/egress/mask", "internal/egress/measure", "internal/egress/ours", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
+		beside: []string{"internal/egress/answer", "internal/egress/approval", "internal/egress/authority", "internal/egress/bounds", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/denial", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/inspect", "internal/egress/linger", "internal/egress/mask", "internal/egress/measure", "internal/egress/ours", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
 	{dir: "internal/egress/answer", layer: wire, only: []string{"internal/dlp/decode", "internal/dlp/inbound", "internal/egress/decision", "internal/egress/ration"},
 		beside: []string{"internal/egress/decision", "internal/egress/ration"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/approval", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress", "internal/egress/inspect", "internal/gateway"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/conns", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1"}},
+	{dir: "internal/egress/bounds", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/ours", layer: wire, only: []string{"internal/bottle", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/cli/explain", "internal/egress"}}, // explain answers by the gateway's own rules
 	{dir: "internal/egress/pools", layer: wire, only: []string{"internal/bottle", "internal/egress/dial", "internal/egress/http1", "internal/egress/records"},
 		beside: []string{"internal/egress/dial", "internal/egress/http1", "internal/egress/records"}, onlyFrom: []string{"internal/egress"}},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -45,6 +46,7 @@ func (d *Docker) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, sec
 func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error {
 	var up context.Context
 	up, x.cancel = context.WithTimeout(context.WithoutCancel(ctx), upTimeout)
+	x.told.Ports = append(slices.Clone(x.told.Ports), plan.NamedPorts()...)
 	if err := x.prepare(); err != nil {
 		close(x.stood)
 		return err
