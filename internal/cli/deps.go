@@ -253,7 +253,7 @@ func backends() map[string]func(*deps) (backend.Backend, error) {
 
 func dockerWalls(d *deps) (backend.Backend, error) {
 	jail, err := d.helper("bottle-jail")
-	return &docker.Docker{JailPath: jail, Bundle: docker.BundleImage, Host: d.env("DOCKER_HOST"), Filter: native.Filter, UID: d.Euid(), GID: os.Getegid()}, err
+	return &docker.Docker{JailPath: jail, Bundle: cmp.Or(d.env("BOTTLE_GATEWAY_IMAGE"), docker.BundleImage), Host: d.env("DOCKER_HOST"), Filter: native.Filter, UID: d.Euid(), GID: os.Getegid()}, err
 }
 
 func nativeWalls(d *deps) (backend.Backend, error) {

@@ -40,6 +40,7 @@ type Box struct {
 	n       names
 	told    plan.Bottle
 	mounts  []mount.Mount
+	cas     []string   // files that the bundle is shown, for upstreams
 	volumes []string   // beside the meeting place
 	held    []*os.File // sources, until the containers stand
 	etc     *os.Root

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +47,10 @@ func (d *Docker) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, sec
 func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error {
 	var up context.Context
 	up, x.cancel = context.WithTimeout(context.WithoutCancel(ctx), upTimeout)
+	x.cas = caFiles(gw)
+	if !strings.HasPrefix(gw.Control, x.told.State+"/") {
+		gw.Control = "" // the bundle sees no other folder of the host
+	}
 	x.told.Ports = append(slices.Clone(x.told.Ports), plan.NamedPorts()...)
 	if err := x.prepare(); err != nil {
 		close(x.stood)
@@ -106,6 +111,9 @@ func (x *Box) bundleUp(ctx context.Context, lines []byte) error {
 	h.Init = &reaps
 	h.Tmpfs = map[string]string{"/tmp": tmpfs(64<<20, "mode=1777,noexec")}
 	h.Mounts = []mount.Mount{x.meeting(), {Type: mount.TypeBind, Source: x.told.State, Target: x.told.State}}
+	for _, path := range x.cas {
+		h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeBind, Source: path, Target: path, ReadOnly: true})
+	}
 	p, err := begin(ctx, x.c, x.n.of(roleBundle), cfg, h)
 	if err != nil {
 		return err
@@ -132,6 +140,27 @@ func (d *Docker) bundleUser() (uid, gid int) {
 		return inside.BundleUser, inside.BundleUser
 	}
 	return d.UID, d.GID
+}
+
+// caFiles are the operator's files by which the gateway knows upstreams.
+func caFiles(gw plan.Gateway) (files []string) {
+	add := func(path string) {
+		if path != "" && !slices.Contains(files, path) {
+			files = append(files, path)
+		}
+	}
+	for _, r := range gw.Routes {
+		if r.Upstream != nil {
+			add(r.Upstream.CAFile)
+		}
+	}
+	for _, r := range gw.Repos {
+		add(r.CAFile)
+	}
+	if gw.Onward != nil {
+		add(gw.Onward.CAFile)
+	}
+	return files
 }
 
 func (x *Box) meeting() mount.Mount {

@@ -113,8 +113,9 @@ func (b Bundle) layer() (v1.Layer, error) {
 			return nil, err
 		}
 	}
-	// A volume that is new takes its owner from here.
-	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: inside.MeetDir[1:] + "/", Mode: 0o755, Uid: inside.BundleUser, Gid: inside.BundleUser, ModTime: time.Unix(0, 0)})
+	// A volume that is new takes its mode from here. Whoever the operator is runs the
+	// gateway; the agent never sees the folder.
+	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: inside.MeetDir[1:] + "/", Mode: 0o1777, Uid: inside.BundleUser, Gid: inside.BundleUser, ModTime: time.Unix(0, 0)})
 	if err = errors.Join(err, w.Close()); err != nil {
 		return nil, fmt.Errorf("make the bundle image: %w", err)
 	}
