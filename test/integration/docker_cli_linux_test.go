@@ -294,3 +294,109 @@ func TestDockerEngineAway(t *testing.T) {
 		t.Errorf("cleanup, with nothing of docker: exit %d %s%s", s.code, s.out, s.err)
 	}
 }
+
+// TestDockerOnATerminal: a person's session in tmux: the question, a terminal of the
+// bottle's own with the pane's size, Ctrl-C for what runs in it, and the exit code;
+// meanwhile another terminal lists the bottle, reads its gateway and stops another one.
+func TestDockerOnATerminal(t *testing.T) {
+	operators(t, func(t *testing.T, uid int) {
+		require.Tool(t, "tmux")
+		m := moor(t, uid, "")
+		before := known(t)
+		b, master := m.onTerminalOf(m.as(m.command("start", m.agent)))
+		b.says("Start it?")
+		b.types("y")
+		b.says("$ ")
+		b.types("test -t 0 && stty size")
+		b.says("31 97")
+		resize(t, master, 42, 142)
+		require.Eventually(t, limit, "the new size arrives", func() bool {
+			b.types("stty size")
+			sleepABit()
+			return strings.Contains(b.out.String(), "42 142")
+		})
+		id := string(m.identity())
+		if out := m.tool("list", "active"); !strings.Contains(out, id) || !strings.Contains(out, "docker") {
+			t.Errorf("list: %s", out)
+		}
+		if s := finish(t, m.as(m.command("proposals"))); s.code != 0 {
+			t.Errorf("proposals: exit %d %s%s", s.code, s.out, s.err)
+		}
+		if s := finish(t, m.as(m.command("reload", id))); s.code != 0 {
+			t.Errorf("reload: exit %d %s%s", s.code, s.out, s.err)
+		}
+		// Nothing of a bottle that runs is for cleanup.
+		if s := finish(t, m.as(m.command("cleanup", "--yes"))); s.code != 0 || strings.Contains(s.out, id) {
+			t.Errorf("cleanup: exit %d %s%s", s.code, s.out, s.err)
+		}
+		if s := finish(t, m.as(m.command("stop", id))); s.code != 0 || !strings.Contains(s.out, "stopped "+id) {
+			t.Errorf("stop: exit %d %s%s", s.code, s.out, s.err)
+		}
+		b.ends()
+		if after := known(t); after != before {
+			t.Errorf("before:\n%s\nafter:\n%s", before, after)
+		}
+	})
+}
+
+// TestDockerInTmux: the same in a real terminal program, to the exit code.
+func TestDockerInTmux(t *testing.T) {
+	require.Tool(t, "tmux")
+	m := moor(t, -1, "")
+	socket := filepath.Join(m.base, "tmux")
+	tmux := func(args ...string) string {
+		cmd := exec.Command("tmux", append([]string{"-S", socket, "-f", "/dev/null"}, args...)...)
+		cmd.Dir, cmd.Env = m.work(), m.env
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("tmux %q: %v %s", args, err, out)
+		}
+		return string(out)
+	}
+	tmux("new-session", "-d", "-x", "100", "-y", "40", filepath.Join(m.bin, "bottle")+" start "+m.agent+"; echo code-$?; exec sleep 1000")
+	t.Cleanup(func() { tmux("kill-server") })
+	shows := func(word string) {
+		t.Helper()
+		require.Eventually(t, limit, "the pane shows "+word, func() bool {
+			sleepABit()
+			return strings.Contains(tmux("capture-pane", "-p"), word)
+		})
+	}
+	shows("Start it?")
+	tmux("send-keys", "y", "Enter")
+	shows("$")
+	tmux("send-keys", "echo $((6*7))-cells-$(stty size)", "Enter")
+	shows("42-cells-40 100")
+	tmux("send-keys", "sleep 1000", "Enter")
+	shows("sleep 1000")
+	tmux("send-keys", "C-c", "")
+	tmux("send-keys", "clear; exit 7", "Enter")
+	shows("code-7")
+}
+
+// TestDockerKilledAtEveryStep: a start that is killed at any moment leaves nothing that
+// cleanup does not find by its label, without state, and a second cleanup finds nothing.
+func TestDockerKilledAtEveryStep(t *testing.T) {
+	m := moor(t, -1, "")
+	before := known(t)
+	for _, step := range []string{"reserve the identity", "put up the walls and the gateway", "check the walls from inside", "run the agent"} {
+		for _, state := range []bool{true, false} {
+			b := m.launch(m.command("start", m.agent, "--yes", "--verbose", "--", "-c", "echo ready; sleep 1000"))
+			require.Eventually(t, limit, step, func() bool { sleepABit(); return strings.Contains(b.errs.String(), "· "+step) })
+			if err := b.cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			<-b.done
+			if !state {
+				run(t, "sh", "-c", "rm -rf "+m.home()+"/state/"+m.agent+"-*")
+			}
+			quiet := 0 // the engine still does what it was asked last
+			require.Eventually(t, limit, "cleaned up after "+step, func() bool {
+				if quiet++; strings.Contains(m.tool("cleanup", "--discard", "--yes"), m.agent) {
+					quiet = 0
+				}
+				return quiet > 4 && known(t) == before
+			})
+		}
+	}
+}
