@@ -29,6 +29,7 @@ const (
 	labelIdentity = "bot-bottle.identity"
 	labelRole     = "bot-bottle.role"
 	labelVersion  = "bot-bottle.version"
+	labelStart    = "bot-bottle.start" // see here
 )
 
 // The roles.
@@ -149,7 +150,7 @@ type names struct{ identity string }
 func (n names) of(role string) string { return "bottle-" + n.identity + "-" + role }
 
 func (n names) labels(role string) map[string]string {
-	return map[string]string{labelIdentity: n.identity, labelRole: role, labelVersion: bottle.Version}
+	return map[string]string{labelIdentity: n.identity, labelRole: role, labelVersion: bottle.Version, labelStart: here()}
 }
 
 // bare is what every container has and lacks: no capability, no way to gain one, a

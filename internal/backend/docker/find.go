@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"github.com/moby/moby/api/types/container"
@@ -21,11 +22,7 @@ func (d *Docker) Find(ctx context.Context) ([]backend.Leftover, error) {
 		return nil, err
 	}
 	defer c.Close()
-	var out []backend.Leftover
-	alive := map[string]bool{}
-	add := func(labels map[string]string, kind, name string) {
-		out = append(out, backend.Leftover{Identity: bottle.Identity(labels[labelIdentity]), Resource: plan.Resource{Kind: kind, Name: name}})
-	}
+	var all leftovers
 	ours := client.Filters{}.Add("label", labelIdentity)
 	containers, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
 	if client.IsErrConnectionFailed(err) {
@@ -35,13 +32,8 @@ func (d *Docker) Find(ctx context.Context) ([]backend.Leftover, error) {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	for _, k := range containers.Items {
-		if len(k.Names) == 0 {
-			continue // it is on its way out
-		}
-		add(k.Labels, "container", strings.TrimPrefix(k.Names[0], "/"))
-		// A container lives as long as its start holds its input.
-		if k.State == container.StateRunning {
-			alive[k.Labels[labelIdentity]] = true
+		if len(k.Names) > 0 { // else it is on its way out
+			all.add(k.Labels, "container", strings.TrimPrefix(k.Names[0], "/"), k.State == container.StateRunning, time.Unix(k.Created, 0))
 		}
 	}
 	networks, err := c.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
@@ -49,19 +41,35 @@ func (d *Docker) Find(ctx context.Context) ([]backend.Leftover, error) {
 		return nil, fmt.Errorf("list networks: %w", err)
 	}
 	for _, n := range networks.Items {
-		add(n.Labels, "network", n.Name)
+		all.add(n.Labels, "network", n.Name, false, n.Created)
 	}
 	volumes, err := c.VolumeList(ctx, client.VolumeListOptions{Filters: ours})
 	if err != nil {
 		return nil, fmt.Errorf("list volumes: %w", err)
 	}
 	for _, v := range volumes.Items {
-		add(v.Labels, "volume", v.Name)
+		made, _ := time.Parse(time.RFC3339, v.CreatedAt) // else it is old
+		all.add(v.Labels, "volume", v.Name, false, made)
 	}
-	for i := range out {
-		out[i].Held = alive[string(out[i].Identity)]
+	for i := range all.list {
+		all.list[i].Held = all.held[all.list[i].Identity]
 	}
-	return out, nil
+	return all.list, nil
+}
+
+// leftovers are gathered; one part that is held holds the whole bottle.
+type leftovers struct {
+	list []backend.Leftover
+	held map[bottle.Identity]bool
+}
+
+func (a *leftovers) add(labels map[string]string, kind, name string, running bool, made time.Time) {
+	id := bottle.Identity(labels[labelIdentity])
+	a.list = append(a.list, backend.Leftover{Identity: id, Resource: plan.Resource{Kind: kind, Name: name}})
+	if a.held == nil {
+		a.held = map[bottle.Identity]bool{}
+	}
+	a.held[id] = a.held[id] || held(labels[labelStart], running, made)
 }
 
 // Remove implements backend.Backend. It looks at the label again: a name may have
