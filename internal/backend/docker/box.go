@@ -266,6 +266,9 @@ func (x *Box) Close() error {
 		for _, v := range append(x.volumes, x.n.of(roleMeet)) {
 			x.closed = errors.Join(x.closed, dropVolume(ctx, x.c, v))
 		}
+		if client.IsErrConnectionFailed(x.closed) {
+			x.closed = errors.New("take the bottle down: the Docker engine does not answer; when it does again, `bottle cleanup` removes what is left")
+		}
 		x.letGo()
 		if x.etc != nil {
 			x.etc.Close()
