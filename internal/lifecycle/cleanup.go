@@ -50,7 +50,7 @@ func (h *House) Leftovers(ctx context.Context, keep func(store.Entry) bool) ([]R
 		}
 		for _, l := range found {
 			// A lock that can't be looked at counts as held.
-			if !l.Held && !h.Store.Live(l.Identity) {
+			if !l.Held && (l.Identity == "" || !h.Store.Live(l.Identity)) { // an image is of no bottle
 				out = append(out, Rest{Identity: l.Identity, Kind: l.Resource.Kind, Name: l.Resource.Name, left: &l, of: b})
 			}
 		}
@@ -68,7 +68,7 @@ func (h *House) Leftovers(ctx context.Context, keep func(store.Entry) bool) ([]R
 }
 
 func order(r Rest) int {
-	return slices.Index([]string{"container", "process", "cgroup", "network", "volume", "folder"}, r.Kind)
+	return slices.Index([]string{"container", "process", "cgroup", "network", "volume", "image", "folder"}, r.Kind)
 }
 
 // Remains reports whether something of a bottle is still on the machine besides its

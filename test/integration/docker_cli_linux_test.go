@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 
+	"bottle/internal/bottle"
 	"bottle/test/require"
 )
 
@@ -398,5 +399,29 @@ func TestDockerKilledAtEveryStep(t *testing.T) {
 				return quiet > 4 && known(t) == before
 			})
 		}
+	}
+}
+
+// TestDockerStaleImages: what another version made of a recipe is for cleanup, what this
+// one made and what has no label of ours is not.
+func TestDockerStaleImages(t *testing.T) {
+	m := moor(t, -1, "")
+	name := strings.ToLower(word(t, "stale-"))
+	m.write("Old", "FROM "+m.image+"\nLABEL bot-bottle.role=agent-image bot-bottle.version=0.0.1\nRUN echo "+name+"\n")
+	m.write("New", "FROM "+m.image+"\nLABEL bot-bottle.role=agent-image bot-bottle.version="+bottle.Version+"\nRUN echo "+name+"\n")
+	m.write("Else", "FROM "+m.image+"\nLABEL bot-bottle.version=0.0.1\nRUN echo "+name+"\n")
+	for _, kind := range []string{"Old", "New", "Else"} {
+		run(t, "docker", "build", "-q", "-t", name+":"+strings.ToLower(kind), "-f", filepath.Join(m.base, kind), m.base)
+	}
+	t.Cleanup(func() { run(t, "docker", "rmi", name+":new", name+":else") })
+	id := strings.TrimSpace(run(t, "docker", "images", "-q", "--no-trunc", name+":old"))
+	if s := finish(t, m.command("cleanup", "--yes")); s.code != 0 || !strings.Contains(s.out, id) {
+		t.Errorf("cleanup: exit %d %s%s", s.code, s.out, s.err)
+	}
+	if got := strings.Fields(run(t, "docker", "images", "--format", "{{.Tag}}", name)); len(got) != 2 {
+		t.Errorf("left: %q", got)
+	}
+	if out := m.tool("cleanup", "--yes"); strings.Contains(out, id) {
+		t.Errorf("a second cleanup: %s", out)
 	}
 }

@@ -85,7 +85,7 @@ type ownEngine struct {
 func newEngine(t *testing.T, images ...string) *ownEngine {
 	t.Helper()
 	require.Root(t)
-	require.Tool(t, "docker", "dockerd")
+	require.Tool(t, "docker", "dockerd", "unshare")
 	e := &ownEngine{t: t, dir: t.TempDir()}
 	t.Cleanup(func() {
 		e.down(syscall.SIGTERM)
@@ -102,7 +102,8 @@ func newEngine(t *testing.T, images ...string) *ownEngine {
 
 func (e *ownEngine) host() string { return "unix://" + filepath.Join(e.dir, "sock") }
 
-// up starts it, on bridges of addresses that no other engine here uses.
+// up starts it in a network namespace of its own: an engine without a bridge of its own
+// takes away that of the machine's.
 func (e *ownEngine) up() {
 	e.t.Helper()
 	_ = os.Remove(e.dir + "/exec/containerd/containerd.pid") // of a containerd that was killed, and may not be reaped here
@@ -110,8 +111,8 @@ func (e *ownEngine) up() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	e.cmd = exec.Command("dockerd", "-H", e.host(), "--data-root", e.dir+"/data", "--exec-root", e.dir+"/exec", "--pidfile", e.dir+"/pid",
-		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--default-address-pool", "base=10.213.0.0/16,size=24")
+	e.cmd = exec.Command("unshare", "--net", "dockerd", "-H", e.host(), "--data-root", e.dir+"/data", "--exec-root", e.dir+"/exec", "--pidfile", e.dir+"/pid",
+		"--bridge", "none", "--iptables=false", "--ip6tables=false")
 	e.cmd.Stdout, e.cmd.Stderr = log, log
 	if err := e.cmd.Start(); err != nil {
 		e.t.Fatal(err)

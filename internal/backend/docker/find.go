@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,7 +55,25 @@ func (d *Docker) Find(ctx context.Context) ([]backend.Leftover, error) {
 	for i := range all.list {
 		all.list[i].Held = all.held[all.list[i].Identity]
 	}
-	return all.list, nil
+	stale, err := staleImages(ctx, c, containers.Items)
+	return append(all.list, stale...), err
+}
+
+// staleImages are the agents' images that another version of this program made, or that
+// have lost their name. They are of no bottle. One of this version is a start's time.
+func staleImages(ctx context.Context, c *client.Client, used []container.Summary) (out []backend.Leftover, err error) {
+	list, err := c.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("label", labelRole+"="+roleImage)})
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	for _, i := range list.Items {
+		if i.Labels[labelVersion] == bottle.Version && len(i.RepoTags) > 0 {
+			continue
+		}
+		held := slices.ContainsFunc(used, func(k container.Summary) bool { return k.ImageID == i.ID })
+		out = append(out, backend.Leftover{Resource: plan.Resource{Kind: "image", Name: i.ID}, Held: held})
+	}
+	return out, nil
 }
 
 // leftovers are gathered; one part that is held holds the whole bottle.
@@ -90,6 +109,12 @@ func (d *Docker) Remove(ctx context.Context, l backend.Leftover) error {
 			labels = k.Container.Config.Labels
 		}
 		remove = func() error { return take(ctx, c, k.Container.ID) }
+	case "image":
+		var i client.ImageInspectResult
+		if i, err = c.ImageInspect(ctx, name); err == nil && i.Config != nil && i.Config.Labels[labelRole] == roleImage {
+			labels = map[string]string{labelIdentity: string(l.Identity)} // it has none, nor has the leftover
+		}
+		remove = func() error { return dropImage(ctx, c, name) }
 	case "network":
 		var n client.NetworkInspectResult
 		if n, err = c.NetworkInspect(ctx, name, client.NetworkInspectOptions{}); err == nil {
@@ -111,7 +136,7 @@ func (d *Docker) Remove(ctx context.Context, l backend.Leftover) error {
 	if err != nil {
 		return fmt.Errorf("look at %s %s: %w", l.Resource.Kind, name, err)
 	}
-	if labels[labelIdentity] != string(l.Identity) || l.Identity == "" {
+	if labels == nil || labels[labelIdentity] != string(l.Identity) || (l.Identity == "") != (l.Resource.Kind == "image") {
 		return fmt.Errorf("remove %s %s: it is not of the bottle %s", l.Resource.Kind, name, l.Identity)
 	}
 	return remove()
@@ -147,6 +172,14 @@ func leaveNetwork(ctx context.Context, c *client.Client, id string) error {
 	_, err := c.NetworkRemove(ctx, id, client.NetworkRemoveOptions{})
 	if err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("remove network: %w", err)
+	}
+	return nil
+}
+
+func dropImage(ctx context.Context, c *client.Client, id string) error {
+	_, err := c.ImageRemove(ctx, id, client.ImageRemoveOptions{Force: true, PruneChildren: true}) // forced: by all its names; not below a container that runs
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove image: %w", err)
 	}
 	return nil
 }
