@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
 	"bottle/internal/bottle"
@@ -133,18 +135,42 @@ func follow(r io.Reader, say func(step, of int, what string)) error {
 	}
 }
 
-// chooseRuntime makes auto a runtime that the engine has.
+// chooseRuntime makes auto a runtime that the engine has. gVisor has a network stack of
+// its own, in which the gateway's sockets are not; with the host's, which is that of the
+// container's namespace, it sees them. So auto takes it where it is registered so, and
+// nothing falls back once a person was told which it is.
 func chooseRuntime(ctx context.Context, c *client.Client, wish string) (string, error) {
-	switch wish {
-	case "", "auto", "runc":
+	if wish == "" || wish == "runc" {
 		return "runc", nil
 	}
 	info, err := c.Info(ctx, client.InfoOptions{})
 	if err != nil {
 		return "", fmt.Errorf("ask the engine for its runtimes: %w", err)
 	}
-	if _, ok := info.Info.Runtimes[wish]; !ok {
-		return "", bottle.Problems{{Message: "the engine has no runtime " + bottle.Printable(wish), Hint: "register it in the engine's daemon.json, or write `runtime: auto`"}}
-	}
-	return wish, nil
+	return runtimeOf(info.Info.Runtimes, wish)
 }
+
+func runtimeOf(has map[string]system.RuntimeWithStatus, wish string) (string, error) {
+	name := wish
+	if wish == "auto" {
+		name = gvisor
+	}
+	r, ok := has[name]
+	if ok && (name != gvisor || slices.Contains(r.Args, hostStack)) {
+		return name, nil
+	}
+	if wish == "auto" {
+		return "runc", nil
+	}
+	why := "the engine has no runtime " + bottle.Printable(wish)
+	if ok {
+		why = "the engine's runtime " + gvisor + " has a network of its own, in which no gateway can be reached"
+	}
+	return "", bottle.Problems{{Message: why, Hint: "register it in the engine's daemon.json with runtimeArgs [\"" + hostStack + "\"], or write `runtime: auto`"}}
+}
+
+// gVisor's runtime, and its flag for the network stack of the container's namespace.
+const (
+	gvisor    = "runsc"
+	hostStack = "--network=host"
+)
