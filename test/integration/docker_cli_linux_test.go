@@ -425,3 +425,21 @@ func TestDockerStaleImages(t *testing.T) {
 		t.Errorf("a second cleanup: %s", out)
 	}
 }
+
+// TestDockerDoctor: the trial is a real bottle of containers, whose every wall is proved.
+func TestDockerDoctor(t *testing.T) {
+	m := moor(t, -1, "")
+	before := known(t)
+	s := finish(t, m.command("doctor", "--backend", "docker"))
+	if s.code != 0 || !strings.Contains(s.out, "every wall of it stood and held") {
+		t.Errorf("exit %d\n%s%s", s.code, s.out, s.err)
+	}
+	cmd := m.command("doctor", "--backend", "docker")
+	cmd.Env = append(cmd.Env, "BOTTLE_GATEWAY_IMAGE=nobody-has-this:1")
+	if s := finish(t, cmd); s.code != 1 || !strings.Contains(s.out+s.err, "bottle image build") {
+		t.Errorf("without the gateway's image: exit %d\n%s%s", s.code, s.out, s.err)
+	}
+	if after := known(t); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"bottle/internal/backend"
 	"bottle/internal/backend/jail"
 	"bottle/internal/plan"
 )
@@ -65,6 +66,20 @@ func TestFreshEngines(t *testing.T) {
 	for api, want := range map[string]bool{"1.41": true, "1.56": true, "1.100": true, "1.40": false, "1.9": false, "": false, "2.50": false} {
 		if fresh(api) != want {
 			t.Errorf("%q is fresh: %t", api, !want)
+		}
+	}
+}
+
+// Every wall that the plan shows is proved by some attempt of the jail's probe: the trial of
+// `bottle doctor` wants each.
+func TestEveryWallIsProved(t *testing.T) {
+	tried := map[string]bool{}
+	for _, name := range []string{"tcp-direct", "denied-name", "write-usr", "init-root", "capabilities", "io-uring", "descriptors"} {
+		tried[backend.Proved([]plan.ProbeResult{{Name: name}})[0].Wall] = true
+	}
+	for _, w := range walls() {
+		if !tried[w.Name] {
+			t.Errorf("nothing tries %s", w.Name)
 		}
 	}
 }

@@ -263,7 +263,7 @@ func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, er
 	if err := json.Unmarshal(r.Results, &results); err != nil {
 		return nil, fmt.Errorf("read the probe's answer: %w", err)
 	}
-	return proved(results), nil
+	return backend.Proved(results), nil
 }
 
 // Tell implements backend.Bottle.

@@ -1,16 +1,17 @@
-package native
+package backend
 
 import "bottle/internal/plan"
 
-// proved names, on each result of the jail's probe, the wall that it proves.
-func proved(results []plan.ProbeResult) []plan.ProbeResult {
+// Proved names, on each result of the jail's probe, the wall that it proves, by the
+// names that every backend gives them.
+func Proved(results []plan.ProbeResult) []plan.ProbeResult {
 	for i := range results {
 		results[i].Wall = wallOf(results[i].Name)
 	}
 	return results
 }
 
-// wallOf is the wall of walls() that one attempt from inside tries. An attempt
+// wallOf is the wall that one attempt from inside tries. An attempt
 // that it does not know proves no wall.
 func wallOf(probe string) string {
 	switch probe {
