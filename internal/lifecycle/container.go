@@ -75,6 +75,14 @@ func unbuilt(c plan.Container) []string {
 	return []string{"the image " + c.Image + " is not there yet: the start makes it first, " + bottle.Printable(first) + " …; the recipe's commands run with the engine's network"}
 }
 
+// made is the image as something that a start creates.
+func made(c plan.Container) []plan.Resource {
+	if c.Image == "" || c.Built {
+		return nil
+	}
+	return []plan.Resource{{Kind: "image", Name: c.Image}}
+}
+
 // build makes the image of the agent's container where it is not there.
 func (s *starting) build(ctx context.Context) error {
 	say := s.house.Building

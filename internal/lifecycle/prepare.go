@@ -120,7 +120,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	p.Plan = plan.New(plan.Input{
 		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args, Image: box.Image, Runtime: box.Runtime,
 		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: slices.Concat(got.Mounts, req.Mounts), Walls: facts.Walls,
-		Resources: h.resources(id, facts), Notes: slices.Concat(facts.Notes, unbuilt(box), h.nameless(req)),
+		Resources: append(h.resources(id, facts), made(box)...), Notes: slices.Concat(facts.Notes, unbuilt(box), h.nameless(req)),
 		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.WithGit(req.Spec.Repos, req.Spec.GitUser).Hash(), Watched: watched, NotWatched: not,
 		Scratch: cmp.Or(shown.Limits.Memory/2, facts.Defaults.Scratch),
 	})
