@@ -104,16 +104,17 @@ var rooms = []room{
 	{dir: "internal/need", layer: hands, beside: []string{"internal/hostexec", "internal/watch"}, only: []string{"internal/bottle", "internal/hostexec", "internal/watch"}, onlyFrom: []string{"internal/lifecycle", "internal/cli"}},
 	{dir: "internal/survey", layer: hands, onlyFrom: []string{"internal/lifecycle", "internal/cli/folders", "internal/backend/backendtest"}},
 	{dir: "internal/packages", layer: hands, beside: []string{"internal/hostexec"}, only: []string{"internal/bottle", "internal/hostexec", "internal/plan"}, onlyFrom: []string{"internal/cli/bring"}},
-	{dir: "internal/layer", layer: hands, onlyFrom: []string{"internal/cli", "internal/cli/changes", "internal/cli/session"}},
+	{dir: "internal/layer", layer: hands, onlyFrom: []string{"internal/cli", "internal/cli/changes", "internal/cli/ending", "internal/cli/session"}},
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
 	{dir: "internal/egress", layer: wire, onlyFrom: []string{"internal/gateway"},
-		beside: []string{"internal/egress/answer", "internal/egress/approval", "internal/egress/authority", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/denial", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/inspect", "internal/egress/linger", "internal/egress/mask", "internal/egress/measure", "internal/egress/ours", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
+		beside: []string{"internal/egress/answer", "internal/egress/approval", "internal/egress/authority", "internal/egress/bounds", "internal/egress/conns", "internal/egress/credential", "internal/egress/crowd", "internal/egress/decision", "internal/egress/denial", "internal/egress/dial", "internal/egress/fields", "internal/egress/hello", "internal/egress/http1", "internal/egress/inspect", "internal/egress/linger", "internal/egress/mask", "internal/egress/measure", "internal/egress/ours", "internal/egress/pools", "internal/egress/quota", "internal/egress/records", "internal/egress/redirect", "internal/egress/responder", "internal/egress/socks", "internal/egress/standing", "internal/egress/strict", "internal/egress/tripwire", "internal/egress/websocket"}},
 	{dir: "internal/egress/answer", layer: wire, only: []string{"internal/dlp/decode", "internal/dlp/inbound", "internal/egress/decision", "internal/egress/ration"},
 		beside: []string{"internal/egress/decision", "internal/egress/ration"}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/approval", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/egress", "internal/egress/inspect", "internal/gateway"}},
 	{dir: "internal/egress/authority", layer: wire, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/conns", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress", "internal/egress/http1"}},
+	{dir: "internal/egress/bounds", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/egress/ours", layer: wire, only: []string{"internal/bottle", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/cli/explain", "internal/egress"}}, // explain answers by the gateway's own rules
 	{dir: "internal/egress/pools", layer: wire, only: []string{"internal/bottle", "internal/egress/dial", "internal/egress/http1", "internal/egress/records"},
 		beside: []string{"internal/egress/dial", "internal/egress/http1", "internal/egress/records"}, onlyFrom: []string{"internal/egress"}},
@@ -160,36 +161,43 @@ var rooms = []room{
 
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{
 		"internal/backend/backendtest", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm",
-		"internal/lifecycle", "internal/lifecycle/share", "internal/cli", "internal/web", "test/integration", "test/canaries",
+		"internal/lifecycle", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/cli", "internal/web", "test/integration", "test/canaries",
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
-	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/native/jail"}, onlyFrom: backends},
-	{dir: "internal/backend/docker", layer: walls, onlyFrom: backends},
+	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/jail"}, onlyFrom: backends},
+	{dir: "internal/backend/docker", layer: walls, beside: []string{"internal/backend/docker/inside", "internal/backend/jail"}, onlyFrom: backends}, // what the jail is told is the same
+	{dir: "internal/backend/docker/image", layer: walls, only: []string{"internal/backend/docker/inside"}, beside: []string{"internal/backend/docker/inside"}, onlyFrom: backends},
+	// What runs in the containers, from bottle-jail: links as little as that.
+	{dir: "internal/backend/docker/inside", layer: walls, beside: []string{"internal/backend/jail", "internal/backend/jail/fence"},
+		only:     []string{"internal/plan", "internal/backend/jail", "internal/backend/jail/fence"},
+		onlyFrom: []string{"internal/backend/docker", "internal/backend/docker/image", "cmd/bottle-jail"}},
 	{dir: "internal/backend/smolvm", layer: walls, onlyFrom: backends},
 	// The jail is what runs beside the agent: launcher, init, probes. It links almost nothing.
-	{dir: "internal/backend/native/jail", layer: walls, beside: []string{"internal/backend/native/jail/fence", "internal/backend/native/jail/source"},
-		only:     []string{"internal/bottle", "internal/plan", "internal/backend/native/jail/fence", "internal/backend/native/jail/source"},
-		onlyFrom: []string{"internal/backend/native", "cmd/bottle-jail"}},
-	{dir: "internal/backend/native/jail/source", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/native/jail"}},
-	{dir: "internal/backend/native/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/native/jail"}},
+	{dir: "internal/backend/jail", layer: walls, beside: []string{"internal/backend/jail/fence", "internal/backend/jail/source"},
+		only:     []string{"internal/bottle", "internal/plan", "internal/backend/jail/fence", "internal/backend/jail/source"},
+		onlyFrom: []string{"internal/backend/native", "internal/backend/docker", "internal/backend/docker/inside", "cmd/bottle-jail"}},
+	{dir: "internal/backend/jail/source", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail"}},
+	{dir: "internal/backend/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail", "internal/backend/docker/inside"}},
 
 	{dir: "internal/lifecycle", layer: lifecycle},
+	{dir: "internal/lifecycle/tty", layer: lifecycle, only: []string{"internal/backend", "internal/lifecycle"}, beside: []string{"internal/lifecycle"}, onlyFrom: []string{"internal/cli/session"}},
 	{dir: "internal/lifecycle/share", layer: lifecycle, only: []string{"internal/backend", "internal/lifecycle"}, beside: []string{"internal/lifecycle"}, onlyFrom: []string{"internal/cli/session"}},
 	{dir: "internal/tui", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/plan", "internal/plan/sight"}, onlyFrom: []string{"internal/cli/live"}},
 	{dir: "internal/web", layer: faces},
 	{dir: "internal/demo", layer: faces, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/bring", "internal/cli/changes", "internal/cli/command", "internal/cli/explain", "internal/cli/export", "internal/cli/folders", "internal/cli/learn", "internal/cli/live", "internal/cli/scan", "internal/cli/session", "internal/cli/wish"}},
+	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/bring", "internal/cli/changes", "internal/cli/command", "internal/cli/ending", "internal/cli/explain", "internal/cli/export", "internal/cli/folders", "internal/cli/images", "internal/cli/learn", "internal/cli/live", "internal/cli/scan", "internal/cli/session", "internal/cli/wish"}},
 	{dir: "internal/cli/bring", layer: faces, only: []string{"internal/bottle", "internal/cli/ui", "internal/packages", "internal/plan", "internal/store"}, beside: []string{"internal/cli/ui"}, onlyFrom: []string{"internal/cli", "internal/cli/live"}},
 	{dir: "internal/cli/changes", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/session"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/bring", "internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/cli/wish", "internal/tui"}},
 	{dir: "internal/cli/learn", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/manifest", "internal/plan", "internal/policy", "internal/policy/learn", "internal/store"},
 		beside: []string{"internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/session", layer: faces, only: []string{"internal/bottle", "internal/cli/changes", "internal/cli/command", "internal/cli/ui", "internal/hostexec", "internal/layer", "internal/lifecycle", "internal/lifecycle/share", "internal/plan", "internal/store"},
+	{dir: "internal/cli/session", layer: faces, only: []string{"internal/bottle", "internal/cli/changes", "internal/cli/command", "internal/cli/ui", "internal/hostexec", "internal/layer", "internal/lifecycle", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/plan", "internal/store"},
 		beside: []string{"internal/cli/changes", "internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/wish", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/cli/ui", "internal/dlp/place", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/cli", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/rewrite", layer: faces, only: []string{"internal/bottle", "internal/cli/editor", "internal/manifest", "internal/policy", "internal/udiff"}, onlyFrom: []string{"internal/cli/learn", "internal/cli/live"},
 		beside: []string{"internal/cli/editor"}},
-	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/explain", "internal/cli/export", "internal/cli/learn", "internal/cli/live", "internal/cli/session"}, beside: []string{"internal/cli/ui"}},
+	{dir: "internal/cli/command", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/ending", "internal/cli/explain", "internal/cli/export", "internal/cli/images", "internal/cli/learn", "internal/cli/live", "internal/cli/session"}, beside: []string{"internal/cli/ui"}},
+	{dir: "internal/cli/ending", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/command", "internal/cli/ui"}},
 	{dir: "internal/cli/export", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"},
 		beside: []string{"internal/cli/command", "internal/cli/ui"}},
 	{dir: "internal/cli/remote", layer: faces, only: []string{"internal/bottle", "internal/hostexec", "internal/manifest"}, onlyFrom: []string{"internal/cli", "internal/cli/explain"}},
@@ -197,6 +205,7 @@ var rooms = []room{
 		beside: []string{"internal/cli/command", "internal/cli/remote", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/folders", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/scan", layer: faces, onlyFrom: []string{"internal/cli", "test/corpus"}, beside: []string{"internal/cli/ui"}},
+	{dir: "internal/cli/images", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, beside: []string{"internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/manual", layer: faces, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli", "internal/cli/learn", "internal/cli/live", "internal/cli/rewrite"}},
 	{dir: "internal/cli/starter", layer: faces, only: []string{"internal/bottle", "internal/manifest"}, onlyFrom: []string{"internal/cli"}},
@@ -204,7 +213,7 @@ var rooms = []room{
 
 	{dir: "cmd/bottle", layer: doors, only: []string{"internal/bottle", "internal/cli"}},
 	{dir: "cmd/bottle-gateway", layer: doors, only: []string{"internal/bottle", "internal/gateway"}},
-	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/native/jail"}},
+	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/docker/inside", "internal/backend/jail"}},
 
 	{dir: "test/require", layer: tests, only: []string{}},
 	{dir: "test/screen", layer: tests, only: []string{"test/require"}},
@@ -243,7 +252,7 @@ var forbiddenImports = []struct {
 	{pkg: "expvar", hint: "it registers itself on the default mux"},
 	{pkg: "testing", allow: []string{"internal/backend/backendtest", "test"}, hint: "move the code to a _test.go"},
 	{pkg: "os/exec", allow: []string{"internal/hostexec", "internal/backend/native", "test"}, hint: "run host commands through internal/hostexec"},
-	{pkg: "unsafe", allow: []string{"internal/backend/native", "internal/backend/backendtest", "internal/gateway/harden_linux.go", "internal/gitgate/confined/main_linux.go"}, hint: "only a few system calls need it; use golang.org/x/sys/unix"},
+	{pkg: "unsafe", allow: []string{"internal/backend/native", "internal/backend/jail", "internal/backend/backendtest", "internal/gateway/harden_linux.go", "internal/gitgate/confined/main_linux.go"}, hint: "only a few system calls need it; use golang.org/x/sys/unix"},
 }
 
 var pure = []int{words, thought}
@@ -267,9 +276,10 @@ var powers = []power{
 			"syscall.ForkExec", "syscall.StartProcess", "syscall.Exec", "golang.org/x/sys/unix.Exec",
 		},
 		where: []string{
-			"internal/hostexec", "internal/backend/native", "internal/backend/native/jail",
-			"internal/gateway/harden_linux.go",        // replaces itself, confined
-			"internal/gitgate/confined/main_linux.go", // becomes git, confined
+			"internal/hostexec", "internal/backend/native", "internal/backend/jail",
+			"internal/backend/docker/inside/bundle_linux.go", // becomes the gateway
+			"internal/gateway/harden_linux.go",               // replaces itself, confined
+			"internal/gitgate/confined/main_linux.go",        // becomes git, confined
 		},
 		hint: "go through internal/hostexec, which keeps argv, output and timing in the error"},
 	{name: "dial out",
@@ -290,8 +300,9 @@ var powers = []power{
 	{name: "send on a raw socket",
 		uses: []string{"syscall.Connect", "golang.org/x/sys/unix.Connect", "syscall.Sendto", "golang.org/x/sys/unix.Sendto"},
 		where: []string{
-			"internal/backend/native/jail/fence",     // netlink, inside the new namespace
-			"internal/backend/native/jail/probe*.go", // the attacks that must fail
+			"internal/backend/jail/fence",                   // netlink, inside the new namespace
+			"internal/backend/jail/probe*.go",               // the attacks that must fail
+			"internal/backend/docker/inside/fence_linux.go", // the unix socket where the gateway waits
 		},
 		hint: "use package net, which the other lines of this table watch"},
 	{name: "reveal a secret",
@@ -333,11 +344,15 @@ var modules = []struct {
 }{
 	{"charm.land/bubbletea/v2", []string{"internal/tui"}},
 	{"github.com/charmbracelet/x/ansi", []string{"internal/tui"}},
+	{"github.com/containerd/errdefs", []string{"internal/backend/docker"}},
+	{"github.com/google/go-containerregistry", []string{"internal/backend/docker/image"}},
+	{"github.com/moby/moby/api", []string{"internal/backend/docker"}},
+	{"github.com/moby/moby/client", []string{"internal/backend/docker"}},
 	{"github.com/godbus/dbus/v5", []string{"internal/keyring"}},
 	{"github.com/google/jsonschema-go", []string{"internal/manifest", "internal/supervise"}},
-	{"github.com/google/nftables", []string{"internal/backend/native/jail/fence"}},
-	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/native/jail", "internal/gitgate/confined"}},
-	{"github.com/mdlayher/netlink", []string{"internal/backend/native/jail/fence"}},
+	{"github.com/google/nftables", []string{"internal/backend/jail/fence"}},
+	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/jail", "internal/gitgate/confined"}},
+	{"github.com/mdlayher/netlink", []string{"internal/backend/jail/fence"}},
 	{"github.com/modelcontextprotocol/go-sdk", []string{"internal/supervise"}},
 	{"github.com/spf13/cobra", []string{"internal/cli"}},
 	{"github.com/spf13/pflag", []string{"internal/cli"}},
@@ -347,7 +362,7 @@ var modules = []struct {
 	{"golang.org/x/net/idna", []string{"internal/bottle"}},
 	{"golang.org/x/net/publicsuffix", []string{"internal/bottle/suffix"}},
 	{"golang.org/x/sync", []string{"internal/egress/authority"}},
-	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/lifecycle"}},
+	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/backend/jail", "internal/backend/docker/inside", "internal/lifecycle"}},
 	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle"}},
 	{"software.sslmate.com/src/go-pkcs12", []string{"internal/lifecycle"}},
 

@@ -4,11 +4,16 @@ package backend
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
 )
+
+// ErrUnreachable is in what Find returns where whoever keeps the walls of a kind, such
+// as a Docker engine, cannot be asked: it is not installed, not running, or not ours.
+var ErrUnreachable = errors.New("it cannot be asked")
 
 // Check is one finding about this machine: can it enforce one wall?
 type Check struct {
@@ -57,10 +62,23 @@ type Backend interface {
 	// still rise, once the gateway has said Hello: whatever is asked of the Bottle
 	// waits until all of it stands, and returns the error if it does not.
 	Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (Bottle, error)
-	// Find lists everything of this kind on the machine, with no state at all.
+	// Find lists everything of this kind on the machine, with no state at all. See
+	// ErrUnreachable.
 	Find(ctx context.Context) ([]Leftover, error)
 	// Remove ends or deletes what Find found. It is idempotent.
 	Remove(ctx context.Context, l Leftover) error
+}
+
+// Contained is a Backend whose bottles run from an image.
+type Contained interface {
+	Backend
+	// Choose makes of a wish what a start would run, and asks whether the image is
+	// there. It makes nothing.
+	Choose(ctx context.Context, wish plan.Container) (plan.Container, error)
+	// Build makes the image of what Choose chose, unless it is there. say hears of each
+	// step of the recipe before it is done: its number, counted from 1, and how many
+	// there are.
+	Build(ctx context.Context, c plan.Container, say func(step, of int, what string)) error
 }
 
 // Bottle is one set of walls that stand.

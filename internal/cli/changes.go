@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os/signal"
-	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -14,7 +13,6 @@ import (
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/layer"
-	"bottle/internal/lifecycle"
 	"bottle/internal/store"
 )
 
@@ -94,8 +92,8 @@ func (d *deps) ended(ctx context.Context, word string, sure bool) (m store.Metad
 	if err != nil {
 		return m, "", err
 	}
-	rest, err := house.Leftovers(ctx, func(store.Entry) bool { return true })
-	if slices.ContainsFunc(rest, func(r lifecycle.Rest) bool { return r.Identity == id }) {
+	left, err := house.Remains(ctx, id)
+	if left {
 		err = ui.Fail(fmt.Errorf("processes of %s may still be there: its start was killed", id), "bottle cleanup --keep-state")
 	}
 	return m, s.Layout(id).Upper, err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,12 +12,16 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"bottle/internal/backend"
+	"bottle/internal/backend/docker"
+	"bottle/internal/backend/docker/image"
 	"bottle/internal/backend/native"
 	"bottle/internal/bottle"
 	"bottle/internal/cli/folders"
+	"bottle/internal/cli/images"
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
@@ -203,14 +208,13 @@ func (d *deps) tilde(path string) string {
 	return path
 }
 
-// backend makes the walls of one kind; empty is the platform's default.
+// backend makes the walls of one kind; empty is the operator's default, and the
+// platform's where that is not set.
 func (d *deps) backend(kind string) (backend.Backend, error) {
-	if kind == "" {
-		kind = defaultBackend(runtime.GOOS)
-	}
+	kind = cmp.Or(kind, d.env("BOTTLE_BACKEND"), defaultBackend(runtime.GOOS))
 	make, ok := d.Backends[kind]
 	if !ok {
-		return nil, ui.Fail(fmt.Errorf("this build has no %s backend on %s", kind, runtime.GOOS), "set another backend in the bottle: backend: native")
+		return nil, ui.Fail(fmt.Errorf("this build has no %s backend on %s", kind, runtime.GOOS), "choose another with `backend` in the bottle, --backend or BOTTLE_BACKEND: "+strings.Join(d.kinds(), ", "))
 	}
 	return make(d)
 }
@@ -244,7 +248,12 @@ func (d *deps) helper(name string) (string, error) {
 
 // backends are the kinds of walls that this build can put up.
 func backends() map[string]func(*deps) (backend.Backend, error) {
-	return map[string]func(*deps) (backend.Backend, error){native.Kind: nativeWalls}
+	return map[string]func(*deps) (backend.Backend, error){native.Kind: nativeWalls, docker.Kind: dockerWalls}
+}
+
+func dockerWalls(d *deps) (backend.Backend, error) {
+	jail, err := d.helper("bottle-jail")
+	return &docker.Docker{JailPath: jail, Bundle: cmp.Or(d.env("BOTTLE_GATEWAY_IMAGE"), docker.BundleImage), Host: d.env("DOCKER_HOST"), Filter: native.Filter, UID: d.Euid(), GID: os.Getegid()}, err
 }
 
 func nativeWalls(d *deps) (backend.Backend, error) {
@@ -253,8 +262,10 @@ func nativeWalls(d *deps) (backend.Backend, error) {
 		return nil, err
 	}
 	gateway, err := d.helper("bottle-gateway")
-	if err != nil {
-		return nil, err
-	}
-	return &native.Native{JailPath: jail, GatewayPath: gateway}, nil
+	return &native.Native{JailPath: jail, GatewayPath: gateway}, err
+}
+
+// newImage makes images of the programs beside this one.
+func newImage(d *deps) *cobra.Command {
+	return images.New(images.Deps{Make: image.Maker(d.helper, bottle.Version), Load: (&docker.Docker{Host: d.env("DOCKER_HOST")}).Load, Group: groupMachine, Out: d.Stdout})
 }

@@ -1,6 +1,17 @@
 package cli
 
-import "bottle/internal/cli/learn"
+import (
+	"bottle/internal/cli/ending"
+	"bottle/internal/cli/learn"
+)
+
+// ending is what the commands touch that end bottles.
+func (d *deps) ending() ending.Desk {
+	return ending.Desk{
+		Group: groupRun, Out: d.Stdout, Err: d.Stderr, Style: d.style, House: d.house, Names: firstOf(d.identities), Tilde: d.tilde,
+		Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) },
+	}
+}
 
 // looking is what the commands that look back at a session touch.
 func (d *deps) looking() learn.Desk {

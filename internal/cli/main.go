@@ -73,13 +73,14 @@ func newRoot(d *deps) *cobra.Command {
 	}
 	root.AddCommand(d.desk().Commands()...)
 	root.AddCommand(d.looking().Commands()...)
+	root.AddCommand(d.ending().Commands()...)
 	return root
 }
 
 // commands are all of them, each in a file, or a room, of its own.
 func commands() []func(*deps) *cobra.Command {
 	return []func(*deps) *cobra.Command{
-		newDemo, newDemoClient, newStart, newAttach, newStop, newChanges, newCleanup, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport, newScan,
+		newDemo, newDemoClient, newStart, newAttach, newChanges, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport, newScan, newImage,
 		newAudit, newDoctor, newCompletion, newMan, newVersion,
 	}
 }

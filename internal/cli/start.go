@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,6 +27,7 @@ type startFlags struct {
 	repoBottle               string // --repo-agent
 	detach                   bool
 	line                     int // session.LineFlag; 0: none
+	backend                  string
 }
 
 func newStart(d *deps) *cobra.Command {
@@ -48,6 +51,8 @@ func newStart(d *deps) *cobra.Command {
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show each step and what the wall check found")
 	c.Flags().StringVar(&f.repoBottle, "repo-agent", "", "with --yes: take the agent from this repository, if it is for this `BOTTLE`")
 	_ = c.RegisterFlagCompletionFunc("repo-agent", firstOf(d.bottleNames)) // fails only for a flag that is not there
+	c.Flags().StringVar(&f.backend, "backend", "", "the kind of walls, whatever the bottle says: "+strings.Join(d.kinds(), ", "))
+	_ = c.RegisterFlagCompletionFunc("backend", cobra.FixedCompletions(d.kinds(), cobra.ShellCompDirectiveNoFileComp)) // as above
 	c.Flags().BoolVar(&f.noTTY, "no-tty", false, "give the agent pipes even on a terminal")
 	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "leave it running in the background once the agent runs, for bottle attach")
 	c.Flags().IntVar(&f.line, session.LineFlag, 0, "for bottle itself")
@@ -65,7 +70,7 @@ func newStart(d *deps) *cobra.Command {
 			return ui.Usage(errors.New("--detach gives the agent a terminal, and --no-tty takes it away"), "bottle start --detach "+args[0])
 		}
 		if f.detach && !f.dry && f.line == 0 {
-			return d.session().Detach(c.Context(), session.Words(args[0], args[1:], f.yes, f.verbose, bottle.Name(f.repoBottle)), js)
+			return d.session().Detach(c.Context(), session.Words(args[0], args[1:], f.yes, f.verbose, bottle.Name(f.repoBottle), f.backend), js)
 		}
 		return d.start(c.Context(), args[0], args[1:], f, js)
 	}
@@ -95,7 +100,7 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 	if err := d.unseen(agent, f); err != nil {
 		return err
 	}
-	house, err := d.house(spec.Backend)
+	house, err := d.house(cmp.Or(f.backend, spec.Backend))
 	if err != nil {
 		return err
 	}
@@ -194,6 +199,16 @@ func (d *deps) house(kind string) (*lifecycle.House, error) {
 	}
 	h := &lifecycle.House{
 		Backend: b, Store: st, Secrets: lifecycle.Sources(d.Lookup, d.Environ), Host: d.Lookup, Root: os.DirFS("/"),
+	}
+	for _, other := range d.kinds() {
+		if other == b.Kind() {
+			continue
+		}
+		o, err := d.backend(other)
+		if err != nil {
+			return nil, err
+		}
+		h.Others = append(h.Others, o)
 	}
 	if d.Terminal(d.Stdin) {
 		h.Ask = d.ask().Secret

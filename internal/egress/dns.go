@@ -33,7 +33,7 @@ func (p *Proxy) ServeDNS(ctx context.Context, udp net.PacketConn, tcp net.Listen
 // resolveInside gives a name the address that the bottle shall see.
 func (p *Proxy) resolveInside(name string) responder.Answer {
 	switch name {
-	case "localhost", plan.GatewayHost:
+	case "localhost", plan.GatewayHost, plan.EgressName:
 		return responder.Answer{Code: responder.Found, Addr: netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 	}
 	pol := p.policy.Load()

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/responder"
+	"bottle/internal/plan"
 )
 
 // part is a service of the gateway at one name and port.
@@ -71,6 +73,42 @@ func TestAPartOfTheGatewayIsReachedEveryWay(t *testing.T) {
 	for _, r := range w.all() {
 		if r.Verdict != "deny" {
 			t.Errorf("record %+v", r)
+		}
+	}
+}
+
+// proxyName opens connections to the explicit proxy's other name.
+type proxyName struct{ part }
+
+func (proxyName) Near(host bottle.Host, port uint16) bool {
+	return host == plan.PipelockName && (port == 0 || port == plan.PipelockPort)
+}
+
+func (proxyName) Takes(*http.Request, bottle.Host, uint16) bool { return false }
+
+// The explicit proxy answers by its other name at that name's port, and decides there as
+// at its own; at another port, or by an address that stands for another name, it is none.
+func TestTheProxyByItsOtherName(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Ours = Services{proxyName{}} }, route(apiHost, "", ""))
+	if got := w.p.resolveInside(plan.EgressName); got.Code != responder.Found || !got.Addr.IsLoopback() {
+		t.Errorf("%s: %+v", plan.EgressName, got)
+	}
+	if got := w.p.resolveInside(plan.PipelockName); got.Code != responder.Found || !responder.IsSynthetic(got.Addr) {
+		t.Fatalf("%s: %+v", plan.PipelockName, got)
+	}
+	const health, other = "GET http://gateway.bottle/ HTTP/1.1\r\nHost: gateway.bottle\r\n\r\n", "GET http://other.example/ HTTP/1.1\r\nHost: other.example\r\n\r\n"
+	w.heading(w.named(plan.PipelockName) + ":8888")
+	for text, want := range map[string]int{health: http.StatusOK, other: http.StatusForbidden, "CONNECT other.example:443 HTTP/1.1\r\nHost: other.example:443\r\n\r\n": http.StatusForbidden} {
+		if res := ask200(t, w.raw(w.direct, ""), text); res.StatusCode != want {
+			t.Errorf("%q: %d", text, res.StatusCode)
+		}
+	}
+	for _, to := range []string{w.named(plan.PipelockName) + ":80", w.named(apiHost) + ":8888", "192.0.2.1:8888"} {
+		w.heading(to)
+		c := w.raw(w.direct, health)
+		body, _ := io.ReadAll(c) // a reset is fine
+		if bytes.Contains(body, []byte(" 200 ")) {
+			t.Errorf("%s answers as the proxy: %q", to, body)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func New(cfg Config) (*Proxy, error) {
 	if cfg.clock == nil {
 		cfg.clock = time.Now
 	}
-	p := &Proxy{cfg: cfg, limits: cfg.Limits.withDefaults(), names: responder.NewNames(), answers: answer.New(), wires: tripwire.New(cfg.Placeholders)}
+	p := &Proxy{cfg: cfg, limits: cfg.Limits.WithDefaults(), names: responder.NewNames(), answers: answer.New(), wires: tripwire.New(cfg.Placeholders)}
 	p.dialer = dial.New(dial.Config{Lookup: cfg.lookup, Limit: p.limits.DialTime, Proxy: cfg.Onward, Authorize: p.onwardAuth(),
 		Reach: cfg.reach, Interfaces: cfg.interfaces})
 	p.upstreams = pools.New(pools.Config{

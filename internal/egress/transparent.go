@@ -6,14 +6,36 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/egress/responder"
+	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
 
 // ServeTransparent serves connections that the bottle's kernel redirected,
 // whatever they were meant for, until ctx ends or l fails. TLS is known by its
-// server name, HTTP by its first line; anything else is reset.
+// server name, HTTP by its first line; anything else is reset. What was meant for
+// the explicit proxy, by its short name and port, is served as ServeProxy would.
 func (p *Proxy) ServeTransparent(ctx context.Context, l net.Listener) error {
-	return p.serve(ctx, l, func(s *session, c net.Conn) { s.serveRedirected(c) })
+	return p.serve(ctx, l, func(s *session, c net.Conn) {
+		if p.meansProxy(c) {
+			s.greet(c)
+			return
+		}
+		s.serveRedirected(c)
+	})
+}
+
+// meansProxy reports whether c was going to plan.PipelockName at its port. A name that
+// stands for an address of ours is the DNS's word, so no agent can make one up.
+func (p *Proxy) meansProxy(c net.Conn) bool {
+	if m, ok := c.(*meter); ok {
+		c = m.Conn
+	}
+	dst, err := p.cfg.originalDst(c)
+	if err != nil || dst.Port() != plan.PipelockPort {
+		return false
+	}
+	name, ok := p.names.Name(dst.Addr().Unmap())
+	return ok && name == plan.PipelockName
 }
 
 // serveRedirected finds out where one connection was going and enters it.

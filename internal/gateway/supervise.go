@@ -2,9 +2,12 @@ package gateway
 
 import (
 	"errors"
+	"net/http"
 	"time"
 
+	"bottle/internal/bottle"
 	"bottle/internal/egress"
+	"bottle/internal/plan"
 	"bottle/internal/supervise"
 )
 
@@ -21,8 +24,23 @@ func (g *gateway) services() (s egress.Services) {
 		g.ask = &askDoor{}
 		s = append(s, g.ask)
 	}
-	return s
+	return append(s, proxyDoor{})
 }
+
+// proxyDoor is the short name of the explicit proxy: connections there may be opened,
+// and are the explicit proxy's. It answers no request.
+type proxyDoor struct{}
+
+// Near implements the egress's view of a service.
+func (proxyDoor) Near(host bottle.Host, port uint16) bool {
+	return host == plan.PipelockName && (port == 0 || port == plan.PipelockPort)
+}
+
+// Takes implements it, too.
+func (proxyDoor) Takes(*http.Request, bottle.Host, uint16) bool { return false }
+
+// Serve implements it, too.
+func (proxyDoor) Serve(http.ResponseWriter, *http.Request, bottle.Host, uint16) bool { return false }
 
 // openSupervise makes the server behind the door.
 func (g *gateway) openSupervise() (err error) {

@@ -73,7 +73,7 @@ func (g *Gate) known(written string) bool {
 // or nothing.
 func (g *Gate) own(written string) string {
 	u, err := url.Parse(written)
-	if err != nil || !strings.EqualFold(u.Hostname(), policy.GitHost) {
+	if err != nil || !policy.IsGitHost(bottle.Host(strings.ToLower(u.Hostname()))) {
 		return ""
 	}
 	if r, rest := g.named(u.Path); r != nil && strings.Trim(rest, "/") == "" {

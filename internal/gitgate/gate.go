@@ -189,7 +189,7 @@ func (g *Gate) declared(host bottle.Host, port uint16, path string) (*repo, stri
 // https at this host and port: a connection there may be opened for the gate's sake. Port
 // 0 is any.
 func (g *Gate) Near(host bottle.Host, port uint16) bool {
-	if host == policy.GitHost {
+	if policy.IsGitHost(host) {
 		return true
 	}
 	for r := range g.served() {

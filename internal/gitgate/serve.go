@@ -29,7 +29,7 @@ const (
 
 // Takes reports whether Serve answers a request: who counts requests asks before.
 func (g *Gate) Takes(r *http.Request, host bottle.Host, port uint16) bool {
-	if host == policy.GitHost {
+	if policy.IsGitHost(host) {
 		return true
 	}
 	to, rest := g.declared(host, port, r.URL.Path)
@@ -41,7 +41,7 @@ func (g *Gate) Takes(r *http.Request, host bottle.Host, port uint16) bool {
 func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, host bottle.Host, port uint16) bool {
 	var to *repo
 	var rest string
-	if host != policy.GitHost {
+	if !policy.IsGitHost(host) {
 		if to, rest = g.declared(host, port, r.URL.Path); to == nil || !policy.SpeaksGit(r.Method, rest) {
 			return false
 		}

@@ -21,29 +21,42 @@ type Rest struct {
 	Kind     string            `json:"kind"`
 	Name     string            `json:"name"`
 	left     *backend.Leftover // nil: the state folder
+	of       backend.Backend   // that found left
 }
 
 // Leftovers lists what cleanup would remove: resources of bottles whose start is
-// gone, found on the machine itself, and state folders that nobody holds. keep
-// names the identities whose state stays; nil keeps none.
+// gone, found on the machine itself by every backend, and state folders that nobody
+// holds. keep names the identities whose state stays; nil keeps none. A backend that
+// cannot be asked is no error: the state of its bottles stays, and Unasked hears of it
+// where there is any.
 func (h *House) Leftovers(ctx context.Context, keep func(store.Entry) bool) ([]Rest, error) {
-	found, err := h.Backend.Find(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var out []Rest
-	for _, l := range found {
-		// A lock that can't be looked at counts as held.
-		if !l.Held && !h.Store.Live(l.Identity) {
-			out = append(out, Rest{Identity: l.Identity, Kind: l.Resource.Kind, Name: l.Resource.Name, left: &l})
-		}
-	}
 	entries, err := h.Store.List()
 	if err != nil {
 		return nil, err
 	}
+	var out []Rest
+	unasked := map[string]bool{}
+	for _, b := range append([]backend.Backend{h.Backend}, h.Others...) {
+		found, err := b.Find(ctx)
+		if errors.Is(err, backend.ErrUnreachable) {
+			unasked[b.Kind()] = true
+			if h.Unasked != nil && slices.ContainsFunc(entries, func(e store.Entry) bool { return e.Metadata.Backend == b.Kind() }) {
+				h.Unasked(b.Kind(), err)
+			}
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range found {
+			// A lock that can't be looked at counts as held.
+			if !l.Held && (l.Identity == "" || !h.Store.Live(l.Identity)) { // an image is of no bottle
+				out = append(out, Rest{Identity: l.Identity, Kind: l.Resource.Kind, Name: l.Resource.Name, left: &l, of: b})
+			}
+		}
+	}
 	for _, e := range entries {
-		if !e.Live && (keep == nil || !keep(e)) {
+		if !e.Live && !unasked[e.Metadata.Backend] && (keep == nil || !keep(e)) {
 			id := e.Metadata.Identity
 			out = append(out, Rest{Identity: id, Kind: "folder", Name: h.Store.Layout(id).Dir})
 		}
@@ -55,7 +68,14 @@ func (h *House) Leftovers(ctx context.Context, keep func(store.Entry) bool) ([]R
 }
 
 func order(r Rest) int {
-	return slices.Index([]string{"process", "cgroup", "folder"}, r.Kind)
+	return slices.Index([]string{"container", "process", "cgroup", "network", "volume", "image", "folder"}, r.Kind)
+}
+
+// Remains reports whether something of a bottle is still on the machine besides its
+// state folder. A backend that cannot be asked is an error here.
+func (h *House) Remains(ctx context.Context, id bottle.Identity) (bool, error) {
+	found, err := h.Backend.Find(ctx)
+	return slices.ContainsFunc(found, func(l backend.Leftover) bool { return l.Identity == id }), err
 }
 
 // Clean removes what Leftovers listed. It goes on after a failure and is
@@ -65,7 +85,7 @@ func (h *House) Clean(ctx context.Context, rest []Rest) error {
 	for _, r := range rest {
 		var err error
 		if r.left != nil {
-			err = h.Backend.Remove(ctx, *r.left)
+			err = r.of.Remove(ctx, *r.left)
 		} else {
 			err = h.Store.Remove(r.Identity)
 		}

@@ -21,11 +21,15 @@ import (
 // House is what starts bottles: the walls and the hands it works with.
 type House struct {
 	Backend backend.Backend
+	Others  []backend.Backend            // that may have left something, too
+	Unasked func(kind string, why error) // hears of a backend that cannot be asked what it left; nil: nobody
 	Store   *store.Store
 	Secrets secret.Resolver
 	Host    func(name string) (string, bool)                           // the operator's environment
 	Ask     func(ctx context.Context, question string) (string, error) // asks the operator, without echo; what comes back goes into the agent's environment
 	Root    fs.FS                                                      // the host's "/"
+	// Building hears of each step of an image that is made; see backend.Contained. Nil: nobody.
+	Building func(step, of int, what string)
 	// Before is called with each step's name before it runs; an error stops the
 	// start there. Nil: nothing. Progress and fault tests use it.
 	Before func(step string) error
@@ -44,6 +48,8 @@ type Request struct {
 	UserHome  string
 	Skills    map[string]fs.FS
 	TTY       bool
+
+	trial bool // of a machine: the image need only hold `true`
 }
 
 func (r Request) watch() watchRequest {
@@ -59,6 +65,8 @@ type Prepared struct {
 	provider provider.Result
 	identity bottle.Identity
 	policy   *policy.Policy
+
+	container plan.Container
 }
 
 // Prepare decides everything about a start and creates nothing.
@@ -84,10 +92,14 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	}
 	got := provider.Prepare(provider.Request{
 		Spec: req.Spec, Agent: req.Agent, Root: h.Root, Path: req.Path, UserHome: req.UserHome,
-		ExtraArgs: req.ExtraArgs, Seed: seed[:], Skills: req.Skills, Interactive: req.TTY,
+		ExtraArgs: req.ExtraArgs, Seed: seed[:], Skills: req.Skills, Interactive: req.TTY, Contained: h.contained() != nil,
 	})
 	if got.Problems.Fatal() {
 		return nil, got.Problems
+	}
+	box, err := h.container(ctx, req, got.Recipe)
+	if err != nil {
+		return nil, err
 	}
 	if err := look(&req, got.Mounts); err != nil {
 		return nil, err
@@ -101,14 +113,14 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	}
 	watched, not, more := h.watching(req.watch())
 	risks = append(risks, more...)
-	p := &Prepared{req: req, facts: facts, provider: got, identity: id, policy: pol}
+	p := &Prepared{req: req, facts: facts, provider: got, identity: id, policy: pol, container: box}
 	shown := req.Spec
 	shown.Mounts = nil // shown below, as what they really are
 	shown.Limits.PIDs = cmp.Or(shown.Limits.PIDs, facts.Defaults.PIDs)
 	p.Plan = plan.New(plan.Input{
-		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args,
+		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args, Image: box.Image, Runtime: box.Runtime,
 		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: slices.Concat(got.Mounts, req.Mounts), Walls: facts.Walls,
-		Resources: h.resources(id, facts), Notes: slices.Concat(facts.Notes, h.nameless(req)),
+		Resources: append(h.resources(id, facts), made(box)...), Notes: slices.Concat(facts.Notes, unbuilt(box), h.nameless(req)),
 		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.WithGit(req.Spec.Repos, req.Spec.GitUser).Hash(), Watched: watched, NotWatched: not,
 		Scratch: cmp.Or(shown.Limits.Memory/2, facts.Defaults.Scratch),
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -41,6 +42,11 @@ type Terminal struct {
 	Share func(path string) (end func(code int) error, err error)
 	// Checked is called with what the wall check found, good or bad. Nil: nothing.
 	Checked func([]plan.ProbeResult)
+}
+
+// OnPipes is a run without a terminal.
+func OnPipes(in io.Reader, out, errOut io.Writer) Terminal {
+	return Terminal{Stdio: backend.Stdio{In: in, Out: out, Err: errOut}}
 }
 
 // Outcome is what a start came to.
@@ -103,13 +109,16 @@ func Steps() []string {
 }
 
 func (s *starting) list() []step {
-	return []step{
-		{"read the secrets", s.readSecrets},
+	out := []step{{"read the secrets", s.readSecrets}}
+	if s.prep != nil && s.prep.container.Image != "" && !s.prep.container.Built {
+		out = append(out, step{"make the agent's image", s.build})
+	}
+	return append(out, []step{
 		{"reserve the identity", s.reserve},
 		{"put up the walls and the gateway", s.create},
 		{"check the walls from inside", s.verify},
 		{"run the agent", s.run},
-	}
+	}...)
 }
 
 func (s *starting) steps(ctx context.Context) error {
@@ -208,7 +217,7 @@ func (s *starting) bottle() plan.Bottle {
 		Workspace: plan.WorkspaceMount{Mode: req.Spec.Workspace, Source: req.Workspace, Is: req.Is},
 		Mounts:    s.mounts(), Limits: plan.Limits(req.Spec.Limits), Ports: s.prep.policy.Ports(),
 	}
-	b.Added = s.added()
+	b.Added, b.Container = s.added(), s.prep.container
 	if req.Spec.Supervise {
 		b.Ports = append(b.Ports, plan.SupervisePort)
 	}
@@ -277,7 +286,7 @@ func (s *starting) place(ctx context.Context) error {
 		return err
 	}
 	files = append(files, policies...)
-	if hasJava(append([]string{"/usr/bin", "/usr/local/bin"}, s.pathDirs()...)) {
+	if s.prep.container.Image != "" || hasJava(append([]string{"/usr/bin", "/usr/local/bin"}, s.pathDirs()...)) {
 		f, err := trustStore(s.box.Hello().CA, roots(s.prep.req.Spec.Routes))
 		if err != nil {
 			return err

@@ -150,10 +150,15 @@ func (h *House) measure(ctx context.Context, facts backend.Facts, workspace stri
 
 // try is one start of `true`, and the removal of what it leaves.
 func (h *House) try(ctx context.Context, workspace string, t *Trial) (Outcome, error) {
+	mode := "overlay"
+	if h.contained() != nil {
+		mode = "none" // a container's agent is a user of its own, whose folder this is not
+	}
 	prep, err := h.Prepare(ctx, Request{
+		trial: true,
 		Agent: bottle.Agent{Name: "doctor", Bottle: "doctor", Command: []string{"true"}},
 		Spec: bottle.Spec{
-			Name: "doctor", Workspace: "overlay", Provider: bottle.Provider{Template: provider.Command},
+			Name: "doctor", Workspace: mode, Provider: bottle.Provider{Template: provider.Command},
 			Limits: bottle.Limits{Memory: 256 << 20, CPUs: 1, PIDs: 256, OpenFiles: 1024},
 		},
 		Workspace: workspace, UserHome: "/nonexistent",

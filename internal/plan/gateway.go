@@ -44,10 +44,19 @@ const (
 	GatewayHost     = "gateway.bottle"   // http://gateway.bottle/ answers the health check through the proxy port
 	SuperviseHost   = "supervise.bottle" // also on SupervisePort: where an agent asks for more
 	SupervisePath   = "/mcp"
+	EgressName      = "egress"                // gateway.bottle by another name, for what expects it at EgressPort;
+	PipelockName    = "pipelock"              // the explicit proxy, too, at PipelockPort;
+	PipelockPort    = 8888                    //
+	GitPort         = 9418                    // git-gate is the git gate's, here and at 80;
+	SuperviseName   = "supervise"             // and SuperviseHost, at SupervisePort
 	Added           = "/var/lib/bottle/added" // what an operator brought in while the bottle ran, read-only; bin/ holds the programs
 	ToolEgress      = "egress-block"          // the tools there by which an agent asks for a route,
 	ToolContent     = "pipelock-block"        // and for what was held back
 )
+
+// NamedPorts are those at which the gateway answers under its short names, besides 80.
+// A backend lets connections to them reach the transparent socket.
+func NamedPorts() []uint16 { return []uint16{EgressPort, PipelockPort, GitPort, SupervisePort} }
 
 // HostBundles lists where machines keep the certificates that all programs trust,
 // as one PEM file; the first that exists is the machine's.

@@ -26,7 +26,17 @@ type Bottle struct {
 	Hostname  string         `json:"hostname"`
 	Timezone  string         `json:"timezone"` // host path of the zone file, may be empty
 	State     string         `json:"state"`    // the identity's state folder on the host
-	Added     string         `json:"added"`    // host folder that the bottle sees at Added, read-only, as it changes; empty: none
+	Container Container      `json:"container,omitzero"`
+	Added     string         `json:"added"` // host folder that the bottle sees at Added, read-only, as it changes; empty: none
+}
+
+// Container is what the agent runs in where the walls are a container's. As a wish,
+// Recipe and Runtime count; what a backend makes of it has all of it.
+type Container struct {
+	Recipe  string `json:"-"`                 // the text of a Dockerfile; empty: the gateway's own image
+	Image   string `json:"image,omitempty"`   // what that makes; empty: there is none
+	Runtime string `json:"runtime,omitempty"` // auto, runc or runsc; once chosen never auto
+	Built   bool   `json:"-"`                 // the image is there
 }
 
 // Inode says which file or folder a host path was when it was looked at. The

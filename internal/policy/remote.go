@@ -54,6 +54,12 @@ func Spellings(upstream string) []string {
 // GitHost is the git gate's own name inside a bottle.
 const GitHost = "git.bottle"
 
+// gitShort is its short one; see plan.NamedPorts.
+const gitShort = "git-gate"
+
+// IsGitHost reports whether host is the git gate's own name, or its short one.
+func IsGitHost(host bottle.Host) bool { return host == GitHost || host == gitShort }
+
 // SpeaksGit reports whether what follows a repository's URL is of git's smart HTTP protocol
 // (gitprotocol-http(5)), or of LFS's: such is the git gate's, and the other pages of the
 // repository's server are the routes' business.
@@ -92,7 +98,7 @@ func UpstreamPath(at bottle.Remote, host bottle.Host, port uint16, path string) 
 // led reports whether git inside a bottle reaches it by this very address; else only
 // host and path are those of it.
 func FindRepo(repos []bottle.Repo, written string, at bottle.Remote) (found *bottle.Repo, led bool) {
-	if at.Host == GitHost {
+	if IsGitHost(at.Host) {
 		for i := range repos {
 			if _, is := GatePath(repos[i].Name, at.Path); is {
 				return &repos[i], at.Scheme == "http" && at.Port == 0

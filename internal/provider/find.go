@@ -37,6 +37,10 @@ const maxHops = 4
 //
 // It executes none of them.
 func (p *preparation) find(c cli) (tool, bool) {
+	p.Recipe = recipe(c.Install)
+	if p.Contained {
+		return tool{Args: []string{c.Name}}, true
+	}
 	h := host{p.Root}
 	var broken []string
 	for _, dir := range p.Path {

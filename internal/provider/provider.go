@@ -17,6 +17,7 @@ type Request struct {
 	ExtraArgs   []string         // appended to the agent's command line as they are
 	Seed        []byte           // makes the placeholders of this bottle its own; at least 16 bytes
 	Skills      map[string]fs.FS // the folder of each skill that the agent names
+	Contained   bool             // the CLI is in an image that Recipe makes, and nothing of the host's is shown
 	Interactive bool             // on a terminal, without a one-shot prompt
 }
 
@@ -27,6 +28,7 @@ type Result struct {
 	Files        []plan.File       // placed before the agent starts
 	Mounts       []plan.Mount      // host folders of the CLI, read-only, at their host path
 	PathDirs     []string          // folders inside, to be prepended to PATH
+	Recipe       string            // of an image that has the CLI, as a Dockerfile; see Contained
 	Hosts        []string          // hosts that the CLI calls in ordinary work; for hints, nothing is opened
 	Placeholders map[string]string // token_ref -> what the agent holds instead of it
 	Problems     bottle.Problems
@@ -38,6 +40,7 @@ type Result struct {
 func Prepare(r Request) Result {
 	p := &preparation{Request: r}
 	p.roles()
+	p.Recipe = recipe("")
 	switch r.Spec.Provider.Template {
 	case Claude:
 		p.claude()

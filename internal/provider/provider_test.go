@@ -333,3 +333,22 @@ func TestTheServerToAskIsRegistered(t *testing.T) {
 		}
 	}
 }
+
+// In a container the CLI is the image's: nothing of the host's is looked for or shown, and
+// the recipe installs it.
+func TestContainedTakesNothingOfTheHost(t *testing.T) {
+	for template, installs := range map[string]string{"claude": "@anthropic-ai/claude-code", "codex": "@openai/codex", "command": ""} {
+		r := request(template)
+		r.Root, r.Path, r.Contained = nil, []string{"/usr/bin"}, true
+		if template == "command" {
+			r.Agent.Command = []string{"sh"}
+		}
+		got := provider.Prepare(r)
+		if got.Problems.Fatal() || len(got.Mounts) > 0 || len(got.PathDirs) > 0 {
+			t.Errorf("%s: %v, mounts %v, path %v", template, got.Problems, got.Mounts, got.PathDirs)
+		}
+		if template != "command" && got.Args[0] != template || !strings.HasPrefix(got.Recipe, "FROM ") || !strings.Contains(got.Recipe, installs) {
+			t.Errorf("%s runs %q, of\n%s", template, got.Args, got.Recipe)
+		}
+	}
+}

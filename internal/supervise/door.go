@@ -26,7 +26,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	switch {
-	case !named(r.Host):
+	case !ours(r.Host):
 		plain(w, http.StatusMisdirectedRequest, "this is "+plan.SuperviseHost+" and no other host\n")
 	case !s.ownOrigin(r):
 		plain(w, http.StatusForbidden, "a page of another origin may not speak for the agent\n")
@@ -53,11 +53,14 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// named reports whether a Host is ours: a request of which the egress thinks otherwise
+// named reports whether host is one of the server's own names.
+func named(host bottle.Host) bool { return host == plan.SuperviseHost || host == plan.SuperviseName }
+
+// ours reports whether a Host is ours: a request of which the egress thinks otherwise
 // never comes here, so this is the second lock.
-func named(host string) bool {
+func ours(host string) bool {
 	name, _, err := bottle.ParseHostPort(host, 80)
-	return err == nil && name == plan.SuperviseHost
+	return err == nil && named(name)
 }
 
 // ownOrigin keeps web pages out that a browser in the bottle shows: their requests carry

@@ -57,7 +57,7 @@ func New(cfg Config) (*Server, error) {
 
 // Near reports whether this is the server's own name and one of its ports. Port 0 is any.
 func (s *Server) Near(host bottle.Host, port uint16) bool {
-	return host == plan.SuperviseHost && (port == 0 || port == 80 || port == plan.SupervisePort)
+	return named(host) && (port == 0 || port == 80 || port == plan.SupervisePort)
 }
 
 // Takes reports whether Serve would answer a request.

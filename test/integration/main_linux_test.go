@@ -9,6 +9,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/backend/backendtest"
+	"bottle/internal/backend/docker"
 	"bottle/internal/backend/native"
 	"bottle/test/programs"
 	"bottle/test/require"
@@ -25,6 +26,11 @@ func TestMain(m *testing.M) {
 	}
 	if len(os.Args) == 6 && os.Args[1] == faultWord {
 		os.Exit(faulty(os.Args[2], os.Args[3], os.Args[4], os.Args[5]))
+	}
+	if len(os.Args) == 4 && os.Args[1] == dockerFaultWord {
+		os.Exit(dockerFaulty(&docker.Docker{
+			JailPath: os.Getenv("BOTTLE_FAULT_BIN") + "/bottle-jail", Image: os.Getenv("BOTTLE_FAULT_IMAGE"), Bundle: os.Getenv("BOTTLE_FAULT_BUNDLE"), Host: os.Getenv("DOCKER_HOST"), Filter: native.Filter,
+		}, os.Args[2], os.Args[3]))
 	}
 	code := m.Run()
 	programs.Remove()

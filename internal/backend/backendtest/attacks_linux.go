@@ -82,6 +82,21 @@ func canOpen(path string, flags int) outcome {
 	})
 }
 
+// nothingIn wants a folder or a file to be away, out of reach or empty.
+func nothingIn(path string) outcome {
+	return try("read "+path, func() (string, bool) {
+		fi, err := os.Stat(path)
+		if err != nil || !fi.IsDir() && fi.Size() == 0 {
+			return fmt.Sprint("empty, or ", err), true
+		}
+		if !fi.IsDir() {
+			return "it holds something", false
+		}
+		list, err := os.ReadDir(path)
+		return fmt.Sprintf("%d entries, %v", len(list), err), len(list) == 0
+	})
+}
+
 func initAttacks() []outcome {
 	list := []outcome{
 		canOpen("/proc/1/root/", unix.O_RDONLY), canOpen("/proc/1/cwd/", unix.O_RDONLY), canOpen("/proc/1/fd", unix.O_RDONLY),
@@ -153,9 +168,12 @@ func fileAttacks() []outcome {
 	} {
 		list = append(list, canOpen(p, unix.O_WRONLY))
 	}
-	for _, p := range []string{"/etc/shadow", "/root", "/sys", "/sys/fs/cgroup", "/dev/kmsg", "/dev/mem", "/dev/kvm", "/dev/net/tun", "/dev/fuse", "/dev/vda", "/dev/sda",
-		"/dev/console", "/var/run/docker.sock", "/run/systemd", "/proc/self/fd/3", "/newroot", "/oldroot", "/.dockerenv"} {
+	for _, p := range []string{"/etc/shadow", "/root", "/dev/kmsg", "/dev/mem", "/dev/kvm", "/dev/net/tun", "/dev/fuse", "/dev/vda", "/dev/sda",
+		"/dev/console", "/var/run/docker.sock", "/run/systemd", "/proc/self/fd/3", "/newroot", "/oldroot"} {
 		list = append(list, canOpen(p, unix.O_RDONLY))
+	}
+	for _, p := range []string{"/sys", "/sys/fs/cgroup", "/.dockerenv"} {
+		list = append(list, nothingIn(p))
 	}
 	return append(list, canOpen("/srv/shown/fifo", unix.O_WRONLY),
 		walled("replace the jail's program", func() error { return os.Rename("/var/lib/bottle/jail", "/var/lib/bottle/old") }),

@@ -150,8 +150,14 @@ func mountFlags() []outcome {
 		return []outcome{{Name: "mount flags", Detail: err.Error()}}
 	}
 	readOnly := map[string]bool{"/": true, "/usr": true, "/dev": true, "/proc/sys": true, "/proc/bus": true, "/proc/fs": true, "/proc/irq": true, attackPath: true}
-	var list []outcome
+	last := map[string]string{} // a later mount at the same place hides the one before
 	for line := range strings.Lines(string(body)) {
+		if f := strings.Fields(line); len(f) > 4 {
+			last[f[4]] = line
+		}
+	}
+	var list []outcome
+	for _, line := range last {
 		f := strings.Fields(line) // proc_pid_mountinfo(5): mount point and options are the 5th and 6th
 		if len(f) < 6 || strings.HasPrefix(f[4], "/dev/") || strings.HasPrefix(f[3], "/null") {
 			continue // device files are what these are for

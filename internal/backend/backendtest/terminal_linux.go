@@ -138,7 +138,14 @@ func interrupt(t *testing.T, be backend.Backend) {
 
 // suspend: an agent that stops is told of, and goes on when the operator does.
 func suspend(t *testing.T, be backend.Backend) {
-	r := up(t, be, nil).tty("/bin/sh", "-c", "trap 'echo continued' CONT; echo ready; while :; do sleep 0.01; done")
+	// It starts nothing once it is ready: a shell that waits for its vfork(2) can't stop,
+	// and the child that it waits for has.
+	r := up(t, be, nil).tty("/bin/sh", "-c", "trap 'echo continued' CONT; sleep 1000 & echo ready; while :; do wait; done")
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("told %d times; the terminal shows %q", len(r.stopped), r.screen.String())
+		}
+	})
 	r.shows("ready")
 	for n := range 2 {
 		r.types("\x1a")

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bottle/internal/backend"
-	"bottle/internal/backend/native/jail"
+	"bottle/internal/backend/jail"
 	"bottle/internal/bottle"
 	"bottle/internal/hostexec"
 	"bottle/internal/plan"
@@ -263,7 +263,7 @@ func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, er
 	if err := json.Unmarshal(r.Results, &results); err != nil {
 		return nil, fmt.Errorf("read the probe's answer: %w", err)
 	}
-	return proved(results), nil
+	return backend.Proved(results), nil
 }
 
 // Tell implements backend.Bottle.
@@ -294,7 +294,7 @@ func (x *Box) Close() error {
 
 // spec turns the plan into what the jail is told.
 func (n *Native) spec(b plan.Bottle) (*jail.Spec, error) {
-	prog, err := filter()
+	prog, err := Filter()
 	if err != nil {
 		return nil, err
 	}

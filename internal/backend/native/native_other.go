@@ -41,3 +41,6 @@ func (n *Native) Find(context.Context) ([]backend.Leftover, error) { return nil,
 
 // Remove implements backend.Backend.
 func (n *Native) Remove(context.Context, backend.Leftover) error { return missing() }
+
+// Filter is the seccomp program for this machine; only Linux has one.
+func Filter() ([]byte, error) { return nil, missing() }

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bottle/internal/backend"
-	"bottle/internal/backend/native/jail"
+	"bottle/internal/backend/jail"
 	"bottle/internal/plan"
 )
 

@@ -267,8 +267,9 @@ func (p *program) ranges(allowed map[int]bool) {
 	}
 }
 
-// filter is the program for the machine this runs on.
-func filter() ([]byte, error) {
+// Filter is the seccomp program for this machine, as the kernel reads it. It is also
+// the second filter of a container, behind its engine's own.
+func Filter() ([]byte, error) {
 	p, err := filterFor(runtime.GOARCH)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ func gate(spec bottle.Spec, method, written string) (v policy.Verdict, asked boo
 	if err != nil || scheme != "http" && scheme != "https" {
 		return v, false
 	}
-	if host == policy.GitHost && len(spec.Repos) > 0 {
+	if policy.IsGitHost(host) && len(spec.Repos) > 0 {
 		return ownHost(spec.Repos, method, u.Path), true
 	}
 	for _, r := range spec.Repos {

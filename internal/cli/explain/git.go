@@ -74,7 +74,7 @@ func (d Desk) git(ctx context.Context, agent, written, ref string, push, js bool
 	for _, r := range spec.Repos {
 		offer.Taken = append(offer.Taken, r.Name)
 	}
-	if a.Repository == nil && at.Host != policy.GitHost {
+	if a.Repository == nil && !policy.IsGitHost(at.Host) {
 		a.Manifest = "git:\n" + strings.Join(offer.Lines(), "\n") + "\n"
 	}
 	if js {
@@ -104,7 +104,7 @@ func decide(spec bottle.Spec, written string, at bottle.Remote, ref string, push
 		if err != nil {
 			return a, err
 		}
-		if at.Scheme != "ssh" && at.Host != policy.GitHost {
+		if at.Scheme != "ssh" && !policy.IsGitHost(at.Host) {
 			a.read, err = policy.Explain(p, "GET", at.Upstream()+"/info/refs")
 		}
 		return a, err

@@ -130,13 +130,16 @@ func (d Desk) Detach(ctx context.Context, args []string, js bool) error {
 }
 
 // Words are the words after `bottle start` that ask for the same start.
-func Words(agent string, extra []string, yes, verbose bool, repo bottle.Name) []string {
+func Words(agent string, extra []string, yes, verbose bool, repo bottle.Name, backend string) []string {
 	var out []string
 	if yes {
 		out = append(out, "--yes")
 	}
 	if verbose {
 		out = append(out, "--verbose")
+	}
+	if backend != "" {
+		out = append(out, "--backend="+backend)
 	}
 	if repo != "" {
 		out = append(out, "--repo-agent="+string(repo))

@@ -1,0 +1,320 @@
+package docker
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
+
+	"bottle/internal/backend"
+	"bottle/internal/backend/docker/inside"
+	"bottle/internal/backend/jail"
+	"bottle/internal/plan"
+)
+
+// gatewayGrace is how long a gateway whose input ended gets.
+const gatewayGrace = 3 * time.Second
+
+// hearTime is how long a gateway may take to read what it is told.
+const hearTime = 5 * time.Second
+
+// downTimeout bounds the whole way down.
+const downTimeout = 30 * time.Second
+
+// Box is one bottle of containers.
+type Box struct {
+	d       *Docker
+	c       *client.Client
+	n       names
+	told    plan.Bottle
+	mounts  []mount.Mount
+	cas     []string   // files that the bundle is shown, for upstreams
+	volumes []string   // beside the meeting place
+	held    []*os.File // sources, until the containers stand
+	etc     *os.Root
+
+	cancel        context.CancelFunc
+	stood         chan struct{} // closed once it stands or failed
+	failed        error         // set before
+	agent, bundle *piece
+	fence         *piece
+	hello         plan.Hello
+	ready         plan.Ready
+
+	wire    *inside.Conn
+	replies chan reply
+	credit  chan struct{}
+	stdio   sync.Mutex
+	out     [2]io.Writer
+
+	gone   chan struct{} // closed when nobody waits for a reply any more
+	once   sync.Once
+	closed error
+	tell   sync.Mutex
+	torn   bool
+}
+
+type reply struct {
+	jail.Reply
+	err error
+}
+
+// read passes on what the agent's container says until it says no more.
+func (x *Box) read() {
+	defer close(x.replies)
+	for {
+		kind, body, err := x.wire.Receive()
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				x.hand(reply{err: err})
+			}
+			return
+		}
+		switch kind {
+		case inside.Output:
+			x.write(0, body)
+		case inside.Errors:
+			x.write(1, body)
+		case inside.Credit:
+			select {
+			case x.credit <- struct{}{}:
+			default: // more than was lent: not from our box
+			}
+		case inside.Control:
+			var r reply
+			r.err = json.Unmarshal(body, &r.Reply)
+			x.hand(r)
+		}
+	}
+}
+
+func (x *Box) hand(r reply) {
+	select {
+	case x.replies <- r:
+	case <-x.gone:
+	}
+}
+
+func (x *Box) write(n int, body []byte) {
+	x.stdio.Lock()
+	to := x.out[n]
+	x.stdio.Unlock()
+	if to != nil {
+		_, _ = to.Write(body) // an operator who looks away does not end the agent
+	}
+}
+
+// reply waits for the next one.
+func (x *Box) reply(ctx context.Context) (reply, error) {
+	select {
+	case r, ok := <-x.replies:
+		if !ok {
+			return r, x.agent.blame(errors.New("the bottle has ended"))
+		}
+		return r, x.judge(r)
+	case <-ctx.Done():
+		return reply{}, fmt.Errorf("wait for the bottle: %w", ctx.Err())
+	}
+}
+
+func (x *Box) judge(r reply) error {
+	if r.err == nil && r.Error != "" {
+		return errors.New(r.Error)
+	}
+	return r.err
+}
+
+// stand waits until all of it stands.
+func (x *Box) stand(ctx context.Context) error {
+	select {
+	case <-x.stood:
+		return x.failed
+	case <-ctx.Done():
+		return fmt.Errorf("put up the bottle: %w", ctx.Err())
+	}
+}
+
+// ask sends one request and waits for its reply.
+func (x *Box) ask(ctx context.Context, req jail.Request) (reply, error) {
+	if err := x.stand(ctx); err != nil {
+		return reply{}, err
+	}
+	if err := x.wire.SendJSON(req); err != nil {
+		return reply{}, x.agent.blame(err)
+	}
+	return x.reply(ctx)
+}
+
+// Hello implements backend.Bottle.
+func (x *Box) Hello() plan.Hello { return x.hello }
+
+// Ready implements backend.Bottle.
+func (x *Box) Ready() plan.Ready {
+	if x.stand(context.Background()) != nil { // whoever asks for more gets the error
+		return plan.Ready{}
+	}
+	return x.ready
+}
+
+// Place implements backend.Bottle. What is the agent's is written inside, as the
+// agent; the rest into folders that the container is shown read-only.
+func (x *Box) Place(ctx context.Context, files []plan.File) error {
+	var agents []plan.File
+	for _, f := range files {
+		if f.Agent {
+			agents = append(agents, f)
+			continue
+		}
+		if err := x.placeSystem(f); err != nil {
+			return fmt.Errorf("place %s: %w", f.Path, err)
+		}
+	}
+	if len(agents) == 0 {
+		return x.stand(ctx)
+	}
+	_, err := x.ask(ctx, jail.Request{Place: agents})
+	return err
+}
+
+func (x *Box) placeSystem(f plan.File) error {
+	name := strings.TrimPrefix(f.Path, "/")
+	ok := false
+	for _, dir := range systemDirs() {
+		ok = ok || strings.HasPrefix(f.Path, dir+"/") && path.Clean(f.Path) == f.Path
+	}
+	if !ok {
+		return fmt.Errorf("only files below %s can be placed for the agent to read", strings.Join(systemDirs(), ", "))
+	}
+	if err := x.etc.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return err
+	}
+	body := f.Content
+	if f.Path == plan.BundlePath {
+		body = append(hostBundle(), body...)
+	}
+	return x.etc.WriteFile(name, body, os.FileMode(f.Mode)&os.ModePerm)
+}
+
+// hostBundle is what this machine trusts.
+func hostBundle() []byte {
+	for _, p := range plan.HostBundles() {
+		if b, err := os.ReadFile(p); err == nil {
+			return append(b, '\n')
+		}
+	}
+	return nil
+}
+
+// Verify implements backend.Bottle.
+func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error) {
+	r, err := x.ask(ctx, jail.Request{Verify: &p})
+	if err != nil {
+		return nil, err
+	}
+	var results []plan.ProbeResult
+	if err := json.Unmarshal(r.Results, &results); err != nil {
+		return nil, fmt.Errorf("read the probe's answer: %w", err)
+	}
+	return backend.Proved(results), nil
+}
+
+// Tell implements backend.Bottle.
+func (x *Box) Tell(line []byte) error {
+	x.tell.Lock()
+	defer x.tell.Unlock()
+	if x.torn || x.bundle == nil {
+		return errors.New("tell the gateway: it did not take the line before")
+	}
+	whole := append(bytes.Clone(line), '\n')
+	defer clear(whole)
+	err := x.bundle.conn.Conn.SetWriteDeadline(time.Now().Add(hearTime))
+	if err == nil {
+		_, err = x.bundle.conn.Conn.Write(whole)
+	}
+	if err != nil {
+		x.torn = true
+		return fmt.Errorf("tell the gateway: %w", err)
+	}
+	return nil
+}
+
+// Close implements backend.Bottle. The agent goes first: no request of it may find
+// the gateway half gone.
+func (x *Box) Close() error {
+	x.once.Do(func() {
+		x.cancel()
+		<-x.stood
+		close(x.gone)
+		ctx, cancel := context.WithTimeout(context.Background(), downTimeout)
+		defer cancel()
+		x.agent.hangUp()
+		x.fence.hangUp()
+		x.closed = errors.Join(x.end(ctx, x.agent), x.end(ctx, x.fence), x.endBundle(ctx))
+		x.closed = errors.Join(x.closed, leaveNetwork(ctx, x.c, x.n.of(roleEgress)))
+		for _, v := range append(x.volumes, x.n.of(roleMeet)) {
+			x.closed = errors.Join(x.closed, dropVolume(ctx, x.c, v))
+		}
+		if client.IsErrConnectionFailed(x.closed) {
+			x.closed = errors.New("take the bottle down: the Docker engine does not answer; when it does again, `bottle cleanup` removes what is left")
+		}
+		x.letGo()
+		if x.etc != nil {
+			x.etc.Close()
+		}
+		x.c.Close()
+	})
+	return x.closed
+}
+
+func (x *Box) end(ctx context.Context, p *piece) error {
+	if p == nil {
+		return nil
+	}
+	return take(ctx, x.c, p.id)
+}
+
+// endBundle lets the gateway write its last records.
+func (x *Box) endBundle(ctx context.Context) error {
+	if x.bundle == nil {
+		return nil
+	}
+	soon, cancel := context.WithTimeout(ctx, gatewayGrace)
+	defer cancel()
+	gone := x.c.ContainerWait(soon, x.bundle.id, client.ContainerWaitOptions{Condition: container.WaitConditionRemoved})
+	if err := x.bundle.conn.CloseWrite(); err != nil {
+		x.bundle.hangUp()
+	}
+	_ = settled(gone) // too late is what take is for
+	err := x.end(ctx, x.bundle)
+	x.bundle.hangUp()
+	return err
+}
+
+// line reads one JSON line of the container's output into v.
+func (p *piece) line(v any) error {
+	if p.lines == nil {
+		p.lines = bufio.NewReaderSize(p.out, 64<<10)
+	}
+	line, err := p.lines.ReadBytes('\n')
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(line, v)
+}
+
+// drain takes what a container says that has nothing to say, so that it never waits.
+func (p *piece) drain() { _, _ = io.Copy(io.Discard, p.lines) }
+
+var _ backend.Bottle = (*Box)(nil)

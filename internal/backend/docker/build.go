@@ -1,0 +1,176 @@
+package docker
+
+import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/system"
+	"github.com/moby/moby/client"
+
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+)
+
+// buildTimeout bounds the making of an image: its recipe may fetch much.
+const buildTimeout = time.Hour
+
+// maxBuildWords bounds what the engine says while it makes an image, in bytes; it is
+// read and thrown away.
+const maxBuildWords = 1 << 30
+
+// agentImage is the name of what a recipe makes. The same text has the same name, so
+// it is made once.
+func agentImage(recipe string) string {
+	sum := sha256.Sum256([]byte(recipe))
+	return "bottle-agent:" + hex.EncodeToString(sum[:8])
+}
+
+// Choose implements backend.Contained.
+func (d *Docker) Choose(ctx context.Context, wish plan.Container) (plan.Container, error) {
+	c, err := d.engine()
+	if err != nil {
+		return wish, err
+	}
+	defer c.Close()
+	if wish.Runtime, err = chooseRuntime(ctx, c, wish.Runtime); err != nil {
+		return wish, err
+	}
+	if wish.Image = cmp.Or(d.Image, d.Bundle); wish.Recipe == "" {
+		wish.Built = true // Facts has looked
+		return wish, nil
+	}
+	wish.Image = agentImage(wish.Recipe)
+	_, err = c.ImageInspect(ctx, wish.Image)
+	if err != nil && !errdefs.IsNotFound(err) {
+		return wish, fmt.Errorf("look for the image %s: %w", wish.Image, err)
+	}
+	wish.Built = err == nil
+	return wish, nil
+}
+
+// Build implements backend.Contained. The recipe sees no file of the host: it is all
+// that the engine is sent.
+func (d *Docker) Build(ctx context.Context, b plan.Container, say func(step, of int, what string)) error {
+	if b.Built {
+		return nil
+	}
+	c, err := d.engine()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, stop := context.WithTimeout(ctx, buildTimeout) // its end ends the making, too
+	defer stop()
+	sent, err := archive(b.Recipe)
+	if err != nil {
+		return err
+	}
+	r, err := c.ImageBuild(ctx, sent, client.ImageBuildOptions{
+		Tags: []string{b.Image}, Remove: true, ForceRemove: true,
+		Labels: map[string]string{labelRole: roleImage, labelVersion: bottle.Version},
+	})
+	if err != nil {
+		return fmt.Errorf("make the image %s: %w", b.Image, err)
+	}
+	defer r.Body.Close()
+	if err := follow(r.Body, say); err != nil {
+		return fmt.Errorf("make the image %s: %w", b.Image, err)
+	}
+	return nil
+}
+
+// archive is a build context that holds the recipe and nothing else.
+func archive(recipe string) (*bytes.Buffer, error) {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "Dockerfile", Mode: 0o644, Size: int64(len(recipe))})
+	if err == nil {
+		_, err = io.WriteString(w, recipe)
+	}
+	if err = errors.Join(err, w.Close()); err != nil {
+		return nil, fmt.Errorf("pack the recipe: %w", err)
+	}
+	return &buf, nil
+}
+
+// follow reads what the engine says of a build (Engine API, "Build an image"). The
+// last lines of a command that failed say why, so they are kept.
+func follow(r io.Reader, say func(step, of int, what string)) error {
+	var last string
+	for dec := json.NewDecoder(io.LimitReader(r, maxBuildWords)); ; {
+		var word struct {
+			Stream string `json:"stream"`
+			Error  string `json:"error"`
+		}
+		if err := dec.Decode(&word); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if word.Error != "" {
+			return errors.New(strings.TrimSpace(bottle.Printable(word.Error) + "\n" + bottle.SaidLines(last)))
+		}
+		var step, of int
+		if n, _ := fmt.Sscanf(word.Stream, "Step %d/%d :", &step, &of); n == 2 {
+			_, what, _ := strings.Cut(word.Stream, " : ")
+			say(step, of, bottle.Printable(strings.TrimSpace(what)))
+			last = ""
+			continue
+		}
+		if last += word.Stream; len(last) > maxSaid {
+			last = last[len(last)-maxSaid:]
+		}
+	}
+}
+
+// chooseRuntime makes auto a runtime that the engine has. gVisor has a network stack of
+// its own, in which the gateway's sockets are not; with the host's, which is that of the
+// container's namespace, it sees them. So auto takes it where it is registered so, and
+// nothing falls back once a person was told which it is.
+func chooseRuntime(ctx context.Context, c *client.Client, wish string) (string, error) {
+	if wish == "" || wish == "runc" {
+		return "runc", nil
+	}
+	info, err := c.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		return "", fmt.Errorf("ask the engine for its runtimes: %w", err)
+	}
+	return runtimeOf(info.Info.Runtimes, wish)
+}
+
+func runtimeOf(has map[string]system.RuntimeWithStatus, wish string) (string, error) {
+	name := wish
+	if wish == "auto" {
+		name = gvisor
+	}
+	r, ok := has[name]
+	if ok && (name != gvisor || slices.Contains(r.Args, hostStack)) {
+		return name, nil
+	}
+	if wish == "auto" {
+		return "runc", nil
+	}
+	why := "the engine has no runtime " + bottle.Printable(wish)
+	if ok {
+		why = "the engine's runtime " + gvisor + " has a network of its own, in which no gateway can be reached"
+	}
+	return "", bottle.Problems{{Message: why, Hint: "register it in the engine's daemon.json with runtimeArgs [\"" + hostStack + "\"], or write `runtime: auto`"}}
+}
+
+// gVisor's runtime, and its flag for the network stack of the container's namespace.
+const (
+	gvisor    = "runsc"
+	hostStack = "--network=host"
+)

@@ -1,0 +1,89 @@
+package docker
+
+import (
+	"archive/tar"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/moby/moby/api/types/system"
+
+	"bottle/internal/bottle"
+)
+
+// A runtime that is asked for is never another; auto is gVisor only where the gateway's
+// sockets can be reached in it.
+func TestRuntimes(t *testing.T) {
+	with := func(args ...string) map[string]system.RuntimeWithStatus {
+		var r system.RuntimeWithStatus
+		r.Args = args
+		return map[string]system.RuntimeWithStatus{"runc": {}, "runsc": r}
+	}
+	none := map[string]system.RuntimeWithStatus{"runc": {}}
+	for name, c := range map[string]struct {
+		has        map[string]system.RuntimeWithStatus
+		wish, want string
+	}{
+		"auto, none":           {none, "auto", "runc"},
+		"auto, own network":    {with(), "auto", "runc"},
+		"auto, host's":         {with("--platform=systrap", "--network=host"), "auto", "runsc"},
+		"wished":               {with("--network=host"), "runsc", "runsc"},
+		"wished, own network":  {with("--network=sandbox"), "runsc", ""},
+		"wished, none":         {none, "runsc", ""},
+		"nothing of that name": {none, "kata", ""},
+	} {
+		got, err := runtimeOf(c.has, c.wish)
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		var p bottle.Problems
+		if err != nil && !errors.As(err, &p) {
+			t.Errorf("%s: no finding with a hint: %v", name, err)
+		}
+	}
+}
+
+// The steps of a recipe are told, and a command that fails shows its own last words, with
+// nothing that a terminal would obey.
+func TestFollowABuild(t *testing.T) {
+	var steps []string
+	say := func(step, of int, what string) {
+		steps = append(steps, strings.Repeat("|", step)+strings.Repeat(".", of-step)+what)
+	}
+	err := follow(strings.NewReader(`{"stream":"Step 1/2 : FROM x"}{"stream":"\n"}{"status":"Pulling"}{"stream":"Step 2/2 : RUN y\u001b[2J"}{"stream":"no such y\u001b[31m"}{"error":"it returned 1"}`), say)
+	if err == nil || !strings.Contains(err.Error(), "it returned 1") || !strings.Contains(err.Error(), "no such y") || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("%q", err)
+	}
+	if len(steps) != 2 || steps[0] != "|.FROM x" || !strings.HasPrefix(steps[1], "||RUN y") || strings.Contains(steps[1], "\x1b") {
+		t.Errorf("%q", steps)
+	}
+	if err := follow(strings.NewReader(`{"stream":"Step 1/1 : FROM x"}`), say); err != nil {
+		t.Error(err)
+	}
+	if err := follow(strings.NewReader(`{"stream":`), say); err == nil {
+		t.Error("half a word was taken for the end")
+	}
+}
+
+// What the engine is sent of a recipe is the recipe alone, and its name is the text's.
+func TestRecipeIsAllThatIsSent(t *testing.T) {
+	sent, err := archive("FROM x\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := tar.NewReader(sent)
+	h, err := r.Next()
+	if err != nil || h.Name != "Dockerfile" {
+		t.Fatal(h, err)
+	}
+	if body, err := io.ReadAll(r); err != nil || string(body) != "FROM x\n" {
+		t.Errorf("%q, %v", body, err)
+	}
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
+		t.Errorf("more is sent: %v", err)
+	}
+	if agentImage("a") == agentImage("b") || agentImage("a") != agentImage("a") {
+		t.Error("a name is not its text's")
+	}
+}

@@ -1,0 +1,271 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/client"
+
+	"bottle/internal/backend"
+	"bottle/internal/backend/docker/inside"
+	"bottle/internal/backend/jail"
+	"bottle/internal/plan"
+)
+
+// upTimeout bounds the whole bring-up of a bottle.
+const upTimeout = time.Minute
+
+// Create implements backend.Backend: the bundle and the agent's container come up
+// side by side, then the helper joins them. It returns once the gateway has said Hello.
+func (d *Docker) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (backend.Bottle, error) {
+	if err := d.fits(b); err != nil {
+		return nil, err
+	}
+	c, err := d.engine()
+	if err != nil {
+		return nil, err
+	}
+	x := &Box{d: d, c: c, n: names{b.Identity}, told: b, replies: make(chan reply, 16), credit: make(chan struct{}, inside.Window), stood: make(chan struct{}), gone: make(chan struct{})}
+	if err := x.start(ctx, gw, secrets); err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	return x, nil
+}
+
+func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error {
+	var up context.Context
+	up, x.cancel = context.WithTimeout(context.WithoutCancel(ctx), upTimeout)
+	x.cas = caFiles(gw)
+	if !strings.HasPrefix(gw.Control, x.told.State+"/") {
+		gw.Control = "" // the bundle sees no other folder of the host
+	}
+	x.told.Ports = append(slices.Clone(x.told.Ports), plan.NamedPorts()...)
+	if err := x.prepare(); err != nil {
+		close(x.stood)
+		return err
+	}
+	line, err := json.Marshal(gw)
+	if err != nil {
+		close(x.stood)
+		return fmt.Errorf("encode gateway: %w", err)
+	}
+	lines := append(append(append(line, '\n'), secrets...), '\n')
+	greeted := make(chan error, 1)
+	go func() {
+		defer close(x.stood)
+		x.rise(up, lines, greeted)
+	}()
+	select {
+	case err = <-greeted:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("put up the bottle: %w", ctx.Err())
+	}
+}
+
+// rise puts everything up; greeted hears of the gateway's Hello, or what came before.
+func (x *Box) rise(ctx context.Context, lines []byte, greeted chan<- error) {
+	var side sync.WaitGroup
+	var agent error
+	side.Go(func() { agent = x.agentUp(ctx) })
+	err := x.bundleUp(ctx, lines)
+	clear(lines)
+	greeted <- err
+	side.Wait()
+	if x.failed = errors.Join(err, agent); x.failed == nil {
+		x.failed = x.fenceUp(ctx)
+	}
+	x.letGo() // what was held for the mounts
+}
+
+func (x *Box) bundleUp(ctx context.Context, lines []byte) error {
+	whole, stop := context.WithTimeout(context.WithoutCancel(ctx), upTimeout) // see begin
+	defer stop()
+	_, err := x.c.NetworkCreate(whole, x.n.of(roleEgress), client.NetworkCreateOptions{
+		Driver: "bridge", Labels: x.n.labels(roleEgress),
+		Options: map[string]string{"com.docker.network.bridge.enable_icc": "false"},
+	})
+	if err != nil {
+		return fmt.Errorf("create network %s: %w", x.n.of(roleEgress), err)
+	}
+	uid, gid := x.d.bundleUser()
+	cfg := speaking(x.d.Bundle, fmt.Sprintf("%d:%d", uid, gid), []string{inside.BundleJail, inside.BundleWord, "--identity", x.n.identity}, x.n.labels(roleBundle))
+	cfg.Hostname = "gateway"
+	grace := 8
+	cfg.StopTimeout = &grace
+	h := bare()
+	h.NetworkMode = container.NetworkMode(x.n.of(roleEgress))
+	reaps := true
+	h.Init = &reaps
+	h.Tmpfs = map[string]string{"/tmp": tmpfs(64<<20, "mode=1777,noexec")}
+	h.Mounts = []mount.Mount{x.meeting(), {Type: mount.TypeBind, Source: x.told.State, Target: x.told.State}}
+	for _, path := range x.cas {
+		h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeBind, Source: path, Target: path, ReadOnly: true})
+	}
+	p, err := begin(ctx, x.c, x.n.of(roleBundle), cfg, h)
+	if err != nil {
+		return err
+	}
+	x.bundle = p
+	heard := context.AfterFunc(ctx, p.hangUp) // a gateway that says nothing is not waited for
+	defer heard()
+	if _, err := p.conn.Conn.Write(lines); err != nil {
+		return p.blame(fmt.Errorf("tell the gateway: %w", err))
+	}
+	if err := p.line(&x.hello); err != nil {
+		return p.blame(fmt.Errorf("start the gateway: %w", err))
+	}
+	if x.hello.Failed != "" {
+		return fmt.Errorf("start the gateway: %s", x.hello.Failed)
+	}
+	return nil
+}
+
+// bundleUser is the operator; for one who is root, a user of its own, which then
+// owns the state folder (see prepare).
+func (d *Docker) bundleUser() (uid, gid int) {
+	if d.UID == 0 {
+		return inside.BundleUser, inside.BundleUser
+	}
+	return d.UID, d.GID
+}
+
+// caFiles are the operator's files by which the gateway knows upstreams.
+func caFiles(gw plan.Gateway) (files []string) {
+	add := func(path string) {
+		if path != "" && !slices.Contains(files, path) {
+			files = append(files, path)
+		}
+	}
+	for _, r := range gw.Routes {
+		if r.Upstream != nil {
+			add(r.Upstream.CAFile)
+		}
+	}
+	for _, r := range gw.Repos {
+		add(r.CAFile)
+	}
+	if gw.Onward != nil {
+		add(gw.Onward.CAFile)
+	}
+	return files
+}
+
+func (x *Box) meeting() mount.Mount {
+	return mount.Mount{Type: mount.TypeVolume, Source: x.n.of(roleMeet), Target: inside.MeetDir, VolumeOptions: &mount.VolumeOptions{Labels: x.n.labels(roleMeet)}}
+}
+
+func (x *Box) agentUp(ctx context.Context) error {
+	filter, err := x.d.Filter()
+	if err != nil {
+		return err
+	}
+	agent := strconv.Itoa(jail.AgentUID) + ":" + strconv.Itoa(jail.AgentGID)
+	cfg := speaking(cmp.Or(x.told.Container.Image, x.d.Image, x.d.Bundle), agent, []string{jail.SelfPath, inside.BoxWord, "--identity", x.n.identity}, x.n.labels(roleAgent))
+	cfg.Hostname = x.told.Hostname
+	h := bare()
+	h.NetworkMode = "none"
+	h.Runtime = x.told.Container.Runtime
+	h.DNS = loopback()
+	h.Sysctls = map[string]string{"net.ipv4.ip_unprivileged_port_start": "1024", "net.ipv6.conf.all.disable_ipv6": "1"}
+	limited(h, x.told.Limits)
+	h.MaskedPaths = masked()
+	h.Mounts = x.mounts
+	p, err := begin(ctx, x.c, x.n.of(roleAgent), cfg, h)
+	if err != nil {
+		return err
+	}
+	x.agent = p
+	x.wire = inside.NewConn(p.out, p.conn.Conn, inside.MaxReply)
+	go x.read()
+	if err := x.wire.SendJSON(jail.Request{Spec: &jail.Spec{Bottle: x.told, Filter: filter, Landlock: true, Housed: true}}); err != nil {
+		return p.blame(err)
+	}
+	r, err := x.reply(ctx)
+	if err == nil && !r.Up {
+		err = errors.New("the container did not say that it is up")
+	}
+	return err
+}
+
+// masked are the engine's own (Engine API, "MaskedPaths", default), and all of /sys:
+// what the hardware is, and the limits of the host, are not the agent's.
+func masked() []string {
+	return []string{
+		"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
+		"/proc/sched_debug", "/proc/scsi", "/proc/interrupts", "/proc/kallsyms", "/sys",
+	}
+}
+
+// fenceUp runs the helper to its end, then hears that the gateway serves.
+func (x *Box) fenceUp(ctx context.Context) error {
+	cfg := speaking(x.d.Bundle, "0:0", []string{inside.BundleJail, inside.FenceWord}, x.n.labels(roleFence))
+	h := bare()
+	h.CapAdd = []string{"NET_ADMIN", "NET_BIND_SERVICE"}
+	h.NetworkMode = container.NetworkMode("container:" + x.agent.id)
+	h.Mounts = []mount.Mount{x.meeting()}
+	p, err := begin(ctx, x.c, x.n.of(roleFence), cfg, h)
+	if err != nil {
+		return err
+	}
+	x.fence = p
+	stuck := context.AfterFunc(ctx, p.hangUp)
+	defer stuck()
+	gone := x.c.ContainerWait(ctx, p.id, client.ContainerWaitOptions{Condition: container.WaitConditionRemoved})
+	told := json.NewEncoder(p.conn.Conn).Encode(x.told)
+	var word string
+	if err := p.line(&word); err != nil || word != inside.Fenced {
+		return p.blame(fmt.Errorf("make the bottle's network: %w", errors.Join(told, err)))
+	}
+	stop := context.AfterFunc(ctx, x.bundle.hangUp)
+	defer stop()
+	if err := x.bundle.line(&x.ready); err != nil {
+		return x.bundle.blame(fmt.Errorf("start the gateway: %w", err))
+	}
+	if x.ready.Failed != "" {
+		return fmt.Errorf("start the gateway: %s", x.ready.Failed)
+	}
+	go x.bundle.drain()
+	p.hangUp()
+	return settled(gone)
+}
+
+// prepare makes what the containers are shown of the state folder.
+func (x *Box) prepare() error {
+	etc := filepath.Join(x.told.State, "etc")
+	for _, dir := range systemDirs() {
+		if err := os.MkdirAll(filepath.Join(etc, dir), 0o755); err != nil {
+			return fmt.Errorf("make the bottle's own files: %w", err)
+		}
+		x.mounts = append(x.mounts, mount.Mount{Type: mount.TypeBind, Source: filepath.Join(etc, dir), Target: dir, ReadOnly: true})
+	}
+	var err error
+	if x.etc, err = os.OpenRoot(etc); err != nil { // kept: nobody's later link leads elsewhere
+		return fmt.Errorf("open the bottle's own files: %w", err)
+	}
+	x.mounts = append(x.mounts, mount.Mount{Type: mount.TypeBind, Source: x.d.JailPath, Target: jail.SelfPath, ReadOnly: true})
+	if err := x.show(); err != nil {
+		return err
+	}
+	if x.d.UID == 0 {
+		if err := os.Chown(x.told.State, inside.BundleUser, inside.BundleUser); err != nil {
+			return fmt.Errorf("give the gateway its state folder: %w", err)
+		}
+	}
+	return nil
+}
+
+// systemDirs are where a start places files that the agent may read only.
+func systemDirs() []string { return []string{"/etc/ssl", "/etc/chromium", "/etc/opt"} }

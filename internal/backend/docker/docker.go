@@ -1,0 +1,225 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"bottle/internal/backend"
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+)
+
+// Kind is the manifest's word for this backend.
+const Kind = "docker"
+
+// BundleImage is the gateway's image as `bottle image build` names it.
+const BundleImage = "bottle-gateway:" + bottle.Version
+
+// minAPI is the oldest Engine API that has all that is used, behind its "1." (Engine 20.10).
+const minAPI = 41
+
+// The labels of everything that belongs to a bottle.
+const (
+	labelIdentity = "bot-bottle.identity"
+	labelRole     = "bot-bottle.role"
+	labelVersion  = "bot-bottle.version"
+	labelStart    = "bot-bottle.start" // see here
+)
+
+// The roles.
+const (
+	roleAgent  = "agent"
+	roleBundle = "gateway"
+	roleFence  = "fence"
+	roleEgress = "egress"
+	roleMeet   = "meet"
+	roleWork   = "workspace"
+	roleImage  = "agent-image"
+)
+
+// The limits of a bottle whose manifest names none; native's are the same.
+const (
+	defaultPIDs    = 4096
+	defaultScratch = 4 << 30
+)
+
+// Docker is the backend. The zero value has no images and can create nothing.
+type Docker struct {
+	JailPath string                 // absolute path of bottle-jail, static, for the engine's kernel
+	Image    string                 // the agent's where nothing else is chosen; empty: Bundle
+	Bundle   string                 // the gateway's, see package image
+	Host     string                 // the engine's address, such as unix:///var/run/docker.sock; empty: the usual one
+	Filter   func() ([]byte, error) // the seccomp program behind the engine's own, as the kernel reads it
+	UID, GID int                    // the operator's: the gateway keeps its log as this user
+}
+
+// Kind implements backend.Backend.
+func (d *Docker) Kind() string { return Kind }
+
+// engine opens a client, which connects when it is first used.
+func (d *Docker) engine() (*client.Client, error) {
+	opts := []client.Opt{client.WithUserAgent("bottle/" + bottle.Version)}
+	if d.Host != "" {
+		opts = append(opts, client.WithHost(d.Host))
+	}
+	c, err := client.New(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("reach the Docker engine: %w", err)
+	}
+	return c, nil
+}
+
+// Facts implements backend.Backend. It asks the engine and makes nothing.
+func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
+	f := backend.Facts{Kind: Kind, Walls: walls(), Resources: resources, Defaults: backend.Defaults{PIDs: defaultPIDs, Scratch: defaultScratch}}
+	c, err := d.engine()
+	if err != nil {
+		return f, err
+	}
+	defer c.Close()
+	info, err := c.Info(ctx, client.InfoOptions{})
+	if err != nil {
+		f.Checks = append(f.Checks, backend.Check{Wall: "engine", Needed: true, Found: err.Error(), Fix: "systemctl start docker"})
+		return f, nil
+	}
+	f.Checks = append(f.Checks,
+		backend.Check{Wall: "engine", OK: info.Info.OSType == "linux" && fresh(c.ClientVersion()), Needed: true, Found: "Docker Engine " + info.Info.ServerVersion + " on " + info.Info.OSType + ", API " + c.ClientVersion()},
+		d.hasImage(ctx, c, "gateway-image", d.Bundle, "bottle image build"),
+		backend.Check{Wall: "limits", OK: info.Info.MemoryLimit && info.Info.PidsLimit, Found: fmt.Sprintf("the engine limits memory: %t, processes: %t", info.Info.MemoryLimit, info.Info.PidsLimit)},
+	)
+	if d.Image != "" {
+		f.Checks = append(f.Checks, d.hasImage(ctx, c, "agent-image", d.Image, "docker pull "+d.Image))
+	}
+	if !info.Info.MemoryLimit {
+		f.Notes = append(f.Notes, "the engine has no memory cgroup: memory is not limited")
+	}
+	return f, nil
+}
+
+// fresh tells whether the negotiated API is new enough.
+func fresh(api string) bool {
+	var minor int
+	_, err := fmt.Sscanf(api, "1.%d", &minor)
+	return err == nil && minor >= minAPI
+}
+
+func (d *Docker) hasImage(ctx context.Context, c *client.Client, wall, ref, fix string) backend.Check {
+	k := backend.Check{Wall: wall, Needed: true, Fix: fix}
+	if ref == "" {
+		k.Found = "no image was named"
+		return k
+	}
+	img, err := c.ImageInspect(ctx, ref)
+	if err != nil {
+		k.Found = err.Error()
+		return k
+	}
+	k.OK, k.Found = true, ref+" is "+img.ID
+	return k
+}
+
+func walls() []plan.Wall {
+	return []plan.Wall{
+		{Name: "network", Holds: "a container with no network but its own loopback; what no route allows is refused by the kernel, the rest ends at the gateway", Probe: "direct TCP, UDP and IPv6, the metadata address, the host's loopback and abstract sockets"},
+		{Name: "dns", Holds: "the only resolver is the gateway's, and it asks nobody; the engine's own is not there", Probe: "a name that no policy holds"},
+		{Name: "files", Holds: "the image's root file system, read-only, and bounded memory for what the agent writes", Probe: "writes to /usr, / and /proc/sys; mount, remount, unmount"},
+		{Name: "processes", Holds: "pid, ipc, uts and cgroup namespaces of its own; init cannot be traced", Probe: "other processes; init's root, memory and ptrace"},
+		{Name: "privileges", Holds: "uid 1000, no capability, no_new_privs", Probe: "the kernel's own status of the probe"},
+		{Name: "seccomp", Holds: "the engine's list of system calls and behind it a default-deny one; foreign architectures die", Probe: "user namespaces, packet, raw, vsock and MPTCP sockets, io_uring, bpf, keyrings"},
+		{Name: "descriptors", Holds: "no descriptor of the host comes in", Probe: "the list of open descriptors"},
+	}
+}
+
+func resources(id bottle.Identity) []plan.Resource {
+	n := names{string(id)}
+	return []plan.Resource{
+		{Kind: "container", Name: n.of(roleAgent)}, {Kind: "container", Name: n.of(roleBundle)}, {Kind: "container", Name: n.of(roleFence)},
+		{Kind: "network", Name: n.of(roleEgress)}, {Kind: "volume", Name: n.of(roleMeet)},
+	}
+}
+
+// names are what the engine calls the parts of one bottle.
+type names struct{ identity string }
+
+func (n names) of(role string) string { return "bottle-" + n.identity + "-" + role }
+
+func (n names) labels(role string) map[string]string {
+	return map[string]string{labelIdentity: n.identity, labelRole: role, labelVersion: bottle.Version, labelStart: here()}
+}
+
+// bare is what every container has and lacks: no capability, no way to gain one, a
+// read-only root, no log, no restart.
+func bare() *container.HostConfig {
+	pids := int64(defaultPIDs)
+	return &container.HostConfig{
+		Resources:  container.Resources{PidsLimit: &pids},
+		AutoRemove: true, ReadonlyRootfs: true, CapDrop: []string{"ALL"}, SecurityOpt: []string{"no-new-privileges:true"},
+		LogConfig: container.LogConfig{Type: "none"}, IpcMode: "private", CgroupnsMode: "private",
+		RestartPolicy: container.RestartPolicy{Name: "no"},
+	}
+}
+
+// speaking is a container whose streams are attached; when the start lets go of
+// them, its input ends.
+func speaking(image, user string, argv []string, labels map[string]string) *container.Config {
+	return &container.Config{
+		Image: image, User: user, Entrypoint: argv[:1], Cmd: argv[1:], Labels: labels,
+		OpenStdin: true, StdinOnce: true, AttachStdin: true, AttachStdout: true, AttachStderr: true,
+		WorkingDir: "/", Env: plain(), Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
+	}
+}
+
+// plain takes back what an image may say to the runtime of our program; its health
+// check, which would run beside the jail, is taken back above. The agent's environment
+// is the given one, and nothing of this.
+func plain() []string {
+	return []string{"GODEBUG=", "GOGC=", "GOMAXPROCS=", "GOMEMLIMIT=", "GOTRACEBACK="}
+}
+
+func loopback() []netip.Addr { return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})} }
+
+// limited sets what the manifest asks for, or what a bottle has without.
+func limited(h *container.HostConfig, l plan.Limits) {
+	pids := cmp.Or(l.PIDs, int64(defaultPIDs))
+	h.Resources.PidsLimit = &pids
+	h.Resources.Memory, h.Resources.MemorySwap = l.Memory, l.Memory // no swap on top
+	h.Resources.NanoCPUs = int64(l.CPUs * 1e9)
+	h.Resources.Ulimits = append(h.Resources.Ulimits, &container.Ulimit{Name: "core"})
+	if n := int64(l.OpenFiles); n > 0 {
+		h.Resources.Ulimits = append(h.Resources.Ulimits, &container.Ulimit{Name: "nofile", Soft: n, Hard: n})
+	}
+	all := int64(defaultScratch)
+	if l.Memory > 0 {
+		all = l.Memory / 2 // a full /tmp is an error, a full control group is a death
+	}
+	h.ShmSize = all / 8
+	h.Tmpfs = map[string]string{
+		plan.Home:  tmpfs(all/4, "mode=700,uid=1000,gid=1000,exec"),
+		"/tmp":     tmpfs(all/4, "mode=1777,exec"),
+		"/var/tmp": tmpfs(all/4, "mode=1777,exec"),
+		"/run":     tmpfs(all/8, "mode=755,uid=1000,gid=1000,noexec"),
+	}
+}
+
+func tmpfs(size int64, options string) string {
+	return fmt.Sprintf("rw,nosuid,nodev,size=%d,%s", size, options)
+}
+
+// fits refuses what this backend can't do, in words.
+func (d *Docker) fits(b plan.Bottle) error {
+	switch {
+	case d.Bundle == "":
+		return errors.New("put up the bottle: the gateway's image is not named; run `bottle image build`")
+	case d.JailPath == "" || d.Filter == nil:
+		return errors.New("put up the bottle: bottle-jail is not named")
+	case b.Identity == "" || b.State == "":
+		return errors.New("put up the bottle: it has no identity or no state folder")
+	}
+	return nil
+}

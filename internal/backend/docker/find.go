@@ -1,0 +1,193 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+
+	"bottle/internal/backend"
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+)
+
+// Find implements backend.Backend: what carries the label, and nothing by its name.
+func (d *Docker) Find(ctx context.Context) ([]backend.Leftover, error) {
+	c, err := d.engine()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	var all leftovers
+	ours := client.Filters{}.Add("label", labelIdentity)
+	containers, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: ours})
+	if client.IsErrConnectionFailed(err) {
+		return nil, fmt.Errorf("list containers: %w: %w", backend.ErrUnreachable, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	for _, k := range containers.Items {
+		if len(k.Names) > 0 { // else it is on its way out
+			all.add(k.Labels, "container", strings.TrimPrefix(k.Names[0], "/"), k.State == container.StateRunning, time.Unix(k.Created, 0))
+		}
+	}
+	networks, err := c.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
+	if err != nil {
+		return nil, fmt.Errorf("list networks: %w", err)
+	}
+	for _, n := range networks.Items {
+		all.add(n.Labels, "network", n.Name, false, n.Created)
+	}
+	volumes, err := c.VolumeList(ctx, client.VolumeListOptions{Filters: ours})
+	if err != nil {
+		return nil, fmt.Errorf("list volumes: %w", err)
+	}
+	for _, v := range volumes.Items {
+		made, _ := time.Parse(time.RFC3339, v.CreatedAt) // else it is old
+		all.add(v.Labels, "volume", v.Name, false, made)
+	}
+	for i := range all.list {
+		all.list[i].Held = all.held[all.list[i].Identity]
+	}
+	stale, err := staleImages(ctx, c, containers.Items)
+	return append(all.list, stale...), err
+}
+
+// staleImages are the agents' images that another version of this program made, or that
+// have lost their name. They are of no bottle. One of this version is a start's time.
+func staleImages(ctx context.Context, c *client.Client, used []container.Summary) (out []backend.Leftover, err error) {
+	list, err := c.ImageList(ctx, client.ImageListOptions{Filters: client.Filters{}.Add("label", labelRole+"="+roleImage)})
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	for _, i := range list.Items {
+		if i.Labels[labelVersion] == bottle.Version && len(i.RepoTags) > 0 {
+			continue
+		}
+		held := slices.ContainsFunc(used, func(k container.Summary) bool { return k.ImageID == i.ID })
+		out = append(out, backend.Leftover{Resource: plan.Resource{Kind: "image", Name: i.ID}, Held: held})
+	}
+	return out, nil
+}
+
+// leftovers are gathered; one part that is held holds the whole bottle.
+type leftovers struct {
+	list []backend.Leftover
+	held map[bottle.Identity]bool
+}
+
+func (a *leftovers) add(labels map[string]string, kind, name string, running bool, made time.Time) {
+	id := bottle.Identity(labels[labelIdentity])
+	a.list = append(a.list, backend.Leftover{Identity: id, Resource: plan.Resource{Kind: kind, Name: name}})
+	if a.held == nil {
+		a.held = map[bottle.Identity]bool{}
+	}
+	a.held[id] = a.held[id] || held(labels[labelStart], running, made)
+}
+
+// Remove implements backend.Backend. It looks at the label again: a name may have
+// come to stand for something else.
+func (d *Docker) Remove(ctx context.Context, l backend.Leftover) error {
+	c, err := d.engine()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var labels map[string]string
+	var remove func() error
+	name := l.Resource.Name
+	switch l.Resource.Kind {
+	case "container":
+		var k client.ContainerInspectResult
+		if k, err = c.ContainerInspect(ctx, name, client.ContainerInspectOptions{}); err == nil && k.Container.Config != nil {
+			labels = k.Container.Config.Labels
+		}
+		remove = func() error { return take(ctx, c, k.Container.ID) }
+	case "image":
+		var i client.ImageInspectResult
+		if i, err = c.ImageInspect(ctx, name); err == nil && i.Config != nil && i.Config.Labels[labelRole] == roleImage {
+			labels = map[string]string{labelIdentity: string(l.Identity)} // it has none, nor has the leftover
+		}
+		remove = func() error { return dropImage(ctx, c, name) }
+	case "network":
+		var n client.NetworkInspectResult
+		if n, err = c.NetworkInspect(ctx, name, client.NetworkInspectOptions{}); err == nil {
+			labels = n.Network.Labels
+		}
+		remove = func() error { return leaveNetwork(ctx, c, n.Network.ID) }
+	case "volume":
+		var v client.VolumeInspectResult
+		if v, err = c.VolumeInspect(ctx, name, client.VolumeInspectOptions{}); err == nil {
+			labels = v.Volume.Labels
+		}
+		remove = func() error { return dropVolume(ctx, c, name) }
+	default:
+		return fmt.Errorf("remove %s %s: Docker has none of this kind", l.Resource.Kind, name)
+	}
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at %s %s: %w", l.Resource.Kind, name, err)
+	}
+	if labels == nil || labels[labelIdentity] != string(l.Identity) || (l.Identity == "") != (l.Resource.Kind == "image") {
+		return fmt.Errorf("remove %s %s: it is not of the bottle %s", l.Resource.Kind, name, l.Identity)
+	}
+	return remove()
+}
+
+// take ends a container and waits until the engine has removed it.
+func take(ctx context.Context, c *client.Client, id string) error {
+	gone := c.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionRemoved})
+	_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true})
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	if err != nil && !errdefs.IsConflict(err) { // conflict: it is being removed already
+		return fmt.Errorf("remove container: %w", err)
+	}
+	return settled(gone)
+}
+
+// settled waits for the end of a wait; that there is nothing to wait for is one.
+func settled(w client.ContainerWaitResult) error {
+	select {
+	case <-w.Result:
+		return nil
+	case err := <-w.Error:
+		if err == nil || errdefs.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("wait for a container's end: %w", err)
+	}
+}
+
+func leaveNetwork(ctx context.Context, c *client.Client, id string) error {
+	_, err := c.NetworkRemove(ctx, id, client.NetworkRemoveOptions{})
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove network: %w", err)
+	}
+	return nil
+}
+
+func dropImage(ctx context.Context, c *client.Client, id string) error {
+	_, err := c.ImageRemove(ctx, id, client.ImageRemoveOptions{Force: true, PruneChildren: true}) // forced: by all its names; not below a container that runs
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove image: %w", err)
+	}
+	return nil
+}
+
+func dropVolume(ctx context.Context, c *client.Client, name string) error {
+	_, err := c.VolumeRemove(ctx, name, client.VolumeRemoveOptions{})
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove volume: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,3 @@
+// Package image makes the image of the bundle without an engine: the gateway and
+// the jail's program on a base that has git and CA certificates.
+package image

@@ -1,0 +1,181 @@
+package docker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"github.com/moby/moby/api/types/mount"
+
+	"bottle/internal/backend/jail"
+	"bottle/internal/plan"
+)
+
+// show turns the workspace and the mounts into the engine's. Each source is opened
+// here and compared with what was allowed. Where the engine itself mounts it, as below
+// an overlay, it is named by that descriptor: the engine finds that very folder,
+// whatever has come to stand at its path, and however odd that is spelled. Engine and
+// start must see the same processes for it. A bind is made inside the container's
+// mount namespace, where the kernel takes no descriptor of another; there pid 1
+// compares what it sees (inside.Box).
+func (x *Box) show() error {
+	for _, m := range x.told.Mounts {
+		if err := goodTarget(m.Target); err != nil {
+			return err
+		}
+		source, dir, err := x.hold(m.Source, m.Is)
+		if err != nil {
+			return err
+		}
+		if dir && !m.Writable {
+			// A socket or a pipe in a folder of the host is a way out that no mount
+			// option closes; an overlay shows others of the same name.
+			empty, err := x.own("empty")
+			if err != nil {
+				return err
+			}
+			view := x.overlay("lowerdir="+source+":"+empty, m.Target, "view"+strconv.Itoa(len(x.mounts)))
+			view.ReadOnly = true
+			x.mounts = append(x.mounts, view)
+			continue
+		}
+		if err := x.bind(m.Source, m.Target, !m.Writable); err != nil {
+			return err
+		}
+	}
+	w := x.told.Workspace
+	if w.Mode == "none" {
+		return nil
+	}
+	source, _, err := x.hold(w.Source, w.Is)
+	if err != nil {
+		return err
+	}
+	fi, err := x.held[len(x.held)-1].Stat()
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", w.Source, err)
+	}
+	if owner := fi.Sys().(*syscall.Stat_t).Uid; owner != jail.AgentUID {
+		return fmt.Errorf("show %s: it belongs to user %d, and an agent in Docker is user %d, so it could not write there; use the backend native, which maps the owner", w.Source, owner, jail.AgentUID)
+	}
+	if w.Mode == "bind" {
+		return x.bind(w.Source, plan.Workspace, false)
+	}
+	return x.private(source, fi.Mode().Perm())
+}
+
+func (x *Box) bind(source, target string, readOnly bool) error {
+	if !utf8.ValidString(target) {
+		return fmt.Errorf("show something at %q: the engine takes names in UTF-8 only", target)
+	}
+	if !utf8.ValidString(source) { // JSON can't say it, but a link can lead there
+		link := filepath.Join(x.told.State, "source"+strconv.Itoa(len(x.mounts)))
+		if err := os.Symlink(source, link); err != nil {
+			return fmt.Errorf("show %q: %w", source, err)
+		}
+		source = link
+	}
+	x.mounts = append(x.mounts, mount.Mount{Type: mount.TypeBind, Source: source, Target: target, ReadOnly: readOnly})
+	return nil
+}
+
+// private shows the workspace below a layer in the state folder, where the agent's
+// changes stay.
+func (x *Box) private(source string, mode os.FileMode) error {
+	upper, err := x.own("overlay/upper")
+	if err != nil {
+		return err
+	}
+	work, err := x.own("overlay/work")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(x.told.State, "overlay/upper")
+	if err := errors.Join(os.Chmod(path, mode), os.Lchown(path, jail.AgentUID, jail.AgentGID)); err != nil {
+		return fmt.Errorf("make the private view: %w", err)
+	}
+	o := "lowerdir=" + source + ",upperdir=" + upper + ",workdir=" + work + ",redirect_dir=off,metacopy=off" // what `bottle changes` can read
+	x.mounts = append(x.mounts, x.overlay(o, plan.Workspace, roleWork))
+	return nil
+}
+
+// own opens a folder of the state folder, which is made if need be.
+func (x *Box) own(name string) (string, error) {
+	dir := filepath.Join(x.told.State, name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make %s: %w", dir, err)
+	}
+	f, err := open(dir)
+	if err != nil {
+		return "", err
+	}
+	x.held = append(x.held, f)
+	return descriptor(f), nil
+}
+
+// descriptor is how the engine, which sees the same processes, finds an open file.
+// It has no character that the options of a mount could misread.
+func descriptor(f *os.File) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd()) }
+
+func open(path string) (*os.File, error) {
+	const pathOnly = 0x200000 // O_PATH of Linux (open(2)): a pipe or a socket is not touched
+	f, err := os.OpenFile(path, pathOnly|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("show %s: %w", path, err)
+	}
+	return f, nil
+}
+
+func (x *Box) overlay(options, target, role string) mount.Mount {
+	x.volumes = append(x.volumes, x.n.of(role))
+	return mount.Mount{Type: mount.TypeVolume, Source: x.n.of(role), Target: target, VolumeOptions: &mount.VolumeOptions{
+		NoCopy: true, Labels: x.n.labels(role),
+		DriverConfig: &mount.Driver{Name: "local", Options: map[string]string{"type": "overlay", "device": "overlay", "o": options + ",nosuid,nodev"}},
+	}}
+}
+
+// hold opens a source until the containers stand, and wants it to be what was allowed.
+func (x *Box) hold(source string, is plan.Inode) (path string, dir bool, err error) {
+	f, err := open(source)
+	if err != nil {
+		return "", false, err
+	}
+	x.held = append(x.held, f)
+	fi, err := f.Stat()
+	if err != nil {
+		return "", false, fmt.Errorf("show %s: %w", source, err)
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok || is == (plan.Inode{}) || uint64(st.Dev) != is.Dev || st.Ino != is.Ino {
+		return "", false, fmt.Errorf("show %s: it is not the file or folder that was allowed", source)
+	}
+	return descriptor(f), fi.IsDir(), nil
+}
+
+// letGo closes what was held.
+func (x *Box) letGo() {
+	for _, f := range x.held {
+		f.Close()
+	}
+	x.held = nil
+}
+
+// goodTarget wants a clean absolute path below the root that hides nothing of ours.
+func goodTarget(target string) error {
+	if !path.IsAbs(target) || path.Clean(target) != target || target == "/" {
+		return fmt.Errorf("show something at %q: not a clean absolute path", target)
+	}
+	for _, own := range slices.Concat(systemDirs(), []string{jail.SelfPath, "/proc", "/sys", "/dev"}) {
+		if target == own || strings.HasPrefix(target, own+"/") || strings.HasPrefix(own, target+"/") {
+			return fmt.Errorf("show something at %s: that is the bottle's own", target)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+// Package images is the command that makes the images of bottles in containers.
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"bottle/internal/bottle"
+	"bottle/internal/cli/command"
+	"bottle/internal/cli/ui"
+)
+
+// Request is one image to make.
+type Request struct {
+	Base   string // archive of an image, as `docker save` writes it
+	RootFS string // or a tar file of a root file system
+	Tag    string
+}
+
+// Deps is what the command works with.
+type Deps struct {
+	Make  func(base, rootfs, tag string, to io.Writer) error // writes the image as an archive; see Request
+	Load  func(ctx context.Context, archive io.Reader) error // gives it to the engine
+	Group string
+	Out   io.Writer
+}
+
+// New is the command image, with build below it.
+func New(d Deps) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "image COMMAND",
+		GroupID: d.Group,
+		Short:   "Make the images of bottles in containers",
+		Example: "  bottle image build --rootfs debian.tar",
+		Args:    command.Unknown,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newBuild(d))
+	return c
+}
+
+func newBuild(d Deps) *cobra.Command {
+	var r Request
+	var output string
+	c := &cobra.Command{
+		Use:   "build",
+		Short: "Make the gateway's image and load it into Docker",
+		Long: "Make the image that a bottle's gateway runs from, and load it into Docker. No engine builds it and\n" +
+			"nothing is fetched: it is the two programs beside this one on a base that you have. The base should\n" +
+			"have git, which the git gate runs, and CA certificates, by which upstreams are known.",
+		Example: "  docker save debian-git > base.tar && bottle image build --base base.tar\n" +
+			"  debootstrap --include=git,ca-certificates bookworm root && tar -C root -cf root.tar . && bottle image build --rootfs root.tar\n" +
+			"  bottle image build --rootfs root.tar --output gateway.tar   # no engine needed",
+		Args: command.Words(0, 0),
+	}
+	c.Flags().StringVar(&r.Base, "base", "", "archive of the base image, as `docker save` writes it")
+	c.Flags().StringVar(&r.RootFS, "rootfs", "", "tar file of the base's root file system")
+	c.Flags().StringVar(&r.Tag, "tag", "bottle-gateway:"+bottle.Version, "name of the image")
+	c.Flags().StringVar(&output, "output", "", "write the archive here instead of loading it")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if (r.Base == "") == (r.RootFS == "") {
+			return ui.Usage(errors.New("an image needs one base: an archive of an image, or a root file system"), "bottle image build --rootfs root.tar")
+		}
+		if output != "" {
+			if err := d.write(r, output); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(d.Out, "%s holds %s\n", bottle.Printable(output), bottle.Printable(r.Tag))
+			return err
+		}
+		if err := d.load(c.Context(), r); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(d.Out, "Docker has %s\n", bottle.Printable(r.Tag))
+		return err
+	}
+	return c
+}
+
+// load hands the archive on as it is made.
+func (d Deps) load(ctx context.Context, r Request) error {
+	from, to := io.Pipe()
+	made := make(chan error, 1)
+	go func() {
+		err := d.Make(r.Base, r.RootFS, r.Tag, to)
+		made <- err
+		to.CloseWithError(err)
+	}()
+	err := d.Load(ctx, from)
+	from.CloseWithError(errors.New("the engine takes no more"))
+	if why := <-made; err == nil {
+		return why
+	}
+	return err
+}
+
+// write leaves a whole archive or none.
+func (d Deps) write(r Request, path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".bottle-image-*")
+	if err != nil {
+		return fmt.Errorf("write the image: %w", err)
+	}
+	defer os.Remove(f.Name())
+	if err = errors.Join(d.Make(r.Base, r.RootFS, r.Tag, f), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return fmt.Errorf("write the image: %w", err)
+	}
+	return nil
+}
