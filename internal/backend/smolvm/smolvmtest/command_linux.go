@@ -292,6 +292,7 @@ func (p *program) remove(f *flags) (int, error) {
 			return 1, err
 		}
 	}
+	dropGroups(m.Name)
 	if err := os.RemoveAll(p.home(m.Name)); err != nil {
 		return 1, err
 	}
@@ -308,6 +309,7 @@ func (p *program) stop(f *flags) (int, error) {
 			return 1, err
 		}
 	}
+	dropGroups(m.Name)
 	m.State, m.PID = "stopped", 0
 	return 0, p.write(m)
 }

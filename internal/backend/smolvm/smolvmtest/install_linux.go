@@ -51,9 +51,7 @@ func Install(t testing.TB, f Faults) *Installed {
 			if m.PID > 0 {
 				_ = end(m.PID)
 			}
-			for _, g := range []string{"/sys/fs/cgroup/memory/", "/sys/fs/cgroup/"} {
-				_ = os.Remove(g + "smolvm-stand-in-" + m.Name)
-			}
+			dropGroups(m.Name)
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)

@@ -166,6 +166,23 @@ func confine(m machine, pid int) {
 	}
 }
 
+// groups are where confine puts a VM.
+func groups(name string) []string {
+	return []string{"/sys/fs/cgroup/memory/smolvm-stand-in-" + name, "/sys/fs/cgroup/smolvm-stand-in-" + name}
+}
+
+// dropGroups removes them; the VM dies a little after its relay.
+func dropGroups(name string) {
+	for _, g := range groups(name) {
+		for range 400 {
+			if err := os.Remove(g); err == nil || errors.Is(err, os.ErrNotExist) {
+				break
+			}
+			_, _ = unix.Poll(nil, 5) // milliseconds
+		}
+	}
+}
+
 // receive takes the sockets that the VM's pid 1 made in the VM's network.
 func receive(near *os.File) (net.Listener, net.PacketConn, error) {
 	c, err := net.FileConn(near)
