@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"bottle/internal/backend"
 	"bottle/internal/lifecycle"
 	"bottle/test/require"
@@ -467,8 +469,12 @@ func TestLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	fd, err := unix.Dup(int(theirs.Fd())) // what Hold takes is its own, and a file's end would close it once more
+	if err = errors.Join(err, theirs.Close()); err != nil {
+		t.Fatal(err)
+	}
 	lost := make(chan struct{})
-	if _, err := Hold(int(theirs.Fd()), func() { close(lost) }); err != nil {
+	if _, err := Hold(fd, func() { close(lost) }); err != nil {
 		t.Fatal(err)
 	}
 	mine.Close()
