@@ -2,6 +2,7 @@ package bottle
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -353,6 +354,7 @@ type Grant struct {
 	By       string    `json:"by,omitempty"`
 	Reason   string    `json:"reason,omitempty"`  // the operator's note
 	Treated  []string  `json:"treated,omitempty"` // how what it opens was dialled, looked into and given a credential when it was given (policy.Treated)
+	Adds     []Route   `json:"adds,omitempty"`    // what it newly let through when it was given (policy.Lacking): it never opens more
 	Ended    time.Time `json:"ended,omitzero"`
 	EndedBy  string    `json:"ended_by,omitempty"` // why or by whom
 }
@@ -448,8 +450,26 @@ func (a Asked) check() error {
 			len(g.By) > maxBy || Said(g.By+g.EndedBy+g.Reason) != g.By+g.EndedBy+g.Reason || len(g.Reason) > MaxNote || len(g.EndedBy) > MaxNote {
 			return errors.New("it was approved, and its grant is missing or another's")
 		}
+		return a.checkAdds()
 	default:
 		return fmt.Errorf("the status %.20q is none", a.Status)
+	}
+	return nil
+}
+
+// checkAdds holds what a grant adds against what was asked for, or was given instead.
+func (a Asked) checkAdds() error {
+	asked := cmp.Or(a.Given, a.Route)
+	if len(a.Lease.Adds) > maxTreated || asked == nil && len(a.Lease.Adds) > 0 {
+		return errors.New("its grant adds more than it asks for")
+	}
+	for _, r := range a.Lease.Adds {
+		canon, err := askedRoute(r)
+		if err != nil || (Proposal{Route: canon}).Key() != (Proposal{Route: &r}).Key() || r.Host != asked.Host || !slices.Equal(r.Methods, asked.Methods) ||
+			slices.ContainsFunc(r.Ports, func(p uint16) bool { return !slices.Contains(asked.Ports, p) }) ||
+			slices.ContainsFunc(r.Paths, func(p string) bool { return !slices.Contains(asked.Paths, p) }) || len(r.Paths) == 0 && len(asked.Paths) > 0 {
+			return errors.New("its grant adds something else than it asks for")
+		}
 	}
 	return nil
 }

@@ -152,6 +152,19 @@ func TestAskedIsReadStrictly(t *testing.T) {
 	if _, err := MarshalAsked(a); err == nil {
 		t.Error("another's grant was written")
 	}
+	a.Lease.Proposal = a.ID
+	for host, written := range map[Host]bool{a.Route.Host.Host: true, "b.example.com": false} {
+		r := *a.Route
+		r.Host.Host = host
+		a.Lease.Adds = []Route{r}
+		if _, err := MarshalAsked(a); (err == nil) != written {
+			t.Errorf("a grant that adds %s: %v", host, err)
+		}
+	}
+	a.Lease.Adds = []Route{{Host: a.Route.Host, Ports: []uint16{443, 8443}, Methods: a.Route.Methods, Paths: a.Route.Paths}}
+	if _, err := MarshalAsked(a); err == nil {
+		t.Error("a grant that adds a port was written")
+	}
 }
 
 // TestGrantEnds: by time, or by word; the zero Grant holds nothing open by accident.

@@ -63,6 +63,18 @@ func Treated(routes []bottle.Route, ask bottle.Route) (ways []string) {
 	return slices.Compact(slices.Sorted(slices.Values(ways)))
 }
 
+// Lacking is what of ask routes do not let through: Amend with each of it comes to the same. None: all is let through.
+func Lacking(routes []bottle.Route, ask bottle.Route) (out []bottle.Route) {
+	a, err := weigh(routes, ask, "")
+	if err != nil {
+		return nil
+	}
+	for _, p := range a.pieces {
+		out = append(out, bottle.Route{Host: p.Host, Ports: p.Ports, Methods: p.Methods, Paths: p.Paths, Auth: ask.Auth})
+	}
+	return out
+}
+
 // weigh finds out what routes lack of what is asked for.
 func weigh(routes []bottle.Route, ask bottle.Route, rule string) (*amending, error) {
 	want := normalise(bottle.Route{Host: ask.Host, Ports: ask.Ports, Methods: ask.Methods, Paths: ask.Paths, Auth: ask.Auth, Rule: rule})

@@ -74,6 +74,15 @@ func TestAmend(t *testing.T) {
 			if len(Diff(before, c.have)) > 0 {
 				t.Error("the old routes were changed")
 			}
+			parts := c.have
+			for _, lacks := range Lacking(c.have, c.ask) {
+				if parts, _, err = Amend(parts, lacks, "proposal p234567"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if d := Diff(next, parts); len(d) > 0 || len(Lacking(next, c.ask)) > 0 {
+				t.Errorf("of what it lacks alone it becomes something else: %v", d)
+			}
 			if _, _, err := Amend(next, c.ask, "proposal p234567"); !errors.Is(err, ErrListed) {
 				t.Errorf("a second time: %v", err)
 			}

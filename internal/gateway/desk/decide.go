@@ -232,7 +232,7 @@ func (d *Desk) lease(a bottle.Asked, c Decision) (*bottle.Grant, error) {
 		lease.Uses = 1
 	}
 	if r := opens(a); r != nil {
-		lease.Treated = policy.Treated(d.routes, *r)
+		lease.Treated, lease.Adds = policy.Treated(d.routes, *r), policy.Lacking(d.routes, *r)
 	}
 	return lease, nil
 }

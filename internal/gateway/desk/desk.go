@@ -278,21 +278,33 @@ func (d *Desk) amended(base []bottle.Route) (routes []bottle.Route, misfits []bo
 	// In the order in which they were given: each was weighed against those before it.
 	slices.SortStableFunc(list, func(a, b bottle.Asked) int { return since(a).Compare(since(b)) })
 	for _, a := range list {
-		r := opens(a)
-		if r == nil || !a.Lease.Holds(now) || d.void[a.Lease.ID] {
+		if opens(a) == nil || !a.Lease.Holds(now) || d.void[a.Lease.ID] {
 			continue
 		}
-		next, _, err := policy.Amend(routes, *r, rule(a.ID))
-		other := func(way string) bool { return !slices.Contains(a.Lease.Treated, way) }
+		if next, ok := withGrant(routes, a); ok {
+			routes = next
+		} else {
+			misfits = append(misfits, a)
+		}
+	}
+	return routes, misfits
+}
+
+// withGrant are routes with what a grant added when it was given. What others let through
+// then was none of it, and ends with these. false: it does not go with them.
+func withGrant(routes []bottle.Route, a bottle.Asked) ([]bottle.Route, bool) {
+	other := func(way string) bool { return !slices.Contains(a.Lease.Treated, way) }
+	for _, r := range a.Lease.Adds {
+		next, _, err := policy.Amend(routes, r, rule(a.ID))
 		switch {
 		case errors.Is(err, policy.ErrListed):
-		case err != nil, slices.ContainsFunc(policy.Treated(routes, *r), other):
-			misfits = append(misfits, a)
+		case err != nil, slices.ContainsFunc(policy.Treated(routes, r), other):
+			return nil, false
 		default:
 			routes = next
 		}
 	}
-	return routes, misfits
+	return routes, true
 }
 
 // settle puts in force what is granted now. The record comes before the effect; it says

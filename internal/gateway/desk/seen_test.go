@@ -99,3 +99,49 @@ func TestSeenOfWhatIsNoRoute(t *testing.T) {
 		}
 	}
 }
+
+// TestAGrantAddsWhatWasShown. The weakness: what a grant opens was worked out anew from all
+// that was asked for. The attack: the agent asks for one path, and then for that one and
+// another. The operator gives the first for a minute; of the second he is shown the other path
+// alone, since the first is let through by then, and gives it for the session. When the first
+// is taken back, the second held its path open. This proves that each adds what was shown of it.
+func TestAGrantAddsWhatWasShown(t *testing.T) {
+	o := newOffice(t, listed("a.example.com", "GET"))
+	ask := func(paths ...string) string {
+		p := wants("b.example.com", "POST")
+		p.Route.Paths = paths
+		return o.must(o.Ask(t.Context(), p, 0)).ID
+	}
+	one, two, three := ask("/x"), ask("/x", "/y"), ask("/y")
+	give := func(id, says string) string {
+		t.Helper()
+		p, _ := o.Show(id)
+		out, err := o.Decide(Decision{ID: id, Verdict: Approve, Seen: p.Seen})
+		if err != nil || out.Says != p.Says || !strings.Contains(out.Says, says) || strings.Contains(out.Says, "/x") != strings.Contains(says, "/x") {
+			t.Fatalf("%s, %v", out.Says, err)
+		}
+		return out.Asked.Lease.ID
+	}
+	first := give(one, "POST to b.example.com/x/*")
+	second := give(two, "POST to b.example.com/y/*")
+	give(three, "adds nothing")
+	lets := func(x, y bool) {
+		t.Helper()
+		if o.lets("POST", "b.example.com", "/x") != x || o.lets("POST", "b.example.com", "/y") != y {
+			t.Errorf("/x: %v, /y: %v", !x, !y)
+		}
+	}
+	before := o.pol.Hash()
+	lets(true, true)
+	if o.start(); o.pol.Hash() != before {
+		t.Error("after a new start of the gateway they come to something else")
+	}
+	if _, err := o.Revoke(first, "me"); err != nil {
+		t.Fatal(err)
+	}
+	lets(false, true)
+	if _, err := o.Revoke(second, "me"); err != nil {
+		t.Fatal(err)
+	}
+	lets(false, false)
+}
