@@ -73,7 +73,10 @@ func newHub(size backend.Size) *Hub {
 
 // Terminal is what the start gives its agent.
 func (h *Hub) Terminal() lifecycle.Terminal {
-	t := lifecycle.Terminal{TTY: true, Size: h.size, Attach: h.begin, Share: h.open}
+	h.mu.Lock()
+	size := h.size
+	h.mu.Unlock()
+	t := lifecycle.Terminal{TTY: true, Size: size, Attach: h.begin, Share: h.open}
 	t.Stdio = backend.Stdio{In: h.in, Out: h, Err: h, Resize: h.resize, Started: h.Started}
 	if h.own != nil {
 		t.Checked = h.own.Checked
@@ -149,7 +152,7 @@ func (h *Hub) Write(b []byte) (int, error) {
 // show queues b for those attached, and gives those that are behind. The one that leads
 // gets all of it; what it is asked, nobody else is.
 func (h *Hub) show(b []byte) (behind []*attached) {
-	whole := h.live.state == inText
+	whole := h.live.state == inText && !h.live.lead
 	h.buf = h.live.pass(h.buf[:0], b)
 	for i, a := range h.attached {
 		if a.raw = a.raw || whole && i == 0 && h.own == nil; a.raw {

@@ -76,7 +76,7 @@ func (w *watch) see(b []byte) (out []byte, detach bool) {
 	if len(w.keys.codes) == 0 {
 		return b, false
 	}
-	if w.found == 0 && bytes.IndexByte(b, w.keys.codes[0]) < 0 && bytes.IndexByte(b, 0x1b) < 0 {
+	if w.found == 0 && bytes.IndexByte(b, w.keys.codes[0]) < 0 && bytes.IndexByte(b, 0x1b) < 0 && bytes.IndexByte(b, 0x9b) < 0 {
 		return b, false
 	}
 	for len(b) > 0 {
@@ -111,10 +111,11 @@ func (w *watch) see(b []byte) (out []byte, detach bool) {
 }
 
 // coded is the key at the beginning of b, where an agent had the terminal write keys in
-// another way: kitty's (ESC [ code ; modifiers u) or xterm's modifyOtherKeys
-// (ESC [ 27 ; modifiers ; code ~). size 0: it is none of those; code -1: one that says nothing.
+// another way: kitty's (ESC [ code ; modifiers u), xterm's modifyOtherKeys (ESC [ 27 ;
+// modifiers ; code ~) or that of Windows (ESC [ key ; place ; code ; down ; … _). An agent can
+// have it write U+009B for ESC [, too. size 0: it is none of those; code -1: one that says nothing.
 func coded(b []byte) (code, size int) {
-	if len(b) < 4 || b[0] != 0x1b || b[1] != '[' {
+	if len(b) < 4 || !bytes.HasPrefix(b, []byte("\x1b[")) && !bytes.HasPrefix(b, []byte("\u009b")) {
 		return 0, 0
 	}
 	end := bytes.IndexFunc(b[2:min(len(b), 48)], func(r rune) bool { return (r < '0' || r > '9') && r != ';' && r != ':' })
@@ -123,6 +124,9 @@ func coded(b []byte) (code, size int) {
 	}
 	size = 2 + end + 1
 	fields := strings.Split(string(b[2:2+end]), ";")
+	if b[size-1] == '_' {
+		return ofWindows(fields), size
+	}
 	number := func(i, j int) int {
 		if i >= len(fields) {
 			return 1
@@ -157,4 +161,24 @@ func coded(b []byte) (code, size int) {
 		return code, size
 	}
 	return 0, size // another key: 0 is none that may be asked for
+}
+
+// ofWindows is the key of a terminal in win32-input-mode, of its fields: a virtual key, a
+// place on the keyboard, the code, and whether it goes down. None is 0.
+func ofWindows(fields []string) int {
+	number := func(i int) int {
+		if i >= len(fields) {
+			return 0
+		}
+		n, err := strconv.Atoi(fields[i])
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	code := number(2)
+	if number(3) == 0 || code == 0 {
+		return -1 // let go; or Shift, Ctrl, an arrow
+	}
+	return code
 }

@@ -3,7 +3,8 @@ package share
 import "bytes"
 
 // How a terminal's language is spelt: ECMA-48, section 5.4 to 5.6, and what xterm made of it
-// (its "ctlseqs"). One-byte controls of C1 are not looked for: in UTF-8 they are none.
+// (its "ctlseqs"). The controls of C1 (U+0080 to U+009F in UTF-8) are what ESC and a letter
+// are to xterm and to VTE, and nothing to others: programs do without, and they are left out.
 const (
 	inText   = iota
 	inEscape // after ESC
@@ -19,6 +20,9 @@ const (
 	sub = 0x1a
 	enq = 0x05
 
+	leadC1 = 0xc2 // in UTF-8, of U+0080 to U+00BF; below lastC1 they are controls
+	lastC1 = 0x9f
+
 	shiftOut = 0x0e
 	shiftIn  = 0x0f
 )
@@ -32,6 +36,7 @@ type reader struct {
 	state   byte
 	osc     bool // the string ends with BEL, too
 	long    bool // the sequence is longer than mostParams
+	lead    bool // the text ended with leadC1
 	seq     [mostParams]byte
 	length  int
 	modes   modes
@@ -56,12 +61,16 @@ func (r *reader) read(out, b []byte, show bool) []byte {
 			if n := bytes.IndexByte(b, esc); n >= 0 {
 				text = b[:n]
 			}
-			if b = b[len(text):]; len(text) > 0 && !plain {
-				out = r.text(out, text, show)
+			if b = b[len(text):]; len(text) > 0 {
+				if !plain {
+					out = r.text(out, text, show)
+				}
+				r.lead = text[len(text)-1] == leadC1
 			}
 			if len(b) == 0 {
 				return out
 			}
+			r.lead = false
 			if n := wholeControl(b); n > 0 {
 				out, b = r.sequence(out, b[:n], show), b[n:]
 				continue
@@ -86,10 +95,18 @@ func (r *reader) text(out, b []byte, show bool) []byte {
 	if !show {
 		return out
 	}
-	if bytes.IndexByte(b, enq) < 0 && bytes.IndexByte(b, bel) < 0 && bytes.IndexByte(b, can) < 0 && bytes.IndexByte(b, sub) < 0 {
+	if !r.lead && bytes.IndexByte(b, leadC1) < 0 && bytes.IndexByte(b, enq) < 0 && bytes.IndexByte(b, bel) < 0 && bytes.IndexByte(b, can) < 0 && bytes.IndexByte(b, sub) < 0 {
 		return append(out, b...)
 	}
+	lead := r.lead
 	for _, c := range b {
+		if lead && c > lastC1 && c < 0xc0 {
+			out = append(out, leadC1)
+		}
+		control := lead && c >= 0x80 && c <= lastC1
+		if lead = c == leadC1; lead || control {
+			continue
+		}
 		if c != enq && (c != bel || !r.noBells) && c != can && c != sub {
 			out = append(out, c)
 		}
@@ -225,7 +242,7 @@ func asks(seq []byte, final byte) bool {
 	case 'S':
 		return private == '?'
 	case 'h', 'l':
-		return private == '?' && bytes.Contains(seq, []byte("2048")) // sizes are reported at once
+		return private == '?' && (bytes.Contains(seq, []byte("2048")) || bytes.Contains(seq, []byte("9001"))) // sizes are reported at once; each key as Windows has it
 	}
 	return false
 }

@@ -155,7 +155,7 @@ func (m *modes) undo() string {
 	if m.keyboard {
 		out += "\x1b[<99u\x1b[>4m" // kitty's protocol, and xterm's modifyOtherKeys
 	}
-	for _, mode := range []int{9, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 2004, 2026, 1, 5, 69} {
+	for _, mode := range []int{9, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 2004, 2026, 2031, 2048, 9001, 1, 5, 69} {
 		out += "\x1b[?" + strconv.Itoa(mode) + "l"
 	}
 	// Wrap, cursor, no insert mode, keypad, region, characters, colours.

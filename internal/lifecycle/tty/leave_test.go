@@ -16,6 +16,9 @@ func TestModesAreSeenHoweverTheyAreSpelt(t *testing.T) {
 		{"plain text, ünïcode\r\n\x07", none, "\x1b"},
 		{"\x1b[31mred", "\x1b[0m", "?1049l"},
 		{"\x1b[31mred", "\x1b[?2004l", "\x1b[?6l"},
+		{"\x1b[?2048h", "\x1b[?2048l", "\x1b[?6l"}, // each new size would be typed into the shell,
+		{"\x1b[?2031h", "\x1b[?2031l", "\x1b[?6l"}, // each change of the colours,
+		{"\x1b[?9001h", "\x1b[?9001l", "\x1b[?6l"}, // and each key as numbers
 		{"\x1b[?1049h", "\x1b[?1049l", "<99u"},
 		{"\x1b[?25;1049h", "\x1b[?1049l", "<99u"},
 		{"\x1b[?001049h", "\x1b[?1049l", "<99u"},
