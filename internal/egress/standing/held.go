@@ -67,8 +67,15 @@ func (h *Held) Context(w http.ResponseWriter, r *http.Request) (_ context.Contex
 	return ctx, cancel
 }
 
-// Begins says that the answer does.
-func (h *Held) Begins() { h.begun.Store(true) }
+// Begins says that the answer does. Of one that was cut a moment ago nothing waits for the agent.
+func (h *Held) Begins() {
+	h.begun.Store(true)
+	if h.writer != nil && h.gone.Load() { // sever may have looked before that
+		h.hurry()
+	}
+}
+
+func (h *Held) hurry() { _ = http.NewResponseController(h.writer).SetWriteDeadline(time.Unix(1, 0)) }
 
 // sever ends what goes on or waits; the force is locked.
 func (h *Held) sever() {
@@ -81,7 +88,7 @@ func (h *Held) sever() {
 			_ = h.body.Close()
 		}
 		if h.begun.Load() {
-			_ = http.NewResponseController(h.writer).SetWriteDeadline(time.Unix(1, 0))
+			h.hurry()
 		}
 	})
 }

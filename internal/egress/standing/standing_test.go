@@ -278,6 +278,33 @@ func TestNoRequestSlipsIn(t *testing.T) {
 	}
 }
 
+// TestAnswerThatBeginsLate: the weakness is the moment between the coming of an answer and its
+// first byte to the agent. One that is cut then, and begins, waits for no agent that reads nothing.
+func TestAnswerThatBeginsLate(t *testing.T) {
+	f := force(t, compile(t, paths("/a")))
+	var h Held
+	if !h.Hold(f, f.Load(), asks("/a"), f.Load().Decide(asks("/a"))) {
+		t.Fatal("it is not taken in")
+	}
+	defer h.Over()
+	w := &hurried{ResponseRecorder: httptest.NewRecorder()}
+	h.Context(w, httptest.NewRequest("GET", "/", nil))
+	f.Set(compile(t, paths("/b")))
+	if h.closing.Wait(); w.until != nil {
+		t.Fatal("the agent could not be told why")
+	}
+	if h.Begins(); w.until == nil || time.Until(*w.until) > 0 {
+		t.Error("it waits for the agent")
+	}
+}
+
+type hurried struct {
+	*httptest.ResponseRecorder
+	until *time.Time
+}
+
+func (h *hurried) SetWriteDeadline(t time.Time) error { h.until = &t; return nil }
+
 type closer chan bool
 
 func (c closer) Read([]byte) (int, error) { return 0, io.EOF }
