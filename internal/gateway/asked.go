@@ -102,7 +102,7 @@ func (g *gateway) decide(c plan.Control) any {
 	if g.desk == nil {
 		return refusal{notAsked}
 	}
-	out, err := g.desk.Decide(desk.Decision{ID: c.Proposal, Verdict: c.Verdict, Route: c.Route, For: time.Duration(c.Seconds) * time.Second, Note: c.Note, By: c.By, Seen: c.Seen, Check: c.Check, Bill: c.Bill, Stage: c.Stage})
+	out, err := g.desk.Decide(desk.Decision{ID: c.Proposal, Verdict: c.Verdict, Route: c.Route, For: time.Duration(c.Seconds) * time.Second, Note: c.Note, By: c.By, Seen: c.Seen, Check: c.Check, Bill: c.Bill, Stage: c.Stage, NotWhole: c.NotWhole})
 	if err != nil {
 		return refusal{err.Error()}
 	}

@@ -87,8 +87,9 @@ type Control struct {
 	Note     string        `json:"note,omitempty"`     // for the agent
 	Seen     string        `json:"seen,omitempty"`     // sight.Of what the operator read: where it opens something else by now, nothing is decided
 	Grant    string        `json:"grant,omitempty"`
-	Bill     *bottle.Bill  `json:"bill,omitempty"`  // of approving packages: what was shown and unpacked,
-	Stage    string        `json:"stage,omitempty"` // and where, below Gateway.Adding
+	Bill     *bottle.Bill  `json:"bill,omitempty"`      // of approving packages: what was shown and unpacked,
+	Stage    string        `json:"stage,omitempty"`     // and where, below Gateway.Adding
+	NotWhole bool          `json:"not_whole,omitempty"` // of approving a push that is too long to be shown (bottle.NotWhole): all the same
 
 	// Of watch: values by name, and egress.watch as it is written now. Only a value can
 	// be added by it; nothing is taken from what is looked for.

@@ -87,6 +87,7 @@ type Answer struct {
 	Lines    []string      // of an answer for always: the lines for the manifest that were drawn
 	Bill     *bottle.Bill  // of packages: what was fetched and drawn; nil: the answer is to whether to fetch them
 	Stage    string        // where that is
+	NotWhole bool          // it is approved though it is too long to be shown
 }
 
 // Brought is what was fetched for a proposal that asks for packages.

@@ -203,7 +203,7 @@ func TestPushThatIsNotWhole(t *testing.T) {
 	p.press("a")
 	p.clock = p.clock.Add(time.Second)
 	p.press("y", "n", "o", "t", " ", "w", "h", "o", "l", "e", "enter")
-	if a := p.house.answered; len(a) != 1 || a[0].Reject || a[0].Seen == "" {
+	if a := p.house.answered; len(a) != 1 || a[0].Reject || a[0].Seen == "" || !a[0].NotWhole {
 		t.Errorf("%+v", a)
 	}
 }

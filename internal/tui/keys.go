@@ -285,11 +285,14 @@ func (m *model) letter(k, text string) tea.Cmd {
 			return nil
 		}
 		a := m.answer
-		if m.mode == reasoning {
+		switch {
+		case m.mode == reasoning:
 			a.Reject, a.Note = true, m.typed
-		} else if m.typed != notWhole {
+		case m.typed != notWhole:
 			m.mode, m.said = browsing, "nothing was decided; r rejects it, and tells the agent to push it in smaller parts"
 			return nil
+		default:
+			a.NotWhole = true
 		}
 		return m.decide(a)
 	default:

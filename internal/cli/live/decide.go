@@ -62,7 +62,7 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 	if err != nil {
 		return err
 	}
-	req := plan.Control{Op: plan.OpDecide, Proposal: a.id, Verdict: "approve", Seconds: int(a.last.last / time.Second), Note: a.note, By: operator()}
+	req := plan.Control{Op: plan.OpDecide, Proposal: a.id, Verdict: "approve", Seconds: int(a.last.last / time.Second), Note: a.note, By: operator(), NotWhole: a.part}
 	switch {
 	case a.methods != nil || a.paths != nil || a.ports != nil:
 		if p.Route == nil {

@@ -159,7 +159,7 @@ func (h *house) forget(id bottle.Identity) {
 
 // answered is what a gateway is told for an answer.
 func answered(a tui.Answer) plan.Control {
-	req := plan.Control{Op: plan.OpDecide, Proposal: a.Proposal, Verdict: "approve", Seconds: int(a.For / time.Second), Note: a.Note, By: operator(), Seen: a.Seen, Route: a.Route, Bill: a.Bill, Stage: a.Stage}
+	req := plan.Control{Op: plan.OpDecide, Proposal: a.Proposal, Verdict: "approve", Seconds: int(a.For / time.Second), Note: a.Note, By: operator(), Seen: a.Seen, Route: a.Route, Bill: a.Bill, Stage: a.Stage, NotWhole: a.NotWhole}
 	switch {
 	case a.Reject:
 		req.Verdict = "reject"

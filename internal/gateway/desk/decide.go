@@ -32,6 +32,8 @@ type Decision struct {
 	Check   bool          // an approval: say what it would come to, and change nothing
 	Bill    *bottle.Bill  // of packages: what was shown and unpacked,
 	Stage   string        // and where (see Shelf)
+
+	NotWhole bool // of a push of which nobody was shown all: approve it all the same
 }
 
 // Shown is a proposal as an operator reads it.
@@ -170,6 +172,9 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 	if c.Check {
 		out.Asked = a
 		return out, nil
+	}
+	if !a.Whole() && !c.NotWhole {
+		return Decided{}, fmt.Errorf("only a part of what %s changes can be shown, and nobody said that he approves the rest: nothing was decided", a.ID)
 	}
 	lease, err := d.lease(a, c)
 	if err != nil {

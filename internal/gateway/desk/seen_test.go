@@ -100,6 +100,31 @@ func TestSeenOfWhatIsNoRoute(t *testing.T) {
 	}
 }
 
+// TestPushThatNobodySawTheRestOf: the weakness is that only those who show a push kept from
+// approving one that is too long, and that it may become so after they looked: the same ids
+// change more when a ref of upstream's has moved. The gateway gives it to who says so.
+func TestPushThatNobodySawTheRestOf(t *testing.T) {
+	o := newOffice(t)
+	p := pushing("a")
+	_, id, _, err := o.AskPush(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Push.Diff = bottle.NotWhole + "only the first 64 KiB\n+x\n"
+	if _, again, _, err := o.AskPush(t.Context(), p); err != nil || again != id {
+		t.Fatal(again, err)
+	}
+	if out, err := o.Decide(Decision{ID: id, Verdict: Approve}); err == nil || !strings.Contains(err.Error(), "only a part") {
+		t.Errorf("%+v, %v", out, err)
+	}
+	if _, err := o.Decide(Decision{ID: id, Verdict: Approve, Check: true}); err != nil {
+		t.Error(err)
+	}
+	if out, err := o.Decide(Decision{ID: id, Verdict: Approve, NotWhole: true}); err != nil || !out.Asked.Approved() {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
 // TestAGrantAddsWhatWasShown. The weakness: what a grant opens was worked out anew from all
 // that was asked for. The attack: the agent asks for one path, and then for that one and
 // another. The operator gives the first for a minute; of the second he is shown the other path
