@@ -181,7 +181,7 @@ func TestApprovalSurvivesKill(t *testing.T) {
 }
 
 // TestTheAgentBegins: from the start's word on what is counted is the agent's; the log keeps
-// all, and a second word changes nothing.
+// all, and a second word, or one that comes late, changes nothing.
 func TestTheAgentBegins(t *testing.T) {
 	r := inProcess(t)
 	what, client := asking(t, r)
@@ -189,14 +189,20 @@ func TestTheAgentBegins(t *testing.T) {
 	if st := ask(t, what.Control); st.Denied == 0 {
 		t.Fatal("nothing is counted")
 	}
+	var no refusal
+	for _, at := range []time.Time{{}, time.Now().Add(-plan.BeginWait), time.Now().Add(time.Hour)} { // the agent runs by now
+		if ctl(t, what.Control, plan.Control{Op: plan.OpBegin, At: at}, &no); !strings.Contains(no.Error, "too late") || ask(t, what.Control).Denied == 0 {
+			t.Errorf("%v: %+v", at, no)
+		}
+	}
 	var st Status
-	if ctl(t, what.Control, plan.Control{Op: plan.OpBegin}, &st); st.Denied != 0 || st.Allowed != 0 || st.PID == 0 {
+	if ctl(t, what.Control, plan.Control{Op: plan.OpBegin, At: time.Now()}, &st); st.Denied != 0 || st.Allowed != 0 || st.PID == 0 {
 		t.Errorf("%+v", st)
 	}
 	_ = status(t, client, "https://agent.example.com/")
 	denied := ask(t, what.Control).Denied
-	var no refusal
-	if ctl(t, what.Control, plan.Control{Op: plan.OpBegin}, &no); no.Error == "" || denied == 0 || ask(t, what.Control).Denied != denied {
+	no = refusal{}
+	if ctl(t, what.Control, plan.Control{Op: plan.OpBegin, At: time.Now()}, &no); no.Error == "" || denied == 0 || ask(t, what.Control).Denied != denied {
 		t.Errorf("%+v, %d denied", no, denied)
 	}
 	if l := logged(t, what.Audit, audit.ReasonBegun); len(l) != 1 || len(logged(t, what.Audit, "host_not_listed")) < 2 {

@@ -60,15 +60,7 @@ type operation struct {
 func (g *gateway) operations() []operation {
 	return []operation{
 		{plan.OpStatus, controlLine, func(plan.Control) any { return g.status() }},
-		{plan.OpBegin, controlLine, func(plan.Control) any {
-			if !g.rec.begin(time.Now(), g.hash()) {
-				return refusal{"it has begun already"}
-			}
-			if g.desk != nil {
-				g.desk.Begun()
-			}
-			return g.status()
-		}},
+		{plan.OpBegin, controlLine, g.begin},
 		{plan.OpMetrics, controlLine, func(c plan.Control) any { return g.metrics(c.Format) }},
 		{plan.OpPolicy, controlLine, func(plan.Control) any { return g.inForce() }},
 		{plan.OpReload, plan.MaxReload, func(c plan.Control) any { return g.reload(c) }},
@@ -80,6 +72,21 @@ func (g *gateway) operations() []operation {
 		{plan.OpDecide, plan.MaxDecide, g.decide},
 		{plan.OpGrants, controlLine, g.grants},
 	}
+}
+
+// begin hears that the agent starts now. Heard late, it is no longer true.
+func (g *gateway) begin(c plan.Control) any {
+	now := time.Now()
+	if late := now.Sub(c.At); late < 0 || late > plan.BeginWait/2 {
+		return refusal{"it comes too late: the agent runs already"}
+	}
+	if !g.rec.begin(now, g.hash()) {
+		return refusal{"it has begun already"}
+	}
+	if g.desk != nil {
+		g.desk.Begun()
+	}
+	return g.status()
 }
 
 // metrics are the gateway's numbers, as data or as text.

@@ -9,8 +9,6 @@ import (
 	"bottle/internal/plan"
 )
 
-const beginWait = 2 * time.Second
-
 // begin tells the gateway that what it decided so far were the probes, so that it counts what
 // the agent asks for. Where that does not reach it the numbers hold both, and nothing else
 // depends on it.
@@ -24,8 +22,9 @@ func (s *starting) begin() {
 		return
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(beginWait))
-	if json.NewEncoder(c).Encode(plan.Control{Op: plan.OpBegin}) == nil {
+	now := time.Now()
+	_ = c.SetDeadline(now.Add(plan.BeginWait))
+	if json.NewEncoder(c).Encode(plan.Control{Op: plan.OpBegin, At: now}) == nil {
 		_, _ = io.ReadFull(c, make([]byte, 1)) // it has: the agent's first request is counted
 	}
 }

@@ -17,7 +17,7 @@ import (
 //	{"op":"metrics"}                                 Metrics
 //	{"op":"metrics","format":"prometheus"}           Metrics, as text
 //	{"op":"policy"}                                  InForce
-//	{"op":"begin"}                                   Status: the walls are tried, and what is counted is the agent's; once
+//	{"op":"begin","at":"…"}                          Status: the walls are tried, and what is counted is the agent's; once, and soon
 //	{"op":"reload","routes":[…],"git":{"repos":[…]},"check":true}   Reloaded; with check nothing changes
 //	{"op":"admit","fingerprint":"…","host":"…","seconds":3600}   Admitted
 //	{"op":"admitted"}                                Approvals: all in force
@@ -50,6 +50,10 @@ const (
 	OpGrants    = "grants"
 )
 
+// BeginWait is how long a start waits for the answer to a begin. Then its agent runs, and a
+// gateway that hears of it only now does not take it: it would be the agent's that it forgets.
+const BeginWait = 2 * time.Second
+
 // FormatPrometheus asks for the text format of Prometheus, version 0.0.4.
 const FormatPrometheus = "prometheus"
 
@@ -72,6 +76,8 @@ type Control struct {
 	Routes []bottle.Route `json:"routes,omitempty"` // of reload: all of them, in place of those in force; none: nothing is let through
 	Git    *Repositories  `json:"git,omitempty"`    // of reload: all of them; nil: those in force stay so
 	Check  bool           `json:"check,omitempty"`  // of reload and decide: say what would be, and change nothing
+
+	At time.Time `json:"at,omitzero"` // of begin: when it was said
 
 	// Of admit: let the value with this fingerprint (32 hex digits) pass to this host,
 	// one that the policy in force knows, for so many seconds.
