@@ -71,7 +71,7 @@ func (d *Desk) queue(p bottle.Proposal) (bottle.Asked, <-chan struct{}, error) {
 			return d.again(a, p), d.await(a.ID), nil
 		case a.Status == bottle.ProposalRejected && (p.Auto || now.Sub(a.Decided) < sulk && now.Sub(a.Decided) >= 0): // the gateway does not ask twice
 			return a, nil, nil
-		case a.Lease.Holds(now) && !d.void[a.Lease.ID] && p.Push == nil:
+		case a.Lease.Holds(now) && !d.void[a.Lease.ID] && p.Push == nil && d.open(a):
 			return a, nil, nil
 		}
 	}
@@ -99,6 +99,13 @@ func (d *Desk) queue(p bottle.Proposal) (bottle.Asked, <-chan struct{}, error) {
 	_ = d.cfg.Record(d.record(audit.Deny, ReasonAsked, a, "asked: "+says)) // nothing is let through by it
 	d.nudge()
 	return a, d.await(a.ID), nil
+}
+
+// open reports whether all that was given is let through now. Of what others let through
+// when it was given some may be no more; then it can be asked for again.
+func (d *Desk) open(a bottle.Asked) bool {
+	r := opens(a)
+	return r == nil || len(policy.Lacking(d.routes, *r)) == 0
 }
 
 // again counts one more of the same. It is written when the number doubles: a storm costs

@@ -165,6 +165,13 @@ func TestAGrantAddsWhatWasShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	lets(false, true)
+	p := wants("b.example.com", "POST")
+	p.Route.Paths = []string{"/x", "/y"}
+	for range 2 {
+		if again := o.must(o.Ask(t.Context(), p, 0)); again.ID == two || again.Status != bottle.ProposalPending {
+			t.Errorf("what is shut now is said to be given: %+v", again)
+		}
+	}
 	if _, err := o.Revoke(second, "me"); err != nil {
 		t.Fatal(err)
 	}
