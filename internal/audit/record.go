@@ -33,6 +33,10 @@ const (
 // crash, was set aside.
 const ReasonTorn = "torn_line_set_aside"
 
+// ReasonBegun is the reason of the record that is made when the agent starts. Its Count is
+// how many records before it are of the trial of the walls, or of a gateway's own start.
+const ReasonBegun = "agent_started"
+
 // Record is one decision. Append sets Seq, Prev and Check, and Time if it is
 // zero. There is no place for a query string, a header or a body: they may hold
 // secrets.

@@ -41,7 +41,7 @@ func Text(r Record, loc *time.Location) string {
 	if r.Status >= 400 && r.Verdict == "allow" { // let through, and turned down there: a wrong key, for one
 		more = append(more, fmt.Sprintf("answered %d", r.Status))
 	}
-	if r.Count > 1 {
+	if r.Count > 1 && r.Kind != KindLog {
 		more = append(more, fmt.Sprintf("%d times", r.Count))
 	}
 	if r.BytesOut != 0 || r.BytesIn != 0 {

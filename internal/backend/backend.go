@@ -107,6 +107,7 @@ type Stdio struct {
 	In       io.Reader
 	Out, Err io.Writer
 	Resize   <-chan Size // new sizes of the operator's terminal; nil without one
+	Started  func()      // called when the agent runs; nil: nobody wants to know
 	Stopped  func()      // called when the agent stopped itself (Ctrl-Z); returns when it shall go on
 }
 

@@ -73,6 +73,13 @@ type PushAsk struct {
 	Diff     string    `json:"diff,omitempty"` // what it changes, cut at MaxDiff
 }
 
+// NotWhole begins the Diff of a push that changes more than is shown.
+const NotWhole = "NOT WHOLE: "
+
+// Whole reports whether all that an operator should read before he approves it is there:
+// false of a push whose Diff was cut.
+func (p Proposal) Whole() bool { return p.Push == nil || !strings.HasPrefix(p.Push.Diff, NotWhole) }
+
 // PushRef is one ref that a push moves. An id is 40 or 64 hex digits; all zeros is no object.
 type PushRef struct {
 	Name string `json:"name"`

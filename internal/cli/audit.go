@@ -16,8 +16,8 @@ import (
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
-	"bottle/internal/cli/live"
 	"bottle/internal/cli/ui"
+	"bottle/internal/cli/wish"
 	"bottle/internal/plan"
 )
 
@@ -132,7 +132,7 @@ func (d *deps) showLog(ctx context.Context, id bottle.Identity, path string, fil
 			fmt.Fprintln(d.Stdout, ui.Hang(audit.Text(r, time.Local), width, 14))
 		default:
 			fmt.Fprintln(d.Stdout, style(plan.Warn, ui.Hang(audit.Text(r, time.Local), width, 14)))
-			if command := live.Approving(id, r); command != "" && command != said { // an agent tries again
+			if command := wish.Approving(id, r); command != "" && command != said { // an agent tries again
 				said = command
 				fmt.Fprintln(d.Stdout, "              "+style(plan.Faint, "to let it pass: "+command)) // in one piece, to be copied
 			}

@@ -80,7 +80,7 @@ func newRoot(d *deps) *cobra.Command {
 // commands are all of them, each in a file, or a room, of its own.
 func commands() []func(*deps) *cobra.Command {
 	return []func(*deps) *cobra.Command{
-		newDemo, newDemoClient, newStart, newChanges, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport, newScan, newImage,
+		newDemo, newDemoClient, newStart, newAttach, newChanges, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport, newScan, newImage,
 		newAudit, newDoctor, newCompletion, newMan, newVersion,
 	}
 }

@@ -7,35 +7,27 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
-	"bottle/internal/cli/changes"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/folders"
+	"bottle/internal/cli/session"
 	"bottle/internal/cli/ui"
-	"bottle/internal/layer"
 	"bottle/internal/lifecycle"
-	"bottle/internal/plan"
 	"bottle/internal/store"
 )
-
-// codeInterrupted is what shells give a program that Ctrl-C ended (128 + SIGINT).
-const codeInterrupted = 130
-
-// countLimit is where the count of changed files after a start ends.
-const countLimit = 10_000
 
 // startFlags are what `bottle start` was asked for.
 type startFlags struct {
 	dry, yes, verbose, noTTY bool
 	repoBottle               string // --repo-agent
 	backend                  string
+	detach                   bool
+	line                     int // session.LineFlag; 0: none
 }
 
 func newStart(d *deps) *cobra.Command {
@@ -46,9 +38,11 @@ func newStart(d *deps) *cobra.Command {
 		Short:   "Run an agent in its bottle",
 		Long: "Show what the agent will see and reach, ask, put the walls up, check them from inside, and run\n" +
 			"the agent on this terminal. What comes after -- is given to the agent's own command line.\n" +
-			"The exit code is the agent's; 125 is a failure of bottle itself.",
+			"The exit code is the agent's; 125 is a failure of bottle itself. With --detach the agent runs on\n" +
+			"a terminal of its own that bottle attach joins, and the exit code tells whether it was started.",
 		Example: "  bottle start claude\n" +
 			"  bottle start claude --yes -- -p \"explain this repository\"\n" +
+			"  bottle start claude --detach\n" +
 			"  bottle start claude --dry-run --format json | jq .egress.hosts",
 		Args: startWords, ValidArgsFunction: firstOf(d.agentNames),
 	}
@@ -60,14 +54,23 @@ func newStart(d *deps) *cobra.Command {
 	c.Flags().StringVar(&f.backend, "backend", "", "the kind of walls, whatever the bottle says: "+strings.Join(d.kinds(), ", "))
 	_ = c.RegisterFlagCompletionFunc("backend", cobra.FixedCompletions(d.kinds(), cobra.ShellCompDirectiveNoFileComp)) // as above
 	c.Flags().BoolVar(&f.noTTY, "no-tty", false, "give the agent pipes even on a terminal")
+	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "leave it running in the background once the agent runs, for bottle attach")
+	c.Flags().IntVar(&f.line, session.LineFlag, 0, "for bottle itself")
+	_ = c.Flags().MarkHidden(session.LineFlag) // fails only for a flag that is not there
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()
 		if err != nil {
 			return err
 		}
-		if js && !f.dry {
+		if js && !f.dry && !f.detach {
 			return ui.Usage(errors.New("--format json prints a plan; the agent's own output has no format"), "bottle start "+args[0]+" --dry-run --format json")
+		}
+		if f.detach && f.noTTY {
+			return ui.Usage(errors.New("--detach gives the agent a terminal, and --no-tty takes it away"), "bottle start --detach "+args[0])
+		}
+		if f.detach && !f.dry && f.line == 0 {
+			return d.session().Detach(c.Context(), session.Words(args[0], args[1:], f.yes, f.verbose, bottle.Name(f.repoBottle), f.backend), js)
 		}
 		return d.start(c.Context(), args[0], args[1:], f, js)
 	}
@@ -86,6 +89,10 @@ func startWords(c *cobra.Command, args []string) error {
 }
 
 func (d *deps) start(ctx context.Context, word string, extra []string, f startFlags, js bool) error {
+	held, err := d.session().Held(f.line)
+	if err != nil {
+		return err
+	}
 	agent, spec, warnings, err := d.load(word)
 	if err != nil {
 		return err
@@ -97,7 +104,7 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 	if err != nil {
 		return err
 	}
-	tty := !f.noTTY && d.Terminal(d.Stdin) && d.Terminal(d.Stdout)
+	tty := f.detach || !f.noTTY && d.Terminal(d.Stdin) && d.Terminal(d.Stdout)
 	req, err := d.request(agent, spec, warnings, extra, tty)
 	if err != nil {
 		return err
@@ -123,7 +130,7 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 		fmt.Fprintln(d.Stderr, "Not started; nothing was created.")
 		return ui.Exit(ui.CodeNo)
 	}
-	return d.runPrepared(ctx, house, prep, tty, f.verbose)
+	return d.session().Run(ctx, house, prep, session.How{TTY: tty, Verbose: f.verbose, Detach: f.detach, Held: held})
 }
 
 // unseen refuses a repository's agent that nobody looks at: whoever wrote the
@@ -153,50 +160,15 @@ func (d *deps) unprepared(err error) error {
 	return err
 }
 
-func (d *deps) runPrepared(ctx context.Context, house *lifecycle.House, prep *lifecycle.Prepared, tty, verbose bool) error {
-	// Until here a signal simply ends the program: nothing has been made.
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	style := d.style(d.Stderr)
-	if verbose {
-		house.Before = func(step string) error {
-			fmt.Fprintln(d.Stderr, style(plan.Faint, "· "+step))
-			return nil
-		}
+// session is what runs an agent, and attaches to one.
+func (d *deps) session() session.Desk {
+	return session.Desk{
+		Group: groupRun, In: d.Stdin, Out: d.Stdout, Err: d.Stderr, Style: d.style, Terminal: d.Terminal, Dumb: d.env("TERM") == "dumb",
+		Store: d.state, Self: d.Self, Environ: d.Environ, Names: firstOf(d.identities),
 	}
-	house.Building = ui.Steps(d.Stderr, style, d.Terminal(d.Stderr))
-	t := lifecycle.OnPipes(d.Stdin, d.Stdout, d.Stderr)
-	if tty {
-		var done func()
-		var err error
-		t, done, err = lifecycle.OnTerminal(d.Stdin.(*os.File), d.Stdout.(*os.File), d.env("TERM") == "dumb")
-		if err != nil {
-			return err
-		}
-		defer done()
-	}
-	if verbose {
-		t.Checked = func(results []plan.ProbeResult) { ui.Probes(d.Stderr, style, results) }
-	}
-	out, err := house.Start(ctx, prep, t)
-	if n := layer.Count(out.Changed, countLimit); n > 0 {
-		changes.Tell(d.Stderr, style, n, countLimit, prep.Plan.Identity)
-	}
-	for _, note := range out.Notes {
-		fmt.Fprintln(d.Stderr, style(plan.Warn, note))
-	}
-	if errors.Is(err, context.Canceled) {
-		fmt.Fprintln(d.Stderr, "Interrupted; what had been put up is down again.")
-		return ui.Exit(codeInterrupted)
-	}
-	if err != nil {
-		return ui.Fail(err, "")
-	}
-	if out.Code != 0 {
-		return ui.Exit(out.Code)
-	}
-	return nil
 }
+
+func newAttach(d *deps) *cobra.Command { return d.session().Command() }
 
 // state is the folder of what was started.
 func (d *deps) state() (*store.Store, error) {

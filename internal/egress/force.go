@@ -38,12 +38,10 @@ func (p *Proxy) begin() error {
 	return nil
 }
 
-// SetPolicy replaces the policy for decisions that begin from now on; while the
-// proxy is suspended, from the end of that. A tunnel whose requests are read keeps
-// standing, and each request inside is decided by the policy of its own moment. A
-// stream that goes on after its decision (passed-through TLS, a WebSocket) is cut
-// if pol would not open it in the same way; cut is their number, without those that
-// are being opened in this moment. nil is refused.
+// SetPolicy replaces the policy for decisions that begin from now on; while the proxy is
+// suspended, from the end of that. A tunnel whose requests are read keeps standing. A request
+// under way, or a stream (passed-through TLS, a WebSocket), is cut if pol would not let it
+// through in the same way; cut is their number. nil is refused.
 func (p *Proxy) SetPolicy(pol *policy.Policy) (cut int, err error) {
 	if pol == nil {
 		return 0, errors.New("set policy: none given")

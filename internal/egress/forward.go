@@ -26,7 +26,8 @@ func (x *exchange) forward() {
 	// Without this net/http ends the request's body when the answer begins, which
 	// breaks two-way streams, and even ordinary uploads in the moment between.
 	_ = http.NewResponseController(x.w).EnableFullDuplex()
-	out, err := x.outgoing(x.r.Context())
+	ctx, _ := x.held.Context(x.w, x.r)
+	out, err := x.outgoing(ctx)
 	if err != nil {
 		x.refuse(x.about(policy.NoCredential))
 		return
@@ -67,8 +68,7 @@ func (x *exchange) inform(status int, h http.Header) error {
 	return nil
 }
 
-// relay streams the answer: each piece goes on at once, trailers behind the last,
-// and an answer that breaks off breaks off for the agent, too.
+// relay streams the answer; one that breaks off breaks off for the agent, too.
 func (x *exchange) relay(res *http.Response) {
 	fields.StripHopByHop(res.Header)
 	w := x.masked()
@@ -77,6 +77,7 @@ func (x *exchange) relay(res *http.Response) {
 	if len(announced) > 0 {
 		w.Header()["Trailer"] = []string{strings.Join(announced, ", ")}
 	}
+	x.held.Begins()
 	w.WriteHeader(res.StatusCode)
 	if err := x.copyBody(w, res); err != nil {
 		panic(http.ErrAbortHandler)
@@ -140,7 +141,7 @@ func (x *exchange) answer(res *http.Response) error {
 		return err
 	}
 	x.ready = x.heard.Ready(x.ready)
-	res.Body = &answer.Counted{ReadCloser: res.Body, In: &x.in, Left: res.ContentLength, Done: done, Held: &x.held}
+	res.Body = &answer.Counted{ReadCloser: res.Body, In: &x.in, Left: res.ContentLength, Done: done}
 	return nil
 }
 
@@ -153,15 +154,13 @@ func (x *exchange) struck(v policy.Verdict) policy.Verdict {
 	return v
 }
 
-var errUnrecorded = errors.New("record decision: it could not be written")
-
-var errOverQuota = errors.New("read request: the bottle has sent as much as it may")
-
-var errLeak = errors.New("read request: there is a placeholder in it")
-
-var errStatus = errors.New("upstream answered with a status that is none")
-
-var errUnasked = errors.New("upstream switched protocols unasked")
+var (
+	errUnrecorded = errors.New("record decision: it could not be written")
+	errOverQuota  = errors.New("read request: the bottle has sent as much as it may")
+	errLeak       = errors.New("read request: there is a placeholder in it")
+	errStatus     = errors.New("upstream answered with a status that is none")
+	errUnasked    = errors.New("upstream switched protocols unasked")
+)
 
 // fail ends an exchange whose upstream could not be reached, or refused one that
 // resolving found out about.
@@ -214,7 +213,7 @@ type countedBody struct {
 
 func (b *countedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if !b.x.held.Goes(b.x.out.Load()) {
+	if b.x.held.Gone() {
 		return 0, standing.ErrRevoked
 	}
 	size := int64(n)

@@ -72,6 +72,7 @@ type exchange struct {
 // serveRequest is the path of every request, plain or intercepted.
 func (p *Proxy) serveRequest(w http.ResponseWriter, r *http.Request, t *tunnel) {
 	x := &exchange{p: p, w: w, r: r, t: t, policy: p.policy.Load(), start: p.now(), ready: func() bool { return false }}
+	defer x.held.Over()
 	defer x.recordFault()
 	defer p.running.Add(-1)
 	if p.running.Add(1) > int64(p.limits.Conns) { // the streams of few connections are many requests
@@ -237,10 +238,13 @@ func (x *exchange) asked() policy.Request {
 func (x *exchange) decide() policy.Verdict {
 	asked := x.asked()
 	x.verdict = x.policy.Decide(asked)
-	if x.verdict.Allowed() && x.verdict.Route == nil {
+	switch {
+	case !x.verdict.Allowed():
+	case x.verdict.Route == nil:
 		return policy.Refuse(policy.Internal, "")
+	case !x.held.Hold(&x.p.policy, x.policy, asked, x.verdict):
+		return x.about(policy.Revoked)
 	}
-	x.held.Hold(&x.p.policy, x.policy, asked, x.verdict)
 	return x.verdict
 }
 

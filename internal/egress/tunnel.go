@@ -155,8 +155,7 @@ func (t *tunnel) readTarget(r *http.Request) policy.Verdict {
 	return passed()
 }
 
-// passed is the outcome of a step that found nothing to refuse. Only the
-// policy's own verdicts ever let a request out.
+// passed: a step found nothing to refuse. Only the policy's own verdicts let a request out.
 func passed() policy.Verdict { return policy.Verdict{Action: policy.Allow} }
 
 // enter looks at the first byte inside a tunnel and serves what it finds.

@@ -16,8 +16,7 @@ import (
 // forwardUpgrade carries a WebSocket: the handshake like any request, and after
 // a 101 the frames both ways. A refused handshake is an ordinary answer.
 func (x *exchange) forwardUpgrade() {
-	ctx, cancel := context.WithCancel(x.r.Context())
-	defer cancel()
+	ctx, cancel := x.held.Context(x.w, x.r)
 	out, err := x.outgoing(ctx)
 	if err != nil {
 		x.refuse(x.about(policy.NoCredential))
@@ -68,6 +67,7 @@ func (x *exchange) relayFrames(ctx context.Context, cut func(), res *http.Respon
 	early := make([]byte, buf.Reader.Buffered())
 	_, _ = io.ReadFull(buf.Reader, early)
 	st := x.p.openStream(x.asked(), x.verdict, newTunnelConn(agent, nil, early), cut) // before the agent knows of it
+	x.held.Leave()
 	x.p.guard.Masks().Header(res.Header)
 	fields.StripHopByHop(res.Header)
 	res.Header.Del("Alt-Svc")

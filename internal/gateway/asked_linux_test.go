@@ -179,3 +179,27 @@ func TestApprovalSurvivesKill(t *testing.T) {
 		t.Errorf("the log: %+v, %v", rep, err)
 	}
 }
+
+// TestTheAgentBegins: from the start's word on what is counted is the agent's; the log keeps
+// all, and a second word changes nothing.
+func TestTheAgentBegins(t *testing.T) {
+	r := inProcess(t)
+	what, client := asking(t, r)
+	_ = status(t, client, "https://probe.example.com/")
+	if st := ask(t, what.Control); st.Denied == 0 {
+		t.Fatal("nothing is counted")
+	}
+	var st Status
+	if ctl(t, what.Control, plan.Control{Op: plan.OpBegin}, &st); st.Denied != 0 || st.Allowed != 0 || st.PID == 0 {
+		t.Errorf("%+v", st)
+	}
+	_ = status(t, client, "https://agent.example.com/")
+	denied := ask(t, what.Control).Denied
+	var no refusal
+	if ctl(t, what.Control, plan.Control{Op: plan.OpBegin}, &no); no.Error == "" || denied == 0 || ask(t, what.Control).Denied != denied {
+		t.Errorf("%+v, %d denied", no, denied)
+	}
+	if l := logged(t, what.Audit, audit.ReasonBegun); len(l) != 1 || len(logged(t, what.Audit, "host_not_listed")) < 2 {
+		t.Errorf("%+v", l)
+	}
+}

@@ -60,6 +60,15 @@ type operation struct {
 func (g *gateway) operations() []operation {
 	return []operation{
 		{plan.OpStatus, controlLine, func(plan.Control) any { return g.status() }},
+		{plan.OpBegin, controlLine, func(plan.Control) any {
+			if !g.rec.begin(time.Now(), g.hash()) {
+				return refusal{"it has begun already"}
+			}
+			if g.desk != nil {
+				g.desk.Begun()
+			}
+			return g.status()
+		}},
 		{plan.OpMetrics, controlLine, func(c plan.Control) any { return g.metrics(c.Format) }},
 		{plan.OpPolicy, controlLine, func(plan.Control) any { return g.inForce() }},
 		{plan.OpReload, plan.MaxReload, func(c plan.Control) any { return g.reload(c) }},

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,9 @@ type recorder struct {
 	log             *audit.Log
 	gate            func(open bool) // called with mu held, only when it changes
 	allowed, denied atomic.Uint64
-	hear            func(audit.Record) // of every denial, also one that the log did not take; nil: nobody
+	lines           atomic.Uint64             // records so far
+	began           atomic.Pointer[time.Time] // when the agent's requests began; nil: not known, and all count
+	hear            func(audit.Record)        // of every denial, also one that the log did not take; nil: nobody
 
 	mu   sync.Mutex
 	shut error // why the gate is shut; nil: it is open
@@ -51,6 +54,7 @@ func (r *recorder) append(rec audit.Record) error {
 	switch {
 	case rec.Kind == egress.KindStreamEnd && rec.Verdict == audit.Allow: // its decision was counted when it opened
 	case rec.Kind == audit.KindLog: // no request
+	case r.early(rec): // a probe's, which was decided on before the agent was there
 	case rec.Verdict == audit.Allow:
 		r.allowed.Add(n)
 	default:
@@ -63,12 +67,36 @@ func (r *recorder) append(rec audit.Record) error {
 		}
 	}
 	err := r.log.Append(rec)
+	r.lines.Add(1)
 	room := err
 	if room == nil {
 		room = r.log.Room()
 	}
 	r.set(room)
 	return err
+}
+
+// begin says that the walls were tried from inside, and the agent starts: what was recorded so
+// far stays in the log, and is not counted as its. Only the first word is taken.
+func (r *recorder) begin(now time.Time, policy string) bool {
+	if !r.began.CompareAndSwap(nil, &now) {
+		return false
+	}
+	r.allowed.Store(0)
+	r.denied.Store(0)
+	n := r.lines.Load()
+	r.write(audit.Record{Kind: audit.KindLog, Verdict: audit.Allow, Reason: audit.ReasonBegun, Policy: policy, Count: n,
+		Note: fmt.Sprintf("the agent starts; the %d records before this are of the trial of the walls", n)})
+	return true
+}
+
+// early reports whether what is recorded began before the agent did.
+func (r *recorder) early(rec audit.Record) bool {
+	began, at := r.began.Load(), rec.Time
+	if at.IsZero() {
+		at = time.Now().Add(-time.Duration(rec.Micros) * time.Microsecond)
+	}
+	return began != nil && at.Before(*began)
 }
 
 // set shuts the gate for a cause, or opens it without one. The log's reserve is

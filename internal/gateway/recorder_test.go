@@ -112,3 +112,48 @@ func TestAStreamThatWasCutCountsAsDenied(t *testing.T) {
 		t.Errorf("%d allowed and %d denied, want 2 and 1", a, d)
 	}
 }
+
+// TestTheTrialOfTheWallsIsNotCounted: what the start's probes were denied stays in the log,
+// and is no denial of the agent's, also where it is recorded late. Nobody begins anew.
+func TestTheTrialOfTheWallsIsNotCounted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	l, err := audit.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := &recorder{log: l, gate: func(bool) {}}
+	probe := egress.Record{Kind: egress.KindHTTP, Verdict: audit.Deny, Reason: "host_not_listed"}
+	for range 3 {
+		_ = r.egress(probe)
+	}
+	now := time.Now()
+	if !r.begin(now, "") {
+		t.Error("it does not begin")
+	}
+	probe.Time = now.Add(-time.Millisecond)
+	_ = r.egress(probe)
+	late := egress.Record{Kind: egress.KindConnect, Verdict: audit.Deny, Reason: "bad_request", Duration: time.Since(now) + time.Hour}
+	_ = r.egress(late)
+	if n := r.denied.Load(); n != 0 {
+		t.Errorf("%d probes are counted", n)
+	}
+	_ = r.egress(egress.Record{Kind: egress.KindHTTP, Verdict: audit.Deny, Reason: "host_not_listed"})
+	_ = r.egress(egress.Record{Kind: egress.KindHTTP, Verdict: audit.Allow, Reason: "listed", Time: time.Now()})
+	if r.begin(time.Now().Add(time.Hour), "") || r.denied.Load() != 1 || r.allowed.Load() != 1 {
+		t.Errorf("%d denied, %d allowed", r.denied.Load(), r.allowed.Load())
+	}
+	var begun []audit.Record
+	all := 0
+	for rec, err := range audit.Read(t.Context(), path, audit.Filter{}, false) {
+		if all++; err != nil {
+			t.Fatal(err)
+		}
+		if rec.Reason == audit.ReasonBegun {
+			begun = append(begun, rec)
+		}
+	}
+	if len(begun) != 1 || begun[0].Count != 3 || begun[0].Seq != 4 || all != 8 {
+		t.Errorf("%+v of %d", begun, all)
+	}
+}

@@ -31,6 +31,7 @@ type Cmd struct {
 	Stderr     io.Writer // nil: the tail is kept for the error
 	ExtraFiles []*os.File
 	NewGroup   bool // a process group of its own: Ctrl-C on the terminal does not reach it
+	NewSession bool // a session of its own, too, without a terminal: no hang-up reaches it
 }
 
 // Error is a program that could not be started or ended badly.
@@ -80,7 +81,7 @@ func Start(ctx context.Context, c Cmd) (*Process, error) {
 	if x.Stderr == nil {
 		x.Stderr = p.tail
 	}
-	x.SysProcAttr = &syscall.SysProcAttr{Setpgid: c.NewGroup}
+	x.SysProcAttr = &syscall.SysProcAttr{Setpgid: c.NewGroup && !c.NewSession, Setsid: c.NewSession}
 	p.cmd = x
 	err := keepToOurselves()
 	if err == nil {

@@ -87,10 +87,16 @@ type modes struct {
 func (m *modes) see(b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.state == 0 && bytes.IndexByte(b, 0x1b) < 0 && bytes.IndexByte(b, 0x9b) < 0 && m.touched {
-		return
-	}
-	for _, c := range b {
+	oneByte := bytes.IndexByte(b, 0x9b) >= 0
+	for i := 0; i < len(b); i++ {
+		if m.state == 0 && m.touched && !oneByte { // text, of which nothing more is to be learnt
+			n := bytes.IndexByte(b[i:], 0x1b)
+			if n < 0 {
+				return
+			}
+			i += n
+		}
+		c := b[i]
 		switch {
 		case c == 0x1b:
 			m.state, m.touched = 1, true

@@ -16,6 +16,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
+	"bottle/internal/lifecycle/boxed"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
@@ -25,6 +26,9 @@ import (
 // Farewell is how long an agent that was told to end gets.
 const Farewell = 8 * time.Second
 
+// codeFailed is the exit code of a bottle that failed, for those who are attached.
+const codeFailed = 125
+
 // Terminal is the operator's side of one run.
 type Terminal struct {
 	Stdio backend.Stdio
@@ -33,6 +37,9 @@ type Terminal struct {
 	// Attach is called when the agent is about to start, and what it returns when
 	// it has ended: raw mode on, raw mode off. Nil: nothing.
 	Attach func() (restore func() error, err error)
+	// Share is called after Attach with the path of a socket at which others may attach, and
+	// what it returns with the agent's exit code when it has ended. Nil: nobody may.
+	Share func(path string) (end func(code int) error, err error)
 	// Checked is called with what the wall check found, good or bad. Nil: nothing.
 	Checked func([]plan.ProbeResult)
 }
@@ -98,8 +105,10 @@ func Steps() []string {
 
 func (s *starting) list() []step {
 	out := []step{{"read the secrets", s.readSecrets}}
-	if s.prep != nil && s.prep.container.Image != "" && !s.prep.container.Built {
-		out = append(out, step{"make the agent's image", s.build})
+	if s.prep != nil && boxed.Missing(s.prep.container) {
+		out = append(out, step{"make the agent's image", func(ctx context.Context) error {
+			return boxed.Build(ctx, s.house.Backend, s.prep.container, s.house.Building)
+		}})
 	}
 	return append(out, []step{
 		{"reserve the identity", s.reserve},
@@ -318,6 +327,7 @@ func (s *starting) verify(ctx context.Context) error {
 	if len(broken) > 0 {
 		return broken
 	}
+	s.begin()
 	return nil
 }
 
@@ -335,6 +345,9 @@ func (s *starting) run(ctx context.Context) error {
 			return fmt.Errorf("take the terminal: %w", err)
 		}
 		s.undo.push("give the terminal back", restore)
+	}
+	if err := s.share(); err != nil {
+		return err
 	}
 	// An agent that does not end when told is ended with its bottle.
 	ended := make(chan struct{})
@@ -357,6 +370,21 @@ func (s *starting) run(ctx context.Context) error {
 		s.note(fmt.Sprintf("the agent was told to end, did not within %v, and was killed with its bottle", Farewell))
 		code, err = 128+int(syscall.SIGKILL), nil
 	}
-	s.outcome.Code = code
+	if s.outcome.Code = code; err != nil {
+		s.outcome.Code = codeFailed
+	}
+	return err
+}
+
+// share lets others attach to the agent's terminal, where there is room for the socket's path.
+func (s *starting) share() error {
+	path := s.res.Layout.Attach
+	if s.term.Share == nil || path == "" {
+		return nil
+	}
+	end, err := s.term.Share(path)
+	if err == nil {
+		s.undo.push("let go who is attached", func() error { return end(s.outcome.Code) })
+	}
 	return err
 }

@@ -17,6 +17,7 @@ import (
 //	{"op":"metrics"}                                 Metrics
 //	{"op":"metrics","format":"prometheus"}           Metrics, as text
 //	{"op":"policy"}                                  InForce
+//	{"op":"begin"}                                   Status: the walls are tried, and what is counted is the agent's; once
 //	{"op":"reload","routes":[…],"git":{"repos":[…]},"check":true}   Reloaded; with check nothing changes
 //	{"op":"admit","fingerprint":"…","host":"…","seconds":3600}   Admitted
 //	{"op":"admitted"}                                Approvals: all in force
@@ -35,6 +36,7 @@ import (
 // What can't be obeyed is answered by {"error":"…"}.
 const (
 	OpStatus  = "status"
+	OpBegin   = "begin"
 	OpMetrics = "metrics"
 	OpPolicy  = "policy"
 	OpReload  = "reload"

@@ -86,7 +86,7 @@ func (s *Store) Live(id bottle.Identity) bool {
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
 }
 
-// Remove deletes the folder of id and its control socket. It refuses with ErrLive
+// Remove deletes the folder of id and its sockets. It refuses with ErrLive
 // while some process holds the identity. It is idempotent.
 func (s *Store) Remove(id bottle.Identity) error {
 	lay := s.Layout(id)
@@ -104,9 +104,12 @@ func (s *Store) Remove(id bottle.Identity) error {
 	if s.Live(id) {
 		return fmt.Errorf("remove state of %s: %w", id, ErrLive)
 	}
-	if s.Runtime != "" {
-		if err := os.Remove(s.runtimeSocket(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove control socket: %w", err)
+	for _, path := range s.runtimeSockets(id) {
+		if s.Runtime == "" {
+			break
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove socket: %w", err)
 		}
 	}
 	return removeTree(lay.Dir)

@@ -7,6 +7,8 @@
 //	  metadata.json             what was started, replaced atomically
 //	  audit.jsonl               the decision log
 //	  control.sock              the gateway's control socket, unless the path is too long
+//	  attach.sock               where other terminals attach, the same
+//	  start.log                 what a start without a terminal had to say
 //	  git/                      the git gate's mirrors, made by the gateway
 //	  overlay/upper, overlay/work
 //	  added/                    programs that were brought in while the bottle ran, as it sees them
@@ -43,6 +45,8 @@ type Layout struct {
 	Metadata string
 	Audit    string
 	Control  string // empty: no place is short enough for a unix socket
+	Attach   string // where other terminals attach; empty, too
+	Log      string // what a start without a terminal had to say
 	Taken    string // there when the operator has taken what the agent changed
 	Git      string // the git gate's mirrors
 	Asked    string // the queue of proposals
@@ -115,7 +119,9 @@ func (s *Store) Layout(id bottle.Identity) Layout {
 		Lock:     filepath.Join(dir, "lock"),
 		Metadata: filepath.Join(dir, "metadata.json"),
 		Audit:    filepath.Join(dir, "audit.jsonl"),
-		Control:  s.control(dir, id),
+		Control:  s.socket(dir, "control.sock", s.runtimeSockets(id)[0]),
+		Attach:   s.socket(dir, "attach.sock", s.runtimeSockets(id)[1]),
+		Log:      filepath.Join(dir, "start.log"),
 		Taken:    filepath.Join(dir, "taken"),
 		Git:      filepath.Join(dir, "git"),
 		Asked:    filepath.Join(dir, "proposals"),
@@ -126,18 +132,21 @@ func (s *Store) Layout(id bottle.Identity) Layout {
 	}
 }
 
-func (s *Store) control(dir string, id bottle.Identity) string {
-	if path := filepath.Join(dir, "control.sock"); len(path) <= maxSocket {
+// socket is dir's of this name, or the other place, whichever is short enough.
+func (s *Store) socket(dir, name, other string) string {
+	if path := filepath.Join(dir, name); len(path) <= maxSocket {
 		return path
 	}
-	if path := s.runtimeSocket(id); s.Runtime != "" && len(path) <= maxSocket {
-		return path
+	if s.Runtime != "" && len(other) <= maxSocket {
+		return other
 	}
 	return ""
 }
 
-func (s *Store) runtimeSocket(id bottle.Identity) string {
-	return filepath.Join(s.Runtime, "bot-bottle-"+string(id)+".sock")
+// runtimeSockets are the other places: of the control socket, and of that to attach at.
+func (s *Store) runtimeSockets(id bottle.Identity) [2]string {
+	path := filepath.Join(s.Runtime, "bot-bottle-"+string(id))
+	return [2]string{path + ".sock", path + ".tty"}
 }
 
 // hinted turns the errors that an operator can mend into findings that say how.

@@ -375,6 +375,9 @@ func TestLayout(t *testing.T) {
 	if filepath.Dir(got) != long.Runtime || len(got) > maxSocket {
 		t.Errorf("control socket at %s", got)
 	}
+	if other := long.Layout("a-12345").Attach; filepath.Dir(other) != long.Runtime || len(other) > maxSocket || other == got {
+		t.Errorf("the socket to attach at is at %s", other)
+	}
 }
 
 // TestRemoveTakesTheShortSocket: cleanup finds the socket that did not fit.
@@ -382,15 +385,19 @@ func TestRemoveTakesTheShortSocket(t *testing.T) {
 	s := open(t, t.TempDir())
 	s.Runtime = t.TempDir()
 	r := reserve(t, s)
-	path := s.runtimeSocket(r.Identity)
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
+	paths := s.runtimeSockets(r.Identity)
+	for _, path := range paths {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := r.Remove(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("left: %v", err)
+	for _, path := range paths {
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("left: %v", err)
+		}
 	}
 }
 

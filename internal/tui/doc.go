@@ -28,6 +28,10 @@ type House interface {
 	// Decide does what the answer says; what was done, in words. Where an Answer's Seen is
 	// not what it would open by now, it is an error and nothing is done.
 	Decide(ctx context.Context, a Answer) (string, error)
+	// Fetch looks up, fetches and unpacks the packages that a proposal asks for, out of the
+	// bottle's sight. It may take minutes, and say hears how far it is; what it gives is
+	// closed, whatever comes of it.
+	Fetch(ctx context.Context, a Answer, say func(string)) (*Brought, error)
 	// Stop ends a bottle and takes its walls down.
 	Stop(ctx context.Context, id bottle.Identity) error
 	// Modify has the operator edit what a proposal asks for, on the terminal, which is not
@@ -35,6 +39,12 @@ type House interface {
 	Modify(ctx context.Context, a Answer) (*bottle.Route, error)
 	// Edit has the operator edit a bottle's manifest, and put it in force; on the terminal, too.
 	Edit(ctx context.Context, id bottle.Identity) error
+	// Attach joins the terminal to an agent's until that has ended or the operator detaches;
+	// said is which. Start shows an agent's start there, asks, and leaves the bottle running;
+	// Agents are those that it can be given.
+	Attach(ctx context.Context, id bottle.Identity) (said string, err error)
+	Start(ctx context.Context, agent bottle.Name) (bottle.Identity, error)
+	Agents() ([]Agent, error)
 }
 
 // Sight is what there is to see at one moment.
@@ -75,6 +85,22 @@ type Answer struct {
 	Note     string        // for the agent
 	Seen     string        // sight.Of of what was drawn; empty: nothing was yet
 	Lines    []string      // of an answer for always: the lines for the manifest that were drawn
+	Bill     *bottle.Bill  // of packages: what was fetched and drawn; nil: the answer is to whether to fetch them
+	Stage    string        // where that is
+}
+
+// Brought is what was fetched for a proposal that asks for packages.
+type Brought struct {
+	Bill  bottle.Bill
+	Stage string
+	Lines []Line // the exact list
+	Close func() // removes what the gateway did not take
+}
+
+// Line is one that the house says.
+type Line struct {
+	Role plan.Role
+	Text string
 }
 
 // Weighed is what an answer would come to.

@@ -20,8 +20,10 @@ func (m *model) key(msg tea.KeyPressMsg) tea.Cmd {
 	switch m.mode {
 	case browsing:
 		return m.browse(k)
-	case filtering, reasoning:
+	case filtering, reasoning, partly:
 		return m.letter(k, msg.Text)
+	case picking:
+		return m.picked(k, msg.Text)
 	case leasing:
 		return m.lease(k)
 	case yes:
@@ -64,6 +66,10 @@ func (m *model) browse(k string) tea.Cmd {
 		return m.begin(k)
 	case "e", "x":
 		return m.about(k)
+	case "enter":
+		return m.attach()
+	case "s":
+		return m.choose()
 	}
 	return nil
 }
@@ -99,6 +105,9 @@ func (m *model) begin(k string) tea.Cmd {
 	m.answer = Answer{Bottle: p.Identity, Proposal: p.ID, Seen: sight.Of(p.Proposal.Proposal, p.Says, p.Diff)}
 	if p.Push != nil { // it was drawn without what it changes, which is seen when it is weighed
 		m.answer.Seen = ""
+	}
+	if m.fetching(k) {
+		return nil
 	}
 	switch k {
 	case "a":
@@ -162,11 +171,16 @@ func (m *model) modify(a Answer) tea.Cmd {
 
 func (m *model) decide(a Answer) tea.Cmd {
 	m.mode = waiting
-	house, ctx := m.house, m.ctx
-	return func() tea.Msg {
+	house, ctx, e := m.house, m.ctx, m.errands[a.key()]
+	delete(m.errands, a.key())
+	return m.run(func() tea.Msg {
 		said, err := house.Decide(ctx, a)
+		if e != nil {
+			e.cancel()
+			e.close()
+		}
 		return done{said, err}
-	}
+	})
 }
 
 // confirm takes a yes to what was read to its end, and not before it could be.
@@ -180,9 +194,20 @@ func (m *model) confirm(k string) tea.Cmd {
 			m.said = "there is more to read: PgDn shows it, and then y approves it"
 			return nil
 		}
+		if m.weighed.Capability != nil && m.answer.Bill == nil {
+			return m.fetch(m.answer)
+		}
+		if !m.weighed.Whole() {
+			m.mode, m.typed = partly, ""
+			return nil
+		}
 		return m.decide(m.answer)
 	case "n", "esc", "q":
 		m.mode, m.scroll, m.said = browsing, 0, "nothing was decided"
+		if m.answer.Bill != nil {
+			m.said += ", and what was fetched is removed"
+		}
+		return m.give(m.answer.key())
 	case "down", "j":
 		m.scroll++
 	case "up", "k":
@@ -260,7 +285,12 @@ func (m *model) letter(k, text string) tea.Cmd {
 			return nil
 		}
 		a := m.answer
-		a.Reject, a.Note = true, m.typed
+		if m.mode == reasoning {
+			a.Reject, a.Note = true, m.typed
+		} else if m.typed != notWhole {
+			m.mode, m.said = browsing, "nothing was decided; r rejects it, and tells the agent to push it in smaller parts"
+			return nil
+		}
 		return m.decide(a)
 	default:
 		m.put(text)

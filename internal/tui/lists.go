@@ -29,7 +29,7 @@ func listBottles(list []Bottle, at bottle.Identity, focus bool, width int, now t
 	}
 	out := []line{{plan.Label, row("  ", "bottle", "agent", "of", "backend", "up", "requests", "denied", "bytes", "waiting")}}
 	if len(list) == 0 {
-		return append(out, line{plan.Faint, fit("  no bottle runs: bottle start AGENT", width)})
+		return append(out, line{plan.Faint, fit("  no bottle runs: s starts one, or bottle start AGENT", width)})
 	}
 	for _, b := range list {
 		up := "-"

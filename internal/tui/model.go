@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	tea "charm.land/bubbletea/v2"
@@ -22,8 +23,10 @@ const (
 	reasoning      // why not is typed
 	waiting        // for the house; nothing else is begun meanwhile
 	yes            // an approval is shown, and wants a yes
+	partly         // the same, of which only a part is shown: it wants that said in words
 	stopping       // the same of a bottle's end
 	helping
+	picking // an agent to start
 )
 
 const (
@@ -31,7 +34,8 @@ const (
 	lookAtMost = 20 * time.Second
 	settle     = 300 * time.Millisecond // a yes that comes sooner was typed before the question was read
 	mostErrors = 50
-	mostTyped  = 500 // bytes of a reason or a filter
+	mostTyped  = 500         // bytes of a reason or a filter
+	notWhole   = "not whole" // what is typed by who approves a push that he saw a part of
 )
 
 // model is the dashboard's state. All of it belongs to the library's one goroutine.
@@ -58,8 +62,13 @@ type model struct {
 	typed   string
 	answer  Answer
 	weighed Weighed
-	opened  time.Time // when the question was put
-	read    bool      // all of it was on the screen
+	pick    pick
+	wanted  bottle.Identity // a bottle that was started here, and is not seen yet
+	opened  time.Time       // when the question was put
+	read    bool            // all of it was on the screen
+
+	errands map[string]*errand // by the proposal, as key gives it
+	work    sync.WaitGroup     // of what must end with the dashboard
 
 	errs []string // the oldest first: none is lost before somebody put it away
 	said string   // what was done last
@@ -141,8 +150,12 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			msg.answer.Route = msg.route
 			return m, m.weigh(msg.answer)
 		}
+	case agents, begun, attended:
+		return m, m.session(msg)
+	case fetched:
+		return m, m.came(msg.of)
 	case tea.PasteMsg: // never a key: only where text is typed
-		if m.mode == filtering || m.mode == reasoning {
+		if m.mode == filtering || m.mode == reasoning || m.mode == picking { // never what says that a part is enough
 			m.put(msg.Content)
 		}
 	case tea.KeyPressMsg:
@@ -162,6 +175,7 @@ func (m *model) see(msg looked) tea.Cmd {
 	for _, p := range m.sight.Problems {
 		m.fail(p)
 	}
+	m.arrive()
 	again := msg.of != m.bottle
 	if bottles := m.bottles(); !slices.ContainsFunc(bottles, func(b Bottle) bool { return b.Identity == m.bottle }) {
 		m.bottle = ""
@@ -173,7 +187,7 @@ func (m *model) see(msg looked) tea.Cmd {
 		}
 	}
 	m.follow()
-	var cmds []tea.Cmd
+	cmds := []tea.Cmd{m.recall()}
 	if text := m.news(); text != "" {
 		cmds = append(cmds, tea.Raw(ring(text)))
 	}

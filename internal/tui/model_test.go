@@ -21,7 +21,11 @@ type quietHouse struct {
 	weighed  []Answer
 	answered []Answer
 	stopped  []bottle.Identity
+	attached []bottle.Identity
+	started  []bottle.Name
+	agents   []Agent
 	err      error
+	fetch    func(ctx context.Context, say func(string)) (*Brought, error)
 }
 
 func (h *quietHouse) Look(context.Context, bottle.Identity) Sight { return h.sight }
@@ -41,13 +45,26 @@ func (h *quietHouse) Decide(_ context.Context, a Answer) (string, error) {
 	return "done", h.err
 }
 
+func (h *quietHouse) Fetch(ctx context.Context, _ Answer, say func(string)) (*Brought, error) {
+	return h.fetch(ctx, say)
+}
+
 func (h *quietHouse) Stop(_ context.Context, id bottle.Identity) error {
 	h.stopped = append(h.stopped, id)
 	return h.err
 }
 
 func (h *quietHouse) Modify(context.Context, Answer) (*bottle.Route, error) { return nil, nil }
-func (h *quietHouse) Edit(context.Context, bottle.Identity) error           { return nil }
+func (h *quietHouse) Attach(_ context.Context, id bottle.Identity) (string, error) {
+	h.attached = append(h.attached, id)
+	return "detached from " + string(id), h.err
+}
+func (h *quietHouse) Start(_ context.Context, name bottle.Name) (bottle.Identity, error) {
+	h.started = append(h.started, name)
+	return bottle.Identity(name + "-new12"), h.err
+}
+func (h *quietHouse) Agents() ([]Agent, error)                    { return h.agents, h.err }
+func (h *quietHouse) Edit(context.Context, bottle.Identity) error { return nil }
 
 func asking(id string, lines int) Asking {
 	p := plan.Proposal{Says: "adds GET to a.example.com/*", Diff: strings.Repeat("+ x\n", lines)}

@@ -28,6 +28,8 @@ func Run(ctx context.Context, s Screen, house House, of bottle.Identity) (lost [
 	defer cancel() // what still asks a gateway ends
 	m := &model{ctx: ctx, house: house, style: s.Style, now: time.Now, bottle: of}
 	_, err = tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(s.In), tea.WithOutput(s.Out)).Run()
+	cancel()
+	m.drop()
 	if errors.Is(err, tea.ErrInterrupted) || errors.Is(err, context.Canceled) {
 		err = nil
 	}

@@ -57,9 +57,22 @@ func (h hostileHouse) Weigh(ctx context.Context, a Answer) (Weighed, error) {
 func (hostileHouse) Decide(_ context.Context, a Answer) (string, error) {
 	return "", errors.New(a.Note + hostile()[0])
 }
-func (hostileHouse) Stop(context.Context, bottle.Identity) error { return errors.New(hostile()[1]) }
+func (hostileHouse) Fetch(context.Context, Answer, func(string)) (*Brought, error) { return nil, nil }
+func (hostileHouse) Stop(context.Context, bottle.Identity) error                   { return errors.New(hostile()[1]) }
 func (hostileHouse) Modify(context.Context, Answer) (*bottle.Route, error) {
 	return nil, errors.New(hostile()[2])
+}
+func (hostileHouse) Attach(context.Context, bottle.Identity) (string, error) {
+	return hostile()[4], errors.New(hostile()[5])
+}
+func (hostileHouse) Start(context.Context, bottle.Name) (bottle.Identity, error) {
+	return "", errors.New(hostile()[6])
+}
+func (hostileHouse) Agents() (out []Agent, _ error) {
+	for _, s := range hostile() {
+		out = append(out, Agent{Name: "worker", Bottle: "dev", About: s})
+	}
+	return out, nil
 }
 func (hostileHouse) Edit(context.Context, bottle.Identity) error { return errors.New(hostile()[3]) }
 
@@ -98,6 +111,10 @@ func TestScreenIsNotScrambled(t *testing.T) {
 				m.browse("j")
 				real.Keys("j")
 			}
+			list, _ := m.house.Agents()
+			m.session(agents{list: list})
+			real.Keys("s")
+			agree()
 		})
 	}
 }

@@ -36,10 +36,12 @@ func (m *model) View() tea.View {
 	}
 	var lines []line
 	switch m.mode {
-	case yes:
+	case yes, partly:
 		lines = m.question()
 	case helping:
 		lines = m.help()
+	case picking:
+		lines = m.choice()
 	default:
 		lines = m.overview()
 	}
@@ -105,7 +107,7 @@ func (m *model) window(list []line, at, size int) []line {
 func (m *model) detail(size int) []line {
 	var all []line
 	if p, ok := m.chosen(); ok {
-		all = tell(p.Identity, p.Proposal, m.width)
+		all = append(tell(p.Identity, p.Proposal, m.width), m.errand(key(p))...)
 	} else if m.gone {
 		all = []line{{plan.Warn, fit("the proposal that stood here waits no longer; the arrow keys choose another", m.width)}}
 	}
@@ -154,15 +156,20 @@ func decision(r audit.Record, width int) line {
 // question is an approval as it would be, and wants a yes.
 func (m *model) question() []line {
 	w, verb := m.weighed, "Approve"
-	if m.answer.Route != nil {
+	switch {
+	case m.answer.Route != nil:
 		verb = "Give instead of what was asked for, for"
+	case m.answer.Bill != nil:
+		verb = "Put into the bottle what was fetched for"
+	case w.Capability != nil:
+		verb = "Look them up and fetch them (nothing of theirs is run), for"
 	}
 	var out []line
 	for _, l := range wrap(fmt.Sprintf("%s %s of %s, %s?", verb, clean(w.ID), m.answer.Bottle, long(m.answer)), m.width) {
 		out = append(out, line{plan.Strong, l})
 	}
 	out = append(out, line{})
-	all := tell(m.answer.Bottle, w.Proposal, m.width)[1:]
+	all := append(tell(m.answer.Bottle, w.Proposal, m.width)[1:], m.list()...)
 	if w.File != "" {
 		for _, l := range wrap("and behind the routes of "+clean(w.File)+":", m.width-2) {
 			all = append(all, line{plan.Plain, "  " + l})
@@ -194,8 +201,12 @@ func (m *model) status() line {
 	switch {
 	case m.mode == filtering:
 		return line{plan.Strong, m.prompt("filter: ")}
+	case m.mode == picking:
+		return line{plan.Strong, m.prompt("agent: ")}
 	case m.mode == reasoning:
 		return line{plan.Strong, m.prompt("reject " + m.answer.Proposal + ", the agent is told: ")}
+	case m.mode == partly:
+		return line{plan.Shout, m.prompt("only a part was shown; to approve it all the same, type " + notWhole + ": ")}
 	case m.mode == leasing:
 		return line{plan.Strong, fit("approve "+m.answer.Proposal+" for: 1) 15m  2) 1h  3) session  4) always", m.width)}
 	case m.mode == stopping:
@@ -221,11 +232,14 @@ func (m *model) prompt(before string) string {
 
 // keys are those that mean something now.
 func (m *model) keys() line {
-	text := "a approve  m modify  r reject  l lease  e edit  x stop  / filter  ? help  q quit"
+	text := "a approve  m modify  r reject  l lease  e edit  s start  x stop  Enter attach  / filter  ? help  q quit"
+	if m.width < wide {
+		text = "a approve m modify r reject l lease e edit s start x stop Enter attach ? help"
+	}
 	switch m.mode {
 	case yes:
 		text = "y yes  n no  PgUp PgDn scroll"
-	case filtering, reasoning:
+	case filtering, reasoning, partly:
 		text = "Enter takes it  Esc leaves it"
 	case leasing:
 		text = "1 to 4 chooses  Esc leaves it"
@@ -233,6 +247,8 @@ func (m *model) keys() line {
 		text = "y yes  n no"
 	case waiting:
 		text = "working..."
+	case picking:
+		text = "arrows choose  Enter starts it  Esc leaves it"
 	case helping:
 		text = "any key goes back"
 	case browsing:
@@ -251,7 +267,9 @@ func (m *model) help() (out []line) {
   m          give less: what is asked for is opened in $VISUAL or $EDITOR
   r          reject, with a reason that the agent reads
   e          edit the bottle's manifest, and put it in force
+  s          choose an agent and start it, as bottle start --detach does
   x          stop the bottle
+  Enter      attach to the agent; Ctrl-] comes back, and it goes on
   up, down   the next line; k and j, too
   Tab        from the proposals to the bottles, and back
   PgUp PgDn  scroll what is told of a proposal; Space, too

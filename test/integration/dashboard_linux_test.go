@@ -69,6 +69,12 @@ func TestDashboardOfARunningBottle(t *testing.T) {
 	d := h.dashboard(120, 40, "EDITOR="+filepath.Join(h.base, "editor"))
 	d.Shows("1 bottle, 0 proposals", h.agent, "none waits")
 	raw := d.Raw()
+	var first struct {
+		Bottles []struct{ Requests, Denied uint64 }
+	}
+	if err := json.Unmarshal([]byte(h.tool("dashboard", "--once", "--format", "json")), &first); err != nil || len(first.Bottles) != 1 || first.Bottles[0].Requests != 0 || len(h.records()) == 0 {
+		t.Errorf("the trial of the walls is counted: %v, %+v", err, first)
+	}
 
 	b.types("https://new.example.com/a")
 	b.says("new.example.com/a fails")

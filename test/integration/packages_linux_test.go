@@ -366,3 +366,79 @@ func (h *house) packagesRecorded(t *testing.T, id string, n int) {
 		t.Errorf("the log has %s", b)
 	}
 }
+
+// TestPackagesInTheDashboard: against a real gateway, apt and npm. Before the first yes no
+// registry hears of it; while it is fetched the dashboard goes on; who leaves meanwhile leaves
+// nothing behind; the second yes, to the very hashes, puts the programs into the running bottle.
+func TestPackagesInTheDashboard(t *testing.T) {
+	require.Tool(t, "curl", "npm", "node")
+	h := supervised(t, -1, "")
+	r := newRegistry(t)
+	r.publish(t, "tiny-tool", "1.2.3", `,"bin":{"tiny-tool":"cli.js"}`, member("package/cli.js", "#!/usr/bin/env node\nconsole.log('npm works', process.argv[2])\n"))
+	h.useNPM(r)
+	b := h.asks()
+	id := b.wants(1, `"npm:tiny-tool@1.2.3"`)
+	adding := filepath.Join(h.home(), "state", string(h.identity()), "adding")
+	stages := func(sort string) int {
+		left, err := filepath.Glob(filepath.Join(adding, "*", sort))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(left)
+	}
+	held, let := make(chan bool, 99), make(chan bool)
+	r.mu.Lock()
+	r.hold = func(path string) {
+		if strings.HasSuffix(path, ".tgz") {
+			held <- true
+			<-let
+		}
+	}
+	r.mu.Unlock()
+	for i, end := range []string{"leaves", "is killed"} {
+		d := h.dashboard(120, 40)
+		d.Shows("> "+id, "npm:tiny-tool")
+		d.Keys("a")
+		d.Shows("Look them up and fetch them (nothing of theirs is run), for " + id)
+		if asked := r.requests(); len(asked) > 0 && i == 0 {
+			t.Errorf("a registry was asked before the operator said so: %q", asked)
+		}
+		d.Press("y", "y yes", "being fetched")
+		<-held
+		d.Keys("?") // it goes on
+		d.Shows("any key goes back")
+		d.Keys("q")
+		d.Shows("being fetched for ")
+		if end == "leaves" {
+			d.Keys("q")
+			d.Shows("exit code 0.")
+			if n := stages("lock"); n > 0 {
+				t.Errorf("%d are left", n)
+			}
+			continue
+		}
+		d.Kill()
+		d.Shows("exit code 137.")
+		if s := h.status(id); s != "pending" {
+			t.Errorf("it is %s", s)
+		}
+	}
+	close(let)
+	d := h.dashboard(120, 40)
+	d.Shows("> "+id, "npm:tiny-tool")
+	d.Keys("a")
+	d.Shows("Look them up and fetch them")
+	d.Press("y", "y yes", "Put into the bottle what was fetched for "+id)
+	d.Shows("npm:tiny-tool 1.2.3", "sha512:", r.URL, "programs: tiny-tool", "no script of a package runs")
+	sure(d, "approved "+id)
+	b.types("run tiny-tool here")
+	b.says("npm works here\n")
+	if n := stages("lock"); n > 0 {
+		t.Errorf("%d are left", n)
+	}
+	d.Keys("q")
+	d.Shows("exit code 0.")
+	b.types("bye")
+	b.ends()
+	h.nothingLeft("at the end")
+}

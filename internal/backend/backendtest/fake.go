@@ -196,6 +196,9 @@ func (b *fakeBottle) Run(ctx context.Context, c plan.Command, s backend.Stdio) (
 	b.fake.command = c
 	agent := b.fake.Agent
 	b.fake.mu.Unlock()
+	if s.Started != nil {
+		s.Started()
+	}
 	if agent == nil {
 		return 0, nil
 	}

@@ -29,6 +29,9 @@ func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, er
 	if err != nil {
 		return 0, err
 	}
+	if s.Started != nil {
+		s.Started()
+	}
 	code, err := x.await(ctx, s, io.master)
 	// What the agent wrote last is still in the pipes: they end when it has.
 	io.drain(&pumps)

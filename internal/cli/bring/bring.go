@@ -26,33 +26,57 @@ type Desk struct {
 	Store    func() (*store.Store, error)
 }
 
-// Brought is what was unpacked and shown. Close removes what the gateway did not take.
+// Brought is what was unpacked. Close removes what the gateway did not take.
 type Brought struct {
 	Bill  bottle.Bill
 	Stage string
+	Lines []Line // the exact list: what an approval puts in, and nothing else
 	Close func()
 }
+
+// Line is one of the list. What a registry says in it is spelled out.
+type Line struct {
+	Role plan.Role
+	Text string
+}
+
+// Ask is the question before anything is looked up: a package's name goes to a registry, and
+// the agent chose it.
+const Ask = "Look them up and fetch them? Nothing of theirs is run."
 
 // longest bounds all of it: a registry that sends one byte a minute would never end.
 const longest = 20 * time.Minute
 
-// Bring fetches and unpacks what p of the bottle id asks for, and shows it. Before anything is looked up it
-// asks: a package's name goes to a registry, and the agent chose it. nil without an error:
-// the operator said no. quiet shows nothing, for machines.
+// Bring asks, then fetches and unpacks what p of the bottle id asks for, and shows it. nil
+// without an error: the operator said no. quiet shows nothing, for machines.
 func (d Desk) Bring(ctx context.Context, id bottle.Identity, p plan.Proposal, yes, quiet bool) (*Brought, error) {
+	if ok, err := d.Confirm(Ask, yes); err != nil || !ok {
+		return nil, err
+	}
+	b, err := d.Fetch(ctx, id, p, func(line string) {
+		if !quiet {
+			fmt.Fprintln(d.Err, d.Style(d.Err)(plan.Faint, line+" …"))
+		}
+	})
+	if err == nil && !quiet {
+		d.show(b.Lines)
+	}
+	return b, err
+}
+
+// Fetch looks up, fetches and unpacks what p of the bottle id asks for, which the operator
+// has said yes to (Ask). It ends with ctx, and after 20 minutes. say hears how far it is.
+func (d Desk) Fetch(ctx context.Context, id bottle.Identity, p plan.Proposal, say func(string)) (*Brought, error) {
 	s, err := d.Store()
 	if err != nil {
 		return nil, err
 	}
-	return d.bring(ctx, s.Layout(id), p, yes, quiet)
+	return d.fetch(ctx, s.Layout(id), p, say)
 }
 
-func (d Desk) bring(ctx context.Context, lay store.Layout, p plan.Proposal, yes, quiet bool) (_ *Brought, err error) {
+func (d Desk) fetch(ctx context.Context, lay store.Layout, p plan.Proposal, say func(string)) (_ *Brought, err error) {
 	if p.Capability == nil {
 		return nil, errors.New("bring packages: the proposal asks for something else")
-	}
-	if ok, err := d.Confirm("Look them up and fetch them? Nothing of theirs is run.", yes); err != nil || !ok {
-		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
@@ -65,11 +89,7 @@ func (d Desk) bring(ctx context.Context, lay store.Layout, p plan.Proposal, yes,
 			stage.Close()
 		}
 	}()
-	src := packages.Source{Env: d.environment(known()), NPM: d.environment(knownToNPM()), Say: func(line string) {
-		if !quiet {
-			fmt.Fprintln(d.Err, d.Style(d.Err)(plan.Faint, line+" …"))
-		}
-	}}
+	src := packages.Source{Env: d.environment(known()), NPM: d.environment(knownToNPM()), Say: say}
 	load, err := src.Resolve(ctx, stage, *p.Capability)
 	if err == nil {
 		err = load.Fetch(ctx)
@@ -83,10 +103,7 @@ func (d Desk) bring(ctx context.Context, lay store.Layout, p plan.Proposal, yes,
 	if err != nil {
 		return nil, d.explain(ctx, err, p.ID)
 	}
-	if !quiet {
-		d.show(load)
-	}
-	return &Brought{Bill: load.Bill, Stage: stage.Name, Close: stage.Close}, nil
+	return &Brought{Bill: load.Bill, Stage: stage.Name, Lines: list(load), Close: stage.Close}, nil
 }
 
 // explain adds the next step where an error has none.
@@ -101,22 +118,33 @@ func (d Desk) explain(ctx context.Context, err error, id string) error {
 	return ui.Fail(fmt.Errorf("%w; nothing was brought in", err), "bottle approve "+id+" looks them up anew; bottle reject "+id+" turns them down")
 }
 
-// show is the exact list: what an approval puts in, and nothing else.
-func (d Desk) show(l *packages.Load) {
+// list is what an approval puts in, and nothing else.
+func list(l *packages.Load) (out []Line) {
+	line := func(role plan.Role, format string, a ...any) {
+		out = append(out, Line{role, bottle.Said(fmt.Sprintf(format, a...))})
+	}
 	b := l.Bill
-	style := d.Style(d.Out)
-	fmt.Fprintf(d.Out, "  %s, %s fetched, %s unpacked:\n", ui.Plural(len(b.Items), "package"), plan.Size(b.Size()), plan.Size(b.Unpacked))
+	line(plan.Plain, "%s, %s fetched, %s unpacked:", ui.Plural(len(b.Items), "package"), plan.Size(b.Size()), plan.Size(b.Unpacked))
 	for _, i := range b.Items {
-		fmt.Fprintf(d.Out, "    %s %s  %s\n", style(plan.Strong, i.Ecosystem+":"+i.Name), i.Version, style(plan.Faint, plan.Size(i.Size)))
-		fmt.Fprintf(d.Out, "      %s\n      %s\n", style(plan.Faint, bottle.Said(i.From)), style(plan.Faint, i.Hash))
+		line(plan.Strong, "  %s:%s %s  %s", i.Ecosystem, i.Name, i.Version, plan.Size(i.Size))
+		line(plan.Faint, "    %s", i.From)
+		line(plan.Faint, "    %s", i.Hash)
 	}
 	if len(b.Programs) > 0 {
-		fmt.Fprintf(d.Out, "  programs: %s\n", strings.Join(b.Programs, ", "))
+		line(plan.Plain, "programs: %s", strings.Join(b.Programs, ", "))
 	}
 	for _, n := range l.Notes {
-		fmt.Fprintf(d.Out, "  %s\n", style(plan.Warn, bottle.Said(n)))
+		line(plan.Warn, "%s", n)
 	}
-	fmt.Fprintf(d.Out, "  unpacked only, to %s, read-only: no script of a package runs, here or in the bottle's system\n", plan.Added)
+	line(plan.Plain, "unpacked only, to %s, read-only: no script of a package runs, here or in the bottle's system", plan.Added)
+	return out
+}
+
+func (d Desk) show(list []Line) {
+	style := d.Style(d.Out)
+	for _, l := range list {
+		fmt.Fprintf(d.Out, "  %s\n", style(l.Role, l.Text))
+	}
 }
 
 // known is what apt, dpkg and npm may know: where their configuration is, and how the

@@ -2,6 +2,7 @@ package bring
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"os"
 	"slices"
@@ -27,19 +28,19 @@ func TestNothingIsLookedUpBeforeYes(t *testing.T) {
 	lay := store.Layout{Adding: t.TempDir()}
 	d := Desk{Out: io.Discard, Err: io.Discard, Style: plain,
 		Confirm: func(string, bool) (bool, error) { return false, nil },
-		Lookup: func(string) (string, bool) {
-			t.Error("a program was about to be run")
-			return "", false
+		Store: func() (*store.Store, error) {
+			t.Error("something was about to be fetched")
+			return nil, errors.New("none")
 		}}
-	b, err := d.bring(t.Context(), lay, asked("npm:x"), false, false)
+	b, err := d.Bring(t.Context(), "worker-abc12", asked("npm:x"), false, false)
 	if entries, _ := os.ReadDir(lay.Adding); b != nil || err != nil || len(entries) > 0 {
 		t.Errorf("%+v, %v, %v", b, err, entries)
 	}
 	d.Confirm, d.Lookup = func(string, bool) (bool, error) { return true, nil }, func(string) (string, bool) { return "", false }
-	if _, err := d.bring(t.Context(), store.Layout{Adding: lay.Adding + "/none"}, asked("npm:x"), true, false); err == nil {
+	if _, err := d.fetch(t.Context(), store.Layout{Adding: lay.Adding + "/none"}, asked("npm:x"), nil); err == nil {
 		t.Error("there is no place to unpack")
 	}
-	if _, err := d.bring(t.Context(), lay, plan.Proposal{}, true, false); err == nil {
+	if _, err := d.fetch(t.Context(), lay, plan.Proposal{}, nil); err == nil {
 		t.Error("it asks for something else")
 	}
 }
@@ -65,7 +66,7 @@ func TestEnvironmentOfTheFetchers(t *testing.T) {
 func TestShownHarmlessly(t *testing.T) {
 	var out bytes.Buffer
 	d := Desk{Out: &out, Style: plain}
-	d.show(&packages.Load{Notes: []string{"a\x1b[2Jb\u202e"}, Bill: bottle.Bill{Programs: []string{"x"}, Items: []bottle.BillItem{{Ecosystem: "npm", Name: "x", Version: "1", From: "http://r.example.com/\u202e"}}}})
+	d.show(list(&packages.Load{Notes: []string{"a\x1b[2Jb\u202e"}, Bill: bottle.Bill{Programs: []string{"x"}, Items: []bottle.BillItem{{Ecosystem: "npm", Name: "x", Version: "1", From: "http://r.example.com/\u202e"}}}}))
 	if strings.ContainsAny(out.String(), "\x1b\u202e") || !strings.Contains(out.String(), "programs: x\n") {
 		t.Errorf("%q", out.String())
 	}

@@ -65,8 +65,13 @@ func (d Desk) session(word string) (s session, err error) {
 	return s, nil
 }
 
-// read gives each record of the log to add, and says how many lines are no records.
+// trial is how many records a trial of the walls makes at most.
+const trial = 256
+
+// read gives each record of the log to add, but for those that a start made before its agent
+// was there, and says how many lines are no records.
 func (d Desk) read(ctx context.Context, s session, add func(learn.Event)) (broken int, err error) {
+	var last []learn.Event // which the next record may say were a start's own
 	for r, err := range audit.Read(ctx, s.log, audit.Filter{}, false) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
@@ -76,9 +81,20 @@ func (d Desk) read(ctx context.Context, s session, add func(learn.Event)) (broke
 			if broken++; r.Seq == 0 && !strings.HasPrefix(err.Error(), "line ") {
 				return broken, err // the file itself
 			}
+		case r.Kind == audit.KindLog && r.Reason == audit.ReasonBegun: // no agent can make one
+			last = last[:len(last)-int(min(r.Count, trial, uint64(len(last))))]
 		default:
-			add(event(&r))
+			if len(last) == 2*trial {
+				for _, e := range last[:trial] {
+					add(e)
+				}
+				last = last[:copy(last, last[trial:])]
+			}
+			last = append(last, event(&r))
 		}
+	}
+	for _, e := range last {
+		add(e)
 	}
 	if broken > 0 {
 		fmt.Fprintln(d.Err, d.Style(d.Err)(plan.Shout, ui.Plural(broken, "line")+" of the log cannot be relied on, and were left out: bottle audit "+string(s.id)+" --verify"))

@@ -307,3 +307,30 @@ func TestALogThatIsBeingWritten(t *testing.T) {
 		t.Errorf("running: %v %s", err, l.err.String())
 	}
 }
+
+// TestTheTrialOfTheWallsTeachesNothing: neither command speaks of what the start itself was
+// denied; all that the agent was denied counts, also before a later start, and however many
+// records one claims.
+func TestTheTrialOfTheWallsTeachesNothing(t *testing.T) {
+	l := newLooker(t, "---\negress:\n  routes:\n    - host: api.example.com\n---\n")
+	list := []audit.Record{deniedAt("probe.example.org", "GET", "/a"), deniedAt("probe.example.org", "GET", "/b"), {Kind: audit.KindLog, Verdict: audit.Allow, Reason: audit.ReasonBegun, Count: 2},
+		deniedAt("first.example.org", "GET", "/a"), deniedAt("probe.example.org", "GET", "/c"), {Kind: audit.KindLog, Verdict: audit.Allow, Reason: audit.ReasonBegun, Count: 1}, deniedAt("second.example.org", "GET", "/a")}
+	l.log(t, len(list), func(i int) audit.Record { return list[i] })
+	for _, args := range [][]string{{"learn", "worker"}, {"replay", "worker"}} {
+		_ = l.run(args...)
+		out := l.out.String() + l.err.String()
+		if strings.Contains(out, "probe.example.org") || args[0] == "learn" && (!strings.Contains(out, "first.example.org") || !strings.Contains(out, "second.example.org")) {
+			t.Errorf("%q:\n%s", args, out)
+		}
+	}
+	many := 3*trial + 7
+	l.log(t, many, func(i int) audit.Record {
+		if i == many-1 {
+			return audit.Record{Kind: audit.KindLog, Verdict: audit.Allow, Reason: audit.ReasonBegun, Count: 1 << 62}
+		}
+		return deniedAt(fmt.Sprintf("h%d.example.org", i), "GET", "/a")
+	})
+	if err := l.run("learn", "worker"); err != nil || !strings.Contains(l.out.String(), fmt.Sprintf("%d records", many-1-trial)) {
+		t.Errorf("%v:\n%s", err, l.out.String())
+	}
+}

@@ -59,15 +59,7 @@ func (d Desk) Approve() *cobra.Command {
 			"  bottle approve researcher-m3hxd 4f1c0a9e 77d0b1c2 --host api.example.com --for 15m --yes",
 		Args: command.Words(1, 1+mostPrints), ValidArgsFunction: d.completeApproval,
 	}
-	c.Flags().StringVar(&a.host, "host", "", "where it may be sent; absent: where it was sent last")
-	c.Flags().Var(&p.last, "for", "how long: 15m, session for as long as the bottle, or always, which is written into the manifest (absent: a proposal for the session, a fingerprint 1h, at most 24h)")
-	c.Flags().StringVar(&p.note, "note", "", "of a proposal: what the agent is told")
-	c.Flags().StringSliceVar(&p.methods, "method", nil, "of a proposal: give these methods instead")
-	c.Flags().StringArrayVar(&p.paths, "path", nil, "of a proposal: give what is below this path instead; more than once for several")
-	c.Flags().UintSliceVar(&p.ports, "port", nil, "of a proposal: give these ports instead")
-	c.Flags().BoolVarP(&a.yes, "yes", "y", false, "do not ask")
-	_ = c.RegisterFlagCompletionFunc("host", d.completeHost)
-	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"15m", "1h", "8h", "24h", "session", "always"}, cobra.ShellCompDirectiveNoFileComp))
+	d.flags(c, &a, &p)
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()
@@ -93,6 +85,19 @@ func (d Desk) Approve() *cobra.Command {
 		return d.approve(c.Context(), args[0], a, js)
 	}
 	return c
+}
+
+func (d Desk) flags(c *cobra.Command, a *approval, p *answer) {
+	c.Flags().StringVar(&a.host, "host", "", "where it may be sent; absent: where it was sent last")
+	c.Flags().Var(&p.last, "for", "how long: 15m, session for as long as the bottle, or always, which is written into the manifest (absent: a proposal for the session, a fingerprint 1h, at most 24h)")
+	c.Flags().StringVar(&p.note, "note", "", "of a proposal: what the agent is told")
+	c.Flags().StringSliceVar(&p.methods, "method", nil, "of a proposal: give these methods instead")
+	c.Flags().StringArrayVar(&p.paths, "path", nil, "of a proposal: give what is below this path instead; more than once for several")
+	c.Flags().UintSliceVar(&p.ports, "port", nil, "of a proposal: give these ports instead")
+	c.Flags().BoolVar(&p.part, "not-whole", false, "of a proposal for a push that is too long to be shown: approve it all the same")
+	c.Flags().BoolVarP(&a.yes, "yes", "y", false, "do not ask")
+	_ = c.RegisterFlagCompletionFunc("host", d.completeHost)
+	_ = c.RegisterFlagCompletionFunc("for", cobra.FixedCompletions([]string{"15m", "1h", "8h", "24h", "session", "always"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // fingerprint refuses what goes with a proposal only, and gives how long a value may pass.

@@ -26,14 +26,14 @@ type answer struct {
 	last     term
 	note     string
 	yes      bool
+	part     bool // of a push: also where only the first of it is shown
 
 	// What is given instead of what was asked for; nil: as it was asked.
 	methods, paths []string
 	ports          []uint
 }
 
-// maxAbove is how many lines of a difference may stand between what a proposal is about and
-// the question: what is longer has scrolled it off a screen.
+// maxAbove is how many lines of a difference may stand above the question; more scroll the rest away.
 const maxAbove = 12
 
 // decided is what a decision came to, for machines.
@@ -63,12 +63,19 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 		return err
 	}
 	req := plan.Control{Op: plan.OpDecide, Proposal: a.id, Verdict: "approve", Seconds: int(a.last.last / time.Second), Note: a.note, By: operator()}
-	if a.methods != nil || a.paths != nil || a.ports != nil {
+	switch {
+	case a.methods != nil || a.paths != nil || a.ports != nil:
 		if p.Route == nil {
 			return ui.Usage(errors.New("only requests can be given in part: this asks for something else"), "bottle proposals "+a.id)
 		}
 		req.Verdict, req.Route = "modify", a.instead(*p.Route)
-	} else if !a.yes { // who says yes beforehand takes what there is
+		if p, req.Seen, err = weigh(ctx, g.socket, p, req); err != nil {
+			return err
+		}
+	case !p.Whole() && !p.Settled() && !a.part:
+		return ui.Usage(errors.New("what this push changes is longer than what can be shown of it: nobody here has seen the rest"),
+			"bottle reject "+a.id+" --reason \"push it in smaller parts\"; or, to approve what you see only the first of: bottle approve "+a.id+" --not-whole")
+	case !a.yes: // who says yes beforehand takes what there is
 		req.Seen = sight.Of(p.Proposal, p.Says, p.Diff)
 	}
 	var lasting *rewrite.Change
@@ -106,6 +113,23 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 	}
 	fmt.Fprintf(d.Err, "written: %s\n", bottle.Printable(lasting.Path))
 	return nil
+}
+
+// weigh asks a gateway what an approval of p would come to, which changes nothing. It gives p
+// as it would be given, and what tells this sight of it from another.
+func weigh(ctx context.Context, socket string, p plan.Proposal, req plan.Control) (plan.Proposal, string, error) {
+	var out plan.Decided
+	req.Check = true
+	if err := ask(ctx, socket, req, &out); err != nil {
+		return p, "", err
+	}
+	if out.ID != p.ID || out.Settled() {
+		return p, "", errors.New("the gateway did not say what it would come to")
+	}
+	if p.Route != nil { // of all else the whole says more
+		p.Says, p.Diff, p.Given = out.Says, out.Diff, out.Given
+	}
+	return p, sight.Of(p.Proposal, p.Says, p.Diff), nil
 }
 
 // showWish shows all that an approval means: what was asked for, or what is given instead, and

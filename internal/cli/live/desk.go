@@ -35,13 +35,15 @@ type Desk struct {
 	Confirm  func(question string, yes bool) (bool, error)
 	Store    func() (*store.Store, error)
 	Tree     func() (manifest.Tree, error)
-	Key      func(bottle.Repo) bottle.Problems                                                                       // why its key_file cannot be used, now
-	Bring    func(ctx context.Context, id bottle.Identity, p plan.Proposal, yes, quiet bool) (*bring.Brought, error) // fetches and unpacks packages; nil: the operator said no
-	Watched  func(s bottle.Spec, dir string) (map[string]secret.Value, bottle.Problems)                              // what must not leave, read now
+	Key      func(bottle.Repo) bottle.Problems                                                                        // why its key_file cannot be used, now
+	Bring    func(ctx context.Context, id bottle.Identity, p plan.Proposal, yes, quiet bool) (*bring.Brought, error)  // fetches and unpacks packages; nil: the operator said no
+	Fetch    func(ctx context.Context, id bottle.Identity, p plan.Proposal, say func(string)) (*bring.Brought, error) // the same, behind a yes
+	Watched  func(s bottle.Spec, dir string) (map[string]secret.Value, bottle.Problems)                               // what must not leave, read now
 
 	Editor     func(ctx context.Context, path string) error // the operator's, on the terminal
 	EditBottle func(ctx context.Context, name bottle.Name) error
 	End        func(ctx context.Context, id bottle.Identity) error // of a running bottle
+	Sessions   Sessions
 }
 
 const (

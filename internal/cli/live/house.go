@@ -14,7 +14,6 @@ import (
 	"bottle/internal/cli/rewrite"
 	"bottle/internal/cli/ui"
 	"bottle/internal/plan"
-	"bottle/internal/plan/sight"
 	"bottle/internal/store"
 	"bottle/internal/tui"
 )
@@ -160,7 +159,7 @@ func (h *house) forget(id bottle.Identity) {
 
 // answered is what a gateway is told for an answer.
 func answered(a tui.Answer) plan.Control {
-	req := plan.Control{Op: plan.OpDecide, Proposal: a.Proposal, Verdict: "approve", Seconds: int(a.For / time.Second), Note: a.Note, By: operator(), Seen: a.Seen, Route: a.Route}
+	req := plan.Control{Op: plan.OpDecide, Proposal: a.Proposal, Verdict: "approve", Seconds: int(a.For / time.Second), Note: a.Note, By: operator(), Seen: a.Seen, Route: a.Route, Bill: a.Bill, Stage: a.Stage}
 	switch {
 	case a.Reject:
 		req.Verdict = "reject"
@@ -170,37 +169,49 @@ func answered(a tui.Answer) plan.Control {
 	return req
 }
 
+// whole is all of the proposal that is answered.
+func (h *house) whole(ctx context.Context, a tui.Answer) (meta store.Metadata, socket string, p plan.Proposal, err error) {
+	if meta, socket, err = h.find(string(a.Bottle)); err != nil {
+		return meta, socket, p, err
+	}
+	var got plan.Proposals
+	if err := ask(ctx, socket, plan.Control{Op: plan.OpProposals, Proposal: a.Proposal}, &got); err != nil {
+		return meta, socket, p, err
+	}
+	if len(got.List) != 1 || got.List[0].ID != a.Proposal {
+		return meta, socket, p, ui.Fail(fmt.Errorf("the gateway of %s does not know %s", a.Bottle, a.Proposal), "bottle proposals --all")
+	}
+	return meta, socket, got.List[0], nil
+}
+
+// Fetch implements tui.House, as `bottle approve` does.
+func (h *house) Fetch(ctx context.Context, a tui.Answer, say func(string)) (out *tui.Brought, err error) {
+	defer func() { err = ui.OneLine(err) }()
+	_, _, p, err := h.whole(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	b, err := h.Desk.Fetch(ctx, a.Bottle, p, say)
+	if err != nil {
+		return nil, err
+	}
+	out = &tui.Brought{Bill: b.Bill, Stage: b.Stage, Close: b.Close}
+	for _, l := range b.Lines {
+		out.Lines = append(out.Lines, tui.Line(l))
+	}
+	return out, nil
+}
+
 // Weigh implements tui.House.
 func (h *house) Weigh(ctx context.Context, a tui.Answer) (w tui.Weighed, err error) {
 	defer func() { err = ui.OneLine(err) }()
 	h.forget(a.Bottle)
-	meta, socket, err := h.find(string(a.Bottle))
+	meta, socket, p, err := h.whole(ctx, a)
 	if err != nil {
 		return w, err
 	}
-	var whole plan.Proposals
-	if err := ask(ctx, socket, plan.Control{Op: plan.OpProposals, Proposal: a.Proposal}, &whole); err != nil {
+	if w.Proposal, w.Seen, err = weigh(ctx, socket, p, answered(a)); err != nil {
 		return w, err
-	}
-	if len(whole.List) != 1 || whole.List[0].ID != a.Proposal {
-		return w, ui.Fail(fmt.Errorf("the gateway of %s does not know %s", a.Bottle, a.Proposal), "bottle proposals --all")
-	}
-	w.Proposal = whole.List[0]
-	req := answered(a)
-	req.Check = true
-	var out plan.Decided
-	if err := ask(ctx, socket, req, &out); err != nil {
-		return w, err
-	}
-	if out.ID != a.Proposal || out.Settled() {
-		return w, errors.New("the gateway did not say what it would come to")
-	}
-	if w.Route != nil { // of all else the whole says more
-		w.Says, w.Diff, w.Given = out.Says, out.Diff, out.Given
-	}
-	w.Seen = sight.Of(out.Proposal.Proposal, out.Says, out.Diff)
-	if w.Push != nil { // what it changes is drawn from here
-		w.Seen = sight.Of(w.Proposal.Proposal, w.Says, w.Diff)
 	}
 	if a.Always {
 		lasting, err := h.lasting(meta, w.Proposal, a.Route)

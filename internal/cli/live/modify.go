@@ -11,7 +11,6 @@ import (
 	"bottle/internal/cli/editor"
 	"bottle/internal/cli/rewrite"
 	"bottle/internal/cli/ui"
-	"bottle/internal/plan"
 	"bottle/internal/store"
 	"bottle/internal/tui"
 )
@@ -20,18 +19,13 @@ import (
 // and what comes back is read as strictly. A text with faults can be mended.
 func (h *house) Modify(ctx context.Context, a tui.Answer) (r *bottle.Route, err error) {
 	defer func() { err = ui.OneLine(err) }()
-	meta, socket, err := h.find(string(a.Bottle))
+	meta, _, p, err := h.whole(ctx, a)
+	if err == nil && p.Route == nil {
+		err = errors.New("there are no requests to give in part")
+	}
 	if err != nil {
 		return nil, err
 	}
-	var got plan.Proposals
-	if err := ask(ctx, socket, plan.Control{Op: plan.OpProposals, Proposal: a.Proposal}, &got); err != nil {
-		return nil, err
-	}
-	if len(got.List) != 1 || got.List[0].ID != a.Proposal || got.List[0].Route == nil {
-		return nil, errors.New("there are no requests to give in part")
-	}
-	p := got.List[0]
 	text := draft(*p.Route, p.Says, p.Why)
 	f, err := os.CreateTemp("", a.Proposal+"-*.md") // for its owner only
 	if err != nil {

@@ -45,6 +45,9 @@ func (c *counter) supervise(req plan.Control) any {
 		if p.Settled() {
 			return map[string]string{"error": p.ID + " is decided already: approved, ann at 15:04:05"}
 		}
+		if req.Route != nil {
+			p.Says = "adds " + strings.Join(req.Route.Methods, ", ") + " instead"
+		}
 		if p.Given = req.Route; req.Verdict != "reject" && req.Seen != "" && req.Seen != sight.Of(p.Proposal, p.Says, p.Diff) {
 			return map[string]string{"error": p.ID + " would open something else than what you were shown"}
 		}
@@ -99,6 +102,50 @@ func TestProposalsAreShownHarmlessly(t *testing.T) {
 	var got struct{ Proposals []proposed }
 	if err := c.does(c.Proposals(), "--format", "json"); err != nil || json.Unmarshal(c.out.Bytes(), &got) != nil || len(got.Proposals) != 1 || got.Proposals[0].Identity != "worker-abc12" || got.Proposals[0].ID != "p234567" {
 		t.Errorf("%v: %s", err, c.out.String())
+	}
+}
+
+// TestLessIsWeighedAndShownFirst. The weakness: what is given instead of what was asked for
+// may open something that its author did not foresee. This proves that the gateway says what
+// it would open before anybody is asked, that no is no, and that a yes gives what was shown.
+func TestLessIsWeighedAndShownFirst(t *testing.T) {
+	c := newCounter(t)
+	c.ask(t, "p222222", "why")
+	c.answer = false
+	if err := c.run("p222222", "--method", "HEAD"); err == nil || !strings.Contains(c.out.String(), "adds HEAD instead") || strings.Contains(c.out.String(), "adds POST") || c.question == "" || len(c.heard()) > 0 {
+		t.Errorf("%v %q\n%s", err, c.question, c.out.String())
+	}
+	c.answer = true
+	for _, args := range [][]string{{"p222222", "--method", "HEAD"}, {"p222222", "--path", "/v1", "--yes"}} {
+		c.change(func(list []plan.Proposal) []plan.Proposal { list[0].Status = bottle.ProposalPending; return list })
+		if err := c.run(args...); err != nil {
+			t.Error(err)
+		}
+	}
+	if asked := c.heard(); len(asked) != 2 || asked[0].Verdict != "modify" || asked[0].Seen == "" || asked[1].Seen == "" || asked[1].Seen == asked[0].Seen {
+		t.Errorf("%+v", asked)
+	}
+	if err := c.run("p222222", "--port", "8443", "--yes"); err == nil || !strings.Contains(err.Error(), "decided already") {
+		t.Error(err)
+	}
+}
+
+// TestPushThatIsNotWhole: who was shown a part has to say that it is enough, also with --yes,
+// and is told what to do instead.
+func TestPushThatIsNotWhole(t *testing.T) {
+	c := newCounter(t)
+	c.ask(t, "p222222", "why")
+	c.change(func(list []plan.Proposal) []plan.Proposal {
+		list[0].Route, list[0].Kind, list[0].Push = nil, bottle.ProposalPush, &bottle.PushAsk{Repo: "app", Diff: bottle.NotWhole + "only the first\n+x\n"}
+		return list
+	})
+	for _, args := range [][]string{{"p222222"}, {"p222222", "--yes"}} {
+		if err := c.run(args...); err == nil || !strings.Contains(hint(err), "bottle reject p222222 --reason \"push it in smaller parts\"") || !strings.Contains(hint(err), "bottle approve p222222 --not-whole") || len(c.heard()) > 0 {
+			t.Errorf("%q: %v", args, err)
+		}
+	}
+	if err := c.run("p222222", "--not-whole"); err != nil || c.question == "" || len(c.heard()) != 1 || c.heard()[0].Seen == "" {
+		t.Errorf("%v: %+v", err, c.heard())
 	}
 }
 

@@ -1,4 +1,5 @@
-// Package wish is what an operator reads of a proposal: of hostile words, none of which may
+// Package wish is what an operator reads of a proposal, or of what was held back and he may
+// let pass: of hostile words, none of which may
 // look like this program's.
 package wish
 

@@ -47,18 +47,10 @@ type Counted struct {
 	In   *atomic.Int64
 	Left int64        // bytes still to come; negative: not known
 	Done func() error // makes the record; may be called again
-	Held interface {  // whether what comes behind so many bytes may go on; asked where it may never end
-		Goes(behind int64) bool
-	}
 }
-
-var errCut = errors.New("read answer: a new policy does not let it through")
 
 func (c *Counted) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
-	if c.Left < 0 && !c.Held.Goes(c.In.Load()) {
-		n, err = 0, errCut
-	}
 	c.In.Add(int64(n))
 	if c.Left > 0 {
 		c.Left -= int64(n)

@@ -188,6 +188,9 @@ func (p *Pool) Do(req *http.Request, informed func(int, http.Header) error) (*ht
 		return nil, err
 	}
 	for fresh := false; ; fresh = true {
+		if err := req.Context().Err(); err != nil { // it may have ended while the body came
+			return nil, err
+		}
 		c, err := p.get(req.Context(), fresh)
 		if err != nil {
 			return nil, err

@@ -7,8 +7,8 @@ import (
 	"bottle/internal/policy"
 )
 
-// Force is the policy in force, and every stream that was opened under it or one
-// before. It is safe for many goroutines. The zero Force denies everything.
+// Force is the policy in force, and every stream and request that was let through by it
+// or one before, and goes on. It is safe for many goroutines. The zero Force denies everything.
 type Force struct {
 	decides atomic.Pointer[policy.Policy] // by which requests are decided: set, or nothing
 
@@ -17,6 +17,7 @@ type Force struct {
 	nothing   *policy.Policy // allows nothing; nil does so, too
 	suspended bool
 	open      map[*Stream]struct{}
+	held      *Held // the first of the requests under way
 }
 
 // Begin puts the first policy in force. nothing is the one that decides while it
@@ -29,8 +30,8 @@ func (f *Force) Begin(first, nothing *policy.Policy) {
 // Load is the policy that decides now.
 func (f *Force) Load() *policy.Policy { return f.decides.Load() }
 
-// Set replaces the policy, cuts every stream that p would not open now in the same
-// way, and gives their number. While it is suspended p decides from the end of that.
+// Set replaces the policy, cuts every stream and request that p would not let through now
+// in the same way, and gives their number. While it is suspended p decides from the end of that.
 func (f *Force) Set(p *policy.Policy) (cut int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -39,7 +40,12 @@ func (f *Force) Set(p *policy.Policy) (cut int) {
 		f.decides.Store(p)
 	}
 	for s := range f.open {
-		if !s.stands(p) && s.end() {
+		if !stands(p, s.Request, s.Verdict) && s.end() {
+			cut++
+		}
+	}
+	for h := f.held; h != nil; h = h.next {
+		if !stands(p, h.request, h.verdict) && h.end() {
 			cut++
 		}
 	}
@@ -68,7 +74,7 @@ func (f *Force) add(s *Stream) {
 		f.open = map[*Stream]struct{}{}
 	}
 	f.open[s] = struct{}{}
-	if !s.stands(f.set) {
+	if !stands(f.set, s.Request, s.Verdict) {
 		s.end()
 	}
 }

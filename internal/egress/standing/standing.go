@@ -1,6 +1,6 @@
-// Package standing keeps the policy in force, and the streams that outlive their
-// decision: tunnels that are passed through unopened, and WebSockets. A new policy
-// is held against each, and what it no longer allows is cut: a route that was
+// Package standing keeps the policy in force, and what outlives its decision: tunnels
+// that are passed through unopened, WebSockets, and requests until their answer's end. A
+// new policy is held against each, and what it no longer allows is cut: a route that was
 // taken away must not live on in what was opened under it.
 package standing
 
@@ -107,15 +107,15 @@ func (s *Stream) end() bool {
 	return true
 }
 
-// stands reports whether p still allows the stream, by a route that leads to the
-// same place, with the same credential and the same scanning.
-func (s *Stream) stands(p *policy.Policy) bool {
-	if s.Request.Method == "" {
-		v := p.Connect(s.Request.Host, s.Request.Port)
-		return v.Passthrough() && alike(v.Route, s.Verdict.Route)
+// stands reports whether p still allows what was let through as was says, by a route that
+// leads to the same place, with the same credential and the same scanning.
+func stands(p *policy.Policy, r policy.Request, was policy.Verdict) bool {
+	if r.Method == "" {
+		v := p.Connect(r.Host, r.Port)
+		return v.Passthrough() && alike(v.Route, was.Route)
 	}
-	v := p.Decide(s.Request)
-	return v.Allowed() && alike(v.Route, s.Verdict.Route)
+	v := p.Decide(r)
+	return v.Allowed() && alike(v.Route, was.Route)
 }
 
 func alike(a, b *bottle.Route) bool {

@@ -2,6 +2,9 @@ package standing
 
 import (
 	"bytes"
+	"context"
+	"io"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -198,5 +201,132 @@ func TestStreamSpends(t *testing.T) {
 	}
 	if err := s.CloseWrite(); err != nil || !a.closed {
 		t.Errorf("no half-close, so it closes: %v", err)
+	}
+}
+
+func asks(path string) policy.Request {
+	return policy.Request{Scheme: "https", Host: "a.example.com", Port: 443, Method: "GET", Path: path}
+}
+
+func paths(list ...string) bottle.Route {
+	r := pass("a.example.com", "dev.md:1")
+	r.TLS, r.Paths = "intercept", list
+	return r
+}
+
+// TestZeroHeldGoesNowhere: one that nobody took in has no context to go out under.
+func TestZeroHeldGoesNowhere(t *testing.T) {
+	var h Held
+	ctx, _ := h.Context(nil, httptest.NewRequest("GET", "/", nil))
+	if ctx.Err() == nil || !h.Gone() {
+		t.Error("it goes out")
+	}
+	h.Leave()
+	h.Over()
+}
+
+// TestNoRequestSlipsIn: the weakness is the moments between a decision, the taking in and the
+// sending. A request that the policy of any of them does not let through does not go out; its
+// body is closed, so that nobody waits for the rest; and what ends leaves the others held.
+func TestNoRequestSlipsIn(t *testing.T) {
+	both, one := compile(t, paths("/a", "/b")), compile(t, paths("/b"))
+	f := force(t, one)
+	var late Held
+	if v := both.Decide(asks("/a")); late.Hold(f, both, asks("/a"), v) || !late.Gone() {
+		t.Error("decided by an old policy, and taken in")
+	}
+	closed := make(chan bool, 1)
+	r := httptest.NewRequest("POST", "/", nil)
+	r.Body = closer(closed)
+	ctx, _ := late.Context(nil, r)
+	if late.Over(); ctx.Err() == nil || len(closed) != 1 {
+		t.Error("it goes out all the same")
+	}
+	f.Set(both)
+	var held [9]Held
+	var ctxs [9]context.Context
+	for i := range held {
+		path := []string{"/a", "/b", "/b"}[i%3]
+		if !held[i].Hold(f, both, asks(path), both.Decide(asks(path))) {
+			t.Fatal("it is not taken in")
+		}
+		if i < 6 { // the others have not been sent yet
+			ctxs[i], _ = held[i].Context(nil, httptest.NewRequest("GET", "/", nil))
+		}
+	}
+	for _, i := range []int{4, 8, 1} { // one in the middle, the first and one more
+		held[i].Over()
+		held[i].Over()
+	}
+	if n := f.Set(one); n != 3 || f.Set(one) != 0 {
+		t.Errorf("%d are cut", n)
+	}
+	for i := range held {
+		if ctxs[i] == nil {
+			ctxs[i], _ = held[i].Context(nil, httptest.NewRequest("GET", "/", nil))
+		}
+		over := i == 4 || i == 8 || i == 1
+		if cut := i%3 == 0; held[i].Gone() != cut || ctxs[i].Err() != nil != (cut || over && i != 8) {
+			t.Errorf("%d: gone %t, %v", i, held[i].Gone(), ctxs[i].Err())
+		}
+	}
+	for i := range held {
+		held[i].Over()
+	}
+	if f.held != nil {
+		t.Error("some are held for ever")
+	}
+}
+
+type closer chan bool
+
+func (c closer) Read([]byte) (int, error) { return 0, io.EOF }
+func (c closer) Close() error             { c <- true; return nil }
+
+// TestHeldRaces: requests come, go and are cut by many at once, and none that goes on is one
+// that the last policy does not let through.
+func TestHeldRaces(t *testing.T) {
+	both, one := compile(t, paths("/a", "/b")), compile(t, paths("/b"))
+	f := force(t, both)
+	var work sync.WaitGroup
+	for range 8 {
+		work.Go(func() {
+			for range 300 {
+				var h Held
+				p := f.Load()
+				if v := p.Decide(asks("/a")); v.Allowed() && h.Hold(f, p, asks("/a"), v) {
+					ctx, _ := h.Context(nil, httptest.NewRequest("GET", "/", nil))
+					f.mu.Lock()
+					if f.set == one && (!h.Gone() || ctx.Err() == nil) {
+						t.Error("it goes on")
+					}
+					f.mu.Unlock()
+				}
+				h.Over()
+			}
+		})
+	}
+	for i := range 400 {
+		f.Set([]*policy.Policy{both, one}[i%2])
+	}
+	work.Wait()
+	if f.held != nil {
+		t.Error("some are held for ever")
+	}
+}
+
+func BenchmarkHeld(b *testing.B) {
+	p := compile(b, paths("/a"))
+	f := force(b, p)
+	v, r := p.Decide(asks("/a")), httptest.NewRequest("GET", "/", nil)
+	ctx, cancel := context.WithCancel(b.Context()) // as a server's
+	defer cancel()
+	r = r.WithContext(ctx)
+	b.ReportAllocs()
+	for b.Loop() {
+		var h Held
+		h.Hold(f, p, asks("/a"), v)
+		_, _ = h.Context(nil, r)
+		h.Over()
 	}
 }

@@ -308,6 +308,9 @@ func TestDenials(t *testing.T) {
 	if n := o.Denials(); len(n) != maxDenials || n[len(n)-1].Host != "h999.example.com" || len(n[0].Path) > maxSeen {
 		t.Errorf("%d are kept", len(n))
 	}
+	if o.Begun(); len(o.Denials()) != 0 {
+		t.Error("the agent is told what the trial of its walls was denied")
+	}
 }
 
 // TestZeroDeskIsRefused: a desk without what it stands between is none.

@@ -61,6 +61,14 @@ func (d *Desk) Denied(r audit.Record) {
 	}
 }
 
+// Begun forgets what was denied so far: it was the trial of the walls, and no wish of the
+// agent's.
+func (d *Desk) Begun() {
+	d.denials.mu.Lock()
+	defer d.denials.mu.Unlock()
+	d.denials.list, d.denials.held = nil, nil
+}
+
 func (n *denials) fold(r audit.Record) {
 	one := bottle.Denial{Last: r.Time.UTC(), Count: max(1, int(r.Count)), Method: r.Method, Host: r.Host, Port: r.Port, Path: r.Path[:min(len(r.Path), maxSeen)],
 		Reason: r.Reason, Rule: r.Rule, Text: policy.Reason(r.Reason).Text()}

@@ -834,3 +834,17 @@ func TestWhatWasShownIsWhatIsGiven(t *testing.T) {
 		t.Error("what added nothing is open")
 	}
 }
+
+// BenchmarkStorm is one of a storm of different asks, past what is taken of them.
+func BenchmarkStorm(b *testing.B) {
+	o := newOffice(b)
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		_, _ = o.Ask(b.Context(), wants(fmt.Sprintf("h%d.example.com", n)), 0)
+	}
+	if list := o.List(); len(list) > 2*burst {
+		b.Fatalf("%d are queued", len(list))
+	}
+}

@@ -4,6 +4,7 @@ package shown
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,8 @@ type Given struct {
 }
 
 // Diff is for a terminal, at most bottle.MaxDiff bytes; what is left out is told on the
-// first line. The agent cannot push anything out of sight with other changes. Every new
+// first line, with a sum of all commits that were to be shown: an approval is for those, and
+// where more of them are new it is another Diff. The agent cannot push anything out of sight with other changes. Every new
 // commit is held against each of its parents, since a walk along one path leaves out the
 // merge that gives up what stands there, and its dates are the agent's. What a ref gives
 // up comes behind. Nothing in a repository has a say in how it is shown, and what is the
@@ -40,13 +42,18 @@ func (p Push) Diff(ctx context.Context) (string, error) {
 		return "", nil
 	}
 	var b strings.Builder
-	err := error(nil)
+	err, all, commits := error(nil), sha256.New(), 0
 	show := func(head string, revs ...string) {
-		if err != nil || b.Len() > bottle.MaxDiff {
+		ids, text := revs[:1], ""
+		if err == nil && !strings.Contains(revs[0], "..") {
+			ids, err = p.Lines(ctx, 64<<20, append([]string{"rev-list", "--topo-order"}, revs...)...)
+			commits += len(ids)
+		}
+		_, _ = io.WriteString(all, head+strings.Join(ids, "\n")+"\n")
+		if err != nil || len(ids) == 0 || b.Len() > bottle.MaxDiff {
 			return
 		}
-		text := ""
-		if text, err = p.changes(ctx, revs...); text != "" {
+		if text, err = p.changes(ctx, ids); text != "" {
 			b.WriteString(head + text)
 		}
 	}
@@ -67,23 +74,19 @@ func (p Push) Diff(ctx context.Context) (string, error) {
 	if len(text) <= bottle.MaxDiff {
 		return text, nil
 	}
-	head := fmt.Sprintf("NOT WHOLE: only the first %d KiB of what it changes there are shown. Look at all of it before you approve.\n", bottle.MaxDiff>>10)
+	head := fmt.Sprintf(bottle.NotWhole+"only the first %d KiB of what it changes there are shown, of %d new commits (together %.8x). In smaller pushes each is shown as a whole.\n", bottle.MaxDiff>>10, commits, all.Sum(nil))
 	return head + strings.ToValidUTF8(text[:bottle.MaxDiff-len(head)], ""), nil
 }
 
 // changes are those of commits, or from one to another where that is old..new: a little
 // more than is shown, at most.
-func (p Push) changes(ctx context.Context, revs ...string) (string, error) {
+func (p Push) changes(ctx context.Context, ids []string) (string, error) {
 	args := []string{"--literal-pathspecs", "-c", "core.quotePath=true", "diff-tree", "-p", "-r", "-m", "--root", "--full-index", "--text", "--no-ext-diff", "--no-textconv",
 		"--no-color", "--no-renames", "--ignore-submodules=none", "--submodule=short"}
 	var in io.Reader
-	if old, next, ok := strings.Cut(revs[0], ".."); ok {
+	if old, next, ok := strings.Cut(ids[0], ".."); ok {
 		args = append(args, old, next, "--")
 	} else {
-		ids, err := p.Lines(ctx, 64<<20, append([]string{"rev-list", "--topo-order"}, revs...)...)
-		if err != nil || len(ids) == 0 {
-			return "", err
-		}
 		args, in = append(args, "--stdin", "--format=commit %H", "--"), strings.NewReader(strings.Join(ids, "\n")+"\n")
 	}
 	out, err := p.Git(ctx, append(args, p.Paths...), in)

@@ -2,6 +2,7 @@ package learn
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -13,8 +14,9 @@ import (
 type judgement struct {
 	id    string
 	route bottle.Route
-	no    bool // turned down, or given and taken back
-	asked bool // neither: it waits, or nobody decided
+	no    bool          // turned down, or given and taken back
+	given *bottle.Route // of what was left out of an approval: what was given instead
+	asked bool          // neither: it waits, or nobody decided
 	when  time.Time
 }
 
@@ -37,8 +39,8 @@ func judge(asked []bottle.Asked) (out []judgement) {
 		case a.Lease != nil && strings.HasPrefix(a.Lease.EndedBy, "revoked"):
 			j.no, j.when = true, a.Lease.Ended
 		}
-		if a.Given != nil { // less than was asked for: the rest was turned down
-			out = append(out, judgement{id: a.ID, route: *r, no: true, when: a.Decided})
+		if a.Given != nil { // less than was asked for: the rest was not given
+			out = append(out, judgement{id: a.ID, route: *r, no: true, given: a.Given, when: a.Decided})
 			j.route = *a.Given
 		}
 		out = append(out, j)
@@ -47,23 +49,44 @@ func judge(asked []bottle.Asked) (out []judgement) {
 	return out
 }
 
-// refused is the proposal by which an operator turned down something of what a prefix lets
-// through and gave nothing of it since; empty: there is none. A prefix of "" is every path,
+// why is what the operator did, in words.
+func (j *judgement) why() string {
+	if j.given == nil {
+		return "the operator turned it down (" + j.id + ")"
+	}
+	few := func(list []string, all string) string {
+		switch {
+		case len(list) == 0:
+			return all
+		case len(list) > mostNamed:
+			return strings.Join(list[:mostNamed], ", ") + fmt.Sprintf(" and %d more", len(list)-mostNamed)
+		}
+		return strings.Join(list, ", ")
+	}
+	return bottle.Said(fmt.Sprintf("the operator approved %s with less: %s of %s", j.id, few(j.given.Methods, "every method"), few(j.given.Paths, "every path")))
+}
+
+// mostNamed is how many paths of an approval are named.
+const mostNamed = 3
+
+// refused is the judgement by which an operator turned down something of what a prefix lets
+// through and gave nothing of it since; nil: there is none. A prefix of "" is every path,
 // a method of "" any.
-func (s *Session) refused(at end, method, prefix string) (id string) {
-	for _, j := range s.judged {
+func (s *Session) refused(at end, method, prefix string) (no *judgement) {
+	for i := range s.judged {
+		j := &s.judged[i]
 		if j.asked || !j.route.Host.Matches(at.host) || len(j.route.Ports) > 0 && !slices.Contains(j.route.Ports, at.port) {
 			continue
 		}
 		m := len(j.route.Methods) == 0 || slices.Contains(j.route.Methods, method)
 		switch {
 		case j.no && (m || method == "") && meets(j.route.Paths, prefix):
-			id = j.id
+			no = j
 		case !j.no && m && holds(j.route.Paths, prefix):
-			id = ""
+			no = nil
 		}
 	}
-	return id
+	return no
 }
 
 // meets reports whether some path is below the prefix and below one of the others.

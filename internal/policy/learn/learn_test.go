@@ -211,7 +211,7 @@ func TestWhatTheOperatorDecidedStands(t *testing.T) {
 		want  string
 		why   string
 	}{
-		"rejected":                {[]bottle.Asked{asked("p2", no, route("x.example.org", "GET", "/a"), 1, nil)}, "GET /a, GET /b", "[GET] [/b]", "p2"},
+		"rejected":                {[]bottle.Asked{asked("p2", no, route("x.example.org", "GET", "/a"), 1, nil)}, "GET /a, GET /b", "[GET] [/b]", "turned it down (p2)"},
 		"the whole host":          {[]bottle.Asked{asked("p2", no, route("x.example.org", "", ""), 1, nil)}, "GET /a, POST /b", "", "p2"},
 		"a wildcard":              {[]bottle.Asked{asked("p2", no, route("*.example.org", "", ""), 1, nil)}, "GET /a", "", "p2"},
 		"another method":          {[]bottle.Asked{asked("p2", no, route("x.example.org", "POST", ""), 1, nil)}, "GET /a, POST /a", "[GET] [/a]", "p2"},
@@ -220,7 +220,7 @@ func TestWhatTheOperatorDecidedStands(t *testing.T) {
 		"given since":             {[]bottle.Asked{asked("p2", no, route("x.example.org", "GET", ""), 1, nil), asked("p3", yes, route("x.example.org", "GET", "/a"), 2, nil)}, "GET /a, GET /b", "[GET] [/a]", "p2"},
 		"turned down since":       {[]bottle.Asked{asked("p3", yes, route("x.example.org", "GET", "/a"), 1, nil), asked("p2", no, route("x.example.org", "GET", ""), 2, nil)}, "GET /a", "", "p2"},
 		"taken back":              {[]bottle.Asked{asked("p2", yes, route("x.example.org", "GET", "/a"), 1, ended("revoked by ann"))}, "GET /a", "", "p2"},
-		"given in part":           {[]bottle.Asked{asked("p2", bottle.ProposalModified, route("x.example.org", "GET POST", "/a /b"), 1, func(a *bottle.Asked) { r := route("x.example.org", "GET", "/a"); a.Given = &r })}, "GET /a, POST /a, GET /b, GET /c", "[GET] [/a /c]", "p2"},
+		"given in part":           {[]bottle.Asked{asked("p2", bottle.ProposalModified, route("x.example.org", "GET POST", "/a /b"), 1, func(a *bottle.Asked) { r := route("x.example.org", "GET", "/a"); a.Given = &r })}, "GET /a, POST /a, GET /b, GET /c", "[GET] [/a /c]", "approved p2 with less: GET of /a"},
 		"ended by time":           {[]bottle.Asked{asked("p2", yes, route("x.example.org", "GET", "/a"), 1, ended("its time is over"))}, "GET /a", "[GET] [/a]", ""},
 		"merely asked":            {[]bottle.Asked{asked("p2", wait, route("x.example.org", "GET POST", "/"), 1, nil)}, "GET /a", "[GET] [/a]", ""},
 		"a tunnel, turned down":   {[]bottle.Asked{asked("p2", no, route("x.example.org", "POST", "/a"), 1, nil)}, "CONNECT", "", "p2"},

@@ -224,7 +224,7 @@ func (p *proposing) place(at end, seen *place) {
 		all[r].add(*s)
 		count[r] += n
 	}
-	fold := foldable(seen.requests, func(m, prefix string) bool { return p.refused(at, m, prefix) != "" })
+	fold := foldable(seen.requests, func(m, prefix string) bool { return p.refused(at, m, prefix) != nil })
 	for r, s := range seen.folded {
 		merge(r, s, siblings)
 	}
@@ -269,8 +269,8 @@ func (p *proposing) allowed(at end, all map[request]*Sight) map[request]*Sight {
 	no := map[[2]string]*Sight{} // why, and the hint
 	for r, s := range all {
 		why, hint := "", ""
-		if id := p.refused(at, r.method, r.path); id != "" {
-			why, hint = "the operator turned it down ("+id+")", "if it is wanted now: bottle edit, or another approval"
+		if no := p.refused(at, r.method, r.path); no != nil {
+			why, hint = no.why(), "if it is wanted now: bottle edit, or another approval"
 		} else if r.path == "/" && p.hosted(at.host) {
 			why, hint = "a route for the path / is one for every path of this host, of which the manifest lists some", "write it yourself if that is meant"
 		} else {
@@ -386,8 +386,8 @@ func (p *proposing) tunnel(at end, seen Sight) {
 	}
 	for _, path := range paths {
 		for _, m := range append([]string{""}, l.Route.Methods...) {
-			if id := p.refused(at, m, path); id != "" && (m != "" || path == "") {
-				p.withhold(at, "", "the operator turned it down ("+id+")", "if it is wanted now: bottle edit, or another approval", seen)
+			if no := p.refused(at, m, path); no != nil && (m != "" || path == "") {
+				p.withhold(at, "", no.why(), "if it is wanted now: bottle edit, or another approval", seen)
 				return
 			}
 		}
