@@ -448,3 +448,25 @@ func TestDockerDoctor(t *testing.T) {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 }
+
+// TestDockerDetached: --backend goes on to the process that holds a bottle in the
+// background, and another terminal ends it.
+func TestDockerDetached(t *testing.T) {
+	m := moor(t, -1, "")
+	m.write("home/bottles/box.md", "---\nagent_provider: {template: command, dockerfile: "+m.home()+"/Dockerfile}\n---\nA box.\n")
+	before := known(t)
+	if s := finish(t, m.command("start", m.agent, "--yes", "--detach", "--backend", "docker")); s.code != 0 {
+		t.Fatalf("exit %d\n%s%s", s.code, s.out, s.err)
+	}
+	if known(t) == before {
+		t.Error("it does not run in the engine")
+	}
+	id := string(m.identity())
+	if out := m.tool("list", "active"); !strings.Contains(out, id) || !strings.Contains(out, "docker") {
+		t.Errorf("list: %s", out)
+	}
+	m.tool("stop", id)
+	if after := known(t); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}

@@ -32,6 +32,9 @@ func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, er
 	if !r.Started {
 		return 0, errors.New("start the agent: the bottle gave another answer")
 	}
+	if s.Started != nil {
+		s.Started()
+	}
 	ended := make(chan struct{})
 	defer close(ended)
 	go x.feed(s.In, ended)
