@@ -161,7 +161,7 @@ var rooms = []room{
 
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{
 		"internal/backend/backendtest", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm",
-		"internal/lifecycle", "internal/lifecycle/boxed", "internal/lifecycle/share", "internal/cli", "internal/web", "test/integration", "test/canaries",
+		"internal/lifecycle", "internal/lifecycle/boxed", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/cli", "internal/web", "test/integration", "test/canaries",
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
 	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/jail"}, onlyFrom: backends},
@@ -181,17 +181,18 @@ var rooms = []room{
 
 	{dir: "internal/lifecycle", layer: lifecycle, beside: []string{"internal/lifecycle/boxed"}},
 	{dir: "internal/lifecycle/boxed", layer: lifecycle, only: []string{"internal/backend", "internal/bottle", "internal/plan"}, onlyFrom: []string{"internal/lifecycle"}},
+	{dir: "internal/lifecycle/tty", layer: lifecycle, only: []string{"internal/backend", "internal/lifecycle"}, beside: []string{"internal/lifecycle"}, onlyFrom: []string{"internal/cli/session"}},
 	{dir: "internal/lifecycle/share", layer: lifecycle, only: []string{"internal/backend", "internal/lifecycle"}, beside: []string{"internal/lifecycle"}, onlyFrom: []string{"internal/cli/session"}},
 	{dir: "internal/tui", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/plan", "internal/plan/sight"}, onlyFrom: []string{"internal/cli/live"}},
 	{dir: "internal/web", layer: faces},
 	{dir: "internal/demo", layer: faces, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/bring", "internal/cli/changes", "internal/cli/command", "internal/cli/ending", "internal/cli/explain", "internal/cli/export", "internal/cli/images", "internal/cli/folders", "internal/cli/learn", "internal/cli/live", "internal/cli/scan", "internal/cli/session", "internal/cli/wish"}},
+	{dir: "internal/cli/ui", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/bring", "internal/cli/changes", "internal/cli/command", "internal/cli/ending", "internal/cli/explain", "internal/cli/export", "internal/cli/folders", "internal/cli/images", "internal/cli/learn", "internal/cli/live", "internal/cli/scan", "internal/cli/session", "internal/cli/wish"}},
 	{dir: "internal/cli/bring", layer: faces, only: []string{"internal/bottle", "internal/cli/ui", "internal/packages", "internal/plan", "internal/store"}, beside: []string{"internal/cli/ui"}, onlyFrom: []string{"internal/cli", "internal/cli/live"}},
 	{dir: "internal/cli/changes", layer: faces, onlyFrom: []string{"internal/cli", "internal/cli/session"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/live", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/bring", "internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/cli/wish", "internal/tui"}},
 	{dir: "internal/cli/learn", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui", "internal/manifest", "internal/plan", "internal/policy", "internal/policy/learn", "internal/store"},
 		beside: []string{"internal/cli/command", "internal/cli/editor", "internal/cli/rewrite", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/session", layer: faces, only: []string{"internal/bottle", "internal/cli/changes", "internal/cli/command", "internal/cli/ui", "internal/hostexec", "internal/layer", "internal/lifecycle", "internal/lifecycle/share", "internal/plan", "internal/store"},
+	{dir: "internal/cli/session", layer: faces, only: []string{"internal/bottle", "internal/cli/changes", "internal/cli/command", "internal/cli/ui", "internal/hostexec", "internal/layer", "internal/lifecycle", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/plan", "internal/store"},
 		beside: []string{"internal/cli/changes", "internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/wish", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/cli/ui", "internal/dlp/place", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/cli", "internal/cli/live"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/rewrite", layer: faces, only: []string{"internal/bottle", "internal/cli/editor", "internal/manifest", "internal/policy", "internal/udiff"}, onlyFrom: []string{"internal/cli/learn", "internal/cli/live"},

@@ -25,9 +25,9 @@ import (
 type startFlags struct {
 	dry, yes, verbose, noTTY bool
 	repoBottle               string // --repo-agent
-	backend                  string
 	detach                   bool
 	line                     int // session.LineFlag; 0: none
+	backend                  string
 }
 
 func newStart(d *deps) *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -42,6 +43,11 @@ type Terminal struct {
 	Share func(path string) (end func(code int) error, err error)
 	// Checked is called with what the wall check found, good or bad. Nil: nothing.
 	Checked func([]plan.ProbeResult)
+}
+
+// OnPipes is a run without a terminal.
+func OnPipes(in io.Reader, out, errOut io.Writer) Terminal {
+	return Terminal{Stdio: backend.Stdio{In: in, Out: out, Err: errOut}}
 }
 
 // Outcome is what a start came to.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -203,11 +204,15 @@ func (x *box) run(in io.Reader, argv ...string) result {
 		in = strings.NewReader("")
 	}
 	var out, errs bytes.Buffer
+	var started atomic.Int32
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	code, err := x.b.Run(ctx, plan.Command{Args: argv, Env: environment(), Dir: "/"}, backend.Stdio{In: in, Out: &out, Err: &errs})
+	code, err := x.b.Run(ctx, plan.Command{Args: argv, Env: environment(), Dir: "/"}, backend.Stdio{In: in, Out: &out, Err: &errs, Started: func() { started.Add(1) }})
 	if err != nil {
 		x.t.Fatalf("run %q: %v\n%s%s", argv, err, out.String(), errs.String())
+	}
+	if n := started.Load(); n != 1 {
+		x.t.Errorf("run %q: it was told %d times that the agent runs", argv, n)
 	}
 	if ctx.Err() != nil {
 		x.t.Fatalf("run %q: not within %v\n%s%s", argv, limit, out.String(), errs.String())

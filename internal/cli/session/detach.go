@@ -138,11 +138,11 @@ func Words(agent string, extra []string, yes, verbose bool, repo bottle.Name, ba
 	if verbose {
 		out = append(out, "--verbose")
 	}
-	if repo != "" {
-		out = append(out, "--repo-agent="+string(repo))
-	}
 	if backend != "" {
 		out = append(out, "--backend="+backend)
+	}
+	if repo != "" {
+		out = append(out, "--repo-agent="+string(repo))
 	}
 	return append(append(out, agent, "--"), extra...)
 }

@@ -21,6 +21,7 @@ import (
 	"bottle/internal/layer"
 	"bottle/internal/lifecycle"
 	"bottle/internal/lifecycle/share"
+	"bottle/internal/lifecycle/tty"
 	"bottle/internal/plan"
 	"bottle/internal/store"
 )
@@ -67,13 +68,13 @@ func (d Desk) Run(ctx context.Context, house *lifecycle.House, prep *lifecycle.P
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	style := d.Style(d.Err)
+	house.Building = ui.Steps(d.Err, style, d.Terminal(d.Err))
 	if how.Verbose {
 		house.Before = func(step string) error {
 			fmt.Fprintln(d.Err, style(plan.Faint, "· "+step))
 			return nil
 		}
 	}
-	house.Building = ui.Steps(d.Err, style, d.Terminal(d.Err))
 	t, done, err := d.terminal(house, prep, how)
 	if err != nil {
 		return err
@@ -126,7 +127,7 @@ func (d Desk) own() (lifecycle.Terminal, func(), error) {
 	if !isFile || !isToo {
 		return lifecycle.Terminal{}, nil, errors.New("use the terminal: it is none")
 	}
-	return lifecycle.OnTerminal(in, out, d.Dumb)
+	return tty.Own(in, out, d.Dumb)
 }
 
 // Held is this process as one that will hold a bottle: fd is the line to the command that

@@ -1,8 +1,7 @@
-package lifecycle
+package tty
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -13,28 +12,29 @@ import (
 	"golang.org/x/term"
 
 	"bottle/internal/backend"
+	"bottle/internal/lifecycle"
 )
 
 // suspendWait is how long a stop that was asked for may take to happen.
 const suspendWait = 100 * time.Millisecond
 
-// OnTerminal makes the operator's terminal the agent's: raw while it runs, its
+// Own makes the operator's terminal the agent's: raw while it runs, its
 // size passed on, suspended with the agent on Ctrl-Z, and set right at its end.
 // A dumb terminal is never asked anything. The second return ends the watching
 // and must be called.
-func OnTerminal(in, out *os.File, dumb bool) (Terminal, func(), error) {
+func Own(in, out *os.File, dumb bool) (lifecycle.Terminal, func(), error) {
 	size, err := sizeOf(out)
 	if err != nil {
-		return Terminal{}, nil, err
+		return lifecycle.Terminal{}, nil, err
 	}
 	r := &rawTerminal{in: in, out: out, dumb: dumb, resize: make(chan backend.Size, 1), done: make(chan struct{})}
 	if r.keys, err = newKeys(in); err != nil {
-		return Terminal{}, nil, err
+		return lifecycle.Terminal{}, nil, err
 	}
 	winch := make(chan os.Signal, 1)
 	signal.Notify(winch, syscall.SIGWINCH)
 	r.watcher.Go(func() { r.watch(winch) })
-	t := Terminal{
+	t := lifecycle.Terminal{
 		TTY: true, Size: size, Attach: r.attach,
 		Stdio: backend.Stdio{In: r.keys, Out: r, Err: r, Resize: r.resize, Stopped: r.suspend},
 	}
@@ -44,11 +44,6 @@ func OnTerminal(in, out *os.File, dumb bool) (Terminal, func(), error) {
 		r.watcher.Wait()
 		r.keys.close()
 	}, nil
-}
-
-// OnPipes is a run without a terminal.
-func OnPipes(in io.Reader, out, errOut io.Writer) Terminal {
-	return Terminal{Stdio: backend.Stdio{In: in, Out: out, Err: errOut}}
 }
 
 type rawTerminal struct {

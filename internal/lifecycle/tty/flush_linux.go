@@ -1,4 +1,4 @@
-package lifecycle
+package tty
 
 import "golang.org/x/sys/unix"
 

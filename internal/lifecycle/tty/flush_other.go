@@ -1,6 +1,6 @@
 //go:build !linux
 
-package lifecycle
+package tty
 
 import "golang.org/x/sys/unix"
 
