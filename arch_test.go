@@ -55,7 +55,7 @@ type room struct {
 	onlyFrom []string // if set: the only rooms, or files of rooms, that may import it
 }
 
-var backends = []string{"internal/cli/deps.go", "test/integration", "test/canaries"}
+var backends = []string{"internal/cli/deps.go", "internal/cli/walls", "test/integration", "test/canaries"}
 
 var rooms = []room{
 	{dir: "internal/bottle", layer: words},
@@ -155,13 +155,14 @@ var rooms = []room{
 	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline", "internal/gitgate/ref"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror"}},
 	{dir: "internal/supervise", layer: wire, only: []string{"internal/bottle", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/desk", layer: wire, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/gateway/door", layer: wire, only: []string{"internal/plan"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/shelf", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/refused", layer: wire, only: []string{"internal/audit", "internal/policy"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{
 		"internal/backend/backendtest", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm",
-		"internal/lifecycle", "internal/lifecycle/boxed", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/cli", "internal/web", "test/integration", "test/canaries",
+		"internal/lifecycle", "internal/lifecycle/boxed", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/cli", "internal/cli/walls", "internal/web", "test/integration", "test/canaries",
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
 	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/jail"}, onlyFrom: backends},
@@ -171,13 +172,19 @@ var rooms = []room{
 	{dir: "internal/backend/docker/inside", layer: walls, beside: []string{"internal/backend/jail", "internal/backend/jail/fence"},
 		only:     []string{"internal/plan", "internal/backend/jail", "internal/backend/jail/fence"},
 		onlyFrom: []string{"internal/backend/docker", "internal/backend/docker/image", "cmd/bottle-jail"}},
-	{dir: "internal/backend/smolvm", layer: walls, onlyFrom: backends},
+	{dir: "internal/backend/smolvm", layer: walls, beside: []string{"internal/backend/jail", "internal/backend/smolvm/guest", "internal/backend/smolvm/loopback"}, onlyFrom: backends}, // as docker's
+	// What runs in the VM, from bottle-jail: links as little as that.
+	{dir: "internal/backend/smolvm/guest", layer: walls, beside: []string{"internal/backend/jail"},
+		only:     []string{"internal/bottle", "internal/plan", "internal/backend/jail"},
+		onlyFrom: []string{"internal/backend/smolvm", "cmd/bottle-jail"}},
+	{dir: "internal/backend/smolvm/smolvmtest", layer: walls, beside: []string{"internal/backend/jail/fence"}, onlyFrom: []string{"test/integration"}}, // and any _test.go
+	{dir: "internal/backend/smolvm/loopback", layer: walls, only: []string{"internal/bottle", "internal/hostexec", "internal/plan"}, onlyFrom: append([]string{"internal/backend/smolvm"}, backends...)},
 	// The jail is what runs beside the agent: launcher, init, probes. It links almost nothing.
 	{dir: "internal/backend/jail", layer: walls, beside: []string{"internal/backend/jail/fence", "internal/backend/jail/source"},
 		only:     []string{"internal/bottle", "internal/plan", "internal/backend/jail/fence", "internal/backend/jail/source"},
-		onlyFrom: []string{"internal/backend/native", "internal/backend/docker", "internal/backend/docker/inside", "cmd/bottle-jail"}},
+		onlyFrom: []string{"internal/backend/native", "internal/backend/docker", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/smolvm/guest", "cmd/bottle-jail"}},
 	{dir: "internal/backend/jail/source", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail"}},
-	{dir: "internal/backend/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail", "internal/backend/docker/inside"}},
+	{dir: "internal/backend/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail", "internal/backend/docker/inside", "internal/backend/smolvm/smolvmtest"}},
 
 	{dir: "internal/lifecycle", layer: lifecycle, beside: []string{"internal/lifecycle/boxed"}},
 	{dir: "internal/lifecycle/boxed", layer: lifecycle, only: []string{"internal/backend", "internal/bottle", "internal/plan"}, onlyFrom: []string{"internal/lifecycle"}},
@@ -207,6 +214,7 @@ var rooms = []room{
 	{dir: "internal/cli/folders", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/scan", layer: faces, onlyFrom: []string{"internal/cli", "test/corpus"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/images", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, beside: []string{"internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
+	{dir: "internal/cli/walls", layer: faces, only: []string{"internal/backend", "internal/backend/native", "internal/backend/smolvm", "internal/backend/smolvm/loopback"}, onlyFrom: []string{"internal/cli"}}, // a part of deps.go
 	{dir: "internal/cli/manual", layer: faces, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli", "internal/cli/learn", "internal/cli/live", "internal/cli/rewrite"}},
 	{dir: "internal/cli/starter", layer: faces, only: []string{"internal/bottle", "internal/manifest"}, onlyFrom: []string{"internal/cli"}},
@@ -214,7 +222,7 @@ var rooms = []room{
 
 	{dir: "cmd/bottle", layer: doors, only: []string{"internal/bottle", "internal/cli"}},
 	{dir: "cmd/bottle-gateway", layer: doors, only: []string{"internal/bottle", "internal/gateway"}},
-	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/docker/inside", "internal/backend/jail"}},
+	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/docker/inside", "internal/backend/jail", "internal/backend/smolvm/guest"}},
 
 	{dir: "test/require", layer: tests, only: []string{}},
 	{dir: "test/screen", layer: tests, only: []string{"test/require"}},
@@ -227,7 +235,7 @@ var rooms = []room{
 }
 
 // testOnly may be imported by every _test.go, whatever its room.
-var testOnly = []string{"test/require", "test/screen", "internal/backend/backendtest"}
+var testOnly = []string{"test/require", "test/screen", "internal/backend/backendtest", "internal/backend/smolvm/smolvmtest"}
 
 // Also every room below test/fake: stand-ins for servers of others.
 const fakes = "test/fake/"
@@ -251,7 +259,7 @@ var forbiddenImports = []struct {
 	{pkg: "plugin", hint: "the programs are static"},
 	{pkg: "net/http/pprof", hint: "it registers itself on the default mux"},
 	{pkg: "expvar", hint: "it registers itself on the default mux"},
-	{pkg: "testing", allow: []string{"internal/backend/backendtest", "test"}, hint: "move the code to a _test.go"},
+	{pkg: "testing", allow: []string{"internal/backend/backendtest", "internal/backend/smolvm/smolvmtest", "test"}, hint: "move the code to a _test.go"},
 	{pkg: "os/exec", allow: []string{"internal/hostexec", "internal/backend/native", "test"}, hint: "run host commands through internal/hostexec"},
 	{pkg: "unsafe", allow: []string{"internal/backend/native", "internal/backend/jail", "internal/backend/backendtest", "internal/gateway/harden_linux.go", "internal/gitgate/confined/main_linux.go"}, hint: "only a few system calls need it; use golang.org/x/sys/unix"},
 }
@@ -279,6 +287,8 @@ var powers = []power{
 		where: []string{
 			"internal/hostexec", "internal/backend/native", "internal/backend/jail",
 			"internal/backend/docker/inside/bundle_linux.go", // becomes the gateway
+			"internal/backend/smolvm/guest/guest_linux.go",   // the jail, in a VM
+			"internal/backend/smolvm/smolvmtest",             // a stand-in for tests
 			"internal/gateway/harden_linux.go",               // replaces itself, confined
 			"internal/gitgate/confined/main_linux.go",        // becomes git, confined
 		},
@@ -294,8 +304,12 @@ var powers = []power{
 		},
 		where: []string{
 			"internal/egress", "internal/egress/dial",
-			"internal/egress/pools",   // transports, which are given dial's connections
-			"internal/demo/client.go", // the demo's tiny client, which runs inside a bottle
+			"internal/egress/pools",                        // transports, which are given dial's connections
+			"internal/demo/client.go",                      // the demo's tiny client, which runs inside a bottle
+			"internal/backend/smolvm/loopback/pool.go",     // asks a loopback address of the pool who holds it
+			"internal/backend/smolvm/guest/relay_linux.go", // in the VM, to the gateway's door alone
+			"internal/backend/smolvm/guest/reach_linux.go", // in the VM, the attempts that must fail
+			"internal/backend/smolvm/smolvmtest",           // loopback alone
 		},
 		hint: "only egress dials, after the policy decided and the address was classified; a unix socket is net.DialUnix"},
 	{name: "send on a raw socket",
@@ -351,7 +365,7 @@ var modules = []struct {
 	{"github.com/moby/moby/client", []string{"internal/backend/docker"}},
 	{"github.com/godbus/dbus/v5", []string{"internal/keyring"}},
 	{"github.com/google/jsonschema-go", []string{"internal/manifest", "internal/supervise"}},
-	{"github.com/google/nftables", []string{"internal/backend/jail/fence"}},
+	{"github.com/google/nftables", []string{"internal/backend/jail/fence", "internal/backend/smolvm/smolvmtest"}},
 	{"github.com/landlock-lsm/go-landlock", []string{"internal/backend/jail", "internal/gitgate/confined"}},
 	{"github.com/mdlayher/netlink", []string{"internal/backend/jail/fence"}},
 	{"github.com/modelcontextprotocol/go-sdk", []string{"internal/supervise"}},
@@ -363,7 +377,7 @@ var modules = []struct {
 	{"golang.org/x/net/idna", []string{"internal/bottle"}},
 	{"golang.org/x/net/publicsuffix", []string{"internal/bottle/suffix"}},
 	{"golang.org/x/sync", []string{"internal/egress/authority"}},
-	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/backend/jail", "internal/backend/docker/inside", "internal/lifecycle"}},
+	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/backend/jail", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/lifecycle"}},
 	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle"}},
 	{"software.sslmate.com/src/go-pkcs12", []string{"internal/lifecycle"}},
 

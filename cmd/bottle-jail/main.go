@@ -14,10 +14,14 @@ import (
 
 	"bottle/internal/backend/docker/inside"
 	"bottle/internal/backend/jail"
+	"bottle/internal/backend/smolvm/guest"
 )
 
 func main() {
 	code, ran, err := inside.Main(os.Args[1:], os.Stdin, os.Stdout)
+	if !ran {
+		code, ran, err = guest.Main(os.Args[1:], os.Stdin, os.Stdout)
+	}
 	if !ran {
 		code, err = jail.Main(os.Args[1:], os.Stdin, os.Stdout)
 	}

@@ -27,6 +27,7 @@ import (
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
 	"bottle/internal/cli/ui"
+	"bottle/internal/cli/walls"
 	"bottle/internal/plan"
 	"bottle/internal/store"
 )
@@ -356,7 +357,7 @@ func doctor(t *testing.T, f *fakeWall, typed string, args ...string) (code int, 
 	if typed != "" {
 		d.typed(typed)
 	}
-	d.Backends[defaultBackend("linux")] = func(*deps) (backend.Backend, error) { return f, nil }
+	d.Backends[walls.Default("linux", "")] = func(*deps) (backend.Backend, error) { return f, nil }
 	if f.user {
 		d.Euid = func() int { return 1000 }
 	} else if os.Geteuid() != 0 {

@@ -17,6 +17,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/cli/ui"
+	"bottle/internal/cli/walls"
 	"bottle/internal/demo"
 	"bottle/internal/plan"
 	"bottle/test/require"
@@ -128,7 +129,7 @@ func TestDemoWhereNoBottleCanStand(t *testing.T) {
 	t.Setenv("TMPDIR", temp)
 	d, out, errs := fakeDeps(t, map[string]string{"TERM": "dumb"})
 	d.Self = os.Executable
-	d.Backends[defaultBackend(runtime.GOOS)] = func(*deps) (backend.Backend, error) { return &fakeWall{missing: true}, nil }
+	d.Backends[walls.Default(runtime.GOOS, "")] = func(*deps) (backend.Backend, error) { return &fakeWall{missing: true}, nil }
 	code := run(t.Context(), d, []string{"demo"})
 	if code != ui.CodeFailed || !strings.Contains(errs.String(), "this machine cannot hold a bottle") || !strings.Contains(errs.String(), "bottle doctor") {
 		t.Errorf("exit %d\n%s%s", code, out, errs)

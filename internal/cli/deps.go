@@ -19,10 +19,12 @@ import (
 	"bottle/internal/backend/docker"
 	"bottle/internal/backend/docker/image"
 	"bottle/internal/backend/native"
+	"bottle/internal/backend/smolvm"
 	"bottle/internal/bottle"
 	"bottle/internal/cli/folders"
 	"bottle/internal/cli/images"
 	"bottle/internal/cli/ui"
+	"bottle/internal/cli/walls"
 	"bottle/internal/manifest"
 	"bottle/internal/plan"
 )
@@ -211,19 +213,12 @@ func (d *deps) tilde(path string) string {
 // backend makes the walls of one kind; empty is the operator's default, and the
 // platform's where that is not set.
 func (d *deps) backend(kind string) (backend.Backend, error) {
-	kind = cmp.Or(kind, d.env("BOTTLE_BACKEND"), defaultBackend(runtime.GOOS))
+	kind = cmp.Or(kind, d.env("BOTTLE_BACKEND"), walls.Default(runtime.GOOS, d.env("PATH")))
 	make, ok := d.Backends[kind]
 	if !ok {
 		return nil, ui.Fail(fmt.Errorf("this build has no %s backend on %s", kind, runtime.GOOS), "choose another with `backend` in the bottle, --backend or BOTTLE_BACKEND: "+strings.Join(d.kinds(), ", "))
 	}
 	return make(d)
-}
-
-func defaultBackend(goos string) string {
-	if goos == "linux" {
-		return "native"
-	}
-	return "docker"
 }
 
 // helper is the path of bottle-gateway or bottle-jail. It stands beside the
@@ -248,7 +243,11 @@ func (d *deps) helper(name string) (string, error) {
 
 // backends are the kinds of walls that this build can put up.
 func backends() map[string]func(*deps) (backend.Backend, error) {
-	return map[string]func(*deps) (backend.Backend, error){native.Kind: nativeWalls, docker.Kind: dockerWalls}
+	return map[string]func(*deps) (backend.Backend, error){native.Kind: nativeWalls, docker.Kind: dockerWalls, smolvm.Kind: microVMs}
+}
+
+func microVMs(d *deps) (backend.Backend, error) {
+	return walls.MicroVM(walls.Desk{Env: d.env, Helper: d.helper, Terminal: d.Terminal(d.Stdin), Tell: func(s string) { fmt.Fprintln(d.Stderr, s) }})
 }
 
 func dockerWalls(d *deps) (backend.Backend, error) {

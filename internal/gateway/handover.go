@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"bottle/internal/gateway/door"
 	"bottle/internal/plan"
 )
 
@@ -25,6 +26,7 @@ type sockets struct {
 	egress, transparent, dnsTCP net.Listener
 	dnsUDP                      net.PacketConn
 	nflog                       *os.File
+	door                        *door.Door        // in front of them; nil: they are the bottle's own
 	served                      map[string]string // name -> address, for plan.Ready
 }
 
@@ -173,6 +175,27 @@ func (s *sockets) listener(name string, f *os.File, into *net.Listener) error {
 	return nil
 }
 
+// behind puts a door in front of the services: the one socket that came is no
+// bottle's own, and every user of the host can reach it.
+func (s *sockets) behind(ctx context.Context, hash, greeting string) error {
+	if len(s.served) != 1 {
+		return fmt.Errorf("open the door: %d sockets came, and a door is one", len(s.served))
+	}
+	d, err := door.New(s.egress, hash, greeting)
+	if err != nil {
+		return err
+	}
+	if s.nflog, err = d.Packets(ctx); err != nil {
+		return err
+	}
+	at := s.egress.Addr().String()
+	s.door, s.egress, s.transparent, s.dnsTCP = d, d.Egress, d.Transparent, d.DNS
+	for _, name := range []string{plan.SocketTransparent, plan.SocketDNSTCP, plan.SocketNFLog} {
+		s.served[name] = at
+	}
+	return nil
+}
+
 // close closes every socket; it may be called after they were closed elsewhere.
 func (s *sockets) close() {
 	for _, l := range []net.Listener{s.egress, s.transparent, s.dnsTCP} {
@@ -182,6 +205,9 @@ func (s *sockets) close() {
 	}
 	if s.dnsUDP != nil {
 		_ = s.dnsUDP.Close()
+	}
+	if s.door != nil {
+		_ = s.door.Close()
 	}
 	if s.nflog != nil {
 		_ = s.nflog.Close()

@@ -153,14 +153,17 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		}
 	}
 	if g.told.Inherit {
-		g.sockets, err = receive(ctx, g.Inherited)
+		if g.sockets, err = receive(ctx, g.Inherited); err == nil && g.told.Door != "" {
+			g.proxy.Avoid(g.sockets.egress.Addr().(*net.TCPAddr).AddrPort()) // receive takes TCP alone
+			err = g.sockets.behind(ctx, g.told.Door, plan.DoorGreeting+g.Identity)
+		}
 	} else {
 		g.sockets, err = listen(ctx, g.told.Listen)
 		if err == nil { // in a bottle's own network its addresses are no addresses of this host
 			g.proxy.Avoid(g.sockets.egress.Addr().(*net.TCPAddr).AddrPort())
 		}
 	}
-	if err != nil {
+	if err != nil && g.sockets == nil {
 		g.sockets = &sockets{}
 	}
 	return err
@@ -202,6 +205,9 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 	wg.Go(func() { g.keepUp(ctx) })
 	if g.desk != nil {
 		wg.Go(func() { g.desk.Run(ctx) })
+	}
+	if s.door != nil {
+		run(func() error { return s.door.Serve(ctx) })
 	}
 	run(func() error { return g.proxy.ServeProxy(ctx, s.egress) })
 	if s.transparent != nil {

@@ -84,6 +84,8 @@ func (t told) check(identity string) error {
 		return errors.New("told of no decision log: what can't be recorded is denied, so there is nothing to serve")
 	case t.Inherit == (t.Listen != ""):
 		return errors.New("told neither or both to take sockets over and to listen: it must be one of them")
+	case t.Door != "" && !t.Inherit:
+		return errors.New("told of a door and not to take its socket over")
 	case t.Unmatched != "" && t.Unmatched != "deny" && (t.Unmatched != plan.UnmatchedAsk || t.Asked == ""):
 		return fmt.Errorf("told to do %.20q with an unlisted host: that is neither deny nor ask, or there is no folder for what is asked", t.Unmatched)
 	case t.Wait < 0 || t.Wait > bottle.MaxWait:

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -310,9 +311,11 @@ func (s *starting) verify(ctx context.Context) error {
 	defer tcp.Close()
 	probes := plan.Probes{Identity: string(s.prep.identity), Sentinel: tcp.Addr().String()}
 	name := "@bottle-" + string(s.prep.identity)
-	if un, err := net.Listen("unix", name); err == nil { // Linux has abstract sockets
-		defer un.Close()
-		probes.Abstract = name
+	if runtime.GOOS == "linux" { // elsewhere that name is a file
+		if un, err := net.Listen("unix", name); err == nil {
+			defer un.Close()
+			probes.Abstract = name
+		}
 	}
 	s.outcome.Probes, err = s.box.Verify(ctx, probes)
 	if err != nil {

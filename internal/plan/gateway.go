@@ -74,6 +74,7 @@ type Gateway struct {
 	Audit        string                `json:"audit"`                    // path of the decision log, created or appended to
 	Control      string                `json:"control,omitempty"`        // path of the control socket; empty: none
 	Inherit      bool                  `json:"inherit,omitempty"`        // sockets arrive on fd 3
+	Door         string                `json:"door,omitempty"`           // with Inherit: the one socket is a door, and this is the hash of its token (DoorHash)
 	Listen       string                `json:"listen,omitempty"`         // or: listen here as an explicit proxy (host:port), no DNS, no transparent socket
 	ProxyAuth    bool                  `json:"proxy_auth,omitempty"`     // with Listen: whoever connects must give Secrets.Proxy
 	Placeholders map[string]string     `json:"placeholders,omitempty"`   // token_ref -> what the agent holds instead

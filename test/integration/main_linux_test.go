@@ -11,12 +11,16 @@ import (
 	"bottle/internal/backend/backendtest"
 	"bottle/internal/backend/docker"
 	"bottle/internal/backend/native"
+	"bottle/internal/backend/smolvm/smolvmtest"
 	"bottle/test/programs"
 	"bottle/test/require"
 )
 
 func TestMain(m *testing.M) {
 	if code, ran := backendtest.Inside(os.Args); ran {
+		os.Exit(code)
+	}
+	if code, ran := smolvmtest.Main(os.Args); ran {
 		os.Exit(code)
 	}
 	syscall.Umask(0o022)                            // some systems give files to the group, and such manifests are refused

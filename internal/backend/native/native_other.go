@@ -4,7 +4,10 @@ package native
 
 import (
 	"context"
+	"embed"
 	"errors"
+	"fmt"
+	"runtime"
 
 	"bottle/internal/backend"
 	"bottle/internal/plan"
@@ -42,5 +45,18 @@ func (n *Native) Find(context.Context) ([]backend.Leftover, error) { return nil,
 // Remove implements backend.Backend.
 func (n *Native) Remove(context.Context, backend.Leftover) error { return missing() }
 
-// Filter is the seccomp program for this machine; only Linux has one.
-func Filter() ([]byte, error) { return nil, missing() }
+// programs are the seccomp programs for Linux on each processor, kept up to date by
+// TestProgramsForOtherSystems.
+//
+//go:embed syscalls/*.bpf
+var programs embed.FS
+
+// Filter is the seccomp program for Linux on this machine's processor, as in a
+// micro-VM, whose kernel is of the same kind.
+func Filter() ([]byte, error) {
+	b, err := programs.ReadFile("syscalls/" + runtime.GOARCH + ".bpf")
+	if err != nil {
+		return nil, fmt.Errorf("find the seccomp program of %s: %w", runtime.GOARCH, err)
+	}
+	return b, nil
+}

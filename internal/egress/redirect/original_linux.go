@@ -17,7 +17,12 @@ const soOriginalDst = 80
 // Original asks the kernel where a redirected connection was going. The
 // answer belongs to the socket's own network namespace, so it holds for sockets
 // that were made in a bottle and are served from outside.
+//
+// A connection that says so itself, since another kernel redirected it, is believed.
 func Original(c net.Conn) (netip.AddrPort, error) {
+	if r, ok := c.(interface{ OriginalDst() netip.AddrPort }); ok {
+		return r.OriginalDst(), nil
+	}
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return netip.AddrPort{}, errors.New("find original destination: not a TCP connection")

@@ -1,0 +1,188 @@
+package smolvm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"bottle/internal/hostexec"
+)
+
+const (
+	callTime  = 60 * time.Second // one call of smolvm, but for exec and create
+	imageTime = 10 * time.Minute // create may unpack an image
+	helpTime  = 10 * time.Second
+	maxSaid   = 1 << 20 // bytes that are read of what a call prints
+)
+
+// dialect is what this smolvm understands, found out by asking it.
+type dialect struct {
+	version string
+	named   bool     // create and delete take --name; else the name stands alone
+	stream  bool     // exec --stream
+	missing []string // of what a bottle needs
+}
+
+// command runs smolvm.
+type command struct {
+	path string
+	env  []string
+}
+
+// run runs one call to its end, and gives what it printed.
+func (c command) run(ctx context.Context, limit time.Duration, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var out bounded
+	_, err := hostexec.Run(ctx, hostexec.Cmd{Path: c.path, Args: args, Env: c.env, Dir: "/", Stdout: &out, NewGroup: true})
+	return out.String(), err
+}
+
+// bounded keeps the first maxSaid bytes.
+type bounded struct{ bytes.Buffer }
+
+func (b *bounded) Write(p []byte) (int, error) {
+	b.Buffer.Write(p[:min(len(p), maxSaid-b.Len())])
+	return len(p), nil
+}
+
+// exits tells whether err is a program's own end with this code.
+func exits(err error, code int) bool {
+	var e *hostexec.Error
+	return errors.As(err, &e) && e.Code == code
+}
+
+func versionWord() *regexp.Regexp { return regexp.MustCompile(`\b\d+\.\d+\.\d+\S*`) }
+
+// needs are the flags without which a bottle can't stand, by subcommand of machine.
+func needs() map[string][]string {
+	return map[string][]string{
+		"create": {"--image", "--allow-cidr", "-v", "--cpus", "--mem"}, "exec": {"--name", "-i"},
+		"start": {"--name"}, "delete": {"-f"}, "ls": {"--json"},
+	}
+}
+
+// learn asks smolvm who it is and what its subcommands take, all at once. It runs no
+// machine.
+func (c command) learn(ctx context.Context) (dialect, error) {
+	var d dialect
+	said, err := c.run(ctx, helpTime, "--version")
+	if err != nil {
+		return d, err
+	}
+	if d.version = versionWord().FindString(said); d.version == "" {
+		return d, fmt.Errorf("smolvm does not say its version: %.80q", said)
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	help, errs := map[string]string{}, []error(nil)
+	for sub := range needs() {
+		all.Go(func() {
+			text, err := c.run(ctx, helpTime, "machine", sub, "--help")
+			mu.Lock()
+			defer mu.Unlock()
+			help[sub], errs = text, append(errs, err)
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return d, err
+	}
+	for sub, flags := range needs() {
+		for _, flag := range flags {
+			if !takes(help[sub], flag) {
+				d.missing = append(d.missing, "machine "+sub+" "+flag)
+			}
+		}
+	}
+	slices.Sort(d.missing)
+	d.named, d.stream = takes(help["create"], "--name"), takes(help["exec"], "--stream")
+	return d, nil
+}
+
+// takes looks for a flag as a whole word of a help text.
+func takes(help, flag string) bool {
+	for _, w := range strings.FieldsFunc(help, func(r rune) bool { return strings.ContainsRune(" \t\n,=[]<>|", r) }) {
+		if w == flag {
+			return true
+		}
+	}
+	return false
+}
+
+// name puts a machine's name where this version of create and delete wants it.
+func (d dialect) name(sub, name string) []string {
+	if d.named {
+		return []string{"machine", sub, "--name", name}
+	}
+	return []string{"machine", sub, name}
+}
+
+// listed is one machine of `machine ls --json`.
+type listed struct {
+	Name string `json:"name"`
+}
+
+// list gives the names of all machines. The list may be the whole answer or stand below
+// a key.
+func (c command) list(ctx context.Context) ([]string, error) {
+	said, err := c.run(ctx, callTime, "machine", "ls", "--json")
+	if err != nil {
+		return nil, err
+	}
+	var all []listed
+	if json.Unmarshal([]byte(said), &all) != nil {
+		var below map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(said), &below); err != nil {
+			return nil, fmt.Errorf("read the list of machines: %w", err)
+		}
+		found := false
+		for _, v := range below {
+			found = found || json.Unmarshal(v, &all) == nil
+		}
+		if !found {
+			return nil, errors.New("read the list of machines: it holds none")
+		}
+	}
+	var out []string
+	for _, m := range all {
+		out = append(out, m.Name)
+	}
+	return out, nil
+}
+
+// remove deletes a machine, running or not. One that is gone is no error.
+func (c command) remove(ctx context.Context, d dialect, name string) error {
+	_, err := c.run(ctx, callTime, append(d.name("delete", name), "-f")...)
+	if err == nil {
+		return nil
+	}
+	if names, listErr := c.list(ctx); listErr == nil {
+		for _, n := range names {
+			if n == name {
+				return err
+			}
+		}
+		return nil
+	}
+	return err
+}
+
+// speak runs a program of the VM whose streams are ours, until it ends.
+func (c command) speak(d dialect, name string, argv []string, in, out *os.File) (*hostexec.Process, error) {
+	args := []string{"machine", "exec", "--name", name, "-i"}
+	if d.stream {
+		args = append(args, "--stream")
+	}
+	args = append(append(args, "--"), argv...)
+	// The context is nobody's: the end of its input ends it, and Close makes sure.
+	return hostexec.Start(context.Background(), hostexec.Cmd{Path: c.path, Args: args, Env: c.env, Dir: "/", Stdin: in, Stdout: out, NewGroup: true})
+}

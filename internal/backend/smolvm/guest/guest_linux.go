@@ -1,0 +1,196 @@
+package guest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"bottle/internal/backend/jail"
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+)
+
+// vm is the guest's side of one bottle.
+type vm struct {
+	conn     *Conn
+	begin    *Begin
+	wire     *jail.Wire
+	launcher *os.Process
+	relay    relay
+
+	input  chan []byte
+	mu     sync.Mutex // for master
+	master *os.File   // of the agent's terminal
+	pumps  sync.WaitGroup
+	taking bool
+}
+
+// Serve hears the stream until the agent ends or the stream does. It returns the
+// agent's exit code.
+func Serve(identity string, in io.Reader, out io.Writer) (int, error) {
+	if os.Geteuid() != 0 {
+		return 0, errors.New("bottle-jail guest is for the root of a micro-VM; run `bottle start`")
+	}
+	// The launcher dies with the thread that started it (prctl(2), PR_SET_PDEATHSIG).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	v := &vm{conn: NewConn(in, out, MaxMessage), input: make(chan []byte, Window+1)} // and the end
+	if err := v.up(identity); err != nil {
+		_ = v.conn.SendJSON(Answer{Error: err.Error()}) // the start may be gone
+		return 0, err
+	}
+	told := make(chan int, 1)
+	go func() { told <- v.tell() }()
+	go v.hear()
+	code := <-told
+	v.down()
+	return code, nil
+}
+
+// up reads the first message and puts the jail up.
+func (v *vm) up(identity string) error {
+	kind, body, err := v.conn.Receive()
+	if err != nil {
+		return fmt.Errorf("read what to do: %w", err)
+	}
+	var m Message
+	if err := json.Unmarshal(body, &m); err != nil || kind != Control || m.Begin == nil || m.Begin.Spec.Spec == nil {
+		return fmt.Errorf("read what to do: it does not begin as it must: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	v.begin = m.Begin
+	spec := m.Begin.Spec.Spec
+	switch {
+	case v.begin.Version != bottle.Version:
+		return fmt.Errorf("bottle-jail in the VM is version %s and its caller is version %q: install both from one build", bottle.Version, v.begin.Version)
+	case v.begin.Identity != identity || spec.Bottle.Identity != identity:
+		return fmt.Errorf("read what to do: it is not for %s", identity)
+	case len(v.begin.Token) != 32:
+		return errors.New("read what to do: the token of the door has another length")
+	}
+	if err := look(spec); err != nil {
+		return err
+	}
+	v.relay = relay{door: v.begin.Door, hello: plan.DoorGreeting + identity + "\n", token: [32]byte(v.begin.Token), slots: make(chan struct{}, maxRelayed)}
+	return v.launch(identity, spec)
+}
+
+// look writes down what the shares are, which have other inodes than on the host, and
+// whose: the agent is the workspace's owner here, as it is on the host. Of a
+// workspace that is root's, or of a bottle without one, the jail does that by idmapped
+// mounts, or it is nobody's.
+func look(spec *jail.Spec) error {
+	uid, gid := jail.AgentUID, jail.AgentGID
+	if spec.Bottle.Workspace.Mode != "none" {
+		st, err := is(spec.Bottle.Workspace.Source, &spec.Bottle.Workspace.Is)
+		if err != nil {
+			return err
+		}
+		if st.Uid == 0 {
+			spec.Staged = true
+		} else {
+			uid, gid = int(st.Uid), int(st.Gid)
+		}
+	}
+	for i := range spec.Bottle.Mounts {
+		m := &spec.Bottle.Mounts[i]
+		if _, err := is(m.Source, &m.Is); err != nil {
+			return err
+		}
+	}
+	spec.HostUID, spec.HostGID = uid, gid
+	return nil
+}
+
+func is(path string, is *plan.Inode) (unix.Stat_t, error) {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return st, fmt.Errorf("look at the share %s in the VM: %w", path, err)
+	}
+	*is = plan.Inode{Dev: st.Dev, Ino: st.Ino}
+	return st, nil
+}
+
+// launch starts the jail, takes its sockets and waits until it stands.
+func (v *vm) launch(identity string, spec *jail.Spec) error {
+	ctlNear, ctlFar, err := pair()
+	if err != nil {
+		return err
+	}
+	defer ctlFar.Close()
+	meetNear, meetFar, err := pair()
+	if err != nil {
+		return err
+	}
+	defer meetNear.Close()
+	defer meetFar.Close()
+	v.wire = jail.NewWire(ctlNear)
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return fmt.Errorf("open null: %w", err)
+	}
+	defer null.Close()
+	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if !spec.Staged {
+		sys.Credential = &syscall.Credential{Uid: uint32(spec.HostUID), Gid: uint32(spec.HostGID)}
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find own program: %w", err)
+	}
+	v.launcher, err = os.StartProcess(exe, []string{"bottle-jail", "launch", "--identity", identity}, &os.ProcAttr{
+		Dir: "/", Env: []string{}, Sys: sys, Files: []*os.File{null, null, os.Stderr, ctlFar, meetFar},
+	})
+	if err != nil {
+		return fmt.Errorf("start the jail: %w", err)
+	}
+	ctlFar.Close()
+	meetFar.Close()
+	if err := v.wire.Send(jail.Request{Spec: spec}); err != nil {
+		return err
+	}
+	if err := v.relay.take(meetNear); err != nil {
+		return v.blame(err)
+	}
+	var r jail.Reply
+	if _, err := v.wire.Receive(&r); err != nil {
+		return fmt.Errorf("put up the jail in the VM: %w", err)
+	}
+	if r.Error != "" || !r.Up {
+		return fmt.Errorf("put up the jail in the VM: %s", r.Error)
+	}
+	return v.conn.SendJSON(Answer{Up: true})
+}
+
+// blame prefers what the jail says of why its sockets did not come.
+func (v *vm) blame(err error) error {
+	var r jail.Reply
+	if _, heard := v.wire.Receive(&r); heard == nil && r.Error != "" {
+		err = errors.New(r.Error)
+	}
+	return fmt.Errorf("put up the jail in the VM: %w", err)
+}
+
+// down ends what is left.
+func (v *vm) down() {
+	_ = v.wire.Close()
+	_ = v.launcher.Kill() // it may be gone
+	_, _ = v.launcher.Wait()
+}
+
+func pair() (near, far *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make socket pair: %w", err)
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil { // so that its close ends a read
+		return nil, nil, fmt.Errorf("make socket pair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "near"), os.NewFile(uintptr(fds[1]), "far"), nil
+}

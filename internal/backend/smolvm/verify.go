@@ -1,0 +1,152 @@
+package smolvm
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"bottle/internal/backend/jail"
+	"bottle/internal/backend/smolvm/guest"
+	"bottle/internal/backend/smolvm/loopback"
+	"bottle/internal/plan"
+)
+
+// datagramDue is how much longer than the wall check inside the jail a datagram of the
+// VM may be on its way to a socket of ours.
+const datagramDue = 50 * time.Millisecond
+
+// Verify implements backend.Bottle. First the VM's root tries to get out, outside the
+// jail: whether smolvm holds its allow-list is known by a try alone. Then the jail is
+// tried as the agent stands in it.
+func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error) {
+	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, fmt.Errorf("check the machine: %w", err)
+	}
+	defer udp.Close()
+	results, err := x.machine(ctx, p, udp.LocalAddr().String())
+	if err != nil {
+		return nil, err
+	}
+	p.Abstract = cmp.Or(p.Abstract, "@bottle-"+p.Identity) // a host without such sockets: the VM's kernel has none of that name either
+	inside, err := x.inside(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	// The VM's root reaches every port of the bottle's own address, since smolvm compares
+	// addresses alone: what listens on all addresses of the host (0.0.0.0) among them. It
+	// is the jail that must keep the agent from it, and it is tried once more for that.
+	own, stop, err := deaf(netip.AddrPortFrom(x.addr, 0))
+	if err != nil {
+		return nil, fmt.Errorf("check the machine: %w", err)
+	}
+	defer stop()
+	p.Sentinel = own
+	again, err := x.inside(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return proved(slices.Concat(results, []plan.ProbeResult{datagram(udp), services(again)}, inside)), nil
+}
+
+// inside has the jail try, as the agent stands in it.
+func (x *Box) inside(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error) {
+	r, err := x.ask(ctx, guest.Message{Jail: &jail.Request{Verify: &p}})
+	if err != nil {
+		return nil, err
+	}
+	var results []plan.ProbeResult
+	if r.Jail == nil {
+		err = errors.New("it is none")
+	} else {
+		err = json.Unmarshal(r.Jail.Results, &results)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the probe's answer: %w", err)
+	}
+	return results, nil
+}
+
+// services is what became of the sentinel on the bottle's own address; a probe that did
+// not try it has not held.
+func services(results []plan.ProbeResult) plan.ProbeResult {
+	for _, r := range results {
+		if r.Name == "host-loopback" {
+			return plan.ProbeResult{Name: "host-services", OK: r.OK, Detail: r.Detail}
+		}
+	}
+	return plan.ProbeResult{Name: "host-services", Detail: "it was not tried"}
+}
+
+// machine has the VM's root try the host's loopback, a neighbour's address and, if
+// these are out of reach, addresses of nobody.
+func (x *Box) machine(ctx context.Context, p plan.Probes, udp string) ([]plan.ProbeResult, error) {
+	if p.Sentinel == "" {
+		return nil, errors.New("check the machine: there is no sentinel to try")
+	}
+	neighbour, stop, err := x.neighbour()
+	if err != nil {
+		return nil, fmt.Errorf("check the machine: %w", err)
+	}
+	defer stop()
+	r, err := x.ask(ctx, guest.Message{Reach: &guest.Reach{
+		Own: x.door(), Never: []string{p.Sentinel, neighbour}, UDP: []string{udp},
+		Outer: []string{"192.0.2.1:53", "192.0.2.1:443", "169.254.169.254:80"},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Reached) < 3 {
+		return nil, errors.New("check the machine: it tried too little")
+	}
+	return r.Reached, nil
+}
+
+// datagram tells whether what the VM sent to a socket of the host has come.
+func datagram(udp *net.UDPConn) plan.ProbeResult {
+	got := plan.ProbeResult{Name: "vm-datagram", OK: true, Detail: "none came to " + udp.LocalAddr().String()}
+	_ = udp.SetReadDeadline(time.Now().Add(datagramDue)) // a socket takes one
+	if n, from, err := udp.ReadFromUDP(make([]byte, 64)); err == nil {
+		got.OK, got.Detail = false, fmt.Sprintf("%d bytes came from %s", n, from)
+	}
+	return got
+}
+
+// neighbour listens on another address of the pool, where another bottle's gateway
+// may stand: then its door is what must be out of reach.
+func (x *Box) neighbour() (address string, stop func(), err error) {
+	for _, a := range x.s.Pool.Range.All() {
+		if a == x.addr {
+			continue
+		}
+		if address, stop, err = deaf(netip.AddrPortFrom(a, 0)); err == nil {
+			return address, stop, nil // else, on macOS, it is no address of lo0
+		}
+	}
+	// A pool of one: nobody is beside, and 127.0.0.1 is tried in any case.
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), loopback.Port).String(), func() {}, nil
+}
+
+// deaf is a listener that hears nobody; to be reached is all that it can be.
+func deaf(at netip.AddrPort) (address string, stop func(), err error) {
+	l, err := net.Listen("tcp4", at.String())
+	if err != nil {
+		return "", nil, err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return // closed by stop
+			}
+			_ = c.Close()
+		}
+	}()
+	return l.Addr().String(), func() { _ = l.Close() }, nil
+}

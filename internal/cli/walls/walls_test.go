@@ -1,0 +1,67 @@
+package walls
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"bottle/internal/backend"
+)
+
+func TestDefaultOfEachPlatform(t *testing.T) {
+	dir := t.TempDir()
+	with := filepath.Join(dir, "with")
+	if err := os.MkdirAll(filepath.Join(with, "not-a-file"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(with, "smolvm"), nil, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ goos, path, want string }{
+		{"linux", with, "native"}, {"linux", "", "native"}, {"darwin", dir + ":" + with, "smolmachines"}, {"darwin", dir, "docker"},
+		{"darwin", "", "docker"}, {"darwin", ".", "docker"}, {"windows", with, "docker"},
+	} {
+		if got := Default(c.goos, c.path); got != c.want {
+			t.Errorf("%s with the PATH %q: %s, want %s", c.goos, c.path, got, c.want)
+		}
+	}
+	t.Chdir(with)
+	if got := Default("darwin", "."); got != "docker" { // a folder somebody else may have written
+		t.Errorf("a relative PATH gave %s", got)
+	}
+}
+
+func TestMicroVMReadsItsSettings(t *testing.T) {
+	env := map[string]string{"BOTTLE_LOOPBACK": "127.0.0.1-127.0.0.9", "SECRET": "canary", "HOME": "/home/me"}
+	desk := Desk{Env: func(n string) string { return env[n] }, Helper: func(n string) (string, error) {
+		if strings.HasPrefix(n, "bottle-jail") {
+			return "", errors.New("not beside")
+		}
+		return "/bin/" + n, nil
+	}}
+	if _, err := MicroVM(desk); err == nil {
+		t.Error("a pool with 127.0.0.1 in it was taken")
+	}
+	env["BOTTLE_LOOPBACK"] = ""
+	b, err := MicroVM(desk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, err := b.Facts(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wall := range []string{"smolvm", "image", "bottle-jail"} {
+		i := slices.IndexFunc(facts.Checks, func(c backend.Check) bool { return c.Wall == wall })
+		if i < 0 || facts.Checks[i].OK || !facts.Checks[i].Needed || facts.Checks[i].Fix == "" {
+			t.Errorf("without a %s: %+v", wall, facts.Checks)
+		}
+	}
+	desk.Helper = func(string) (string, error) { return "", errors.New("not beside") }
+	if _, err := MicroVM(desk); err == nil {
+		t.Error("without helpers it was made")
+	}
+}

@@ -1,0 +1,170 @@
+package door
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"bottle/internal/plan"
+)
+
+const (
+	knockTime  = 2 * time.Second // from the connection to the whole Knock
+	maxWaiting = 128             // connections that have not knocked yet; more are closed at once
+)
+
+// Door is one listener in front of several services. Each is a net.Listener that
+// gives the connections of those who knocked for it.
+type Door struct {
+	Egress, Transparent, DNS *Lane
+	Refused                  *Lane
+	outer                    net.Listener
+	greeting                 []byte
+	hash                     [sha256.Size]byte
+}
+
+// New makes a Door. hash is plan.DoorHash of its token; greeting is said first to
+// whoever connects, without the line's end.
+func New(outer net.Listener, hash, greeting string) (*Door, error) {
+	d := &Door{outer: outer, greeting: []byte(greeting + "\n")}
+	b, err := hex.DecodeString(hash)
+	if err != nil || len(b) != len(d.hash) {
+		return nil, errors.New("open the door: the hash of its token is not a SHA-256")
+	}
+	d.hash = [sha256.Size]byte(b)
+	for _, l := range []**Lane{&d.Egress, &d.Transparent, &d.DNS, &d.Refused} {
+		*l = &Lane{conns: make(chan net.Conn), done: make(chan struct{}), addr: outer.Addr()}
+	}
+	return d, nil
+}
+
+// Serve lets in who knocks, until ctx ends or the listener fails. It returns when
+// all its goroutines have.
+func (d *Door) Serve(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	stop := context.AfterFunc(ctx, func() { _ = d.outer.Close() })
+	defer stop()
+	waiting := make(chan struct{}, maxWaiting)
+	for {
+		c, err := d.outer.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("serve the door: %w", err)
+		}
+		select {
+		case waiting <- struct{}{}:
+		default:
+			_ = c.Close()
+			continue
+		}
+		wg.Go(func() {
+			lane, in := d.hear(ctx, c)
+			<-waiting
+			if lane == nil {
+				_ = c.Close()
+				return
+			}
+			lane.give(ctx, in)
+		})
+	}
+}
+
+// Close closes the listener; the lanes are closed by who accepts on them.
+func (d *Door) Close() error { return d.outer.Close() }
+
+// hear greets one connection and reads its Knock. A nil lane: it goes.
+func (d *Door) hear(ctx context.Context, c net.Conn) (*Lane, net.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if c.SetDeadline(time.Now().Add(knockTime)) != nil {
+		return nil, nil
+	}
+	if _, err := c.Write(d.greeting); err != nil {
+		return nil, nil
+	}
+	var b [plan.KnockSize]byte
+	if _, err := io.ReadFull(c, b[:]); err != nil {
+		return nil, nil
+	}
+	k := plan.ReadKnock(b)
+	if got := sha256.Sum256(k.Token[:]); subtle.ConstantTimeCompare(got[:], d.hash[:]) != 1 {
+		return nil, nil
+	}
+	if !stop() || c.SetDeadline(time.Time{}) != nil {
+		return nil, nil
+	}
+	switch k.Service {
+	case plan.DoorEgress:
+		return d.Egress, c
+	case plan.DoorTransparent:
+		if tcp, ok := c.(*net.TCPConn); ok {
+			return d.Transparent, &Redirected{tcp, k.Dst}
+		}
+	case plan.DoorDNS:
+		return d.DNS, c
+	case plan.DoorRefused:
+		return d.Refused, c
+	}
+	return nil, nil
+}
+
+// Redirected is a connection that was going somewhere else, as the relay says, when
+// the bottle's kernel led it to the relay.
+type Redirected struct {
+	*net.TCPConn
+	dst netip.AddrPort
+}
+
+// OriginalDst is where it was going.
+func (r *Redirected) OriginalDst() netip.AddrPort { return r.dst }
+
+// NetConn is the connection itself.
+func (r *Redirected) NetConn() net.Conn { return r.TCPConn }
+
+// Lane is a net.Listener of those who knocked for one service.
+type Lane struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+	addr  net.Addr
+}
+
+func (l *Lane) give(ctx context.Context, c net.Conn) {
+	select {
+	case l.conns <- c:
+	case <-l.done:
+		_ = c.Close()
+	case <-ctx.Done():
+		_ = c.Close()
+	}
+}
+
+// Accept implements net.Listener.
+func (l *Lane) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener. The other lanes stay open.
+func (l *Lane) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+// Addr implements net.Listener: the door's own.
+func (l *Lane) Addr() net.Addr { return l.addr }

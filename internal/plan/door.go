@@ -1,0 +1,66 @@
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"net/netip"
+)
+
+// Where a gateway has no sockets in the bottle's own network, it has one door on a
+// loopback address of the host, which every user of the host can reach:
+//
+//	whoever connects                    bottle-gateway
+//	   │◀───────────────────────────────────┤ "bottle IDENTITY\n"
+//	   │ Knock: the token, a service, where the connection was going
+//	   ├───────────────────────────────────▶│ wrong: it closes, and says nothing
+//	   │ the service's own protocol         │
+//
+// The token is drawn for the bottle and known to who made its walls and to the relay
+// inside; the gateway is told its hash. A micro-VM's relay knocks for the agent.
+
+// DoorGreeting begins what a gateway says first; the identity and a line feed follow.
+const DoorGreeting = "bottle "
+
+// KnockSize is the length of a Knock, in bytes.
+const KnockSize = 32 + 1 + 6
+
+// Services behind a door.
+const (
+	DoorEgress      byte = 'e' // as SocketEgress
+	DoorTransparent byte = 't' // as SocketTransparent; Dst is where the connection was going
+	DoorDNS         byte = 'd' // as SocketDNSTCP
+	DoorRefused     byte = 'r' // what SocketNFLog gives, each message behind its length as 2 bytes, big-endian; the gateway says nothing
+)
+
+// Knock is the first thing that is said at a door.
+type Knock struct {
+	Token   [32]byte
+	Service byte
+	Dst     netip.AddrPort // IPv4, with DoorTransparent alone
+}
+
+// Bytes is the Knock as it is sent.
+func (k Knock) Bytes() []byte {
+	b := append(k.Token[:], k.Service)
+	var addr [4]byte
+	if a := k.Dst.Addr().Unmap(); a.Is4() {
+		addr = a.As4()
+	}
+	return binary.BigEndian.AppendUint16(append(b, addr[:]...), k.Dst.Port())
+}
+
+// ReadKnock reads what Bytes made. A destination is left out where the service takes none.
+func ReadKnock(b [KnockSize]byte) Knock {
+	k := Knock{Token: [32]byte(b[:32]), Service: b[32]}
+	if k.Service == DoorTransparent {
+		k.Dst = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[33:37])), binary.BigEndian.Uint16(b[37:]))
+	}
+	return k
+}
+
+// DoorHash is what a gateway is told of a token: SHA-256, hex.
+func DoorHash(token [32]byte) string {
+	h := sha256.Sum256(token[:])
+	return hex.EncodeToString(h[:])
+}
