@@ -162,7 +162,7 @@ var rooms = []room{
 
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{
 		"internal/backend/backendtest", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm",
-		"internal/lifecycle", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/cli", "internal/cli/walls", "internal/web", "test/integration", "test/canaries",
+		"internal/lifecycle", "internal/lifecycle/boxed", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/cli", "internal/cli/walls", "internal/web", "test/integration", "test/canaries",
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
 	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/jail"}, onlyFrom: backends},
@@ -186,7 +186,8 @@ var rooms = []room{
 	{dir: "internal/backend/jail/source", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail"}},
 	{dir: "internal/backend/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail", "internal/backend/docker/inside", "internal/backend/smolvm/smolvmtest"}},
 
-	{dir: "internal/lifecycle", layer: lifecycle},
+	{dir: "internal/lifecycle", layer: lifecycle, beside: []string{"internal/lifecycle/boxed"}},
+	{dir: "internal/lifecycle/boxed", layer: lifecycle, only: []string{"internal/backend", "internal/bottle", "internal/plan"}, onlyFrom: []string{"internal/lifecycle"}},
 	{dir: "internal/lifecycle/tty", layer: lifecycle, only: []string{"internal/backend", "internal/lifecycle"}, beside: []string{"internal/lifecycle"}, onlyFrom: []string{"internal/cli/session"}},
 	{dir: "internal/lifecycle/share", layer: lifecycle, only: []string{"internal/backend", "internal/lifecycle"}, beside: []string{"internal/lifecycle"}, onlyFrom: []string{"internal/cli/session"}},
 	{dir: "internal/tui", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/plan", "internal/plan/sight"}, onlyFrom: []string{"internal/cli/live"}},

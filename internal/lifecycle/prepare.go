@@ -11,6 +11,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
+	"bottle/internal/lifecycle/boxed"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 	"bottle/internal/provider"
@@ -92,12 +93,15 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	}
 	got := provider.Prepare(provider.Request{
 		Spec: req.Spec, Agent: req.Agent, Root: h.Root, Path: req.Path, UserHome: req.UserHome,
-		ExtraArgs: req.ExtraArgs, Seed: seed[:], Skills: req.Skills, Interactive: req.TTY, Contained: h.contained() != nil,
+		ExtraArgs: req.ExtraArgs, Seed: seed[:], Skills: req.Skills, Interactive: req.TTY, Contained: boxed.Of(h.Backend) != nil,
 	})
 	if got.Problems.Fatal() {
 		return nil, got.Problems
 	}
-	box, err := h.container(ctx, req, got.Recipe)
+	if req.trial {
+		got.Recipe = ""
+	}
+	box, err := boxed.Choose(ctx, h.Backend, h.Root, plan.Container{Runtime: req.Spec.Runtime, Recipe: got.Recipe}, req.Spec.Provider.Dockerfile)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +124,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	p.Plan = plan.New(plan.Input{
 		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args, Image: box.Image, Runtime: box.Runtime,
 		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: slices.Concat(got.Mounts, req.Mounts), Walls: facts.Walls,
-		Resources: append(h.resources(id, facts), made(box)...), Notes: slices.Concat(facts.Notes, unbuilt(box), h.nameless(req)),
+		Resources: append(h.resources(id, facts), boxed.Resources(box)...), Notes: slices.Concat(facts.Notes, boxed.Notes(box), h.nameless(req)),
 		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.WithGit(req.Spec.Repos, req.Spec.GitUser).Hash(), Watched: watched, NotWatched: not,
 		Scratch: cmp.Or(shown.Limits.Memory/2, facts.Defaults.Scratch),
 	})

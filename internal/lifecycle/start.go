@@ -18,6 +18,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
+	"bottle/internal/lifecycle/boxed"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
@@ -111,8 +112,10 @@ func Steps() []string {
 
 func (s *starting) list() []step {
 	out := []step{{"read the secrets", s.readSecrets}}
-	if s.prep != nil && s.prep.container.Image != "" && !s.prep.container.Built {
-		out = append(out, step{"make the agent's image", s.build})
+	if s.prep != nil && boxed.Missing(s.prep.container) {
+		out = append(out, step{"make the agent's image", func(ctx context.Context) error {
+			return boxed.Build(ctx, s.house.Backend, s.prep.container, s.house.Building)
+		}})
 	}
 	return append(out, []step{
 		{"reserve the identity", s.reserve},

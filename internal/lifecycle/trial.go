@@ -13,6 +13,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
+	"bottle/internal/lifecycle/boxed"
 	"bottle/internal/need"
 	"bottle/internal/plan"
 	"bottle/internal/provider"
@@ -151,7 +152,7 @@ func (h *House) measure(ctx context.Context, facts backend.Facts, workspace stri
 // try is one start of `true`, and the removal of what it leaves.
 func (h *House) try(ctx context.Context, workspace string, t *Trial) (Outcome, error) {
 	mode := "overlay"
-	if h.contained() != nil {
+	if boxed.Of(h.Backend) != nil {
 		mode = "none" // a container's agent is a user of its own, whose folder this is not
 	}
 	prep, err := h.Prepare(ctx, Request{

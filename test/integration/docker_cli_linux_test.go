@@ -164,11 +164,16 @@ git:
 ---
 A box.
 `, m.base, bridged(t, up.Listener.Addr().String()), forgePort, forgeHost))
+		if err := os.MkdirAll(filepath.Join(m.base, "user/.claude/skills/my-skill"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		m.write("user/.claude/skills/my-skill/SKILL.md", "a skill\n")
+		m.write("home/agents/"+m.agent+".md", "---\nbottle: box\nskills: [my-skill]\ncommand: [\"/bin/bash\"]\n---\nBe brief.\n")
 		m.own()
 		run(t, "chown", "-R", "1000:1000", m.work())
 		before := known(t)
 		s := m.start(sayShell + `
-set -u; id -u; echo "$GREETING"; cat /made; git config --global user.name; test -s $SSL_CERT_FILE && echo ca
+set -u; id -u; echo "$GREETING"; cat /made ~/PROMPT.md ~/.claude/skills/my-skill/SKILL.md; touch /made ~/.claude/skills/my-skill/SKILL.md 2>&1 | grep -c /made; git config --global user.name; test -s $SSL_CERT_FILE && echo ca
 for n in egress pipelock git-gate supervise; do getent hosts $n >/dev/null && echo "name $n"; done
 say up.example 80 'GET / HTTP/1.1' 'Host: up.example' | tail -1
 for p in 'egress 9099' 'pipelock 8888'; do say $p 'GET http://up.example/ HTTP/1.1' 'Host: up.example' | tail -1; done
@@ -180,7 +185,7 @@ cd /tmp; git clone -q http://git-gate:9418/app.git a && cd a && git checkout -q 
 git push -q origin HEAD:trunk || echo refused
 cat /sys/fs/cgroup/pids.max 2>/dev/null; echo changed > /workspace/README
 `)
-		want := "1000\nhello there\nmade\napp-bot\nca\nname egress\nname pipelock\nname git-gate\nname supervise\nfrom-upstream\nfrom-upstream\nfrom-upstream\nHTTP/1.1 403 Forbidden\napp.git\n1\nHTTP/1.1 421 Misdirected Request\npushed\nrefused\n"
+		want := "1000\nhello there\nmade\nBe brief.\na skill\n1\napp-bot\nca\nname egress\nname pipelock\nname git-gate\nname supervise\nfrom-upstream\nfrom-upstream\nfrom-upstream\nHTTP/1.1 403 Forbidden\napp.git\n1\nHTTP/1.1 421 Misdirected Request\npushed\nrefused\n"
 		if s.code != 0 || s.out != want {
 			t.Errorf("exit %d\n%s\nwant\n%s\n%s", s.code, s.out, want, s.err)
 		}
@@ -439,6 +444,28 @@ func TestDockerDoctor(t *testing.T) {
 	if s := finish(t, cmd); s.code != 1 || !strings.Contains(s.out+s.err, "bottle image build") {
 		t.Errorf("without the gateway's image: exit %d\n%s%s", s.code, s.out, s.err)
 	}
+	if after := known(t); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// TestDockerDetached: --backend goes on to the process that holds a bottle in the
+// background, and another terminal ends it.
+func TestDockerDetached(t *testing.T) {
+	m := moor(t, -1, "")
+	m.write("home/bottles/box.md", "---\nagent_provider: {template: command, dockerfile: "+m.home()+"/Dockerfile}\n---\nA box.\n")
+	before := known(t)
+	if s := finish(t, m.command("start", m.agent, "--yes", "--detach", "--backend", "docker")); s.code != 0 {
+		t.Fatalf("exit %d\n%s%s", s.code, s.out, s.err)
+	}
+	if known(t) == before {
+		t.Error("it does not run in the engine")
+	}
+	id := string(m.identity())
+	if out := m.tool("list", "active"); !strings.Contains(out, id) || !strings.Contains(out, "docker") {
+		t.Errorf("list: %s", out)
+	}
+	m.tool("stop", id)
 	if after := known(t); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}

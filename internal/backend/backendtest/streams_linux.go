@@ -24,6 +24,7 @@ func Streams(t *testing.T, make func() backend.Backend) {
 	t.Run("much output", func(t *testing.T) { muchOutput(t, make()) })
 	t.Run("host files as streams", func(t *testing.T) { hostStreams(t, make()) })
 	t.Run("left open on the host", func(t *testing.T) { leftOpen(t, make()) })
+	t.Run("told that the agent runs", func(t *testing.T) { toldStarted(t, make()) })
 	t.Run("a reader that stays away", func(t *testing.T) { lateReader(t, make()) })
 }
 
@@ -31,6 +32,26 @@ func apart(t *testing.T, be backend.Backend) {
 	r := up(t, be, nil).run(nil, "/bin/sh", "-c", "echo to out; echo to err >&2; printf last")
 	if r.out != "to out\nlast" || r.err != "to err\n" || r.code != 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// toldStarted: whoever waits for the agent to run, as `bottle start --detach` does, is told
+// once, while it runs, and never of one that could not start.
+func toldStarted(t *testing.T, be backend.Backend) {
+	x := up(t, be, nil)
+	in, feed := io.Pipe()
+	defer feed.Close()
+	told := 0
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	none := backend.Stdio{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, Started: func() { told++ }}
+	if _, err := x.b.Run(ctx, plan.Command{Args: []string{"/no/such/program"}, Env: environment(), Dir: "/"}, none); err == nil || told != 0 {
+		t.Errorf("no program: told %d times, %v", told, err)
+	}
+	x = up(t, be, nil)
+	stdio := backend.Stdio{In: in, Out: io.Discard, Err: io.Discard, Started: func() { told++; feed.Close() }} // cat ends then
+	if code, err := x.b.Run(ctx, plan.Command{Args: []string{"/bin/cat"}, Env: environment(), Dir: "/"}, stdio); err != nil || code != 0 || told != 1 {
+		t.Errorf("told %d times, exit %d, %v", told, code, err)
 	}
 }
 

@@ -83,7 +83,7 @@ func TestRecipeIsAllThatIsSent(t *testing.T) {
 	if _, err := r.Next(); !errors.Is(err, io.EOF) {
 		t.Errorf("more is sent: %v", err)
 	}
-	if agentImage("a") == agentImage("b") || agentImage("a") != agentImage("a") {
+	if one, again := agentImage("a"), agentImage("a"); one == agentImage("b") || one != again {
 		t.Error("a name is not its text's")
 	}
 }

@@ -1,9 +1,11 @@
-package lifecycle
+// Package boxed is what a start does about an image, where its walls are a container's.
+package boxed
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"bottle/internal/backend"
@@ -14,25 +16,22 @@ import (
 // maxRecipe bounds a Dockerfile, in bytes.
 const maxRecipe = 1 << 20
 
-// contained is the backend as one of images; nil: it is none.
-func (h *House) contained() backend.Contained {
-	c, _ := h.Backend.(backend.Contained)
+// Of is a backend as one of images; nil: it is none.
+func Of(b backend.Backend) backend.Contained {
+	c, _ := b.(backend.Contained)
 	return c
 }
 
-// container is what the agent will run in; the zero value where the backend has no
-// images. The manifest's own recipe wins over the provider's.
-func (h *House) container(ctx context.Context, req Request, recipe string) (plan.Container, error) {
-	c := h.contained()
+// Choose is what an agent will run in; the zero value where the backend has no images.
+// dockerfile is the manifest's, absolute below root, and wins over the recipe of wish;
+// it may be empty.
+func Choose(ctx context.Context, b backend.Backend, root fs.FS, wish plan.Container, dockerfile string) (plan.Container, error) {
+	c := Of(b)
 	if c == nil {
 		return plan.Container{}, nil
 	}
-	wish := plan.Container{Runtime: req.Spec.Runtime, Recipe: recipe}
-	switch path := req.Spec.Provider.Dockerfile; {
-	case req.trial:
-		wish.Recipe = ""
-	case path != "":
-		text, err := h.recipe(path)
+	if dockerfile != "" {
+		text, err := read(root, dockerfile)
 		if err != nil {
 			return plan.Container{}, err
 		}
@@ -41,15 +40,15 @@ func (h *House) container(ctx context.Context, req Request, recipe string) (plan
 	return c.Choose(ctx, wish)
 }
 
-// recipe reads a manifest's Dockerfile.
-func (h *House) recipe(path string) (string, error) {
+// read reads a manifest's Dockerfile.
+func read(root fs.FS, path string) (string, error) {
 	bad := func(why string) error {
 		return bottle.Problems{{Message: "dockerfile " + bottle.Printable(path) + ": " + why, Hint: "write the path of a Dockerfile, absolute or with ~/"}}
 	}
 	if !strings.HasPrefix(path, "/") {
 		return "", bad("it is no absolute path")
 	}
-	f, err := h.Root.Open(strings.TrimPrefix(path, "/"))
+	f, err := root.Open(strings.TrimPrefix(path, "/"))
 	if err != nil {
 		return "", bad(err.Error())
 	}
@@ -66,28 +65,30 @@ func (h *House) recipe(path string) (string, error) {
 	return string(text), nil
 }
 
-// unbuilt says what a start would make first.
-func unbuilt(c plan.Container) []string {
-	if c.Image == "" || c.Built {
+// Missing reports whether a start makes the image first.
+func Missing(c plan.Container) bool { return c.Image != "" && !c.Built }
+
+// Notes says what a start would make first.
+func Notes(c plan.Container) []string {
+	if !Missing(c) {
 		return nil
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(c.Recipe), "\n")
 	return []string{"the image " + c.Image + " is not there yet: the start makes it first, " + bottle.Printable(first) + " …; the recipe's commands run with the engine's network"}
 }
 
-// made is the image as something that a start creates.
-func made(c plan.Container) []plan.Resource {
-	if c.Image == "" || c.Built {
+// Resources is the image as something that a start creates.
+func Resources(c plan.Container) []plan.Resource {
+	if !Missing(c) {
 		return nil
 	}
 	return []plan.Resource{{Kind: "image", Name: c.Image}}
 }
 
-// build makes the image of the agent's container where it is not there.
-func (s *starting) build(ctx context.Context) error {
-	say := s.house.Building
+// Build makes the image. say may be nil; see backend.Contained.
+func Build(ctx context.Context, b backend.Backend, c plan.Container, say func(step, of int, what string)) error {
 	if say == nil {
 		say = func(int, int, string) {}
 	}
-	return s.house.contained().Build(ctx, s.prep.container, say)
+	return Of(b).Build(ctx, c, say)
 }
