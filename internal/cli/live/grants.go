@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -90,11 +91,11 @@ func given(p plan.Proposal) string {
 	}
 	words := "every method"
 	if len(r.Methods) > 0 {
-		words = fmt.Sprint(r.Methods)
+		words = strings.Join(r.Methods, ", ")
 	}
 	words += " to " + r.Host.String()
 	if len(r.Paths) > 0 {
-		words += fmt.Sprint(" ", r.Paths)
+		words += " " + strings.Join(r.Paths, ", ")
 	}
 	return words
 }
