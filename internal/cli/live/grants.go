@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +12,7 @@ import (
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
+	"bottle/internal/cli/wish"
 	"bottle/internal/plan"
 )
 
@@ -69,7 +69,7 @@ func (d Desk) granted(ctx context.Context, socket string, all bool) ([]granted, 
 	}
 	what := map[string]string{}
 	for _, p := range proposals.List {
-		what[p.ID] = bottle.Said(given(p))
+		what[p.ID] = bottle.Said(wish.Given(p))
 	}
 	out := []granted{}
 	for _, g := range got.List {
@@ -78,26 +78,6 @@ func (d Desk) granted(ctx context.Context, socket string, all bool) ([]granted, 
 		}
 	}
 	return out, nil
-}
-
-// given is what an approval gave.
-func given(p plan.Proposal) string {
-	r := p.Route
-	if p.Given != nil {
-		r = p.Given
-	}
-	if r == nil {
-		return p.About()
-	}
-	words := "every method"
-	if len(r.Methods) > 0 {
-		words = strings.Join(r.Methods, ", ")
-	}
-	words += " to " + r.Host.String()
-	if len(r.Paths) > 0 {
-		words += " " + strings.Join(r.Paths, ", ")
-	}
-	return words
 }
 
 func (d Desk) listGrants(id bottle.Identity, list []granted, js bool) error {
