@@ -13,7 +13,7 @@ import (
 
 // desk is what the commands about a running bottle touch.
 func (d *deps) desk() live.Desk {
-	b := bring.Desk{Out: d.Stdout, Err: d.Stderr, Style: d.style, Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) }, Lookup: d.Lookup, Store: d.state}
+	b := bring.Desk{Out: d.Stdout, Err: d.Stderr, Style: d.style, Terminal: d.Terminal, Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) }, Lookup: d.Lookup, Store: d.state}
 	return live.Desk{
 		Group: groupRun, In: d.Stdin, Out: d.Stdout, Err: d.Stderr, Style: d.style, Terminal: d.Terminal,
 		Confirm: func(q string, yes bool) (bool, error) { return d.ask().Confirm(q, yes) }, Store: d.state, Tree: d.tree, Key: need.RepoKey, Editor: d.runEditor,

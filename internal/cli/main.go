@@ -60,6 +60,7 @@ func newRoot(d *deps) *cobra.Command {
 		Args:                       command.Unknown,
 		RunE:                       func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	command.FitHelp(root, func() int { return ui.Width(d.Stdout, d.Terminal(d.Stdout)) })
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(command.FlagError)
 	root.AddGroup(

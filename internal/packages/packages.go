@@ -270,7 +270,21 @@ func failed(doing string, err error, hint string) error {
 		if said == "" {
 			said = e.Err.Error()
 		}
-		message = doing + ": " + bottle.Said(said[max(0, len(said)-600):])
+		message = doing + ": " + bottle.Said(plainly(said))
 	}
 	return bottle.Problems{{Message: message, Hint: hint}}
+}
+
+// plainly is the end of what a program said, without what npm puts in front of each line, and
+// without the place of a log that is gone when somebody reads of it.
+func plainly(said string) string {
+	var out []string
+	for l := range strings.SplitSeq(said, "\n") {
+		l = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(l), "npm error"))
+		if l != "" && !strings.HasPrefix(l, "A complete log of this run can be found in") && !strings.HasPrefix(l, "errno ") {
+			out = append(out, l)
+		}
+	}
+	whole := strings.Join(out, "; ")
+	return whole[max(0, len(whole)-600):]
 }

@@ -244,3 +244,17 @@ func FuzzUnpack(f *testing.F) {
 		whole(t, base)
 	})
 }
+
+// TestPlainly: what a program said, on one line, without what nobody can use.
+func TestPlainly(t *testing.T) {
+	said := "npm error code E404\nnpm error errno 404\nnpm error 404 Not Found\nnpm error A complete log of this run can be found in: /gone/debug-0.log\n"
+	if got := plainly(said); got != "code E404; 404 Not Found" {
+		t.Error(got)
+	}
+	if got := plainly("E: Unable to locate package x\n\n"); got != "E: Unable to locate package x" {
+		t.Error(got)
+	}
+	if got := plainly(strings.Repeat("x", 700)); len(got) != 600 {
+		t.Error(len(got))
+	}
+}

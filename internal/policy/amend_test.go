@@ -231,7 +231,7 @@ func TestUnified(t *testing.T) {
 	got := Unified(old, next)
 	want := "@@ -6 +7 @@ api.github.com\n - host: api.github.com\n   methods: [GET]\n   path_allowlist:\n+    - /gists\n     - /repos\n     - /user\n   auth: {scheme: Bearer, token_ref: GH_TOKEN}\n" +
 		"@@ -1 +0 @@ b.example.com\n-- host: b.example.com\n" +
-		"@@ -3 +0 @@ c.example.com\n-- host: c.example.com\n-  ports: [80, 443]\n-  upstream: {address: 10.0.0.1:1, ca_file: }\n" +
+		"@@ -3 +0 @@ c.example.com\n-- host: c.example.com\n-  ports: [80, 443]\n-  upstream: {address: 10.0.0.1:1}\n" +
 		"@@ -0 +1 @@ d.example.com\n+- host: d.example.com\n"
 	if got != "--- routes before\n+++ routes after\n"+want {
 		t.Errorf("%s", got)

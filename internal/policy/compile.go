@@ -258,7 +258,7 @@ func checkHost(r *bottle.Route) error {
 	}
 	if a, ok := r.Host.Host.Addr(); ok && !hasAddress(r) {
 		if c := Classify(a); !c.Public {
-			return fmt.Errorf("this address is not on the public internet (%s, %s): to reach it, say so with upstream.address", c.Name, c.RFC)
+			return fmt.Errorf("this address is not on the public internet (%s, %s): only upstream.address in the bottle's manifest leads there", c.Name, c.RFC)
 		}
 	}
 	return nil

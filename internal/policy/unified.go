@@ -103,7 +103,19 @@ func routeLines(r bottle.Route) []string {
 		out = append(out, "  h2c: true")
 	}
 	if r.Upstream != nil && *r.Upstream != (bottle.Upstream{}) {
-		out = append(out, "  upstream: {address: "+r.Upstream.Address+", ca_file: "+r.Upstream.CAFile+"}")
+		out = append(out, "  upstream: "+dialled(*r.Upstream))
 	}
 	return out
+}
+
+// dialled is a route's upstream as a manifest has it, without the key that is not there.
+func dialled(u bottle.Upstream) string {
+	var keys []string
+	if u.Address != "" {
+		keys = append(keys, "address: "+u.Address)
+	}
+	if u.CAFile != "" {
+		keys = append(keys, "ca_file: "+u.CAFile)
+	}
+	return "{" + strings.Join(keys, ", ") + "}"
 }

@@ -329,3 +329,21 @@ func TestEveryScreenHasItsSize(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusHasItsNextStep: an error is told to its end, where the next step stands, and no
+// line of the rest is lost for it. A filter that hides all says so.
+func TestStatusHasItsNextStep(t *testing.T) {
+	p := play(t, asking("p222222", 1))
+	p.fail("the gateway refuses: p222222 is decided already: approved, somebody at 15:04:05; " + strings.Repeat("word ", 4) + "bottle proposals p222222 shows it")
+	for _, what := range []string{"shows it", "+ x", "bottle dashboard"} {
+		p.shows(what)
+	}
+	p.press("esc")
+	p.said = "approved p222222, as long as the bottle, and written; to take it back: bottle revoke g222222"
+	p.shows("revoke g222222")
+	p.press("/", "q", "q", "q", "q", "enter")
+	p.shows("none with the filter's text")
+	if text := p.View().Content; strings.Contains(text, "no bottle runs") || strings.Contains(text, "none waits") {
+		t.Error(text)
+	}
+}

@@ -18,6 +18,7 @@ import (
 const (
 	leastWidth  = 40
 	leastHeight = 12
+	mostStatus  = 3 // lines of what is told below the lists
 )
 
 // line is one of the screen, before it is dressed: clean, and no wider than the screen.
@@ -45,10 +46,12 @@ func (m *model) View() tea.View {
 	default:
 		lines = m.overview()
 	}
-	for len(lines) < m.height-2 {
+	status := m.status()
+	rest := m.height - 1 - len(status)
+	for len(lines) < rest {
 		lines = append(lines, line{})
 	}
-	lines = append(lines[:m.height-2], m.status(), m.keys())
+	lines = append(append(lines[:rest], status...), m.keys())
 	out := make([]string, len(lines))
 	for i, l := range lines {
 		out[i] = m.style(l.role, l.text)
@@ -68,7 +71,7 @@ func (m *model) overview() []line {
 		title += "  filter: " + clean(m.filter)
 	}
 	out := []line{{plan.Strong, fit(title, m.width)}}
-	left := m.height - 3
+	left := m.height - 2 - len(m.status())
 	at := 0
 	for i, b := range bottles {
 		if b.Identity == m.bottle {
@@ -76,6 +79,9 @@ func (m *model) overview() []line {
 		}
 	}
 	part := m.window(listBottles(bottles, m.bottle, m.focus, m.width, m.now()), at, max(1, m.height/6))
+	if len(bottles) == 0 && len(m.sight.Bottles) > 0 {
+		part[1] = line{plan.Faint, fit("  none with the filter's text; Esc puts it away", m.width)}
+	}
 	if !m.looked {
 		part = []line{{plan.Faint, "looking..."}}
 	}
@@ -87,6 +93,9 @@ func (m *model) overview() []line {
 		}
 	}
 	part = m.window(listProposals(proposals, m.proposal, !m.focus, m.width), at, max(1, m.height/5))
+	if len(proposals) == 0 && len(m.sight.Proposals) > 0 {
+		part[1] = line{plan.Faint, fit("  none with the filter's text; Esc puts it away", m.width)}
+	}
 	out, left = append(out, part...), left-len(part)
 	log := m.log(min(len(m.sight.Log), max(2, left/3)))
 	out = append(out, m.detail(left-len(log))...)
@@ -157,15 +166,17 @@ func decision(r audit.Record, width int) line {
 func (m *model) question() []line {
 	w, verb := m.weighed, "Approve"
 	switch {
-	case m.answer.Route != nil:
-		verb = "Give instead of what was asked for, for"
 	case m.answer.Bill != nil:
 		verb = "Put into the bottle what was fetched for"
 	case w.Capability != nil:
 		verb = "Look them up and fetch them (nothing of theirs is run), for"
 	}
 	var out []line
-	for _, l := range wrap(fmt.Sprintf("%s %s of %s, %s?", verb, clean(w.ID), m.answer.Bottle, long(m.answer)), m.width) {
+	ask := fmt.Sprintf("%s %s of %s, %s?", verb, clean(w.ID), m.answer.Bottle, long(m.answer))
+	if m.answer.Route != nil {
+		ask = fmt.Sprintf("Give what stands below instead of what %s of %s asks for, %s?", clean(w.ID), m.answer.Bottle, long(m.answer))
+	}
+	for _, l := range wrap(ask, m.width) {
 		out = append(out, line{plan.Strong, l})
 	}
 	out = append(out, line{})
@@ -196,28 +207,46 @@ func long(a Answer) string {
 	return "for as long as the bottle runs"
 }
 
-// status is the oldest error that nobody put away, a question, or what was done last.
-func (m *model) status() line {
+// status is the oldest error that nobody put away, a question, or what was done last. Where
+// the lists are, it has as many lines as it needs: its end is the next step.
+func (m *model) status() []line {
 	switch {
 	case m.mode == filtering:
-		return line{plan.Strong, m.prompt("filter: ")}
+		return []line{{plan.Strong, m.prompt("filter: ")}}
 	case m.mode == picking:
-		return line{plan.Strong, m.prompt("agent: ")}
+		return []line{{plan.Strong, m.prompt("agent: ")}}
 	case m.mode == reasoning:
-		return line{plan.Strong, m.prompt("reject " + m.answer.Proposal + ", the agent is told: ")}
+		return []line{{plan.Strong, m.prompt("reject " + m.answer.Proposal + ", the agent is told: ")}}
 	case m.mode == partly:
-		return line{plan.Shout, m.prompt("only a part was shown; to approve it all the same, type " + notWhole + ": ")}
+		return []line{{plan.Shout, m.prompt("only a part was shown; to approve it all the same, type " + notWhole + ": ")}}
 	case m.mode == leasing:
-		return line{plan.Strong, fit("approve "+m.answer.Proposal+" for: 1) 15m  2) 1h  3) session  4) always", m.width)}
+		return []line{{plan.Strong, fit("approve "+m.answer.Proposal+" for: 1) 15m  2) 1h  3) session  4) always", m.width)}}
 	case m.mode == stopping:
-		return line{plan.Warn, fit("stop "+string(m.answer.Bottle)+" and take its walls down? y/n", m.width)}
+		return []line{{plan.Warn, fit("stop "+string(m.answer.Bottle)+" and take its walls down? y/n", m.width)}}
 	case len(m.errs) == 1:
-		return line{plan.Shout, fit(m.errs[0], m.width)}
+		return m.told(plan.Shout, m.errs[0], "")
 	case len(m.errs) > 1:
-		count := fmt.Sprintf(" (and %d more: Esc)", len(m.errs)-1)
-		return line{plan.Shout, fit(m.errs[0], m.width-len(count)) + count}
+		return m.told(plan.Shout, m.errs[0], fmt.Sprintf(" (and %d more: Esc)", len(m.errs)-1))
 	}
-	return line{plan.Faint, fit(clean(m.said), m.width)}
+	return m.told(plan.Faint, clean(m.said), "")
+}
+
+// told is text on at most mostStatus lines, and what always stands at its end. Over a page that
+// has to be read to its end it is one line, which takes nothing away from that.
+func (m *model) told(role plan.Role, text, end string) (out []line) {
+	most := max(1, min(mostStatus, m.height/8))
+	if m.mode != browsing && m.mode != waiting {
+		most = 1
+	}
+	parts := wrap(text, m.width-len(end))
+	for i, part := range parts[:min(len(parts), most)] {
+		if i == most-1 {
+			part = fit(strings.Join(parts[i:], " "), m.width-len(end))
+		}
+		out = append(out, line{role, part})
+	}
+	out[len(out)-1].text += end
+	return out
 }
 
 // prompt shows the end of what is typed.
@@ -263,7 +292,7 @@ func (m *model) help() (out []line) {
 	for text := range strings.SplitSeq(`keys
 
   a          approve, as long as the bottle runs; it is shown once more first
-  l          the same for a time, or for good: then the manifest's lines are shown
+  l          the same for a time, or for good: then manifest lines are shown
   m          give less: what is asked for is opened in $VISUAL or $EDITOR
   r          reject, with a reason that the agent reads
   e          edit the bottle's manifest, and put it in force

@@ -21,6 +21,7 @@ import (
 type Desk struct {
 	Out, Err io.Writer
 	Style    func(io.Writer) plan.Style
+	Terminal func(stream any) bool
 	Confirm  func(question string, yes bool) (bool, error)
 	Lookup   func(name string) (string, bool) // of the operator's environment
 	Store    func() (*store.Store, error)
@@ -141,10 +142,7 @@ func list(l *packages.Load) (out []Line) {
 }
 
 func (d Desk) show(list []Line) {
-	style := d.Style(d.Out)
-	for _, l := range list {
-		fmt.Fprintf(d.Out, "  %s\n", style(l.Role, l.Text))
-	}
+	show(d.Out, d.Style(d.Out), ui.Width(d.Out, d.Terminal(d.Out)), list)
 }
 
 // known is what apt, dpkg and npm may know: where their configuration is, and how the
@@ -167,4 +165,16 @@ func (d Desk) environment(names []string) []string {
 		}
 	}
 	return env
+}
+
+// show leaves no line to the terminal to break: what goes on would stand where this program's
+// own lines begin.
+func show(out io.Writer, style plan.Style, width int, list []Line) {
+	for _, l := range list {
+		text := strings.TrimLeft(l.Text, " ")
+		in := strings.Repeat(" ", 2+len(l.Text)-len(text))
+		for part := range strings.SplitSeq(in+ui.Block(text, width, in+"    "), "\n") {
+			fmt.Fprintln(out, style(l.Role, part))
+		}
+	}
 }

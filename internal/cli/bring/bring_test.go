@@ -26,7 +26,7 @@ func asked(names ...string) plan.Proposal {
 // What this proves: who says no has sent nothing, and nothing is left on the disk.
 func TestNothingIsLookedUpBeforeYes(t *testing.T) {
 	lay := store.Layout{Adding: t.TempDir()}
-	d := Desk{Out: io.Discard, Err: io.Discard, Style: plain,
+	d := Desk{Out: io.Discard, Err: io.Discard, Style: plain, Terminal: func(any) bool { return false },
 		Confirm: func(string, bool) (bool, error) { return false, nil },
 		Store: func() (*store.Store, error) {
 			t.Error("something was about to be fetched")
@@ -65,9 +65,26 @@ func TestEnvironmentOfTheFetchers(t *testing.T) {
 // TestShownHarmlessly: what a registry says of a package cannot write on the operator's terminal.
 func TestShownHarmlessly(t *testing.T) {
 	var out bytes.Buffer
-	d := Desk{Out: &out, Style: plain}
+	d := Desk{Out: &out, Style: plain, Terminal: func(any) bool { return false }}
 	d.show(list(&packages.Load{Notes: []string{"a\x1b[2Jb\u202e"}, Bill: bottle.Bill{Programs: []string{"x"}, Items: []bottle.BillItem{{Ecosystem: "npm", Name: "x", Version: "1", From: "http://r.example.com/\u202e"}}}}))
 	if strings.ContainsAny(out.String(), "\x1b\u202e") || !strings.Contains(out.String(), "programs: x\n") {
 		t.Errorf("%q", out.String())
+	}
+}
+
+// TestNoLineIsLeftToTheTerminal: an address that a registry chose is as long as it likes, and
+// what goes on of it stands further in than this program's lines.
+func TestNoLineIsLeftToTheTerminal(t *testing.T) {
+	var out bytes.Buffer
+	long := strings.Repeat("x", 300)
+	show(&out, plain(nil), 80, []Line{{plan.Plain, "    " + long}, {plan.Plain, "short"}})
+	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	if n := strings.Count(out.String(), "x"); n != 300 || len(lines) < 5 || lines[len(lines)-1] != "  short" {
+		t.Errorf("%d\n%s", n, out.String())
+	}
+	for i, l := range lines[:len(lines)-1] {
+		if len(l) > 80 || !strings.HasPrefix(l, "      ") {
+			t.Errorf("line %d: %q", i, l)
+		}
 	}
 }

@@ -87,8 +87,8 @@ const mostChanges = 40
 
 func (d Desk) showReplay(out replayed) {
 	style, width := d.Style(d.Out), ui.Width(d.Out, d.Terminal(d.Out))
-	fmt.Fprintf(d.Out, "%s under %s: %s, %d newly denied, %d newly allowed, %d with another credential\n", out.Identity, bottle.Said(out.Manifest),
-		ui.Plural(int(out.Records), "record"), out.Denied, out.Allowed, out.Treated)
+	fmt.Fprintln(d.Out, ui.Hang(fmt.Sprintf("%s under %s: %s, %d newly denied, %d newly allowed, %d with another credential", out.Identity, bottle.Said(out.Manifest),
+		ui.Plural(int(out.Records), "record"), out.Denied, out.Allowed, out.Treated), width, 4))
 	list := func(title string, role plan.Role, changes []learn.Changed) {
 		if len(changes) > 0 {
 			fmt.Fprintln(d.Out, style(plan.Label, title))

@@ -183,9 +183,9 @@ func evidence(s learn.Sight, methods []learn.Method) string {
 	words := []string{fmt.Sprintf("%d times from %s to %s", s.Count, clock(s.First), clock(s.Last))}
 	switch {
 	case s.Count == 1:
-		words[0] = "once, at " + clock(s.First)
+		words[0] = "once, on " + clock(s.First)
 	case clock(s.First) == clock(s.Last):
-		words[0] = fmt.Sprintf("%d times at %s", s.Count, clock(s.First))
+		words[0] = fmt.Sprintf("%d times on %s", s.Count, clock(s.First))
 	}
 	var ms []string
 	for _, m := range slices.Backward(methods) {

@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/ui"
 	"bottle/internal/metric"
 	"bottle/internal/plan"
 	"bottle/internal/tui"
@@ -440,5 +442,39 @@ func TestLookKeepsWhatASlowGatewayTold(t *testing.T) {
 	c.change(func([]plan.Proposal) []plan.Proposal { return nil })
 	if s := h.Look(t.Context(), ""); len(s.Proposals) > 0 || len(s.Log) > 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestEditThatIsNotPutInForce: what was saved stays, and nobody says that nothing was changed.
+func TestEditThatIsNotPutInForce(t *testing.T) {
+	if err := saved("dev-abc12", ui.Exit(ui.CodeNo)); err == nil || !strings.Contains(err.Error(), "not in force: bottle reload dev-abc12") {
+		t.Error(err)
+	}
+	if err := saved("dev-abc12", nil); err != nil {
+		t.Error(err)
+	}
+	c := newCounter(t) // an editor whose text is thrown away saves nothing
+	h := &house{Desk: c.Desk, last: map[bottle.Identity]seen{}}
+	h.EditBottle = func(context.Context, bottle.Name) error { return ui.Exit(ui.CodeNo) }
+	if err := h.Edit(t.Context(), c.id); err == nil || err.Error() != "nothing was changed" {
+		t.Error(err)
+	}
+}
+
+// TestApprovedIsTold on a narrow terminal: the terminal breaks none of it.
+func TestApprovedIsTold(t *testing.T) {
+	c := newCounter(t)
+	c.wish(t, "p222222", "POST")
+	s, err := c.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Dir(s.Root())
+	p := screen.New(t, 60, 30, func(cmd *exec.Cmd) {
+		cmd.Env = []string{"HOME=" + home, "BOTTLE_HOME=" + home, "PATH=" + os.Getenv("PATH"), "TZ=UTC", "NO_COLOR=1"}
+	}, filepath.Join(require.Binaries(t), "bottle"), "approve", "p222222", "--for", "15m", "--yes")
+	text := p.Shows("approved p222222", "exit code 0.")
+	if _, told, _ := strings.Cut(text, "approved p222222"); !strings.Contains(told, "\n  ") {
+		t.Errorf("what goes on is not indented:\n%s", text)
 	}
 }

@@ -168,7 +168,7 @@ func (d Desk) lasting(meta store.Metadata, p plan.Proposal, instead *bottle.Rout
 // long is how long it is given for, in words.
 func (a answer) long() string {
 	if a.last.last > 0 {
-		return "for " + a.last.last.String()
+		return "for " + ui.Lasting(a.last.last)
 	}
 	if a.last.always {
 		return "for this bottle and all that are started after it"
@@ -215,7 +215,8 @@ func (d Desk) decide(ctx context.Context, g gate, req plan.Control, js bool) err
 	if !out.Lease.Until.IsZero() {
 		until = "until " + ui.Clock(out.Lease.Until)
 	}
-	fmt.Fprintf(d.Out, "%s %s, %s: %s\n", out.Status, out.ID, until, bottle.Said(out.Says))
+	said := fmt.Sprintf("%s %s, %s: %s", out.Status, out.ID, until, bottle.Said(out.Says))
+	fmt.Fprintln(d.Out, ui.Block(said, ui.Width(d.Out, d.Terminal(d.Out)), "  "))
 	fmt.Fprintf(d.Err, "%s\n", d.Style(d.Err)(plan.Faint, "to take it back: bottle revoke "+string(g.meta.Identity)+" "+out.Lease.ID))
 	if out.Cut > 0 {
 		fmt.Fprintf(d.Err, "cut: %s that it no longer allows\n", ui.Plural(out.Cut, "open stream"))

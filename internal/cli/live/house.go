@@ -292,7 +292,15 @@ func (h *house) Edit(ctx context.Context, id bottle.Identity) error {
 		err = h.EditBottle(ctx, meta.Bottle)
 	}
 	if err == nil {
-		err = h.reload(ctx, string(id), false, false)
+		err = saved(id, h.reload(ctx, string(id), false, false))
 	}
 	return ui.OneLine(err)
+}
+
+// saved is what became of a reload after an edit: who says no to it has saved all the same.
+func saved(id bottle.Identity, err error) error {
+	if f := (*ui.Failure)(nil); errors.As(err, &f) && f.Err == nil {
+		return fmt.Errorf("the manifest stays as it was saved, and is not in force: bottle reload %s", id)
+	}
+	return err
 }

@@ -63,9 +63,10 @@ func (h *house) Modify(ctx context.Context, a tui.Answer) (r *bottle.Route, err 
 // of it below: what it would open, and why somebody wants it.
 func draft(r bottle.Route, says, why string) string {
 	return "---\negress:\n  routes:\n" + strings.Join(rewrite.Lines([]bottle.Route{r}), "") + "---\n\n" +
-		"What stands above is given instead of what is asked for, when this is changed and saved: fewer\n" +
-		"methods, a path_allowlist, other ports. Nothing changed, or nothing left: nothing is given.\n\n" +
-		"Asked for: " + bottle.Said(says) + "\n\nWhy: " + bottle.Said(why) + "\n"
+		"What stands above is given instead of what is asked for, when this is\n" +
+		"changed and saved: fewer methods, a path_allowlist, other ports. Nothing\n" +
+		"changed, or nothing left: nothing is given.\n\n" +
+		ui.Block("Asked for: "+bottle.Said(says), 78, "  ") + "\n\n" + ui.Block("Why: "+bottle.Said(why), 78, "  ") + "\n"
 }
 
 // given reads the one route of a text that has the form of a manifest.

@@ -210,7 +210,7 @@ func TestGrantsAndRevoke(t *testing.T) {
 	if err := c.does(c.Grants(), "worker"); err != nil || strings.Contains(c.out.String(), "g333333") || strings.Contains(c.out.String(), "\x1b") {
 		t.Errorf("%v: %s", err, c.out.String())
 	}
-	if flat := strings.Join(strings.Fields(c.out.String()), " "); !strings.Contains(flat, `g222222 with the bottle [POST] to api.example.com, p222222, given at `+ui.Clock(time.Unix(1e9, 0))+` by ann\u{1b}[2J: for the build`) {
+	if flat := strings.Join(strings.Fields(c.out.String()), " "); !strings.Contains(flat, `g222222 with the bottle POST to api.example.com, p222222, given at `+ui.Clock(time.Unix(1e9, 0))+` by ann\u{1b}[2J: for the build`) {
 		t.Error(flat)
 	}
 	if err := c.does(c.Grants(), "worker", "--all"); err != nil || !strings.Contains(c.out.String(), "revoked by bob") || !strings.Contains(c.out.String(), "g333333") {
@@ -278,7 +278,7 @@ func TestCompleteProposals(t *testing.T) {
 	if list, _ := c.completeApproval(cmd, []string{"worker"}, ""); !slices.ContainsFunc(list, func(s string) bool { return strings.HasPrefix(s, "p222222") }) || !slices.ContainsFunc(list, func(s string) bool { return strings.HasPrefix(s, printA) }) {
 		t.Errorf("%q", list)
 	}
-	if list, _ := c.completeGrant(cmd, []string{"worker"}, ""); !slices.Equal(list, []string{"g222222\t[POST] to api.example.com"}) {
+	if list, _ := c.completeGrant(cmd, []string{"worker"}, ""); !slices.Equal(list, []string{"g222222\tPOST to api.example.com"}) {
 		t.Errorf("%q", list)
 	}
 }

@@ -326,3 +326,15 @@ func Warn(w io.Writer, style plan.Style) func(message string) {
 
 // Clock is the time of day where the operator is.
 func Clock(t time.Time) string { return t.Local().Format("15:04:05") }
+
+// Lasting is a time as it is typed: 15m, not 15m0s.
+func Lasting(d time.Duration) string {
+	text := d.String()
+	if short, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = short + "m"
+	}
+	if short, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = short + "h"
+	}
+	return text
+}

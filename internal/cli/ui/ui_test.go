@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
@@ -256,5 +257,13 @@ func TestJSONWritesOnNoTerminal(t *testing.T) {
 	var back map[string]string
 	if err := json.Unmarshal([]byte(b.String()), &back); err != nil || back[words] != words {
 		t.Errorf("%q, %v", back, err)
+	}
+}
+
+func TestLasting(t *testing.T) {
+	for d, want := range map[time.Duration]string{15 * time.Minute: "15m", 2 * time.Hour: "2h", 90 * time.Minute: "1h30m", 90 * time.Second: "1m30s", 10 * time.Second: "10s", time.Hour + 10*time.Second: "1h0m10s"} {
+		if got := Lasting(d); got != want {
+			t.Errorf("%s: %s", want, got)
+		}
 	}
 }

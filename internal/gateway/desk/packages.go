@@ -7,6 +7,7 @@ import (
 
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
+	"bottle/internal/plan"
 )
 
 // Shelf is where programs are put that a bottle sees from then on.
@@ -32,7 +33,7 @@ func brings(ask bottle.CapabilityAsk, bill *bottle.Bill) string {
 	if bill == nil {
 		return "brings packages into the bottle, unpacked only, with all that they need: " + names
 	}
-	says := fmt.Sprintf("brings %s into the bottle, unpacked only: archives %d, bytes %d; programs: ", names, len(bill.Items), bill.Size())
+	says := fmt.Sprintf("brings %s into the bottle, unpacked only: %d archives, %s; programs: ", names, len(bill.Items), plan.Size(bill.Size()))
 	return says + strings.Join(bill.Programs, ", ")
 }
 
