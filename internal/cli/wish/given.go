@@ -1,7 +1,6 @@
 package wish
 
 import (
-	"fmt"
 	"strings"
 
 	"bottle/internal/bottle"
@@ -30,11 +29,11 @@ func Given(p plan.Proposal) string {
 func lets(r bottle.Route) string {
 	words := "every method"
 	if len(r.Methods) > 0 {
-		words = fmt.Sprint(r.Methods)
+		words = strings.Join(r.Methods, ", ")
 	}
 	words += " to " + r.Host.String()
 	if len(r.Paths) > 0 {
-		words += fmt.Sprint(" ", r.Paths)
+		words += " " + strings.Join(r.Paths, ", ")
 	}
 	return words
 }

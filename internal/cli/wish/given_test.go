@@ -11,11 +11,11 @@ import (
 func TestGrantSaysWhatItAdds(t *testing.T) {
 	host := bottle.Pattern{Host: "api.example.com"}
 	p := plan.Proposal{Asked: bottle.Asked{Proposal: bottle.Proposal{Route: &bottle.Route{Host: host, Methods: []string{"POST"}, Paths: []string{"/x", "/y"}}}, Lease: &bottle.Grant{}}}
-	if got := Given(p); got != "[POST] to api.example.com [/x /y]" {
+	if got := Given(p); got != "POST to api.example.com /x, /y" {
 		t.Error(got)
 	}
 	p.Lease.Adds = []bottle.Route{{Host: host, Methods: []string{"POST"}, Paths: []string{"/y"}}}
-	if got := Given(p); got != "[POST] to api.example.com [/y]" {
+	if got := Given(p); got != "POST to api.example.com /y" {
 		t.Error(got)
 	}
 }

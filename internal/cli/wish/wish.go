@@ -93,23 +93,3 @@ func showDiff(out io.Writer, style plan.Style, width int, diff string) {
 		}
 	}
 }
-
-// Given is what an approval gave.
-func Given(p plan.Proposal) string {
-	r := p.Route
-	if p.Given != nil {
-		r = p.Given
-	}
-	if r == nil {
-		return p.About()
-	}
-	words := "every method"
-	if len(r.Methods) > 0 {
-		words = strings.Join(r.Methods, ", ")
-	}
-	words += " to " + r.Host.String()
-	if len(r.Paths) > 0 {
-		words += " " + strings.Join(r.Paths, ", ")
-	}
-	return words
-}
