@@ -146,7 +146,7 @@ var rooms = []room{
 	{dir: "internal/egress/websocket", layer: wire, only: []string{}, onlyFrom: []string{"internal/egress"}},
 	{dir: "internal/gitgate", layer: wire, onlyFrom: []string{"internal/gateway"},
 		beside: []string{"internal/gitgate/confined", "internal/gitgate/judge", "internal/gitgate/may", "internal/gitgate/mirror", "internal/gitgate/object", "internal/gitgate/pktline", "internal/gitgate/shown", "internal/gitgate/upstream"}},
-	{dir: "internal/gitgate/confined", layer: wire, only: []string{"internal/hostexec"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror", "internal/gateway"}},
+	{dir: "internal/gitgate/confined", layer: wire, only: []string{"internal/hostexec"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror", "internal/gateway", "internal/gateway/check"}},
 	{dir: "internal/gitgate/shown", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/gitgate"}},
 	{dir: "internal/gitgate/mirror", layer: wire, only: []string{"internal/gitgate/confined", "internal/gitgate/ref", "internal/gitgate/upstream"},
 		beside: []string{"internal/gitgate/confined", "internal/gitgate/upstream"}, onlyFrom: []string{"internal/gitgate"}},
@@ -158,7 +158,8 @@ var rooms = []room{
 	{dir: "internal/gateway/door", layer: wire, only: []string{"internal/plan"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/shelf", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/refused", layer: wire, only: []string{"internal/audit", "internal/policy"}, onlyFrom: []string{"internal/gateway"}},
-	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
+	{dir: "internal/gateway/check", layer: lifecycle, only: []string{"internal/audit", "internal/bottle", "internal/dlp/profile", "internal/dlp/rule", "internal/gateway", "internal/gitgate/confined", "internal/plan"}, beside: []string{"internal/gateway"}, onlyFrom: []string{"cmd/bottle-gateway"}},
+	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"internal/gateway/check", "cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{
 		"internal/backend/backendtest", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm",
@@ -221,7 +222,7 @@ var rooms = []room{
 	{dir: "internal/cli", layer: cli},
 
 	{dir: "cmd/bottle", layer: doors, only: []string{"internal/bottle", "internal/cli"}},
-	{dir: "cmd/bottle-gateway", layer: doors, only: []string{"internal/bottle", "internal/gateway"}},
+	{dir: "cmd/bottle-gateway", layer: doors, only: []string{"internal/bottle", "internal/gateway", "internal/gateway/check"}},
 	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/docker/inside", "internal/backend/jail", "internal/backend/smolvm/guest"}},
 
 	{dir: "test/require", layer: tests, only: []string{}},
@@ -306,6 +307,7 @@ var powers = []power{
 			"internal/egress", "internal/egress/dial",
 			"internal/egress/pools",                        // transports, which are given dial's connections
 			"internal/demo/client.go",                      // the demo's tiny client, which runs inside a bottle
+			"internal/gateway/check/ask.go",                // asks the gateway that it began itself, on loopback
 			"internal/backend/smolvm/loopback/pool.go",     // asks a loopback address of the pool who holds it
 			"internal/backend/smolvm/guest/relay_linux.go", // in the VM, to the gateway's door alone
 			"internal/backend/smolvm/guest/reach_linux.go", // in the VM, the attempts that must fail
