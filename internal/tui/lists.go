@@ -43,15 +43,17 @@ func listBottles(list []Bottle, at bottle.Identity, focus bool, width int, now t
 	return out
 }
 
-// marked is a line of a list; the one under the cursor is marked.
+// marked is a line of a list; the one under the cursor is marked: by another sign in the list
+// that the arrows do not move in, which a terminal without colours shows, too.
 func marked(l line, at, focus bool) line {
 	if !at {
 		return l
 	}
-	l.text = ">" + l.text[1:]
+	sign := "-"
 	if focus {
-		l.role = plan.Strong
+		sign, l.role = ">", plan.Strong
 	}
+	l.text = sign + l.text[1:]
 	return l
 }
 

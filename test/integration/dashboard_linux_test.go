@@ -96,7 +96,7 @@ func TestDashboardOfARunningBottle(t *testing.T) {
 	b.says("part.example.net/a fails")
 	choose(d, "adds every method to part.example.net/*")
 	d.Keys("m")
-	d.Shows("Give instead of what was asked for", "adds GET to part.example.net/*", "+  methods: [GET]")
+	d.Shows("Give what stands below instead of what p", "adds GET to part.example.net/*", "+  methods: [GET]")
 	sure(d, "modified p")
 
 	b.types("https://kept.example.org/a")
@@ -130,7 +130,7 @@ func TestDashboardOfARunningBottle(t *testing.T) {
 	b.types("https://new.example.com/c")
 	b.says("new.example.com/c ")
 	d = h.dashboard(80, 24)
-	d.Shows("> " + h.agent)
+	d.Shows("- " + h.agent)
 	d.Keys("x")
 	d.Shows("stop "+h.agent, "y/n")
 	d.Keys("n")

@@ -387,6 +387,8 @@ func TestPackagesInTheDashboard(t *testing.T) {
 		return len(left)
 	}
 	held, let := make(chan bool, 99), make(chan bool)
+	release := sync.OnceFunc(func() { close(let) })
+	t.Cleanup(release) // before the registry's, which waits for its answers
 	r.mu.Lock()
 	r.hold = func(path string) {
 		if strings.HasSuffix(path, ".tgz") {
@@ -418,12 +420,14 @@ func TestPackagesInTheDashboard(t *testing.T) {
 			continue
 		}
 		d.Kill()
-		d.Shows("exit code 137.")
+		d.Until("its end", func(text string) bool { // told where the cursor was left, perhaps on two lines
+			return strings.Contains(strings.Join(strings.Fields(text), ""), "exitcode137.")
+		})
 		if s := h.status(id); s != "pending" {
 			t.Errorf("it is %s", s)
 		}
 	}
-	close(let)
+	release()
 	d := h.dashboard(120, 40)
 	d.Shows("> "+id, "npm:tiny-tool")
 	d.Keys("a")

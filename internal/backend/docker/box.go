@@ -21,6 +21,7 @@ import (
 	"bottle/internal/backend"
 	"bottle/internal/backend/docker/inside"
 	"bottle/internal/backend/jail"
+	"bottle/internal/bottle"
 	"bottle/internal/plan"
 )
 
@@ -264,7 +265,7 @@ func (x *Box) Close() error {
 		x.closed = errors.Join(x.end(ctx, x.agent), x.end(ctx, x.fence), x.endBundle(ctx))
 		x.closed = errors.Join(x.closed, leaveNetwork(ctx, x.c, x.n.of(roleEgress)))
 		for _, v := range append(x.volumes, x.n.of(roleMeet)) {
-			x.closed = errors.Join(x.closed, dropVolume(ctx, x.c, v))
+			x.closed = errors.Join(x.closed, dropVolume(ctx, x.c, bottle.Identity(x.told.Identity), v))
 		}
 		if client.IsErrConnectionFailed(x.closed) {
 			x.closed = errors.New("take the bottle down: the Docker engine does not answer; when it does again, `bottle cleanup` removes what is left")

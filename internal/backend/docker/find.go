@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -126,7 +127,7 @@ func (d *Docker) Remove(ctx context.Context, l backend.Leftover) error {
 		if v, err = c.VolumeInspect(ctx, name, client.VolumeInspectOptions{}); err == nil {
 			labels = v.Volume.Labels
 		}
-		remove = func() error { return dropVolume(ctx, c, name) }
+		remove = func() error { return dropVolume(ctx, c, l.Identity, name) }
 	default:
 		return fmt.Errorf("remove %s %s: Docker has none of this kind", l.Resource.Kind, name)
 	}
@@ -184,10 +185,46 @@ func dropImage(ctx context.Context, c *client.Client, id string) error {
 	return nil
 }
 
-func dropVolume(ctx context.Context, c *client.Client, name string) error {
-	_, err := c.VolumeRemove(ctx, name, client.VolumeRemoveOptions{})
-	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove volume: %w", err)
+// inUse is how long a volume may stay in use by a container whose end is under way: the engine
+// lists it no more, and lets go of its volumes last.
+const inUse = 10 * time.Second
+
+// dropVolume removes a volume, and what was being made of the same bottle when its start was
+// killed: an engine makes the volume first, so a list that was asked for in between has it alone.
+func dropVolume(ctx context.Context, c *client.Client, id bottle.Identity, name string) error {
+	soon, cancel := context.WithTimeout(ctx, inUse)
+	defer cancel()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		_, err := c.VolumeRemove(ctx, name, client.VolumeRemoveOptions{})
+		switch {
+		case err == nil || errdefs.IsNotFound(err):
+			return nil
+		case !errdefs.IsConflict(err):
+			return fmt.Errorf("remove volume: %w", err)
+		}
+		if why := dropUnborn(soon, c, id, name); why != nil {
+			return errors.Join(fmt.Errorf("remove volume: %w", err), why)
+		}
+		select {
+		case <-again.C:
+		case <-soon.Done():
+			return fmt.Errorf("remove volume: %w", err)
+		}
+	}
+}
+
+// dropUnborn removes containers of id that use the volume and were never started.
+func dropUnborn(ctx context.Context, c *client.Client, id bottle.Identity, volume string) error {
+	list, err := c.ContainerList(ctx, client.ContainerListOptions{All: true, Filters: client.Filters{}.Add("volume", volume).Add("label", labelIdentity+"="+string(id)).Add("status", "created")})
+	if err != nil {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	for _, k := range list.Items {
+		if err := take(ctx, c, k.ID); err != nil {
+			return err
+		}
 	}
 	return nil
 }
