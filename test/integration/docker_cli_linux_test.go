@@ -125,6 +125,7 @@ func operators(t *testing.T, f func(t *testing.T, uid int)) {
 // clones and pushes through the git gate, with git in the bundle; it can ask for more; and
 // nothing of the engine's is left.
 func TestDockerFromTheCommandLine(t *testing.T) {
+	require.Docker(t)
 	operators(t, func(t *testing.T, uid int) {
 		const secret = "q9Vw3mXs8Lk5Tz2RfNb7"
 		var given []string

@@ -5,6 +5,7 @@ import (
 	"compress/bzip2"
 	"errors"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/andybalholm/brotli"
@@ -39,12 +40,41 @@ var ErrNone = errors.New("no format of compressed data")
 // Pool keeps used decompressors. The zero value is ready; it is safe for many goroutines.
 type Pool struct {
 	pools [formats]sync.Pool
+	baths sync.Pool // of *bath
 }
 
 // Opaque reports whether that error of a decompressor says that others may be able to
 // read on.
 func Opaque(err error) bool {
 	return errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, zstd.ErrUnknownDictionary)
+}
+
+// A block of Deflate with an empty tree of codes is broken, and the library reads it by what the
+// tree before has left: that of another's body. So that the same bytes always give the same, each
+// decompressor begins behind a text that is known, in one block with both of its trees.
+const (
+	washed    = "\x55\xcc\xd9\x09\x80\x40\x0c\x45\xd1\x56\x5e\x09\xee\x5b\x37\x51\x23\x23\xea\x44\x26\x91\xb1\x7c\x05\x11\xf1\xfb\x1e\xae\x39\x86\x51\xbf\xb2\x42\x26\x10\x46\x1e\x64\xdb\x03\xab\x4a\x80\x39\x32\x44\x52\x1c\xca\x23\x28\xdc\xd4\x89\xf2\x23\x8d\x4f\x7b\xc4\xac\x58\xbc\x44\xdf\x21\x49\xb3\xbc\x28\xab\xba\x69\xef\xf2\x1f\x7f\xfc\x1d\x5e"
+	washedSum = "\x7a\x8d\x2a\x71"                 // Adler-32, for zlib
+	washedEnd = "\x56\x0a\x36\x22\x7b\x00\x00\x00" // CRC-32 and length, for gzip
+)
+
+// known is that text as each of the formats has it; empty: the format has no such trees.
+func known(f Format) string {
+	switch f {
+	case Gzip:
+		return "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + washed + washedEnd
+	case Zlib:
+		return "\x78\xda" + washed + washedSum
+	case Deflate:
+		return washed
+	}
+	return ""
+}
+
+// bath is what a decompressor is washed with.
+type bath struct {
+	text strings.Reader
+	room [256]byte // more than the text has
 }
 
 // Take gives a decompressor of what r holds, a used one if there is one. Give takes it
@@ -56,22 +86,52 @@ func (p *Pool) Take(f Format, r io.Reader) (io.Reader, error) {
 	if f == None || f >= formats {
 		return nil, ErrNone
 	}
-	used := p.pools[f].Get()
-	if used == nil {
+	u, _ := p.pools[f].Get().(io.Reader)
+	if known := known(f); known != "" {
+		var err error
+		if u, err = p.wash(f, u, known); err != nil {
+			return nil, err
+		}
+	} else if u == nil {
 		return fresh(f, r)
 	}
-	var err error
-	switch u := used.(type) {
-	case *gzip.Reader:
-		err = u.Reset(r)
-	case *zstd.Decoder:
-		err = u.Reset(r)
-	case *brotli.Reader:
-		err = u.Reset(r)
-	case flate.Resetter: // those of flate and zlib
-		err = u.Reset(r, nil)
+	return u, reset(u, r)
+}
+
+// wash has a decompressor read known, a new one if there is none.
+func (p *Pool) wash(f Format, u io.Reader, known string) (_ io.Reader, err error) {
+	b, _ := p.baths.Get().(*bath)
+	if b == nil {
+		b = new(bath)
 	}
-	return used.(io.Reader), err
+	defer p.baths.Put(b)
+	b.text.Reset(known)
+	if u == nil {
+		u, err = fresh(f, &b.text)
+	} else {
+		err = reset(u, &b.text)
+	}
+	for err == nil {
+		_, err = u.Read(b.room[:])
+	}
+	if err != io.EOF {
+		return nil, err
+	}
+	return u, nil
+}
+
+func reset(u, r io.Reader) error {
+	switch u := u.(type) {
+	case *gzip.Reader:
+		return u.Reset(r)
+	case *zstd.Decoder:
+		return u.Reset(r)
+	case *brotli.Reader:
+		return u.Reset(r)
+	case flate.Resetter: // those of flate and zlib
+		return u.Reset(r, nil)
+	}
+	return ErrNone
 }
 
 func fresh(f Format, r io.Reader) (io.Reader, error) {
