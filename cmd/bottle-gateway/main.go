@@ -26,8 +26,8 @@ func main() {
 	case len(args) != 3 || args[0] != "serve" || args[1] != "--identity":
 		fmt.Fprintln(os.Stderr, "usage: bottle-gateway serve --identity ID < what to serve\n       bottle-gateway check [--format json]\n       bottle-gateway version")
 		os.Exit(2)
-	default:
-		signal.Ignore(syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTSTP) // for the operator's foreground group; a caller that is gone ends our input
+	default: // what the operator's foreground group is sent is not for us; a caller that is gone ends our input
+		signal.Ignore(syscall.SIGINT, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGTSTP)
 		if err = gateway.Harden(); err == nil { // first: it may start the program anew
 			ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 			err = gateway.Run(ctx, gateway.Start{Stdin: os.Stdin, Stdout: os.Stdout, Inherited: gateway.Inherited(), Version: bottle.Version, Identity: args[2]})

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"bottle/internal/bottle"
 	"bottle/internal/dlp/known"
@@ -56,7 +57,7 @@ func parse(file string, content []byte, left *int) (found []Secret, full bool) {
 		p.dotenv(string(content))
 	case base == ".netrc" || base == "_netrc":
 		p.netrc(string(content))
-	case json.Valid(content):
+	case utf8.Valid(content) && json.Valid(content): // RFC 8259 §8.1; what is no text would come out as other bytes than stand there
 		p.json(content)
 	case bytes.Contains(content, []byte("-----BEGIN ")): // certificates and public keys
 	case settings(file, base):
