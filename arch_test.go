@@ -162,28 +162,34 @@ var rooms = []room{
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"internal/gateway/check", "cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{
-		"internal/backend/backendtest", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm",
+		"internal/backend/agent", "internal/backend/backendtest", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm",
 		"internal/lifecycle", "internal/lifecycle/boxed", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/cli", "internal/cli/walls", "internal/web", "test/integration", "test/canaries",
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
-	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/jail"}, onlyFrom: backends},
-	{dir: "internal/backend/docker", layer: walls, beside: []string{"internal/backend/docker/inside", "internal/backend/jail"}, onlyFrom: backends}, // what the jail is told is the same
+	// An agent that runs: the start's side of it, the stream to a bottle, the terminal.
+	{dir: "internal/backend/agent", layer: walls, only: []string{"internal/backend", "internal/backend/frames", "internal/backend/jail", "internal/plan"}, beside: []string{"internal/backend/frames", "internal/backend/jail"},
+		onlyFrom: []string{"internal/backend/native", "internal/backend/docker", "internal/backend/smolvm"}},
+	{dir: "internal/backend/frames", layer: walls, only: []string{"internal/backend/jail", "internal/backend/terminal"}, beside: []string{"internal/backend/jail", "internal/backend/terminal"},
+		onlyFrom: []string{"internal/backend/agent", "internal/backend/docker", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/smolvm/guest"}},
+	{dir: "internal/backend/terminal", layer: walls, only: []string{}, onlyFrom: []string{"internal/backend/frames", "internal/backend/native"}},
+	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/agent", "internal/backend/jail", "internal/backend/terminal"}, onlyFrom: backends},
+	{dir: "internal/backend/docker", layer: walls, beside: []string{"internal/backend/agent", "internal/backend/docker/inside", "internal/backend/frames", "internal/backend/jail"}, onlyFrom: backends}, // what the jail is told is the same
 	{dir: "internal/backend/docker/image", layer: walls, only: []string{"internal/backend/docker/inside"}, beside: []string{"internal/backend/docker/inside"}, onlyFrom: backends},
 	// What runs in the containers, from bottle-jail: links as little as that.
-	{dir: "internal/backend/docker/inside", layer: walls, beside: []string{"internal/backend/jail", "internal/backend/jail/fence"},
-		only:     []string{"internal/plan", "internal/backend/jail", "internal/backend/jail/fence"},
+	{dir: "internal/backend/docker/inside", layer: walls, beside: []string{"internal/backend/frames", "internal/backend/jail", "internal/backend/jail/fence"},
+		only:     []string{"internal/plan", "internal/backend/frames", "internal/backend/jail", "internal/backend/jail/fence"},
 		onlyFrom: []string{"internal/backend/docker", "internal/backend/docker/image", "cmd/bottle-jail"}},
-	{dir: "internal/backend/smolvm", layer: walls, beside: []string{"internal/backend/jail", "internal/backend/smolvm/guest", "internal/backend/smolvm/loopback"}, onlyFrom: backends}, // as docker's
+	{dir: "internal/backend/smolvm", layer: walls, beside: []string{"internal/backend/agent", "internal/backend/frames", "internal/backend/jail", "internal/backend/smolvm/guest", "internal/backend/smolvm/loopback"}, onlyFrom: backends}, // as docker's
 	// What runs in the VM, from bottle-jail: links as little as that.
-	{dir: "internal/backend/smolvm/guest", layer: walls, beside: []string{"internal/backend/jail"},
-		only:     []string{"internal/bottle", "internal/plan", "internal/backend/jail"},
+	{dir: "internal/backend/smolvm/guest", layer: walls, beside: []string{"internal/backend/frames", "internal/backend/jail"},
+		only:     []string{"internal/bottle", "internal/plan", "internal/backend/frames", "internal/backend/jail"},
 		onlyFrom: []string{"internal/backend/smolvm", "cmd/bottle-jail"}},
 	{dir: "internal/backend/smolvm/smolvmtest", layer: walls, beside: []string{"internal/backend/jail/fence"}, onlyFrom: []string{"test/integration"}}, // and any _test.go
 	{dir: "internal/backend/smolvm/loopback", layer: walls, only: []string{"internal/bottle", "internal/hostexec", "internal/plan"}, onlyFrom: append([]string{"internal/backend/smolvm"}, backends...)},
 	// The jail is what runs beside the agent: launcher, init, probes. It links almost nothing.
 	{dir: "internal/backend/jail", layer: walls, beside: []string{"internal/backend/jail/fence", "internal/backend/jail/source"},
 		only:     []string{"internal/bottle", "internal/plan", "internal/backend/jail/fence", "internal/backend/jail/source"},
-		onlyFrom: []string{"internal/backend/native", "internal/backend/docker", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/smolvm/guest", "cmd/bottle-jail"}},
+		onlyFrom: []string{"internal/backend/agent", "internal/backend/frames", "internal/backend/native", "internal/backend/docker", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/smolvm/guest", "cmd/bottle-jail"}},
 	{dir: "internal/backend/jail/source", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail"}},
 	{dir: "internal/backend/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail", "internal/backend/docker/inside", "internal/backend/smolvm/smolvmtest"}},
 
@@ -379,7 +385,7 @@ var modules = []struct {
 	{"golang.org/x/net/idna", []string{"internal/bottle"}},
 	{"golang.org/x/net/publicsuffix", []string{"internal/bottle/suffix"}},
 	{"golang.org/x/sync", []string{"internal/egress/authority"}},
-	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/backend/jail", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/lifecycle"}},
+	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/backend/jail", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/terminal", "internal/lifecycle"}},
 	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle"}},
 	{"software.sslmate.com/src/go-pkcs12", []string{"internal/lifecycle"}},
 

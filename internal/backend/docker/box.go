@@ -19,7 +19,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"bottle/internal/backend"
-	"bottle/internal/backend/docker/inside"
+	"bottle/internal/backend/agent"
 	"bottle/internal/backend/jail"
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
@@ -54,87 +54,12 @@ type Box struct {
 	hello         plan.Hello
 	ready         plan.Ready
 
-	wire    *inside.Conn
-	replies chan reply
-	credit  chan struct{}
-	stdio   sync.Mutex
-	out     [2]io.Writer
+	link *agent.Remote // to the jail
 
-	gone   chan struct{} // closed when nobody waits for a reply any more
 	once   sync.Once
 	closed error
 	tell   sync.Mutex
 	torn   bool
-}
-
-type reply struct {
-	jail.Reply
-	err error
-}
-
-// read passes on what the agent's container says until it says no more.
-func (x *Box) read() {
-	defer close(x.replies)
-	for {
-		kind, body, err := x.wire.Receive()
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				x.hand(reply{err: err})
-			}
-			return
-		}
-		switch kind {
-		case inside.Output:
-			x.write(0, body)
-		case inside.Errors:
-			x.write(1, body)
-		case inside.Credit:
-			select {
-			case x.credit <- struct{}{}:
-			default: // more than was lent: not from our box
-			}
-		case inside.Control:
-			var r reply
-			r.err = json.Unmarshal(body, &r.Reply)
-			x.hand(r)
-		}
-	}
-}
-
-func (x *Box) hand(r reply) {
-	select {
-	case x.replies <- r:
-	case <-x.gone:
-	}
-}
-
-func (x *Box) write(n int, body []byte) {
-	x.stdio.Lock()
-	to := x.out[n]
-	x.stdio.Unlock()
-	if to != nil {
-		_, _ = to.Write(body) // an operator who looks away does not end the agent
-	}
-}
-
-// reply waits for the next one.
-func (x *Box) reply(ctx context.Context) (reply, error) {
-	select {
-	case r, ok := <-x.replies:
-		if !ok {
-			return r, x.agent.blame(errors.New("the bottle has ended"))
-		}
-		return r, x.judge(r)
-	case <-ctx.Done():
-		return reply{}, fmt.Errorf("wait for the bottle: %w", ctx.Err())
-	}
-}
-
-func (x *Box) judge(r reply) error {
-	if r.err == nil && r.Error != "" {
-		return errors.New(r.Error)
-	}
-	return r.err
 }
 
 // stand waits until all of it stands.
@@ -145,17 +70,6 @@ func (x *Box) stand(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("put up the bottle: %w", ctx.Err())
 	}
-}
-
-// ask sends one request and waits for its reply.
-func (x *Box) ask(ctx context.Context, req jail.Request) (reply, error) {
-	if err := x.stand(ctx); err != nil {
-		return reply{}, err
-	}
-	if err := x.wire.SendJSON(req); err != nil {
-		return reply{}, x.agent.blame(err)
-	}
-	return x.reply(ctx)
 }
 
 // Hello implements backend.Bottle.
@@ -182,10 +96,10 @@ func (x *Box) Place(ctx context.Context, files []plan.File) error {
 			return fmt.Errorf("place %s: %w", f.Path, err)
 		}
 	}
-	if len(agents) == 0 {
-		return x.stand(ctx)
+	if err := x.stand(ctx); err != nil || len(agents) == 0 {
+		return err
 	}
-	_, err := x.ask(ctx, jail.Request{Place: agents})
+	_, err := x.link.Ask(ctx, jail.Request{Place: agents})
 	return err
 }
 
@@ -220,15 +134,18 @@ func hostBundle() []byte {
 
 // Verify implements backend.Bottle.
 func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error) {
-	r, err := x.ask(ctx, jail.Request{Verify: &p})
-	if err != nil {
+	if err := x.stand(ctx); err != nil {
 		return nil, err
 	}
-	var results []plan.ProbeResult
-	if err := json.Unmarshal(r.Results, &results); err != nil {
-		return nil, fmt.Errorf("read the probe's answer: %w", err)
+	return x.link.Verify(ctx, p)
+}
+
+// Run implements backend.Bottle.
+func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, error) {
+	if err := x.stand(ctx); err != nil {
+		return 0, err
 	}
-	return backend.Proved(results), nil
+	return x.link.Run(ctx, c, s)
 }
 
 // Tell implements backend.Bottle.
@@ -257,7 +174,9 @@ func (x *Box) Close() error {
 	x.once.Do(func() {
 		x.cancel()
 		<-x.stood
-		close(x.gone)
+		if x.link != nil {
+			x.link.Close()
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), downTimeout)
 		defer cancel()
 		x.agent.hangUp()

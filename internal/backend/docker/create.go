@@ -19,7 +19,9 @@ import (
 	"github.com/moby/moby/client"
 
 	"bottle/internal/backend"
+	"bottle/internal/backend/agent"
 	"bottle/internal/backend/docker/inside"
+	"bottle/internal/backend/frames"
 	"bottle/internal/backend/jail"
 	"bottle/internal/plan"
 )
@@ -37,7 +39,7 @@ func (d *Docker) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, sec
 	if err != nil {
 		return nil, err
 	}
-	x := &Box{d: d, c: c, n: names{b.Identity}, told: b, replies: make(chan reply, 16), credit: make(chan struct{}, inside.Window), stood: make(chan struct{}), gone: make(chan struct{})}
+	x := &Box{d: d, c: c, n: names{b.Identity}, told: b, stood: make(chan struct{})}
 	if err := x.start(ctx, gw, secrets); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
@@ -78,13 +80,13 @@ func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error 
 // rise puts everything up; greeted hears of the gateway's Hello, or what came before.
 func (x *Box) rise(ctx context.Context, lines []byte, greeted chan<- error) {
 	var side sync.WaitGroup
-	var agent error
-	side.Go(func() { agent = x.agentUp(ctx) })
+	var failed error
+	side.Go(func() { failed = x.agentUp(ctx) })
 	err := x.bundleUp(ctx, lines)
 	clear(lines)
 	greeted <- err
 	side.Wait()
-	if x.failed = errors.Join(err, agent); x.failed == nil {
+	if x.failed = errors.Join(err, failed); x.failed == nil {
 		x.failed = x.fenceUp(ctx)
 	}
 	x.letGo() // what was held for the mounts
@@ -172,8 +174,8 @@ func (x *Box) agentUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	agent := strconv.Itoa(jail.AgentUID) + ":" + strconv.Itoa(jail.AgentGID)
-	cfg := speaking(cmp.Or(x.told.Container.Image, x.d.Image, x.d.Bundle), agent, []string{jail.SelfPath, inside.BoxWord, "--identity", x.n.identity}, x.n.labels(roleAgent))
+	user := strconv.Itoa(jail.AgentUID) + ":" + strconv.Itoa(jail.AgentGID)
+	cfg := speaking(cmp.Or(x.told.Container.Image, x.d.Image, x.d.Bundle), user, []string{jail.SelfPath, inside.BoxWord, "--identity", x.n.identity}, x.n.labels(roleAgent))
 	cfg.Hostname = x.told.Hostname
 	h := bare()
 	h.NetworkMode = "none"
@@ -188,12 +190,9 @@ func (x *Box) agentUp(ctx context.Context) error {
 		return err
 	}
 	x.agent = p
-	x.wire = inside.NewConn(p.out, p.conn.Conn, inside.MaxReply)
-	go x.read()
-	if err := x.wire.SendJSON(jail.Request{Spec: &jail.Spec{Bottle: x.told, Filter: filter, Landlock: true, Housed: true}}); err != nil {
-		return p.blame(err)
-	}
-	r, err := x.reply(ctx)
+	x.link = agent.NewRemote(frames.NewConn(p.out, p.conn.Conn, frames.MaxOut), p.blame)
+	go x.link.Hear()
+	r, err := x.link.Ask(ctx, jail.Request{Spec: &jail.Spec{Bottle: x.told, Filter: filter, Landlock: true, Housed: true}})
 	if err == nil && !r.Up {
 		err = errors.New("the container did not say that it is up")
 	}

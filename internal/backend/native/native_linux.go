@@ -3,7 +3,6 @@ package native
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bottle/internal/backend"
+	"bottle/internal/backend/agent"
 	"bottle/internal/backend/jail"
 	"bottle/internal/bottle"
 	"bottle/internal/hostexec"
@@ -60,9 +60,8 @@ type Box struct {
 }
 
 type reply struct {
-	jail.Reply
+	agent.Reply
 	files []*os.File
-	err   error
 }
 
 // Create implements backend.Backend: the jail and the gateway start side by side
@@ -150,7 +149,7 @@ func (x *Box) meet(ctx context.Context, enough func() bool) error {
 			if !ok {
 				return errors.New("put up the bottle: it has ended")
 			}
-			if err := r.failure(); err != nil {
+			if _, err := r.Said(); err != nil {
 				return x.blame(err)
 			}
 			x.up = r.Up
@@ -166,24 +165,14 @@ func (x *Box) meet(ctx context.Context, enough func() bool) error {
 	return nil
 }
 
-func (r reply) failure() error {
-	if r.err != nil {
-		return r.err
-	}
-	if r.Error != "" {
-		return errors.New(r.Error)
-	}
-	return nil
-}
-
 // read passes the jail's replies on until its socket ends.
 func (x *Box) read() {
 	defer close(x.replies)
 	for {
 		var r reply
-		r.files, r.err = x.wire.Receive(&r.Reply)
+		r.files, r.Err = x.wire.Receive(&r.Reply.Reply)
 		x.replies <- r
-		if r.err != nil {
+		if r.Err != nil {
 			return
 		}
 	}
@@ -235,7 +224,7 @@ func (x *Box) ask(ctx context.Context, req jail.Request, files ...*os.File) (rep
 		if !ok {
 			return reply{}, errors.New("the bottle has ended")
 		}
-		if err := r.failure(); err != nil {
+		if _, err := r.Said(); err != nil {
 			return reply{}, x.blame(err)
 		}
 		return r, nil
@@ -259,11 +248,7 @@ func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, er
 	if err != nil {
 		return nil, err
 	}
-	var results []plan.ProbeResult
-	if err := json.Unmarshal(r.Results, &results); err != nil {
-		return nil, fmt.Errorf("read the probe's answer: %w", err)
-	}
-	return backend.Proved(results), nil
+	return agent.Results(r.Reply.Reply)
 }
 
 // Tell implements backend.Bottle.

@@ -8,18 +8,13 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"bottle/internal/backend"
+	"bottle/internal/backend/agent"
 	"bottle/internal/backend/jail"
+	"bottle/internal/backend/terminal"
 	"bottle/internal/plan"
 )
-
-// hangup is how long an agent with a terminal has after it was told to end, before it is
-// told that the terminal is gone: a shell with a prompt heeds only that (bash(1), "Signals").
-const hangup = time.Second
 
 // Run implements backend.Bottle. The context's end asks the agent to end
 // (SIGTERM, and SIGHUP where it has a terminal); Close is what makes sure.
@@ -32,7 +27,7 @@ func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, er
 	if s.Started != nil {
 		s.Started()
 	}
-	code, err := x.await(ctx, s, io.master)
+	code, err := agent.Await(ctx, x.replies, s, io.master != nil, x.hands(io.master))
 	// What the agent wrote last is still in the pipes: they end when it has.
 	io.drain(&pumps)
 	return code, err
@@ -54,7 +49,7 @@ func (x *Box) launch(ctx context.Context, c plan.Command, s backend.Stdio, pumps
 		if len(r.files) != 1 {
 			return nil, errors.New("start the agent: its terminal did not arrive")
 		}
-		m, err := pollable(r.files[0])
+		m, err := terminal.Pollable(r.files[0])
 		if err != nil {
 			return nil, err
 		}
@@ -109,85 +104,26 @@ func (s *stream) drain(pumps *sync.WaitGroup) {
 	}
 }
 
-// await waits for the agent's end and passes on what happens meanwhile.
-func (x *Box) await(ctx context.Context, s backend.Stdio, master *os.File) (int, error) {
-	done := ctx.Done()
-	var late <-chan time.Time
-	for {
-		select {
-		case r, ok := <-x.replies:
-			if !ok {
-				return 0, errors.New("the bottle ended before the agent did")
+// hands are what can be done to the agent; master is its terminal, nil without one.
+func (x *Box) hands(master *os.File) agent.Hands {
+	return agent.Hands{
+		Signal: func(n syscall.Signal) error {
+			if err := x.wire.Send(jail.Request{Signal: int(n)}); err != nil {
+				return fmt.Errorf("signal the agent: %w", err)
 			}
-			if err := r.failure(); err != nil {
-				return 0, x.blame(err)
+			return nil
+		},
+		Resize: func(size backend.Size) error {
+			if master == nil {
+				return nil
 			}
-			switch {
-			case r.Exited != nil:
-				return *r.Exited, nil
-			case r.Stopped:
-				if s.Stopped != nil {
-					s.Stopped()
-				}
-				if err := x.signal(syscall.SIGCONT); err != nil {
-					return 0, err
-				}
+			return terminal.Resize(master, size.Rows, size.Cols)
+		},
+		Blame: func(err error) error {
+			if errors.Is(err, agent.ErrEnded) {
+				return err
 			}
-		case size := <-s.Resize:
-			if err := resize(master, size); err != nil {
-				return 0, err
-			}
-		case <-done:
-			done = nil // once; the agent may take its time until Close
-			if err := x.signal(syscall.SIGTERM); err != nil {
-				return 0, err
-			}
-			if master != nil {
-				late = time.After(hangup)
-			}
-		case <-late:
-			if err := x.signal(syscall.SIGHUP); err != nil {
-				return 0, err
-			}
-		}
+			return x.blame(err)
+		},
 	}
-}
-
-func (x *Box) signal(n syscall.Signal) error {
-	if err := x.wire.Send(jail.Request{Signal: int(n)}); err != nil {
-		return fmt.Errorf("signal the agent: %w", err)
-	}
-	return nil
-}
-
-func resize(master *os.File, size backend.Size) error {
-	if master == nil {
-		return nil
-	}
-	rc, err := master.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("resize the terminal: %w", err)
-	}
-	var ioctlErr error
-	err = rc.Control(func(fd uintptr) {
-		ioctlErr = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: size.Rows, Col: size.Cols})
-	})
-	if err = errors.Join(err, ioctlErr); err != nil {
-		return fmt.Errorf("resize the terminal: %w", err)
-	}
-	return nil
-}
-
-// pollable makes a descriptor non-blocking, so that closing it ends a read.
-func pollable(f *os.File) (*os.File, error) {
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	f.Close()
-	if err != nil {
-		return nil, fmt.Errorf("take the terminal: %w", err)
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("take the terminal: %w", err)
-	}
-	return os.NewFile(uintptr(fd), "terminal"), nil
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"bottle/internal/backend"
+	"bottle/internal/backend/agent"
+	"bottle/internal/backend/frames"
 	"bottle/internal/backend/jail"
 	"bottle/internal/backend/smolvm/guest"
 	"bottle/internal/hostexec"
@@ -35,36 +37,12 @@ type Box struct {
 	gateway *backend.Gateway
 
 	exec    *hostexec.Process
-	in, out *os.File // of exec
-	conn    *guest.Conn
-	replies chan reply
-	reading bool
+	in, out *os.File      // of exec
+	link    *agent.Remote // to the jail in the machine
 	reader  sync.WaitGroup
-	credit  chan struct{}
-	stdio   sync.Mutex
-	to      [2]io.Writer
 
-	gone   chan struct{} // closed when nobody waits for a reply any more
 	once   sync.Once
 	closed error
-}
-
-type reply struct {
-	guest.Answer
-	err error
-}
-
-// failure is what went wrong, if so.
-func (r reply) failure() error {
-	switch {
-	case r.err != nil:
-		return r.err
-	case r.Error != "":
-		return errors.New(r.Error)
-	case r.Jail != nil && r.Jail.Error != "":
-		return errors.New(r.Jail.Error)
-	}
-	return nil
 }
 
 // enter starts the guest and waits until its jail stands. A guest that was killed
@@ -73,8 +51,10 @@ func (x *Box) enter(ctx context.Context, begin guest.Begin) error {
 	for {
 		err := x.try(ctx, begin)
 		if err == nil {
-			x.reading = true
-			x.reader.Go(x.read)
+			x.reader.Go(func() {
+				defer x.gateway.Close() // the bottle is over, and so is its gateway
+				x.link.Hear()
+			})
 			return nil
 		}
 		x.hangUp()
@@ -101,24 +81,28 @@ func (x *Box) try(ctx context.Context, begin guest.Begin) error {
 	if x.exec, err = x.cli.speak(x.dialect, x.name, argv, inR, outW); err != nil {
 		return err
 	}
-	x.conn = guest.NewConn(outR, inW, guest.MaxAnswer)
+	conn := frames.NewConn(outR, inW, frames.MaxOut)
 	stop := context.AfterFunc(ctx, x.hangUp) // a guest that says nothing is not waited for
 	defer stop()
-	if err := x.conn.SendJSON(guest.Message{Begin: &begin}); err != nil {
+	if err := conn.SendJSON(frames.Control, begin); err != nil {
 		return err
 	}
-	kind, body, err := x.conn.Receive()
+	kind, body, err := conn.Receive()
 	if err != nil {
 		return err
 	}
-	var a guest.Answer
-	if err := json.Unmarshal(body, &a); err != nil || kind != guest.Control {
+	var r jail.Reply
+	if err := json.Unmarshal(body, &r); err != nil || kind != frames.Control {
 		return fmt.Errorf("the machine does not speak as it must: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
-	if err := (reply{Answer: a}).failure(); err != nil || a.Up {
-		return err
+	if r.Error != "" {
+		return errors.New(r.Error)
 	}
-	return errors.New("the machine did not say that the jail is up")
+	if !r.Up {
+		return errors.New("the machine did not say that the jail is up")
+	}
+	x.link = agent.NewRemote(conn, x.blame)
+	return nil
 }
 
 // hangUp lets go of the guest's streams, which ends it.
@@ -139,53 +123,6 @@ func (x *Box) blame(err error) error {
 	return err
 }
 
-// read passes on what the guest says until it says no more. Then the bottle is over,
-// and so is its gateway.
-func (x *Box) read() {
-	defer x.gateway.Close()
-	defer close(x.replies)
-	for {
-		kind, body, err := x.conn.Receive()
-		if err != nil {
-			if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrClosed) {
-				x.hand(reply{err: err})
-			}
-			return
-		}
-		switch kind {
-		case guest.Output:
-			x.write(0, body)
-		case guest.Errors:
-			x.write(1, body)
-		case guest.Credit:
-			select {
-			case x.credit <- struct{}{}:
-			default: // more than was lent: not from our guest
-			}
-		case guest.Control:
-			var r reply
-			r.err = json.Unmarshal(body, &r.Answer)
-			x.hand(r)
-		}
-	}
-}
-
-func (x *Box) hand(r reply) {
-	select {
-	case x.replies <- r:
-	case <-x.gone:
-	}
-}
-
-func (x *Box) write(n int, body []byte) {
-	x.stdio.Lock()
-	to := x.to[n]
-	x.stdio.Unlock()
-	if to != nil {
-		_, _ = to.Write(body) // an operator who looks away does not end the agent
-	}
-}
-
 // stand waits until all of it stands.
 func (x *Box) stand(ctx context.Context) error {
 	select {
@@ -193,25 +130,6 @@ func (x *Box) stand(ctx context.Context) error {
 		return x.failed
 	case <-ctx.Done():
 		return fmt.Errorf("put up the bottle: %w", ctx.Err())
-	}
-}
-
-// ask sends one message and waits for its reply.
-func (x *Box) ask(ctx context.Context, m guest.Message) (reply, error) {
-	if err := x.stand(ctx); err != nil {
-		return reply{}, err
-	}
-	if err := x.conn.SendJSON(m); err != nil {
-		return reply{}, x.blame(err)
-	}
-	select {
-	case r, ok := <-x.replies:
-		if !ok {
-			return r, x.blame(errors.New("the bottle has ended"))
-		}
-		return r, r.failure()
-	case <-ctx.Done():
-		return reply{}, fmt.Errorf("wait for the bottle: %w", ctx.Err())
 	}
 }
 
@@ -228,11 +146,20 @@ func (x *Box) Ready() plan.Ready {
 
 // Place implements backend.Bottle.
 func (x *Box) Place(ctx context.Context, files []plan.File) error {
-	if len(files) == 0 {
-		return x.stand(ctx)
+	if err := x.stand(ctx); err != nil || len(files) == 0 {
+		return err
 	}
-	_, err := x.ask(ctx, guest.Message{Jail: &jail.Request{Place: files}})
+	_, err := x.link.Ask(ctx, jail.Request{Place: files})
 	return err
+}
+
+// Run implements backend.Bottle. The terminal is made inside, with its size; smolvm's own has
+// none.
+func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, error) {
+	if err := x.stand(ctx); err != nil {
+		return 0, err
+	}
+	return x.link.Run(ctx, c, s)
 }
 
 // Tell implements backend.Bottle.
@@ -244,7 +171,9 @@ func (x *Box) Close() error {
 	x.once.Do(func() {
 		x.cancel()
 		<-x.stood
-		close(x.gone)
+		if x.link != nil {
+			x.link.Close()
+		}
 		x.hangUp()
 		if x.dialect.version != "" {
 			ctx, cancel := context.WithTimeout(context.Background(), callTime)
@@ -256,11 +185,6 @@ func (x *Box) Close() error {
 		}
 		if x.gateway != nil {
 			x.gateway.Close()
-		}
-		if x.reading {
-			for range x.replies { // whatever the reader still holds; it closes the channel
-				continue
-			}
 		}
 		x.reader.Wait()
 		if err := os.RemoveAll(x.told.State + "/share"); x.told.State != "" && x.closed == nil {

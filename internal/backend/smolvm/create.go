@@ -36,8 +36,7 @@ func (s *Smolvm) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, sec
 	if err := s.fits(b); err != nil {
 		return nil, err
 	}
-	x := &Box{s: s, cli: s.cli(), told: b, name: prefix + b.Identity, replies: make(chan reply, 16), credit: make(chan struct{}, guest.Window),
-		stood: make(chan struct{}), gone: make(chan struct{})}
+	x := &Box{s: s, cli: s.cli(), told: b, name: prefix + b.Identity, stood: make(chan struct{})}
 	if err := x.start(ctx, gw, secrets); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}

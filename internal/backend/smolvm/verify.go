@@ -3,7 +3,6 @@ package smolvm
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"bottle/internal/backend/jail"
 	"bottle/internal/backend/smolvm/guest"
 	"bottle/internal/backend/smolvm/loopback"
 	"bottle/internal/plan"
@@ -25,6 +23,9 @@ const datagramDue = 50 * time.Millisecond
 // jail: whether smolvm holds its allow-list is known by a try alone. Then the jail is
 // tried as the agent stands in it.
 func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error) {
+	if err := x.stand(ctx); err != nil {
+		return nil, err
+	}
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, fmt.Errorf("check the machine: %w", err)
@@ -35,7 +36,7 @@ func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, er
 		return nil, err
 	}
 	p.Abstract = cmp.Or(p.Abstract, "@bottle-"+p.Identity) // a host without such sockets: the VM's kernel has none of that name either
-	inside, err := x.inside(ctx, p)
+	inside, err := x.link.Verify(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -48,29 +49,11 @@ func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, er
 	}
 	defer stop()
 	p.Sentinel = own
-	again, err := x.inside(ctx, p)
+	again, err := x.link.Verify(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	return proved(slices.Concat(results, []plan.ProbeResult{datagram(udp), services(again)}, inside)), nil
-}
-
-// inside has the jail try, as the agent stands in it.
-func (x *Box) inside(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, error) {
-	r, err := x.ask(ctx, guest.Message{Jail: &jail.Request{Verify: &p}})
-	if err != nil {
-		return nil, err
-	}
-	var results []plan.ProbeResult
-	if r.Jail == nil {
-		err = errors.New("it is none")
-	} else {
-		err = json.Unmarshal(r.Jail.Results, &results)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the probe's answer: %w", err)
-	}
-	return results, nil
 }
 
 // services is what became of the sentinel on the bottle's own address; a probe that did
@@ -95,17 +78,18 @@ func (x *Box) machine(ctx context.Context, p plan.Probes, udp string) ([]plan.Pr
 		return nil, fmt.Errorf("check the machine: %w", err)
 	}
 	defer stop()
-	r, err := x.ask(ctx, guest.Message{Reach: &guest.Reach{
+	var reached []plan.ProbeResult
+	err = x.link.Aside(ctx, guest.Reach{
 		Own: x.door(), Never: []string{p.Sentinel, neighbour}, UDP: []string{udp},
 		Outer: []string{"192.0.2.1:53", "192.0.2.1:443", "169.254.169.254:80"},
-	}})
+	}, &reached)
 	if err != nil {
 		return nil, err
 	}
-	if len(r.Reached) < 3 {
+	if len(reached) < 3 {
 		return nil, errors.New("check the machine: it tried too little")
 	}
-	return r.Reached, nil
+	return reached, nil
 }
 
 // datagram tells whether what the VM sent to a socket of the host has come.

@@ -7,11 +7,11 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"bottle/internal/backend/frames"
 	"bottle/internal/backend/jail"
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
@@ -19,17 +19,10 @@ import (
 
 // vm is the guest's side of one bottle.
 type vm struct {
-	conn     *Conn
+	*frames.Inner
 	begin    *Begin
-	wire     *jail.Wire
 	launcher *os.Process
 	relay    relay
-
-	input  chan []byte
-	mu     sync.Mutex // for master
-	master *os.File   // of the agent's terminal
-	pumps  sync.WaitGroup
-	taking bool
 }
 
 // Serve hears the stream until the agent ends or the stream does. It returns the
@@ -41,14 +34,16 @@ func Serve(identity string, in io.Reader, out io.Writer) (int, error) {
 	// The launcher dies with the thread that started it (prctl(2), PR_SET_PDEATHSIG).
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	v := &vm{conn: NewConn(in, out, MaxMessage), input: make(chan []byte, Window+1)} // and the end
+	v := &vm{Inner: frames.NewInner(frames.NewConn(in, out, frames.MaxIn))}
 	if err := v.up(identity); err != nil {
-		_ = v.conn.SendJSON(Answer{Error: err.Error()}) // the start may be gone
+		_ = v.Conn.SendJSON(frames.Control, jail.Reply{Error: err.Error()}) // the start may be gone
 		return 0, err
 	}
 	told := make(chan int, 1)
-	go func() { told <- v.tell() }()
-	go v.hear()
+	v.Ended = func() { _, _ = v.launcher.Wait() } // whoever the agent left behind holds its pipes, and ends with the jail
+	v.Aside = tried
+	go func() { told <- v.Tell() }()
+	go v.Hear()
 	code := <-told
 	v.down()
 	return code, nil
@@ -56,16 +51,15 @@ func Serve(identity string, in io.Reader, out io.Writer) (int, error) {
 
 // up reads the first message and puts the jail up.
 func (v *vm) up(identity string) error {
-	kind, body, err := v.conn.Receive()
+	kind, body, err := v.Conn.Receive()
 	if err != nil {
 		return fmt.Errorf("read what to do: %w", err)
 	}
-	var m Message
-	if err := json.Unmarshal(body, &m); err != nil || kind != Control || m.Begin == nil || m.Begin.Spec.Spec == nil {
+	v.begin = new(Begin)
+	if err := json.Unmarshal(body, v.begin); err != nil || kind != frames.Control || v.begin.Spec.Spec == nil {
 		return fmt.Errorf("read what to do: it does not begin as it must: %w", errors.Join(err, io.ErrUnexpectedEOF))
 	}
-	v.begin = m.Begin
-	spec := m.Begin.Spec.Spec
+	spec := v.begin.Spec.Spec
 	switch {
 	case v.begin.Version != bottle.Version:
 		return fmt.Errorf("bottle-jail in the VM is version %s and its caller is version %q: install both from one build", bottle.Version, v.begin.Version)
@@ -79,6 +73,15 @@ func (v *vm) up(identity string) error {
 	}
 	v.relay = relay{door: v.begin.Door, hello: plan.DoorGreeting + identity + "\n", token: [32]byte(v.begin.Token), slots: make(chan struct{}, maxRelayed)}
 	return v.launch(identity, spec)
+}
+
+// tried answers a Reach.
+func tried(body []byte) (any, error) {
+	var r Reach
+	if err := json.Unmarshal(body, &r); err != nil {
+		return nil, fmt.Errorf("read what to try: %w", err)
+	}
+	return reach(r), nil
 }
 
 // look writes down what the shares are, which have other inodes than on the host, and
@@ -130,7 +133,7 @@ func (v *vm) launch(identity string, spec *jail.Spec) error {
 	}
 	defer meetNear.Close()
 	defer meetFar.Close()
-	v.wire = jail.NewWire(ctlNear)
+	v.Wire = jail.NewWire(ctlNear)
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return fmt.Errorf("open null: %w", err)
@@ -152,26 +155,26 @@ func (v *vm) launch(identity string, spec *jail.Spec) error {
 	}
 	ctlFar.Close()
 	meetFar.Close()
-	if err := v.wire.Send(jail.Request{Spec: spec}); err != nil {
+	if err := v.Wire.Send(jail.Request{Spec: spec}); err != nil {
 		return err
 	}
 	if err := v.relay.take(meetNear); err != nil {
 		return v.blame(err)
 	}
 	var r jail.Reply
-	if _, err := v.wire.Receive(&r); err != nil {
+	if _, err := v.Wire.Receive(&r); err != nil {
 		return fmt.Errorf("put up the jail in the VM: %w", err)
 	}
 	if r.Error != "" || !r.Up {
 		return fmt.Errorf("put up the jail in the VM: %s", r.Error)
 	}
-	return v.conn.SendJSON(Answer{Up: true})
+	return v.Conn.SendJSON(frames.Control, jail.Reply{Up: true})
 }
 
 // blame prefers what the jail says of why its sockets did not come.
 func (v *vm) blame(err error) error {
 	var r jail.Reply
-	if _, heard := v.wire.Receive(&r); heard == nil && r.Error != "" {
+	if _, heard := v.Wire.Receive(&r); heard == nil && r.Error != "" {
 		err = errors.New(r.Error)
 	}
 	return fmt.Errorf("put up the jail in the VM: %w", err)
@@ -179,7 +182,7 @@ func (v *vm) blame(err error) error {
 
 // down ends what is left.
 func (v *vm) down() {
-	_ = v.wire.Close()
+	_ = v.Wire.Close()
 	_ = v.launcher.Kill() // it may be gone
 	_, _ = v.launcher.Wait()
 }

@@ -1,9 +1,6 @@
 package guest
 
-import (
-	"bottle/internal/backend/jail"
-	"bottle/internal/plan"
-)
+import "bottle/internal/backend/jail"
 
 // Where the shares of the host appear in the VM. None is the agent's to see; the jail
 // shows it what is meant for it.
@@ -22,14 +19,8 @@ const (
 	Word    = "guest"
 )
 
-// Message is what the start says in a Control frame; exactly one field is set.
-type Message struct {
-	Begin *Begin        `json:"begin,omitempty"`
-	Reach *Reach        `json:"reach,omitempty"`
-	Jail  *jail.Request `json:"jail,omitempty"`
-}
-
-// Begin is the first Message.
+// Begin is what the start says first, in a Control frame. It is answered by a jail.Reply that
+// says that all is up.
 type Begin struct {
 	Identity string       `json:"identity"`
 	Version  string       `json:"version"`
@@ -38,20 +29,13 @@ type Begin struct {
 	Spec     jail.Request `json:"spec"`  // its Spec; sources are below Shares, the guest looks what they are
 }
 
-// Reach asks which addresses the VM reaches, as its root and outside the jail: what an
-// agent that broke out of the jail would. The outer ones are tried only when none of the
-// others was reached: from a wall that does not hold nothing may get out either.
+// Reach is a question aside, answered by a list of plan.ProbeResult: which addresses the VM
+// reaches, as its root and outside the jail, as an agent would that broke out of the jail.
+// The outer ones are tried only when none of the others was reached: from a wall that does
+// not hold nothing may get out either.
 type Reach struct {
 	Own   string   `json:"own"`   // TCP, must be reached: the door
 	Never []string `json:"never"` // TCP, listeners of the start on the host
 	UDP   []string `json:"udp"`   // datagrams to sockets of the start on the host
 	Outer []string `json:"outer"` // TCP, addresses of nobody
-}
-
-// Answer is what the guest says in a Control frame.
-type Answer struct {
-	Up      bool               `json:"up,omitempty"`
-	Reached []plan.ProbeResult `json:"reached,omitempty"`
-	Jail    *jail.Reply        `json:"jail,omitempty"`
-	Error   string             `json:"error,omitempty"` // the bottle is of no more use
 }

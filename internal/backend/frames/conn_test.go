@@ -1,4 +1,4 @@
-package inside
+package frames
 
 import (
 	"bytes"
@@ -10,30 +10,16 @@ import (
 
 func TestConnCarriesFrames(t *testing.T) {
 	var wire bytes.Buffer
-	c := NewConn(&wire, &wire, MaxReply)
-	long := strings.Repeat("x", MaxData*2+1)
-	if _, err := io.WriteString(c.Sender(Output), long); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Send(Credit, nil); err != nil {
-		t.Fatal(err)
-	}
-	got := ""
-	for {
-		kind, body, err := c.Receive()
-		if err != nil {
+	c := NewConn(&wire, &wire, MaxOut)
+	long := strings.Repeat("x", MaxData*2+1) // its room is not kept
+	for _, text := range []string{"short", long, ""} {
+		if err := c.Send(Output, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
-		if kind == Credit {
-			break
+		kind, body, err := c.Receive()
+		if err != nil || kind != Output || string(body) != text {
+			t.Fatalf("a frame %c of %d bytes, %v", kind, len(body), err)
 		}
-		if kind != Output || len(body) > MaxData {
-			t.Fatalf("a frame %c of %d bytes", kind, len(body))
-		}
-		got += string(body)
-	}
-	if got != long {
-		t.Errorf("%d bytes of %d came through", len(got), len(long))
 	}
 	if _, _, err := c.Receive(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
@@ -42,13 +28,15 @@ func TestConnCarriesFrames(t *testing.T) {
 
 // A frame that is too long is refused before anything is made for it.
 func TestConnBoundsFrames(t *testing.T) {
-	c := NewConn(strings.NewReader("o\xff\xff\xff\xff"), io.Discard, MaxReply)
+	c := NewConn(strings.NewReader("o\xff\xff\xff\xff"), io.Discard, MaxOut)
 	if _, _, err := c.Receive(); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("a frame of 4 GiB: %v", err)
 	}
-	c = NewConn(strings.NewReader("o\x00\x00\x00\x05abc"), io.Discard, MaxReply)
-	if _, _, err := c.Receive(); err == nil || errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("a frame that is cut: %v", err)
+	for _, cut := range []string{"o\x00\x00\x00\x05abc", "o\x00\x00\x00\x05", "o\x00"} {
+		c = NewConn(strings.NewReader(cut), io.Discard, MaxOut)
+		if _, _, err := c.Receive(); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("a frame that is cut: %v", err)
+		}
 	}
 }
 

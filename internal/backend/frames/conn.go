@@ -1,4 +1,4 @@
-package inside
+package frames
 
 import (
 	"bufio"
@@ -15,6 +15,7 @@ type Kind byte
 // The kinds of frames.
 const (
 	Control Kind = 'c' // a jail.Request or jail.Reply, as JSON
+	Aside   Kind = 'a' // a question beside those to the jail, and its answer, as JSON
 	Input   Kind = 'i' // to the agent's standard input; empty: its end
 	Credit  Kind = 'k' // one more frame of Input may come
 	Output  Kind = 'o' // of the agent's standard output, or its terminal
@@ -24,16 +25,16 @@ const (
 
 // Bounds of frames, in bytes.
 const (
-	MaxRequest = 64 << 20 // a Control frame to the box: it places files
-	MaxReply   = 1 << 20  // and any frame from it
-	MaxData    = 32 << 10 // of one Input, Output or Errors frame that we make
+	MaxIn   = 64 << 20 // to the bottle: it places files
+	MaxOut  = 1 << 20  // from it
+	MaxData = 32 << 10 // of one Input, Output or Errors frame that we make
 )
 
 // Window is how many frames of Input may be under way.
 const Window = 32
 
-// Conn carries frames: a kind, the length as 4 bytes, big-endian, the body. One
-// reader and many writers.
+// Conn carries frames over two byte streams: a kind, the length as 4 bytes, big-endian,
+// the body. One reader and many writers.
 type Conn struct {
 	in    *bufio.Reader
 	limit uint32
@@ -63,16 +64,17 @@ func (c *Conn) Send(kind Kind, body []byte) error {
 	return nil
 }
 
-// SendJSON writes v as a Control frame.
-func (c *Conn) SendJSON(v any) error {
+// SendJSON writes v as a frame of a kind.
+func (c *Conn) SendJSON(kind Kind, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
-	return c.Send(Control, body)
+	return c.Send(kind, body)
 }
 
-// Receive reads one frame. io.EOF means that the other side is gone.
+// Receive reads one frame. io.EOF means that the other side is gone. A frame that is
+// too long is an error before anything is made for it.
 func (c *Conn) Receive() (Kind, []byte, error) {
 	var head [5]byte
 	if _, err := io.ReadFull(c.in, head[:]); err != nil {
@@ -84,27 +86,7 @@ func (c *Conn) Receive() (Kind, []byte, error) {
 	}
 	body := make([]byte, n)
 	if _, err := io.ReadFull(c.in, body); err != nil {
-		return 0, nil, fmt.Errorf("receive: %w", err)
+		return 0, nil, fmt.Errorf("receive: %w", io.ErrUnexpectedEOF)
 	}
 	return Kind(head[0]), body, nil
-}
-
-// Sender gives a writer whose bytes become frames of one kind.
-func (c *Conn) Sender(kind Kind) io.Writer { return sender{c, kind} }
-
-type sender struct {
-	c    *Conn
-	kind Kind
-}
-
-func (s sender) Write(b []byte) (int, error) {
-	n := 0
-	for n < len(b) {
-		part := b[n:min(n+MaxData, len(b))]
-		if err := s.c.Send(s.kind, part); err != nil {
-			return n, err
-		}
-		n += len(part)
-	}
-	return n, nil
 }
