@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bottle/internal/plan"
+	"bottle/test/require"
 )
 
 // TestRevokeCutsWhatStandsUnderTheGrant. The weakness: a grant is taken back, and what was
@@ -107,8 +108,8 @@ func TestRevokeCutsWhatStandsUnderTheGrant(t *testing.T) {
 		t.Error("the WebSocket lives on")
 	}
 	was := arrived.Load()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && len(logged(t, what.Audit, "revoked")) < 2; time.Sleep(time.Millisecond) {
-	} // nobody feeds it
+	// Nobody feeds the upload: that it is cut is seen all the same.
+	require.Eventually(t, 10*time.Second, "both are on record as revoked", func() bool { return len(logged(t, what.Audit, "revoked")) >= 2 })
 	_, _ = io.WriteString(upload, piece)
 	if n := arrived.Load(); n > was+int64(4*len(text)) { // what was on its way
 		t.Errorf("%d bytes more arrived", n-was)

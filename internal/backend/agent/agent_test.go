@@ -136,7 +136,10 @@ func TestBottleThatFails(t *testing.T) {
 			"ask":    func(r *Remote) error { _, err := r.Ask(t.Context(), jail.Request{Signal: 1}); return err },
 			"verify": func(r *Remote) error { _, err := r.Verify(t.Context(), plan.Probes{}); return err },
 			"aside":  func(r *Remote) error { return r.Aside(t.Context(), "question", new(string)) },
-			"run":    func(r *Remote) error { _, err := r.Run(t.Context(), plan.Command{}, backend.Stdio{In: strings.NewReader("")}); return err },
+			"run": func(r *Remote) error {
+				_, err := r.Run(t.Context(), plan.Command{}, backend.Stdio{In: strings.NewReader("")})
+				return err
+			},
 		} {
 			t.Run(name+", "+what, func(t *testing.T) {
 				r, f := pair(t)

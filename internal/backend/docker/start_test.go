@@ -23,9 +23,9 @@ func TestHeldByItsStart(t *testing.T) {
 		p[i] = with
 		return strings.Join(p, ":")
 	}
-	cmd := exec.Command("true")
+	cmd := exec.Command(os.Args[0], "-test.run=^$") // this very program, without a test
 	if err := cmd.Run(); err != nil {
-		t.Skip("no program true")
+		t.Fatal(err)
 	}
 	gone := strings.Join(append(machine(), process(cmd.Process.Pid)...), ":")
 	for name, c := range map[string]struct {

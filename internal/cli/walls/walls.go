@@ -47,10 +47,7 @@ type Desk struct {
 // MicroVM makes them. Where smolvm, the image or the program for the VM is missing, the
 // walls say so when a machine is looked at.
 func MicroVM(d Desk) (backend.Backend, error) {
-	pool, err := loopback.ParseRange(d.Env("BOTTLE_LOOPBACK"))
-	if err != nil {
-		return nil, err
-	}
+	pool, unread := loopback.ParseRange(d.Env("BOTTLE_LOOPBACK"))
 	name := "bottle-jail"
 	if runtime.GOOS != "linux" {
 		name = "bottle-jail-linux" // it runs in the VM
@@ -65,7 +62,7 @@ func MicroVM(d Desk) (backend.Backend, error) {
 	}
 	s := &smolvm.Smolvm{
 		Program: find("smolvm", d.Env("PATH")), JailPath: jail, GatewayPath: gateway, Image: d.Env("BOTTLE_VM_IMAGE"), Filter: native.Filter,
-		Pool: loopback.Pool{Range: pool}, Ground: loopback.Ground{OS: runtime.GOOS, Terminal: d.Terminal, Tell: d.Tell},
+		Pool: loopback.Pool{Range: pool, Unread: unread}, Ground: loopback.Ground{OS: runtime.GOOS, Terminal: d.Terminal, Tell: d.Tell},
 	}
 	for _, v := range []string{"HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"} {
 		if value := d.Env(v); value != "" {

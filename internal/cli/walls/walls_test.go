@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"bottle/internal/backend"
+	"bottle/internal/backend/smolvm"
 )
 
 func TestDefaultOfEachPlatform(t *testing.T) {
@@ -42,11 +43,21 @@ func TestMicroVMReadsItsSettings(t *testing.T) {
 		}
 		return "/bin/" + n, nil
 	}}
-	if _, err := MicroVM(desk); err == nil {
-		t.Error("a pool with 127.0.0.1 in it was taken")
+	b, err := MicroVM(desk)
+	if err != nil {
+		t.Fatal("whoever has no micro-VMs is kept from his bottle:", err)
+	}
+	pool := func(facts backend.Facts) backend.Check {
+		return facts.Checks[slices.IndexFunc(facts.Checks, func(c backend.Check) bool { return c.Wall == "loopback addresses" })]
+	}
+	if facts, err := b.Facts(t.Context()); err != nil || pool(facts).OK || !strings.Contains(pool(facts).Found, "it has 127.0.0.1 or what is below in it") {
+		t.Errorf("a pool with 127.0.0.1 in it was taken: %+v, %v", facts.Checks, err)
+	}
+	if l, err := b.(*smolvm.Smolvm).Pool.Allocate(t.Context()); err == nil || l != nil {
+		t.Errorf("an address out of a pool with 127.0.0.1 in it: %+v", l)
 	}
 	env["BOTTLE_LOOPBACK"] = ""
-	b, err := MicroVM(desk)
+	b, err = MicroVM(desk)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,8 @@ const (
 
 // Pool allocates loopback addresses. The zero Pool has none.
 type Pool struct {
-	Range Range
+	Range  Range
+	Unread error // why no range could be read: whoever needs an address is told
 	// Bound tells which addresses the port bindings of a container engine hold, and
 	// whose. Nil: no gateway is a container.
 	Bound func(context.Context) (map[netip.Addr]string, error)
@@ -69,6 +70,9 @@ func (e *Exhausted) Error() string {
 // Allocate takes the lowest free address. All taken is an *Exhausted. It makes no
 // file, and asks nobody but the kernel (and Bound, where that is set).
 func (p Pool) Allocate(ctx context.Context) (*Lease, error) {
+	if p.Unread != nil {
+		return nil, fmt.Errorf("take a loopback address for the bottle: %w", p.Unread)
+	}
 	addrs := p.Range.All()
 	if len(addrs) == 0 {
 		return nil, errors.New("take a loopback address for the bottle: the pool is empty")
@@ -105,6 +109,9 @@ func (p Pool) Allocate(ctx context.Context) (*Lease, error) {
 // Look asks each address who holds it, all at once. It binds nothing, so that it can
 // take no address from a start that goes on meanwhile.
 func (p Pool) Look(ctx context.Context) ([]Slot, error) {
+	if p.Unread != nil {
+		return nil, p.Unread
+	}
 	var bound map[netip.Addr]string
 	if p.Bound != nil {
 		var err error
