@@ -80,7 +80,7 @@ func (d *deps) demo(cmd *cobra.Command, c demo.Config, js bool) error {
 		if ctx.Err() != nil && report.Removed {
 			err = errors.New("interrupted; the demo and all that it made are gone")
 		}
-		return d.unprepared(err)
+		return d.unprepared(err, walls.Kind())
 	case js:
 		err = ui.JSON(d.Stdout, report)
 	default:

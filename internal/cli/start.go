@@ -111,7 +111,7 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 	}
 	prep, err := house.Prepare(ctx, req)
 	if err != nil {
-		return d.unprepared(err)
+		return d.unprepared(err, house.Backend.Kind())
 	}
 	if js {
 		return ui.JSON(d.Stdout, prep.Plan)
@@ -151,11 +151,11 @@ func (d *deps) unseen(a bottle.Agent, f startFlags) error {
 	return nil
 }
 
-// unprepared gives a machine that cannot hold the walls its hint.
-func (d *deps) unprepared(err error) error {
+// unprepared gives a machine that cannot hold walls of that kind its hint.
+func (d *deps) unprepared(err error, kind string) error {
 	var broken *lifecycle.Broken
 	if errors.As(err, &broken) {
-		return ui.Fail(err, "bottle doctor")
+		return ui.Fail(err, "bottle doctor --backend "+kind)
 	}
 	return err
 }

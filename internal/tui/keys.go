@@ -74,9 +74,12 @@ func (m *model) browse(k string) tea.Cmd {
 	return nil
 }
 
+// onBottles is whether the arrows move in the list of bottles: they do where nothing else is.
+func (m *model) onBottles() bool { return m.focus || len(m.proposals()) == 0 }
+
 // move goes to the next line of the list that has the cursor.
 func (m *model) move(by int) tea.Cmd {
-	if m.focus {
+	if m.onBottles() {
 		list := m.bottles()
 		at := slices.IndexFunc(list, func(b Bottle) bool { return b.Identity == m.bottle })
 		if at+by < 0 || at+by >= len(list) {

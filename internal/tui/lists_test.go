@@ -20,3 +20,17 @@ func TestOneListHasTheArrows(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestArrowsMoveWhereSomethingIs: while no proposal waits they move among the bottles, without
+// a Tab first, and go back to the proposals when one comes.
+func TestArrowsMoveWhereSomethingIs(t *testing.T) {
+	p := play(t)
+	p.shows("> other-abc12")
+	p.press("j")
+	p.shows("> worker-abc12")
+	p.house.sight.Proposals = []Asking{asking("p111111", 1)}
+	p.run(p.look())
+	p.shows("- worker-abc12")
+	p.press("j")
+	p.shows("> p111111")
+}

@@ -78,7 +78,7 @@ func (m *model) overview() []line {
 			at = i
 		}
 	}
-	part := m.window(listBottles(bottles, m.bottle, m.focus, m.width, m.now()), at, max(1, m.height/6))
+	part := m.window(listBottles(bottles, m.bottle, m.onBottles(), m.width, m.now()), at, max(1, m.height/6))
 	if len(bottles) == 0 && len(m.sight.Bottles) > 0 {
 		part[1] = line{plan.Faint, fit("  none with the filter's text; Esc puts it away", m.width)}
 	}
@@ -92,7 +92,7 @@ func (m *model) overview() []line {
 			at = i
 		}
 	}
-	part = m.window(listProposals(proposals, m.proposal, !m.focus, m.width), at, max(1, m.height/5))
+	part = m.window(listProposals(proposals, m.proposal, !m.onBottles(), m.width), at, max(1, m.height/5))
 	if len(proposals) == 0 && len(m.sight.Proposals) > 0 {
 		part[1] = line{plan.Faint, fit("  none with the filter's text; Esc puts it away", m.width)}
 	}

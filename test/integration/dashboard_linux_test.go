@@ -130,7 +130,7 @@ func TestDashboardOfARunningBottle(t *testing.T) {
 	b.types("https://new.example.com/c")
 	b.says("new.example.com/c ")
 	d = h.dashboard(80, 24)
-	d.Shows("- " + h.agent)
+	d.Shows("> " + h.agent)
 	d.Keys("x")
 	d.Shows("stop "+h.agent, "y/n")
 	d.Keys("n")

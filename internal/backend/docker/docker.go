@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"strings"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
@@ -85,7 +87,7 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 	defer c.Close()
 	info, err := c.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		f.Checks = append(f.Checks, backend.Check{Wall: "engine", Needed: true, Found: err.Error(), Fix: "systemctl start docker"})
+		f.Checks = append(f.Checks, backend.Check{Wall: "engine", Needed: true, Found: err.Error(), Fix: reach(err)})
 		return f, nil
 	}
 	f.Checks = append(f.Checks,
@@ -100,6 +102,14 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 		f.Notes = append(f.Notes, "the engine has no memory cgroup: memory is not limited")
 	}
 	return f, nil
+}
+
+// reach is the command by which an engine that did not answer could.
+func reach(err error) string {
+	if errors.Is(err, fs.ErrPermission) || strings.Contains(err.Error(), "permission denied") { // the client keeps the words alone
+		return "sudo usermod -aG docker $USER, and log in anew; whoever is in that group is root on this machine"
+	}
+	return "sudo systemctl start docker"
 }
 
 // fresh tells whether the negotiated API is new enough.

@@ -3,7 +3,10 @@ package docker
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
+	"net"
+	"os"
 	"strings"
 	"testing"
 
@@ -81,5 +84,30 @@ func TestEveryWallIsProved(t *testing.T) {
 		if !tried[w.Name] {
 			t.Errorf("nothing tries %s", w.Name)
 		}
+	}
+}
+
+// TestEngineThatDoesNotAnswer: who may not talk to it is told something else than who has none.
+func TestEngineThatDoesNotAnswer(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.Listen("unix", dir+"/shut.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Chmod(dir+"/shut.sock", 0); err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]string{"unix://" + dir + "/none.sock": "sudo systemctl start docker", "unix://" + dir + "/shut.sock": "usermod -aG docker"} {
+		if strings.HasSuffix(host, "shut.sock") && os.Geteuid() == 0 {
+			continue // nothing is shut to root; the words are tried below
+		}
+		facts, err := (&Docker{Host: host}).Facts(t.Context())
+		if err != nil || len(facts.Checks) != 1 || facts.Checks[0].OK || !strings.Contains(facts.Checks[0].Fix, want) {
+			t.Errorf("%s: %+v, %v", host, facts.Checks, err)
+		}
+	}
+	if got := reach(errors.New("dial unix /var/run/docker.sock: connect: permission denied")); !strings.Contains(got, "usermod -aG docker") {
+		t.Error(got)
 	}
 }

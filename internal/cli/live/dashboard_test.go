@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -442,6 +443,33 @@ func TestLookKeepsWhatASlowGatewayTold(t *testing.T) {
 	c.change(func([]plan.Proposal) []plan.Proposal { return nil })
 	if s := h.Look(t.Context(), ""); len(s.Proposals) > 0 || len(s.Log) > 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestBottleThatEndsIsNoProblem: its gateway has ended in order, and the start takes the walls down
+// yet. One whose gateway was killed is told of: that leaves the socket's file.
+func TestBottleThatEndsIsNoProblem(t *testing.T) {
+	c := newCounter(t)
+	s, err := c.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := s.Layout(c.id).Control
+	h := &house{Desk: c.Desk, last: map[bottle.Identity]seen{}}
+	if err := os.Rename(socket, socket+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Look(t.Context(), ""); len(got.Problems) > 0 || len(got.Bottles) > 0 {
+		t.Errorf("one that ends: %+v", got)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	_ = l.Close()
+	if got := h.Look(t.Context(), ""); len(got.Problems) != 1 || len(got.Bottles) != 1 {
+		t.Errorf("one whose gateway was killed: %+v", got)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -63,8 +64,8 @@ func (h *house) Look(ctx context.Context, of bottle.Identity) tui.Sight {
 			b, proposals, err := h.one(ctx, s, e.Metadata)
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil && !s.Live(b.Identity) {
-				return // it ends at this moment
+			if err != nil && (errors.Is(err, fs.ErrNotExist) || !s.Live(b.Identity)) {
+				return // it ends at this moment; its gateway, which puts its socket away, goes first
 			}
 			if err != nil {
 				out.Problems = append(out.Problems, fmt.Sprintf("%s does not tell: %v", b.Identity, ui.OneLine(err)))
