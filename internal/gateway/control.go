@@ -127,12 +127,17 @@ func listenControl(path string, operations []operation) (*control, error) {
 	return &control{listener: l, operations: operations}, nil
 }
 
-// serve answers until ctx ends; then it removes the socket, and returns when its
-// goroutines have.
+// serve answers until ctx ends; then it removes the socket, cuts who is connected, and
+// returns when its goroutines have. Whoever is cut and finds no socket knows that all is in order.
 func (c *control) serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	stop := context.AfterFunc(ctx, func() { _ = c.listener.Close() })
+	open, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	stop := context.AfterFunc(ctx, func() {
+		defer cut()
+		_ = c.listener.Close()
+	})
 	defer stop()
 	slots := make(chan struct{}, controlConns)
 	for {
@@ -151,7 +156,7 @@ func (c *control) serve(ctx context.Context) error {
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+			stop := context.AfterFunc(open, func() { _ = conn.Close() })
 			defer stop()
 			defer conn.Close()
 			if ours(conn) {

@@ -1,6 +1,11 @@
 package gateway
 
 import (
+	"bufio"
+	"context"
+	"errors"
+	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -71,4 +76,37 @@ func answered(t *testing.T, path string, uid int) bool {
 		got <- n > 0
 	}()
 	return <-got
+}
+
+// TestControlIsPutAwayFirst: whoever is cut when a gateway ends finds no socket, and knows that
+// the gateway was not killed.
+func TestControlIsPutAwayFirst(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.sock")
+	for range 100 {
+		c, err := listenControl(path, onlyStatus())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.serve(ctx) }()
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := bufio.NewReader(conn)
+		_, _ = conn.Write([]byte(`{"op":"status"}` + "\n")) // its answer is looked at
+		if _, err := in.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		_, err = in.ReadByte()
+		if _, there := os.Lstat(path); err == nil || !errors.Is(there, fs.ErrNotExist) {
+			t.Fatalf("cut (%v) while the socket stands: %v", err, there)
+		}
+		conn.Close()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
 }

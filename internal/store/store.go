@@ -132,6 +132,16 @@ func (s *Store) Layout(id bottle.Identity) Layout {
 	}
 }
 
+// Ended is whether the gateway has put its control socket away, which it does before it cuts
+// who is connected; one that was killed leaves the socket's file.
+func (l Layout) Ended() bool {
+	if l.Control == "" {
+		return false
+	}
+	_, err := os.Lstat(l.Control)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // socket is dir's of this name, or the other place, whichever is short enough.
 func (s *Store) socket(dir, name, other string) string {
 	if path := filepath.Join(dir, name); len(path) <= maxSocket {

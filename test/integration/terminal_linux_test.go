@@ -21,7 +21,9 @@ func (h *house) onTerminalOf(cmd *exec.Cmd) (*background, *os.File) {
 	h.t.Helper()
 	master := startOnPTY(h.t, cmd)
 	b := &background{house: h, cmd: cmd, in: master, out: &buffer{}, errs: &buffer{}, done: make(chan struct{})}
+	heard := make(chan struct{})
 	go func() {
+		defer close(heard)
 		buf := make([]byte, 4096)
 		for {
 			n, err := master.Read(buf)
@@ -34,6 +36,10 @@ func (h *house) onTerminalOf(cmd *exec.Cmd) (*background, *os.File) {
 	go func() {
 		defer close(b.done)
 		_ = cmd.Wait() // the test looks at the process's state
+		select {
+		case <-heard: // what it said last may be read later than it ends
+		case <-time.After(limit): // somebody else holds the terminal
+		}
 	}()
 	h.t.Cleanup(func() {
 		_ = cmd.Process.Kill() // it has ended in a test that passed

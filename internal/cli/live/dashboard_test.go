@@ -466,6 +466,19 @@ func TestBottleThatEndsIsNoProblem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	go func() { // one that ends while it is asked
+		if conn, err := l.Accept(); err == nil {
+			_ = os.Remove(socket)
+			_ = conn.Close()
+		}
+	}()
+	if got := h.Look(t.Context(), ""); len(got.Problems) > 0 || len(got.Bottles) > 0 {
+		t.Errorf("one that ends while it is asked: %+v", got)
+	}
+	_ = l.Close()
+	if l, err = net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"}); err != nil {
+		t.Fatal(err)
+	}
 	l.SetUnlinkOnClose(false)
 	_ = l.Close()
 	if got := h.Look(t.Context(), ""); len(got.Problems) != 1 || len(got.Bottles) != 1 {

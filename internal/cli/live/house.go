@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"sync"
@@ -64,7 +63,7 @@ func (h *house) Look(ctx context.Context, of bottle.Identity) tui.Sight {
 			b, proposals, err := h.one(ctx, s, e.Metadata)
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil && (errors.Is(err, fs.ErrNotExist) || !s.Live(b.Identity)) {
+			if err != nil && (s.Layout(b.Identity).Ended() || !s.Live(b.Identity)) {
 				return // it ends at this moment; its gateway, which puts its socket away, goes first
 			}
 			if err != nil {
