@@ -95,6 +95,10 @@ type ProbeResult struct {
 	Wall   string `json:"wall,omitempty"` // the name of the Wall that it proves
 }
 
+// ProbeName is what the wall check asks the bottle's DNS for: no policy can hold it
+// (RFC 6761 reserves .invalid).
+const ProbeName = "bottle-probe.invalid"
+
 // Probes is what the wall check inside needs to know.
 type Probes struct {
 	Identity string `json:"identity"`

@@ -191,7 +191,7 @@ func idle(b *testing.B, bin, home string) row {
 	for lines.Scan() && !strings.HasPrefix(lines.Text(), "Ctrl-C") {
 		continue
 	}
-	time.Sleep(300 * time.Millisecond) // idle means that start-up's garbage may go
+	time.Sleep(time.Second) // idle means that what start-up needs for a moment, and what the gateway makes after it, may go
 	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", c.Process.Pid, c.Process.Pid))
 	if err != nil || len(bytes.Fields(children)) == 0 {
 		children = childrenOf(b, c.Process.Pid)

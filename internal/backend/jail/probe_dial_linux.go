@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -160,11 +161,11 @@ func abstract(p plan.Probes) outcome {
 	return known(d.err.Error(), true)
 }
 
-// deniedName asks the bottle's DNS for a name that no policy can hold (RFC 6761
-// reserves .invalid) and wants no address.
+// deniedName asks the bottle's DNS for a name that no policy can hold; it wants no address.
 func deniedName(plan.Probes) outcome {
 	d := beginInet(unix.SOCK_DGRAM, netip.MustParseAddrPort("127.0.0.1:53"))
-	sent := d.send([]byte("\x42\x42\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0cbottle-probe\x07invalid\x00\x00\x01\x00\x01"))
+	label, top, _ := strings.Cut(plan.ProbeName, ".")
+	sent := d.send([]byte("\x42\x42\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + string(rune(len(label))) + label + string(rune(len(top))) + top + "\x00\x00\x01\x00\x01"))
 	return func() (string, bool) {
 		defer d.close()
 		if sent != nil {

@@ -98,15 +98,14 @@ func Damaged(err error) bool { return errors.Is(err, png.ErrDamaged) }
 // Decoder finds and decodes. Make it with New; it is safe for many goroutines.
 type Decoder struct {
 	lanes    lanes
+	built    sync.Once
 	pool     inflate.Pool
 	pictures sync.Pool // of *picture
 }
 
-// New builds the tables, in about 0.1 ms and 5 KiB.
+// New is a decoder; the first look builds its tables, in about 0.1 ms and 5 KiB.
 func New() *Decoder {
-	d := &Decoder{}
-	d.lanes.build()
-	return d
+	return &Decoder{}
 }
 
 // Find appends to dst the spans of text that may be encoded, in no order. final says
@@ -124,6 +123,7 @@ type Dark = png.Run
 // overlap: who calls follows what is compressed there. A mark of two bytes stands in
 // compressed data by chance, and before each object of a pack of git.
 func (d *Decoder) FindBut(dst []Span, text []byte, final bool, dark []Dark) (spans []Span, more bool) {
+	d.built.Do(d.lanes.build)
 	f := finder{d: d, text: text, final: final, spans: dst, room: MaxSpans, raw: len(text), dark: dark}
 	f.runs()
 	f.lists()
