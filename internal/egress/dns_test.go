@@ -8,7 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"bottle/internal/dlp"
 	"bottle/internal/egress/responder"
+	"bottle/internal/plan"
 	"bottle/internal/policy"
 )
 
@@ -40,6 +42,20 @@ func TestNamesInsideTheBottle(t *testing.T) {
 	}
 	if len(w.all()) != 6 {
 		t.Errorf("%d records", len(w.all()))
+	}
+}
+
+// TestWallCheckMakesNoEngine: making what looks for secrets costs more than all the rest of a
+// start, which asks for one denied name before the agent begins.
+func TestWallCheckMakesNoEngine(t *testing.T) {
+	made := 0
+	w := newWorld(t, func(c *Config) { c.DLP = func() *dlp.Engine { made++; return nil } }, route(apiHost, "", ""))
+	if got := w.p.resolveInside(plan.ProbeName); got.Code != responder.Denied || made != 0 {
+		t.Errorf("%v, and the engine was asked for %d times", got, made)
+	}
+	w.one(1)
+	if w.p.resolveInside("x." + plan.ProbeName); made == 0 {
+		t.Error("another denied name was not looked at")
 	}
 }
 
