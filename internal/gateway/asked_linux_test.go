@@ -180,6 +180,21 @@ func TestApprovalSurvivesKill(t *testing.T) {
 	}
 }
 
+// decisions is how many are in the metrics.
+func decisions(t *testing.T, control string) (n float64) {
+	t.Helper()
+	var m plan.Metrics
+	ctl(t, control, plan.Control{Op: plan.OpMetrics}, &m)
+	for _, f := range m.Families {
+		for _, s := range f.Samples {
+			if f.Name == "bottle_decisions_total" {
+				n += s.Value
+			}
+		}
+	}
+	return n
+}
+
 // TestTheAgentBegins: from the start's word on what is counted is the agent's; the log keeps
 // all, and a second word, or one that comes late, changes nothing.
 func TestTheAgentBegins(t *testing.T) {
@@ -199,7 +214,13 @@ func TestTheAgentBegins(t *testing.T) {
 	if ctl(t, what.Control, plan.Control{Op: plan.OpBegin, At: time.Now()}, &st); st.Denied != 0 || st.Allowed != 0 || st.PID == 0 {
 		t.Errorf("%+v", st)
 	}
+	if n := decisions(t, what.Control); n != 0 {
+		t.Errorf("%v decisions are in the metrics", n)
+	}
 	_ = status(t, client, "https://agent.example.com/")
+	if decisions(t, what.Control) == 0 {
+		t.Error("the agent's are not in the metrics")
+	}
 	denied := ask(t, what.Control).Denied
 	no = refusal{}
 	if ctl(t, what.Control, plan.Control{Op: plan.OpBegin, At: time.Now()}, &no); no.Error == "" || denied == 0 || ask(t, what.Control).Denied != denied {

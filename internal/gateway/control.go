@@ -83,6 +83,7 @@ func (g *gateway) begin(c plan.Control) any {
 	if !g.rec.begin(now, g.hash()) {
 		return refusal{"it has begun already"}
 	}
+	g.proxy.Measured().Begun()
 	if g.desk != nil {
 		g.desk.Begun()
 	}

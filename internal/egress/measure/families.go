@@ -23,7 +23,7 @@ func (m *Set) Families(about About) []metric.Family {
 		one("bottle_info", "What this gateway is: always 1.", metric.Gauge, metric.Sample{Value: 1, Labels: map[string]string{
 			"identity": about.Identity, "bottle": about.Bottle, "version": about.Version, "policy": about.Policy, "go": runtime.Version()}}),
 		plain("bottle_uptime_seconds", "How long it serves.", metric.Gauge, time.Since(m.start).Seconds()),
-		{Name: "bottle_decisions_total", Help: "Decisions, by what was asked, the verdict and the reason.", Kind: metric.Counter, Samples: m.decisions()},
+		{Name: "bottle_decisions_total", Help: "Decisions since the agent began, by what was asked, the verdict and the reason.", Kind: metric.Counter, Samples: m.decisions()},
 		count("bottle_records_total", "Records written to the decision log; like refusals share one.", m.Records.Load()),
 		count("bottle_records_lost_total", "Decisions that could not be recorded; what they stood for was refused or broken off.", m.Lost.Load()),
 		plain("bottle_connections_open", "Connections of the bottle that are open.", metric.Gauge, float64(m.Conns.open.Load())),

@@ -131,6 +131,18 @@ func kindOf(name string) int {
 	return kindOther
 }
 
+// Begun forgets the decisions so far: they were about the trial of the walls, and not the
+// agent's. What is decided meanwhile is counted before or after.
+func (m *Set) Begun() {
+	for k := range m.decided {
+		for v := range m.decided[k] {
+			for i := range m.decided[k][v] {
+				m.decided[k][v][i].Store(0)
+			}
+		}
+	}
+}
+
 // Decided counts one decision by its kind, verdict and reason. What is not known
 // of them counts as other, and a verdict that is not allow as a denial.
 func (m *Set) Decided(kind, verdict, reason string) {
