@@ -34,6 +34,7 @@ type Bottle struct {
 // Recipe and Runtime count; what a backend makes of it has all of it.
 type Container struct {
 	Recipe  string `json:"-"`                 // the text of a Dockerfile; empty: the gateway's own image
+	Own     bool   `json:"-"`                 // Recipe is the manifest's, not the template's
 	Image   string `json:"image,omitempty"`   // what that makes; empty: there is none
 	Runtime string `json:"runtime,omitempty"` // auto, runc or runsc; once chosen never auto
 	Built   bool   `json:"-"`                 // the image is there

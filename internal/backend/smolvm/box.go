@@ -31,6 +31,7 @@ type Box struct {
 	addr    netip.Addr // the bottle's own
 	token   [32]byte   // of the gateway's door
 
+	release func() // lets go of the image; nil: it was not held
 	cancel  context.CancelFunc
 	stood   chan struct{} // closed once it stands or failed
 	failed  error         // set before
@@ -187,6 +188,9 @@ func (x *Box) Close() error {
 			x.gateway.Close()
 		}
 		x.reader.Wait()
+		if x.release != nil {
+			x.release()
+		}
 		if err := os.RemoveAll(x.told.State + "/share"); x.told.State != "" && x.closed == nil {
 			x.closed = err
 		}

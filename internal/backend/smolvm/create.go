@@ -150,7 +150,16 @@ func (x *Box) rise(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := x.cli.run(ctx, imageTime, x.creation(sh)...); err != nil {
+	path, release, err := x.s.source(x.told)
+	x.release = release
+	if err != nil {
+		return err
+	}
+	image, err := x.s.from(ctx, x.dialect, path)
+	if err != nil {
+		return err
+	}
+	if _, err := x.cli.run(ctx, imageTime, x.creation(sh, image)...); err != nil {
 		return fmt.Errorf("create the machine: %w", err)
 	}
 	if _, err := x.cli.run(ctx, callTime, "machine", "start", "--name", x.name); err != nil {
@@ -192,8 +201,8 @@ func onlyV4(prefixes []string) []string {
 
 // creation is the call that makes the machine. Nothing of it is secret: every user of
 // the host can read it.
-func (x *Box) creation(sh *shares) []string {
-	args := append(x.dialect.name("create", x.name), "--image", x.s.Image, "--allow-cidr", allowed(x.addr))
+func (x *Box) creation(sh *shares, image []string) []string {
+	args := append(append(x.dialect.name("create", x.name), image...), "--allow-cidr", allowed(x.addr))
 	for _, s := range sh.list {
 		args = append(args, "-v", s.volume())
 	}

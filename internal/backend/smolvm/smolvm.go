@@ -10,6 +10,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/backend/smolvm/loopback"
+	"bottle/internal/backend/smolvm/rootfs"
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
 )
@@ -32,10 +33,15 @@ type Smolvm struct {
 	Env         []string // its environment: HOME, PATH and little else
 	JailPath    string   // absolute path of bottle-jail for the VM, static
 	GatewayPath string   // absolute path of bottle-gateway for this host
-	Image       string   // root file system of the VM: an unpacked folder, or an archive of `docker save`
-	Pool        loopback.Pool
-	Ground      loopback.Ground
-	Filter      func() ([]byte, error) // the seccomp program for the VM, as its kernel reads it
+	Image       string   // root file system of the VM that the operator names: an unpacked folder, or an archive of `docker save`; empty: of a recipe
+	Engine      Engine   // makes images of recipes; nil: nobody does
+	Shelf       rootfs.Shelf
+	// Serve is a registry of one archive on loopback until stop, for versions of smolvm
+	// that read registries only; ref is what it is called there. Nil: there is none.
+	Serve  func(path string) (ref string, stop func(), err error)
+	Pool   loopback.Pool
+	Ground loopback.Ground
+	Filter func() ([]byte, error) // the seccomp program for the VM, as its kernel reads it
 }
 
 // Kind implements backend.Backend.
@@ -47,7 +53,7 @@ func (s *Smolvm) cli() command { return command{path: s.Program, env: s.Env} }
 // the addresses of the pool who holds them; it makes nothing.
 func (s *Smolvm) Facts(ctx context.Context) (backend.Facts, error) {
 	f := backend.Facts{Kind: Kind, Walls: walls(), Resources: s.resources, Adds: true, Defaults: backend.Defaults{PIDs: defaultPIDs, Scratch: defaultScratch}}
-	f.Checks = []backend.Check{s.checkProgram(ctx), s.checkHypervisor(), s.checkImage(), s.checkPool(ctx), {
+	f.Checks = []backend.Check{s.checkProgram(ctx), s.checkHypervisor(), s.checkImage(ctx), s.checkPool(ctx), {
 		Wall: "limits", OK: true, Found: "memory and processors are the VM's (--mem, --cpus), processes and open files the jail's in it",
 	}}
 	if s.JailPath == "" {
@@ -86,20 +92,6 @@ func (s *Smolvm) checkHypervisor() backend.Check {
 	}
 	f.Close()
 	k.Found = "/dev/kvm can be opened"
-	return k
-}
-
-func (s *Smolvm) checkImage() backend.Check {
-	k := backend.Check{Wall: "image", Needed: true, Fix: "set BOTTLE_VM_IMAGE to the path of an unpacked root file system or of a `docker save` archive"}
-	if s.Image == "" {
-		k.Found = "no image of the VM's root file system was named"
-		return k
-	}
-	if _, err := os.Stat(s.Image); err != nil {
-		k.Found = err.Error()
-		return k
-	}
-	k.OK, k.Found, k.Fix = true, s.Image, ""
 	return k
 }
 
@@ -184,7 +176,7 @@ func (s *Smolvm) fits(b plan.Bottle) error {
 		return errors.New("put up the bottle: there is no smolvm on the PATH")
 	case s.JailPath == "" || s.GatewayPath == "" || s.Filter == nil:
 		return errors.New("put up the bottle: bottle-jail or bottle-gateway is not named")
-	case s.Image == "":
+	case s.Image == "" && b.Container.Image == "":
 		return errors.New("put up the bottle: no image of the VM's root file system is named; set BOTTLE_VM_IMAGE")
 	case b.Identity == "" || b.State == "":
 		return errors.New("put up the bottle: it has no identity or no state folder")
@@ -195,8 +187,9 @@ func (s *Smolvm) fits(b plan.Bottle) error {
 // Find implements backend.Backend: machines by their name. A gateway lives no longer
 // than its start, and holds the bottle's address.
 func (s *Smolvm) Find(ctx context.Context) ([]backend.Leftover, error) {
-	if s.Program == "" {
-		return nil, nil // nothing of ours can be there
+	images, err := s.leftImages()
+	if err != nil || s.Program == "" {
+		return images, err // no machine of ours can be there
 	}
 	names, err := s.cli().list(ctx)
 	if err != nil {
@@ -210,7 +203,7 @@ func (s *Smolvm) Find(ctx context.Context) ([]backend.Leftover, error) {
 		}
 	}
 	if len(out) == 0 {
-		return nil, nil
+		return images, nil
 	}
 	slots, err := s.Pool.Look(ctx)
 	if err != nil {
@@ -221,11 +214,14 @@ func (s *Smolvm) Find(ctx context.Context) ([]backend.Leftover, error) {
 			out[i].Held = out[i].Held || slot.Identity == out[i].Identity
 		}
 	}
-	return out, nil
+	return append(out, images...), nil
 }
 
 // Remove implements backend.Backend.
 func (s *Smolvm) Remove(ctx context.Context, l backend.Leftover) error {
+	if l.Resource.Kind == "image" && l.Identity == "" {
+		return s.Shelf.Remove(l.Resource.Name)
+	}
 	if _, err := bottle.ParseIdentity(string(l.Identity)); err != nil || l.Resource.Kind != "machine" || l.Resource.Name != prefix+string(l.Identity) {
 		return fmt.Errorf("remove %s %s: it is no machine of the bottle %s", l.Resource.Kind, l.Resource.Name, l.Identity)
 	}

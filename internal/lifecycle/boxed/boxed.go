@@ -35,7 +35,7 @@ func Choose(ctx context.Context, b backend.Backend, root fs.FS, wish plan.Contai
 		if err != nil {
 			return plan.Container{}, err
 		}
-		wish.Recipe = text
+		wish.Recipe, wish.Own = text, true
 	}
 	return c.Choose(ctx, wish)
 }

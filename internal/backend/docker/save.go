@@ -1,0 +1,48 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/moby/moby/client"
+)
+
+// reachTime is how long an engine may take to say that it is there.
+const reachTime = 5 * time.Second
+
+// Reach asks whether the engine answers. An error says what would mend it.
+func (d *Docker) Reach(ctx context.Context) error {
+	c, err := d.engine()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, stop := context.WithTimeout(ctx, reachTime)
+	defer stop()
+	if _, err := c.Ping(ctx, client.PingOptions{}); err != nil {
+		return fmt.Errorf("reach the Docker engine: %w; run: %s", err, reach(err))
+	}
+	return nil
+}
+
+// Save writes an image of the engine as an archive (Engine API, "Export an image").
+func (d *Docker) Save(ctx context.Context, ref string, to io.Writer) error {
+	c, err := d.engine()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx, stop := context.WithTimeout(ctx, buildTimeout)
+	defer stop()
+	r, err := c.ImageSave(ctx, []string{ref})
+	if err != nil {
+		return fmt.Errorf("save the image %s: %w", ref, err)
+	}
+	defer r.Close()
+	if _, err := io.Copy(to, r); err != nil {
+		return fmt.Errorf("save the image %s: %w", ref, err)
+	}
+	return nil
+}

@@ -1,0 +1,299 @@
+package rootfs
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+
+	"bottle/internal/bottle"
+)
+
+// Bounds are what an archive may unpack to.
+type Bounds struct {
+	Bytes int64 // in all its files
+	Entries,
+	Names int64 // how many there are, and bytes of their names
+	Ratio int64 // unpacked bytes for each byte of the archive, once it is past Slack
+	Slack int64
+}
+
+// Usual are bounds that an image of an agent keeps.
+func Usual() Bounds {
+	return Bounds{Bytes: 32 << 30, Entries: 4 << 20, Names: 128 << 20, Ratio: 100, Slack: 1 << 30}
+}
+
+const (
+	maxManifest = 1 << 20 // bytes of manifest.json
+	maxHops     = 40      // links in one path, as the kernel has it (path_resolution(7))
+)
+
+// inspection is one look into an archive.
+type inspection struct {
+	Bounds
+	read     *counted
+	unpacked int64 // of the layers
+	outer    int64 // of the archive around them
+	entries  int64
+	names    int64
+	layers   map[string]bool   // blobs that were looked into as a layer
+	aliases  map[string]string // links between them: older engines save a layer once
+	links    map[string]string // symbolic links of all layers
+	parents  map[string]bool   // folders in which something is put
+	manifest []byte
+}
+
+// Check reads an archive of one image, as `docker save` writes it, compressed by gzip or
+// not, and reports what must not be unpacked. It reads it to the end or to the first such
+// thing, and keeps no more than the bounds' names of it.
+func Check(r io.Reader, b Bounds) error {
+	in := &inspection{Bounds: b, read: &counted{from: r}, layers: map[string]bool{}, aliases: map[string]string{}, links: map[string]string{}, parents: map[string]bool{}}
+	plain, _, err := unzipped(in.read)
+	if err == nil {
+		err = in.archive(tar.NewReader(plain))
+	}
+	if err == nil {
+		err = in.through()
+	}
+	if err == nil {
+		err = in.whole()
+	}
+	if err != nil {
+		return fmt.Errorf("look into the image: %w", err)
+	}
+	return nil
+}
+
+// counted knows how much was read.
+type counted struct {
+	from io.Reader
+	n    int64
+}
+
+func (c *counted) Read(b []byte) (int, error) {
+	n, err := c.from.Read(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// unzipped takes gzip away where it is. start is what the plain bytes begin with.
+func unzipped(r io.Reader) (plain *bufio.Reader, start []byte, err error) {
+	plain = bufio.NewReaderSize(r, 64<<10)
+	start, err = plain.Peek(512)
+	if bytes.HasPrefix(start, []byte{0x1f, 0x8b}) { // RFC 1952, section 2.3.1
+		z, err := gzip.NewReader(plain)
+		if err != nil {
+			return nil, nil, err
+		}
+		plain = bufio.NewReaderSize(z, 64<<10)
+		start, err = plain.Peek(512)
+		return plain, start, end(err)
+	}
+	return plain, start, end(err)
+}
+
+// end makes a short stream none that failed.
+func end(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+func (in *inspection) archive(t *tar.Reader) error {
+	for {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		name, err := in.entry(h, &in.outer)
+		if err != nil {
+			return err
+		}
+		switch h.Typeflag {
+		case tar.TypeDir:
+		case tar.TypeReg:
+			if err := in.blob(name, t); err != nil {
+				return fmt.Errorf("%s: %w", bottle.Printable(name), err)
+			}
+		case tar.TypeSymlink:
+			to := path.Join(path.Dir(name), h.Linkname)
+			if path.IsAbs(h.Linkname) || to == ".." || strings.HasPrefix(to, "../") {
+				return fmt.Errorf("the link %q leads out of the archive", bottle.Printable(name))
+			}
+			in.aliases[name] = to
+		default:
+			return fmt.Errorf("%q is no file of an image", bottle.Printable(name))
+		}
+	}
+}
+
+// blob is one file of the archive. Only what was looked into here may be a layer.
+func (in *inspection) blob(name string, r io.Reader) error {
+	if name == "manifest.json" {
+		var err error
+		if in.manifest, err = io.ReadAll(io.LimitReader(r, maxManifest+1)); err == nil && len(in.manifest) > maxManifest {
+			err = fmt.Errorf("it is larger than %d bytes", maxManifest)
+		}
+		return err
+	}
+	plain, start, err := unzipped(r)
+	if err != nil {
+		return err
+	}
+	const magicAt = 257 // of "ustar" (POSIX.1, ustar interchange format)
+	empty := len(start) == 512 && len(bytes.Trim(start, "\x00")) == 0
+	if !empty && (len(start) < 512 || !bytes.HasPrefix(start[magicAt:], []byte("ustar"))) {
+		return nil // a configuration, or what no layer may be
+	}
+	in.layers[name] = true
+	return in.layer(tar.NewReader(plain))
+}
+
+func (in *inspection) layer(t *tar.Reader) error {
+	here := map[string]bool{} // the symbolic links of this layer
+	for {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		name, err := in.entry(h, &in.unpacked)
+		if err != nil {
+			return err
+		}
+		if here[name] || name == "." && h.Typeflag != tar.TypeDir { // what is written there would follow the link
+			return fmt.Errorf("%q is there twice, and once it is a link", bottle.Printable(name))
+		}
+		switch h.Typeflag {
+		case tar.TypeReg, tar.TypeDir, tar.TypeFifo, tar.TypeGNUSparse:
+		case tar.TypeSymlink:
+			here[name], in.links[name] = true, h.Linkname
+			in.names += int64(len(h.Linkname))
+		case tar.TypeLink:
+			to, err := inside(h.Linkname)
+			if err != nil {
+				return fmt.Errorf("the link %q: %w", bottle.Printable(name), err)
+			}
+			in.parents[path.Dir(to)] = true // what is linked is opened, too
+		case tar.TypeChar:
+			if !ordinary(h.Devmajor, h.Devminor) {
+				return fmt.Errorf("%q is a device (%d:%d)", bottle.Printable(name), h.Devmajor, h.Devminor)
+			}
+		default:
+			return fmt.Errorf("%q is no file of a system (kind %q)", bottle.Printable(name), h.Typeflag)
+		}
+		in.parents[path.Dir(name)] = true
+	}
+}
+
+// ordinary tells whether a character device is one that each system has: null, zero,
+// full, random, urandom, tty, console, ptmx (linux, devices.txt). Never memory or ports.
+func ordinary(major, minor int64) bool {
+	switch major {
+	case 1:
+		return minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9
+	case 5:
+		return minor >= 0 && minor <= 2
+	}
+	return false
+}
+
+// entry counts one and gives its clean name.
+func (in *inspection) entry(h *tar.Header, sum *int64) (string, error) {
+	in.entries++
+	in.names += int64(len(h.Name))
+	*sum += h.Size
+	switch most := max(in.unpacked, in.outer); {
+	case in.entries > in.Entries || in.names > in.Names:
+		return "", fmt.Errorf("it holds more than %d files, or names of more than %d bytes", in.Entries, in.Names)
+	case h.Size < 0 || *sum < 0 || most > in.Bytes:
+		return "", fmt.Errorf("it unpacks to more than %d bytes", in.Bytes)
+	case most > in.Slack && most/in.Ratio > in.read.n:
+		return "", fmt.Errorf("it is a bomb: %d bytes of it unpack to %d at least", in.read.n, most)
+	}
+	name, err := inside(h.Name)
+	if err != nil {
+		return "", fmt.Errorf("%q: %w", bottle.Printable(h.Name), err)
+	}
+	return name, nil
+}
+
+// inside wants a name below the folder in which it is unpacked.
+func inside(name string) (string, error) {
+	if name == "" || path.IsAbs(name) || strings.ContainsRune(name, 0) {
+		return "", errors.New("it has a name that is not below the image's root")
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == ".." {
+			return "", errors.New("its name leads out of the image")
+		}
+	}
+	return path.Clean(name), nil
+}
+
+// through wants no folder, in which something is put, to be reached by a link that leads
+// out of the root. Whoever unpacks and follows it would write to the host.
+func (in *inspection) through() error {
+	for dir := range in.parents {
+		if err := in.walk(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *inspection) walk(dir string) error {
+	hops := 0
+	for at, rest := "", dir; rest != "" && rest != "."; {
+		var part string
+		part, rest, _ = strings.Cut(rest, "/")
+		if at = path.Join(at, part); at == ".." || strings.HasPrefix(at, "../") {
+			return fmt.Errorf("what is put into %q would land outside of the image, by a link", bottle.Printable(dir))
+		}
+		to, is := in.links[at]
+		if !is {
+			continue
+		}
+		if hops++; hops > maxHops || path.IsAbs(to) {
+			return fmt.Errorf("what is put into %q goes through the link %q to %q", bottle.Printable(dir), bottle.Printable(at), bottle.Printable(to))
+		}
+		at, rest = path.Dir(at), strings.Trim(to+"/"+rest, "/")
+	}
+	return nil
+}
+
+// whole wants one image, of which every layer was looked into.
+func (in *inspection) whole() error {
+	var images []struct{ Layers []string }
+	if in.manifest == nil {
+		return errors.New("it has no manifest.json; an archive is made by: docker save IMAGE -o agent.tar")
+	}
+	if err := json.Unmarshal(in.manifest, &images); err != nil {
+		return fmt.Errorf("manifest.json: %w", err)
+	}
+	if len(images) != 1 || len(images[0].Layers) == 0 {
+		return fmt.Errorf("it holds %d images; save one that is not empty: docker save IMAGE -o agent.tar", len(images))
+	}
+	for _, l := range images[0].Layers {
+		name := path.Clean(l)
+		for hops := 0; in.aliases[name] != "" && hops < maxHops; hops++ {
+			name = in.aliases[name]
+		}
+		if !in.layers[name] {
+			return fmt.Errorf("the layer %q is not there, or neither plain nor gzip", bottle.Printable(l))
+		}
+	}
+	return nil
+}
