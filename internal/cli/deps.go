@@ -247,13 +247,17 @@ func backends() map[string]func(*deps) (backend.Backend, error) {
 }
 
 func microVMs(d *deps) (backend.Backend, error) {
-	return walls.MicroVM(walls.Desk{Env: d.env, Helper: d.helper, Terminal: d.Terminal(d.Stdin), Tell: func(s string) { fmt.Fprintln(d.Stderr, s) }})
+	containers, _ := engine(d) // what it lacks is said by whoever needs it
+	home, _ := d.homePath()
+	return walls.MicroVM(walls.Desk{Env: d.env, Helper: d.helper, Terminal: d.Terminal(d.Stdin), Tell: func(s string) { fmt.Fprintln(d.Stderr, s) }, Docker: containers, Home: home})
 }
 
-func dockerWalls(d *deps) (backend.Backend, error) {
+func engine(d *deps) (*docker.Docker, error) {
 	jail, err := d.helper("bottle-jail")
 	return &docker.Docker{JailPath: jail, Bundle: cmp.Or(d.env("BOTTLE_GATEWAY_IMAGE"), docker.BundleImage), Host: d.env("DOCKER_HOST"), Filter: native.Filter, UID: d.Euid(), GID: os.Getegid()}, err
 }
+
+func dockerWalls(d *deps) (backend.Backend, error) { return engine(d) }
 
 func nativeWalls(d *deps) (backend.Backend, error) {
 	jail, err := d.helper("bottle-jail")

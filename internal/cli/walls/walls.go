@@ -8,6 +8,8 @@ import (
 	"runtime"
 
 	"bottle/internal/backend"
+	"bottle/internal/backend/docker"
+	"bottle/internal/backend/docker/image"
 	"bottle/internal/backend/native"
 	"bottle/internal/backend/smolvm"
 	"bottle/internal/backend/smolvm/loopback"
@@ -42,6 +44,8 @@ type Desk struct {
 	Helper   func(name string) (string, error) // the path of a program beside the running one
 	Terminal bool                              // somebody can be asked for a password
 	Tell     func(string)                      // hears what sudo is about to be asked for
+	Docker   *docker.Docker                    // makes images of recipes, and runs gateways that are containers
+	Home     string                            // BOTTLE_HOME, where images are kept; empty: it is not known
 }
 
 // MicroVM makes them. Where smolvm, the image or the program for the VM is missing, the
@@ -63,6 +67,12 @@ func MicroVM(d Desk) (backend.Backend, error) {
 	s := &smolvm.Smolvm{
 		Program: find("smolvm", d.Env("PATH")), JailPath: jail, GatewayPath: gateway, Image: d.Env("BOTTLE_VM_IMAGE"), Filter: native.Filter,
 		Pool: loopback.Pool{Range: pool, Unread: unread}, Ground: loopback.Ground{OS: runtime.GOOS, Terminal: d.Terminal, Tell: d.Tell},
+	}
+	if d.Docker != nil {
+		s.Engine, s.Serve = d.Docker, image.Serve
+	}
+	if d.Home != "" {
+		s.Shelf.Dir = filepath.Join(d.Home, "cache", "images")
 	}
 	for _, v := range []string{"HOME", "PATH", "USER", "LOGNAME", "TMPDIR", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"} {
 		if value := d.Env(v); value != "" {

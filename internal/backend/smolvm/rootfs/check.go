@@ -283,8 +283,11 @@ func (in *inspection) whole() error {
 	if err := json.Unmarshal(in.manifest, &images); err != nil {
 		return fmt.Errorf("manifest.json: %w", err)
 	}
-	if len(images) != 1 || len(images[0].Layers) == 0 {
-		return fmt.Errorf("it holds %d images; save one that is not empty: docker save IMAGE -o agent.tar", len(images))
+	if len(images) != 1 {
+		return fmt.Errorf("it holds %d images, and must hold one: docker save IMAGE -o agent.tar", len(images))
+	}
+	if len(images[0].Layers) == 0 {
+		return errors.New("its image holds no layer")
 	}
 	for _, l := range images[0].Layers {
 		name := path.Clean(l)

@@ -38,6 +38,7 @@ type Faults struct {
 	OneExec    bool   `json:"one_exec"`    // an exec beside another is killed
 	NoStart    bool   `json:"no_start"`    // start fails
 	RemapUID   int    `json:"remap_uid"`   // what of a share is root's on the host is this user's in the VM; 501 is macOS's first
+	NoSize     bool   `json:"no_size"`     // exec -t gives a terminal of 0×0 and passes no change on; 0.8.0 does
 	Datagrams  bool   `json:"datagrams"`   // datagrams are not filtered: the relay sends each to every UDP socket of 127.0.0.1
 	World      string `json:"world"`       // host:port that stands for all addresses beyond the loopback
 }
@@ -111,27 +112,36 @@ func (p *program) main(args []string) (int, error) {
 		return p.relay(args[1])
 	case len(args) == 2 && args[0] == initWord:
 		return p.init(args[1])
-	case len(args) < 2 || args[0] != "machine":
+	case len(args) < 2 || args[0] != "machine" && args[0]+" "+args[1] != packWords:
 		return 2, errors.New("unrecognized subcommand")
+	}
+	if args[0] != "machine" {
+		args[1] = packWords
 	}
 	f, err := p.parse(args[1], args[2:])
 	if err != nil {
 		return 2, err
 	}
 	if f.on["--help"] {
-		fmt.Println("Usage: smolvm machine " + args[1] + " [OPTIONS]\n\nOptions:")
+		fmt.Println("Usage: smolvm " + args[0] + " " + args[1] + " [OPTIONS]\n\nOptions:")
 		for _, o := range p.flags(args[1]) {
 			fmt.Println("      " + strings.Replace(o, "=", " <VALUE>", 1))
 		}
 		return 0, nil
 	}
-	do := map[string]func(*flags) (int, error){"create": p.create, "start": p.start, "stop": p.stop, "status": p.status, "exec": p.exec, "ls": p.ls, "delete": p.remove}
+	do := map[string]func(*flags) (int, error){"create": p.create, "start": p.start, "stop": p.stop, "status": p.status, "exec": p.exec, "ls": p.ls, "delete": p.remove, "cp": p.copyFile, "update": p.update, packWords: p.pack}
 	run, ok := do[args[1]]
 	if !ok {
 		return 2, fmt.Errorf("unrecognized subcommand %q", args[1])
 	}
 	return run(f)
 }
+
+// packWords are the one call that is none of machine's.
+const packWords = "pack create"
+
+// nameless are the subcommands that work on no machine of a name.
+func nameless(sub string) bool { return sub == "ls" || sub == "cp" || sub == packWords }
 
 // flags is a parsed command line.
 type flags struct {
@@ -157,7 +167,9 @@ func (p *program) flags(sub string) []string {
 		"create": {"--name=", "--image=", "--from=", "-s=", "--smolfile=", "--net", "--allow-cidr=", "--allow-host=", "--outbound-localhost-only", "-v=", "--volume=", "-p=", "-e=", "--env=", "--secret-env=", "--secret-file=", "--cpus=", "--mem="},
 		"start":  {"--name="}, "stop": {"--name="}, "status": {"--name=", "--json"},
 		"exec": {"--name=", "-i", "--interactive", "-t", "--tty", "-e=", "--env=", "-w=", "--workdir=", "--stream", "--secret-env=", "--secret-file="},
-		"ls":   {"--json"}, "delete": {"--name=", "-f", "--force"},
+		"ls":   {"--json"}, "delete": {"--name=", "-f", "--force"}, "cp": {},
+		"update":  {"--name=", "--cpus=", "--mem=", "-v=", "--volume=", "--allow-cidr="},
+		packWords: {"--image=", "-o=", "--output=", "--from-vm="},
 	}
 	list := append(all[sub], "--help")
 	if p.positional(sub) {
@@ -186,6 +198,8 @@ func (p *program) parse(sub string, args []string) (*flags, error) {
 				return nil, fmt.Errorf("a value is required for '%s'", a)
 			}
 			f.values[a] = append(f.values[a], args[i])
+		case sub == "cp" && !strings.HasPrefix(a, "-"):
+			f.rest = append(f.rest, a)
 		case p.positional(sub) && f.name == "" && !strings.HasPrefix(a, "-"):
 			f.name = a
 		default:
@@ -195,7 +209,7 @@ func (p *program) parse(sub string, args []string) (*flags, error) {
 	if n := f.last("--name"); n != "" {
 		f.name = n
 	}
-	if f.name == "" && sub != "ls" && !f.on["--help"] {
+	if f.name == "" && !nameless(sub) && !f.on["--help"] {
 		return nil, errors.New("the following required arguments were not provided: name")
 	}
 	return f, nil
@@ -210,25 +224,15 @@ func (p *program) create(f *flags) (int, error) {
 		if p.old() && (f.last("--smolfile") != "" || f.last("-s") != "") {
 			return 2, errors.New("the argument '--from' cannot be used with '--smolfile'")
 		}
-		m.Image = from
-		if p.old() {
+		if strings.HasPrefix(p.Version, "0.8.") {
 			m.Allow = []string{"0.0.0.0/0"} // nothing was enforced
 		}
 	}
 	if p.DropAllow && m.Net || m.Net && len(m.Allow) == 0 {
 		m.Allow = []string{"0.0.0.0/0"}
 	}
-	if fi, err := os.Stat(m.Image); err != nil || !fi.IsDir() {
-		return 1, fmt.Errorf("the stand-in has unpacked root file systems only, and %q is none", m.Image)
-	}
-	for name, to := range map[string]*int{"--mem": &m.Mem, "--cpus": &m.CPUs} {
-		if v := f.last(name); v != "" {
-			n, err := strconv.Atoi(v)
-			if err != nil || n < 1 {
-				return 2, fmt.Errorf("invalid value '%s' for '%s'", v, name)
-			}
-			*to = n
-		}
+	if err := sizes(f, &m); err != nil {
+		return 2, err
 	}
 	for _, v := range m.Volumes {
 		parts := strings.Split(v, ":")
@@ -245,7 +249,35 @@ func (p *program) create(f *flags) (int, error) {
 	if err := os.Mkdir(p.home(m.Name), 0o700); err != nil {
 		return 1, fmt.Errorf("machine %q already exists", m.Name)
 	}
+	if err := p.fill(f, &m); err != nil {
+		return 1, errors.Join(err, os.RemoveAll(p.home(m.Name)))
+	}
 	return 0, p.write(m)
+}
+
+// fill makes the machine's root file system.
+func (p *program) fill(f *flags, m *machine) (err error) {
+	dir := filepath.Join(p.home(m.Name), "rootfs")
+	if from := f.last("--from"); from != "" {
+		m.Image = dir
+		return packed(from, dir, p.RemapUID)
+	}
+	m.Image, err = p.image(m.Image, dir, 0)
+	return err
+}
+
+// sizes reads what a machine may use.
+func sizes(f *flags, m *machine) error {
+	for name, to := range map[string]*int{"--mem": &m.Mem, "--cpus": &m.CPUs} {
+		if v := f.last(name); v != "" {
+			n, err := strconv.Atoi(v)
+			if err != nil || n < 1 {
+				return fmt.Errorf("invalid value '%s' for '%s'", v, name)
+			}
+			*to = n
+		}
+	}
+	return nil
 }
 
 func (p *program) status(f *flags) (int, error) {

@@ -265,9 +265,9 @@ func (k *children) serve(c *net.UnixConn) {
 	if err != nil {
 		return
 	}
-	var argv []string
+	var o order
 	msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil || len(msgs) != 1 || json.Unmarshal(b[:n], &argv) != nil || len(argv) == 0 {
+	if err != nil || len(msgs) != 1 || json.Unmarshal(b[:n], &o) != nil || len(o.Argv) == 0 {
 		reply(execReply{Code: 1, Error: "not a command"})
 		return
 	}
@@ -276,6 +276,7 @@ func (k *children) serve(c *net.UnixConn) {
 		reply(execReply{Code: 1, Error: "not three descriptors"})
 		return
 	}
+	argv := o.Argv
 	path := argv[0]
 	if !strings.Contains(path, "/") {
 		path = "/usr/bin/" + path
@@ -284,7 +285,7 @@ func (k *children) serve(c *net.UnixConn) {
 	k.mu.Lock()
 	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
 		Dir: "/", Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"},
-		Files: []uintptr{uintptr(fds[0]), uintptr(fds[1]), uintptr(fds[2])}, Sys: &syscall.SysProcAttr{Setsid: true},
+		Files: []uintptr{uintptr(fds[0]), uintptr(fds[1]), uintptr(fds[2])}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: o.TTY},
 	})
 	if err == nil {
 		k.all[pid] = done
