@@ -222,7 +222,7 @@ var rooms = []room{
 	{dir: "internal/cli/folders", layer: faces, onlyFrom: []string{"internal/cli"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/scan", layer: faces, onlyFrom: []string{"internal/cli", "test/corpus"}, beside: []string{"internal/cli/ui"}},
 	{dir: "internal/cli/images", layer: faces, only: []string{"internal/bottle", "internal/cli/command", "internal/cli/ui"}, beside: []string{"internal/cli/command", "internal/cli/ui"}, onlyFrom: []string{"internal/cli"}},
-	{dir: "internal/cli/walls", layer: faces, only: []string{"internal/backend", "internal/backend/docker", "internal/backend/docker/image", "internal/backend/native", "internal/backend/smolvm", "internal/backend/smolvm/loopback"}, onlyFrom: []string{"internal/cli"}}, // a part of deps.go
+	{dir: "internal/cli/walls", layer: faces, only: []string{"internal/backend", "internal/backend/docker", "internal/backend/docker/image", "internal/backend/native", "internal/backend/smolvm", "internal/backend/smolvm/loopback", "internal/plan"}, onlyFrom: []string{"internal/cli"}}, // a part of deps.go
 	{dir: "internal/cli/manual", layer: faces, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/cli"}},
 	{dir: "internal/cli/editor", layer: faces, only: []string{}, onlyFrom: []string{"internal/cli", "internal/cli/learn", "internal/cli/live", "internal/cli/rewrite"}},
 	{dir: "internal/cli/starter", layer: faces, only: []string{"internal/bottle", "internal/manifest"}, onlyFrom: []string{"internal/cli"}},

@@ -15,6 +15,9 @@ import (
 // as a Docker engine, cannot be asked: it is not installed, not running, or not ours.
 var ErrUnreachable = errors.New("it cannot be asked")
 
+// ErrTaken is that an address which was free is not any more.
+var ErrTaken = errors.New("the address is taken")
+
 // Check is one finding about this machine: can it enforce one wall?
 type Check struct {
 	Wall   string `json:"wall"`

@@ -19,6 +19,7 @@ type Spec struct {
 	Unmatched string         `json:"egress_unmatched,omitempty"` // ask: an unlisted host that is denied is proposed to the operator; deny or empty: it is denied
 	Watch     []string       `json:"egress_watch,omitempty"`     // files and folders of the host whose secrets must not leave: /…, ~/…, or below the operator's folder
 	Runtime   string         `json:"runtime"`                    // auto, runc, runsc; docker only
+	Gateway   string         `json:"gateway,omitempty"`          // where it runs: host or empty, or container; smolmachines only
 	Provider  Provider       `json:"agent_provider"`
 	Files     []string       `json:"files"` // the manifests this came from, parents first
 }

@@ -29,6 +29,7 @@ type part struct {
 	watch     []string
 	unmatched string
 	runtime   string
+	gateway   string
 	provider  bottle.Provider
 	body      string
 }
@@ -36,7 +37,7 @@ type part struct {
 // part checks what a bottle's file says. Every problem goes to the list.
 func (t Tree) part(s *source, raw *bottleFile) part {
 	p := part{
-		file: s.file, extends: raw.Extends.list, backend: raw.Backend.val, runtime: raw.Runtime.val,
+		file: s.file, extends: raw.Extends.list, backend: raw.Backend.val, runtime: raw.Runtime.val, gateway: raw.Gateway.val,
 		env: s.env(raw.Env), gitUser: s.gitUser(raw.GitUser),
 	}
 	if raw.Egress != nil {
@@ -71,6 +72,9 @@ func (t Tree) part(s *source, raw *bottleFile) part {
 	if raw.Runtime.set() && raw.Runtime.val != "auto" && raw.Backend.set() && raw.Backend.val != "docker" {
 		s.errorf(raw.Runtime.at, "remove it, or write `backend: docker`", "`runtime` has no meaning with the backend %s", raw.Backend.val)
 	}
+	if raw.Gateway.set() && raw.Backend.set() && raw.Backend.val != "smolmachines" {
+		s.errorf(raw.Gateway.at, "remove it, or write `backend: smolmachines`", "`gateway` has no meaning with the backend %s", raw.Backend.val)
+	}
 	return p
 }
 
@@ -81,6 +85,7 @@ func merge(parent, child part) part {
 		backend:   cmp.Or(child.backend, parent.backend),
 		workspace: cmp.Or(child.workspace, parent.workspace),
 		runtime:   cmp.Or(child.runtime, parent.runtime),
+		gateway:   cmp.Or(child.gateway, parent.gateway),
 		unmatched: cmp.Or(child.unmatched, parent.unmatched),
 		onward:    cmp.Or(child.onward, parent.onward), // whole: a credential belongs to one proxy
 		supervise: child.supervise,
@@ -117,6 +122,7 @@ func (p part) spec(name bottle.Name, files []string) bottle.Spec {
 		Watch:     p.watch,
 		Unmatched: p.unmatched,
 		Runtime:   cmp.Or(p.runtime, "auto"),
+		Gateway:   p.gateway,
 		Provider:  bottle.Provider{Template: cmp.Or(p.provider.Template, "claude"), Dockerfile: p.provider.Dockerfile},
 		Files:     files,
 	}

@@ -21,6 +21,7 @@ type bottleFile struct {
 	Workspace *workspaceFile `json:"workspace,omitempty" jsonschema:"how the current folder appears at /workspace"`
 	Limits    *limitsFile    `json:"limits,omitempty" jsonschema:"what the bottle may use of the machine"`
 	Runtime   text           `json:"runtime,omitempty" enum:"auto,runc,runsc" jsonschema:"the container runtime (docker only; default auto)"`
+	Gateway   text           `json:"gateway,omitempty" enum:"host,container" jsonschema:"where the gateway of a micro-VM runs: a process of this machine, or a container (smolmachines only; default host)"`
 	Provider  *providerFile  `json:"agent_provider,omitempty" jsonschema:"which agent runs in the bottle"`
 }
 

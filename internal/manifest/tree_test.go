@@ -143,8 +143,8 @@ func TestProblemsOfTrees(t *testing.T) {
 		"all files at once": {
 			files: map[string]string{"agents/a.md": "---\nbottle: dev\nx: 1\n---\n", "bottles/dev.md": "---\nextends: base\ny: 1\n---\n", "bottles/base.md": "---\nz: 1\n---\n"},
 			want: "~/.bot-bottle/agents/a.md:3:1: unknown key `x` (known here: bottle, skills, command, git_user, name, description, model, color, memory)\n" +
-				"~/.bot-bottle/bottles/dev.md:3:1: unknown key `y` (known here: extends, backend, env, egress, git, git_user, supervise, supervise_wait, mounts, workspace, limits, runtime, agent_provider)\n" +
-				"~/.bot-bottle/bottles/base.md:2:1: unknown key `z` (known here: extends, backend, env, egress, git, git_user, supervise, supervise_wait, mounts, workspace, limits, runtime, agent_provider)",
+				"~/.bot-bottle/bottles/dev.md:3:1: unknown key `y` (known here: extends, backend, env, egress, git, git_user, supervise, supervise_wait, mounts, workspace, limits, runtime, gateway, agent_provider)\n" +
+				"~/.bot-bottle/bottles/base.md:2:1: unknown key `z` (known here: extends, backend, env, egress, git, git_user, supervise, supervise_wait, mounts, workspace, limits, runtime, gateway, agent_provider)",
 		},
 		"no agent": {
 			files: map[string]string{"agents/ab.md": agent, "repo/agents/other.md": agent, "bottles/dev.md": "---\n---\n"},

@@ -22,6 +22,10 @@ import (
 // DoorGreeting begins what a gateway says first; the identity and a line feed follow.
 const DoorGreeting = "bottle "
 
+// DoorPort is where a door is, on the bottle's address; its listener is what holds that
+// address. It lies below every system's ephemeral ports.
+const DoorPort = 9097
+
 // KnockSize is the length of a Knock, in bytes.
 const KnockSize = 32 + 1 + 6
 

@@ -38,7 +38,14 @@ type Container struct {
 	Image   string `json:"image,omitempty"`   // what that makes; empty: there is none
 	Runtime string `json:"runtime,omitempty"` // auto, runc or runsc; once chosen never auto
 	Built   bool   `json:"-"`                 // the image is there
+	Gateway string `json:"gateway,omitempty"` // where the gateway of a micro-VM runs: GatewayOnHost or empty, or GatewayInContainer
 }
+
+// The words for Container.Gateway.
+const (
+	GatewayOnHost      = "host"
+	GatewayInContainer = "container"
+)
 
 // Inode says which file or folder a host path was when it was looked at. The
 // zero Inode says that nobody has looked: walls refuse it.

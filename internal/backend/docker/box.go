@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path"
 	"strings"
@@ -40,6 +41,7 @@ type Box struct {
 	c       *client.Client
 	n       names
 	told    plan.Bottle
+	at      netip.Addr // of the host, where the bundle's door is published; the zero value: it has no door, and meets a helper
 	mounts  []mount.Mount
 	cas     []string   // files that the bundle is shown, for upstreams
 	volumes []string   // beside the meeting place

@@ -39,6 +39,9 @@ func agentImage(recipe string) string {
 
 // Choose implements backend.Contained.
 func (d *Docker) Choose(ctx context.Context, wish plan.Container) (plan.Container, error) {
+	if wish.Gateway == plan.GatewayOnHost {
+		return wish, bottle.Problems{{Message: "`gateway: host` has no meaning on docker: the gateway is a container", Hint: "remove it, or choose --backend smolmachines"}}
+	}
 	c, err := d.engine()
 	if err != nil {
 		return wish, err

@@ -103,7 +103,11 @@ func (x *Box) bundleUp(ctx context.Context, lines []byte) error {
 		return fmt.Errorf("create network %s: %w", x.n.of(roleEgress), err)
 	}
 	uid, gid := x.d.bundleUser()
-	cfg := speaking(x.d.Bundle, fmt.Sprintf("%d:%d", uid, gid), []string{inside.BundleJail, inside.BundleWord, "--identity", x.n.identity}, x.n.labels(roleBundle))
+	word := inside.BundleWord
+	if x.at.IsValid() {
+		word = inside.DoorWord
+	}
+	cfg := speaking(x.d.Bundle, fmt.Sprintf("%d:%d", uid, gid), []string{inside.BundleJail, word, "--identity", x.n.identity}, x.n.labels(roleBundle))
 	cfg.Hostname = "gateway"
 	grace := 8
 	cfg.StopTimeout = &grace
@@ -112,7 +116,12 @@ func (x *Box) bundleUp(ctx context.Context, lines []byte) error {
 	reaps := true
 	h.Init = &reaps
 	h.Tmpfs = map[string]string{"/tmp": tmpfs(64<<20, "mode=1777,noexec")}
-	h.Mounts = []mount.Mount{x.meeting(), {Type: mount.TypeBind, Source: x.told.State, Target: x.told.State}}
+	h.Mounts = []mount.Mount{{Type: mount.TypeBind, Source: x.told.State, Target: x.told.State}}
+	if x.at.IsValid() {
+		publish(cfg, h, x.at)
+	} else {
+		h.Mounts = append(h.Mounts, x.meeting())
+	}
 	for _, path := range x.cas {
 		h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeBind, Source: path, Target: path, ReadOnly: true})
 	}
@@ -228,6 +237,16 @@ func (x *Box) fenceUp(ctx context.Context) error {
 	if err := p.line(&word); err != nil || word != inside.Fenced {
 		return p.blame(fmt.Errorf("make the bottle's network: %w", errors.Join(told, err)))
 	}
+	if err := x.hearReady(ctx); err != nil {
+		return err
+	}
+	go x.bundle.drain()
+	p.hangUp()
+	return settled(gone)
+}
+
+// hearReady waits until the gateway serves.
+func (x *Box) hearReady(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, x.bundle.hangUp)
 	defer stop()
 	if err := x.bundle.line(&x.ready); err != nil {
@@ -236,9 +255,7 @@ func (x *Box) fenceUp(ctx context.Context) error {
 	if x.ready.Failed != "" {
 		return fmt.Errorf("start the gateway: %s", x.ready.Failed)
 	}
-	go x.bundle.drain()
-	p.hangUp()
-	return settled(gone)
+	return nil
 }
 
 // prepare makes what the containers are shown of the state folder.
@@ -258,10 +275,16 @@ func (x *Box) prepare() error {
 	if err := x.show(); err != nil {
 		return err
 	}
-	if x.d.UID == 0 {
-		if err := os.Chown(x.told.State, inside.BundleUser, inside.BundleUser); err != nil {
-			return fmt.Errorf("give the gateway its state folder: %w", err)
-		}
+	return x.d.giveState(x.told.State)
+}
+
+// giveState lets the gateway of an operator who is root write its log.
+func (d *Docker) giveState(dir string) error {
+	if d.UID != 0 {
+		return nil
+	}
+	if err := os.Chown(dir, inside.BundleUser, inside.BundleUser); err != nil {
+		return fmt.Errorf("give the gateway its state folder: %w", err)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ type Box struct {
 	cancel  context.CancelFunc
 	stood   chan struct{} // closed once it stands or failed
 	failed  error         // set before
-	gateway *backend.Gateway
+	gateway Gate          // nil: it did not come to be
 
 	exec    *hostexec.Process
 	in, out *os.File      // of exec
@@ -53,7 +53,7 @@ func (x *Box) enter(ctx context.Context, begin guest.Begin) error {
 		err := x.try(ctx, begin)
 		if err == nil {
 			x.reader.Go(func() {
-				defer x.gateway.Close() // the bottle is over, and so is its gateway
+				defer func() { _ = x.gateway.Close() }() // Close tells; the bottle is over, and so is its gateway
 				x.link.Hear()
 			})
 			return nil
@@ -135,14 +135,18 @@ func (x *Box) stand(ctx context.Context) error {
 }
 
 // Hello implements backend.Bottle.
-func (x *Box) Hello() plan.Hello { return x.gateway.Hello }
+func (x *Box) Hello() plan.Hello {
+	hello, _ := x.gateway.Said()
+	return hello
+}
 
 // Ready implements backend.Bottle.
 func (x *Box) Ready() plan.Ready {
 	if x.stand(context.Background()) != nil { // whoever asks for more gets the error
 		return plan.Ready{}
 	}
-	return x.gateway.Ready
+	_, ready := x.gateway.Said()
+	return ready
 }
 
 // Place implements backend.Bottle.
@@ -185,7 +189,7 @@ func (x *Box) Close() error {
 			x.exec.Stop(time.Second)
 		}
 		if x.gateway != nil {
-			x.gateway.Close()
+			x.closed = errors.Join(x.closed, x.gateway.Close())
 		}
 		x.reader.Wait()
 		if x.release != nil {

@@ -87,7 +87,12 @@ func (x *Box) watch() {
 // gatewayUp takes an address and starts the gateway with the listener on it. What this
 // process holds of the listener closes: from then on the gateway's life is the lock.
 func (x *Box) gatewayUp(ctx context.Context, gw plan.Gateway, secrets []byte) error {
-	lease, err := x.s.Pool.Allocate(ctx)
+	if contained(x.told.Container) {
+		return x.containerUp(ctx, gw, secrets)
+	}
+	pool := x.s.Pool
+	pool.Bound = nil // the port is all that is wanted, and the kernel knows who has that
+	lease, err := pool.Allocate(ctx)
 	if err != nil {
 		return err
 	}
@@ -108,10 +113,12 @@ func (x *Box) gatewayUp(ctx context.Context, gw plan.Gateway, secrets []byte) er
 		return fmt.Errorf("hand the listener on: %w", err)
 	}
 	gw.Inherit, gw.Listen, gw.Door = true, "", plan.DoorHash(x.token)
-	if x.gateway, err = backend.StartGateway(x.s.GatewayPath, gw, secrets, far); err != nil {
+	g, err := backend.StartGateway(x.s.GatewayPath, gw, secrets, far)
+	if err != nil {
 		return err
 	}
-	return x.gateway.Greet()
+	x.gateway = process{g}
+	return g.Greet()
 }
 
 // socketPair is ours and the gateway's.

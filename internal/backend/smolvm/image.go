@@ -39,6 +39,9 @@ const shown = "bottle-vm:"
 // engine any more.
 func (s *Smolvm) Choose(ctx context.Context, wish plan.Container) (plan.Container, error) {
 	wish.Runtime = ""
+	if err := s.bundled(ctx, wish); err != nil {
+		return wish, err
+	}
 	if s.Image != "" && !wish.Own {
 		wish.Recipe, wish.Image, wish.Built = "", s.Image, true
 		return wish, nil

@@ -36,6 +36,7 @@ type Smolvm struct {
 	Image       string   // root file system of the VM that the operator names: an unpacked folder, or an archive of `docker save`; empty: of a recipe
 	Engine      Engine   // makes images of recipes; nil: nobody does
 	Shelf       rootfs.Shelf
+	Bundles     Bundles // runs gateways as containers; nil: nobody does
 	// Serve is a registry of one archive on loopback until stop, for versions of smolvm
 	// that read registries only; ref is what it is called there. Nil: there is none.
 	Serve  func(path string) (ref string, stop func(), err error)

@@ -3,6 +3,8 @@
 package walls
 
 import (
+	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +15,7 @@ import (
 	"bottle/internal/backend/native"
 	"bottle/internal/backend/smolvm"
 	"bottle/internal/backend/smolvm/loopback"
+	"bottle/internal/plan"
 )
 
 // Default is the kind of walls of a platform (runtime.GOOS): native on Linux; on macOS
@@ -48,6 +51,17 @@ type Desk struct {
 	Home     string                            // BOTTLE_HOME, where images are kept; empty: it is not known
 }
 
+// bundles are the engine's gateways as a micro-VM takes them.
+type bundles struct{ *docker.Docker }
+
+func (b bundles) Gateway(ctx context.Context, told plan.Bottle, at netip.Addr, gw plan.Gateway, secrets []byte) (smolvm.Gate, error) {
+	g, err := b.Docker.Gateway(ctx, told, at, gw, secrets)
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
 // MicroVM makes them. Where smolvm, the image or the program for the VM is missing, the
 // walls say so when a machine is looked at.
 func MicroVM(d Desk) (backend.Backend, error) {
@@ -69,7 +83,7 @@ func MicroVM(d Desk) (backend.Backend, error) {
 		Pool: loopback.Pool{Range: pool, Unread: unread}, Ground: loopback.Ground{OS: runtime.GOOS, Terminal: d.Terminal, Tell: d.Tell},
 	}
 	if d.Docker != nil {
-		s.Engine, s.Serve = d.Docker, image.Serve
+		s.Engine, s.Serve, s.Bundles, s.Pool.Bound = d.Docker, image.Serve, bundles{d.Docker}, d.Docker.Published
 	}
 	if d.Home != "" {
 		s.Shelf.Dir = filepath.Join(d.Home, "cache", "images")

@@ -27,6 +27,9 @@ func Of(b backend.Backend) backend.Contained {
 // it may be empty.
 func Choose(ctx context.Context, b backend.Backend, root fs.FS, wish plan.Container, dockerfile string) (plan.Container, error) {
 	c := Of(b)
+	if c == nil && wish.Gateway == plan.GatewayInContainer {
+		return plan.Container{}, bottle.Problems{{Message: "`gateway: container` has no meaning on " + b.Kind() + ": the gateway is a process of this machine", Hint: "remove it, or choose --backend smolmachines"}}
+	}
 	if c == nil {
 		return plan.Container{}, nil
 	}
@@ -70,19 +73,27 @@ func Missing(c plan.Container) bool { return c.Image != "" && !c.Built }
 
 // Notes says what a start would make first.
 func Notes(c plan.Container) []string {
+	var gateway []string
+	if c.Gateway == plan.GatewayInContainer {
+		gateway = []string{"the gateway runs in a container of the Docker engine (gateway: container)"}
+	}
 	if !Missing(c) {
-		return nil
+		return gateway
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(c.Recipe), "\n")
-	return []string{"the image " + c.Image + " is not there yet: the start makes it first, " + bottle.Printable(first) + " …; the recipe's commands run with the engine's network"}
+	return append(gateway, "the image "+c.Image+" is not there yet: the start makes it first, "+bottle.Printable(first)+" …; the recipe's commands run with the engine's network")
 }
 
-// Resources is the image as something that a start creates.
-func Resources(c plan.Container) []plan.Resource {
-	if !Missing(c) {
-		return nil
+// Resources is what a start of id creates besides the walls: the image, and the engine's
+// part of a gateway that is a container.
+func Resources(id bottle.Identity, c plan.Container) (out []plan.Resource) {
+	if Missing(c) {
+		out = append(out, plan.Resource{Kind: "image", Name: c.Image})
 	}
-	return []plan.Resource{{Kind: "image", Name: c.Image}}
+	if c.Gateway == plan.GatewayInContainer {
+		out = append(out, plan.Resource{Kind: "container", Name: "bottle-" + string(id) + "-gateway"}, plan.Resource{Kind: "network", Name: "bottle-" + string(id) + "-egress"})
+	}
+	return out
 }
 
 // Build makes the image. say may be nil; see backend.Contained.

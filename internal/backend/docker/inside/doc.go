@@ -27,6 +27,7 @@ const (
 	BoxWord    = "box"
 	FenceWord  = "fence"
 	BundleWord = "bundle"
+	DoorWord   = "door"
 )
 
 // Fenced is what the helper says, as a JSON string on a line, when all is done.

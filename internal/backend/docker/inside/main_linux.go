@@ -16,10 +16,12 @@ func Main(args []string, in io.Reader, out io.Writer) (code int, ran bool, err e
 		code, err = Box(args[2], in, out)
 	case args[0] == BundleWord && named:
 		err = Bundle(args[2])
+	case args[0] == DoorWord && named:
+		err = Door(args[2])
 	case args[0] == FenceWord && len(args) == 1:
 		err = Fence(in, out)
-	case args[0] == BoxWord, args[0] == BundleWord, args[0] == FenceWord:
-		err = errors.New("usage: bottle-jail box|bundle --identity ID | fence; people use `bottle start`")
+	case args[0] == BoxWord, args[0] == BundleWord, args[0] == DoorWord, args[0] == FenceWord:
+		err = errors.New("usage: bottle-jail box|bundle|door --identity ID | fence; people use `bottle start`")
 	default:
 		return 0, false, nil
 	}

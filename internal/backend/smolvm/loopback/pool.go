@@ -17,8 +17,8 @@ import (
 )
 
 // Port is the reservation port: the gateway listens there, on the bottle's address,
-// and the listener is the lock. It lies below every system's ephemeral ports.
-const Port = 9097
+// and the listener is the lock. For a gateway that is a container the engine binds it.
+const Port = plan.DoorPort
 
 const (
 	greetWait = 300 * time.Millisecond // for who holds an address to say who it is
