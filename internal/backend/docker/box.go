@@ -39,6 +39,7 @@ const downTimeout = 30 * time.Second
 type Box struct {
 	d       *Docker
 	c       *client.Client
+	podman  bool
 	n       names
 	told    plan.Bottle
 	at      netip.Addr // of the host, where the bundle's door is published; the zero value: it has no door, and meets a helper

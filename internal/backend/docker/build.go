@@ -47,7 +47,7 @@ func (d *Docker) Choose(ctx context.Context, wish plan.Container) (plan.Containe
 		return wish, err
 	}
 	defer c.Close()
-	if wish.Runtime, err = chooseRuntime(ctx, c, wish.Runtime); err != nil {
+	if wish.Runtime, err = chooseRuntime(ctx, c.Client, wish.Runtime); err != nil {
 		return wish, err
 	}
 	if wish.Image = cmp.Or(d.Image, d.Bundle); wish.Recipe == "" {

@@ -39,7 +39,11 @@ func (d *Docker) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, sec
 	if err != nil {
 		return nil, err
 	}
-	x := &Box{d: d, c: c, n: names{b.Identity}, told: b, stood: make(chan struct{})}
+	podman, err := c.podman(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reach the Docker engine: %w", err), c.Close())
+	}
+	x := &Box{d: d, c: c.Client, podman: podman, n: names{b.Identity}, told: b, stood: make(chan struct{})}
 	if err := x.start(ctx, gw, secrets); err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
@@ -125,7 +129,7 @@ func (x *Box) bundleUp(ctx context.Context, lines []byte) error {
 	for _, path := range x.cas {
 		h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeBind, Source: path, Target: path, ReadOnly: true})
 	}
-	p, err := begin(ctx, x.c, x.n.of(roleBundle), cfg, h)
+	p, err := x.begin(ctx, x.n.of(roleBundle), cfg, h)
 	if err != nil {
 		return err
 	}
@@ -194,7 +198,7 @@ func (x *Box) agentUp(ctx context.Context) error {
 	limited(h, x.told.Limits)
 	h.MaskedPaths = masked()
 	h.Mounts = x.mounts
-	p, err := begin(ctx, x.c, x.n.of(roleAgent), cfg, h)
+	p, err := x.begin(ctx, x.n.of(roleAgent), cfg, h)
 	if err != nil {
 		return err
 	}
@@ -224,7 +228,7 @@ func (x *Box) fenceUp(ctx context.Context) error {
 	h.CapAdd = []string{"NET_ADMIN", "NET_BIND_SERVICE"}
 	h.NetworkMode = container.NetworkMode("container:" + x.agent.id)
 	h.Mounts = []mount.Mount{x.meeting()}
-	p, err := begin(ctx, x.c, x.n.of(roleFence), cfg, h)
+	p, err := x.begin(ctx, x.n.of(roleFence), cfg, h)
 	if err != nil {
 		return err
 	}

@@ -65,8 +65,9 @@ type Docker struct {
 func (d *Docker) Kind() string { return Kind }
 
 // engine opens a client, which connects when it is first used.
-func (d *Docker) engine() (*client.Client, error) {
-	opts := []client.Opt{client.WithUserAgent("bottle/" + bottle.Version)}
+func (d *Docker) engine() (*engine, error) {
+	e := &engine{}
+	opts := []client.Opt{client.WithUserAgent("bottle/" + bottle.Version), client.WithHTTPResponseHook(e.hear)}
 	if d.Host != "" {
 		opts = append(opts, client.WithHost(d.Host))
 	}
@@ -74,7 +75,8 @@ func (d *Docker) engine() (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reach the Docker engine: %w", err)
 	}
-	return c, nil
+	e.Client = c
+	return e, nil
 }
 
 // Facts implements backend.Backend. It asks the engine and makes nothing.
@@ -92,11 +94,11 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 	}
 	f.Checks = append(f.Checks,
 		backend.Check{Wall: "engine", OK: info.Info.OSType == "linux" && fresh(c.ClientVersion()), Needed: true, Found: "Docker Engine " + info.Info.ServerVersion + " on " + info.Info.OSType + ", API " + c.ClientVersion()},
-		d.hasImage(ctx, c, "gateway-image", d.Bundle, "bottle image build"),
+		d.hasImage(ctx, c.Client, "gateway-image", d.Bundle, "bottle image build"),
 		backend.Check{Wall: "limits", OK: info.Info.MemoryLimit && info.Info.PidsLimit, Found: fmt.Sprintf("the engine limits memory: %t, processes: %t", info.Info.MemoryLimit, info.Info.PidsLimit)},
 	)
 	if d.Image != "" {
-		f.Checks = append(f.Checks, d.hasImage(ctx, c, "agent-image", d.Image, "docker pull "+d.Image))
+		f.Checks = append(f.Checks, d.hasImage(ctx, c.Client, "agent-image", d.Image, "docker pull "+d.Image))
 	}
 	if !info.Info.MemoryLimit {
 		f.Notes = append(f.Notes, "the engine has no memory cgroup: memory is not limited")
@@ -210,12 +212,15 @@ func limited(h *container.HostConfig, l plan.Limits) {
 	}
 	h.ShmSize = all / 8
 	h.Tmpfs = map[string]string{
-		plan.Home:  tmpfs(all/4, "mode=700,uid=1000,gid=1000,exec"),
+		plan.Home:  tmpfs(all/4, "mode=700,exec,"+owned),
 		"/tmp":     tmpfs(all/4, "mode=1777,exec"),
 		"/var/tmp": tmpfs(all/4, "mode=1777,exec"),
-		"/run":     tmpfs(all/8, "mode=755,uid=1000,gid=1000,noexec"),
+		"/run":     tmpfs(all/8, "mode=755,noexec,"+owned),
 	}
 }
+
+// owned are the options of a tmpfs that is the agent's.
+const owned = "uid=1000,gid=1000"
 
 func tmpfs(size int64, options string) string {
 	return fmt.Sprintf("rw,nosuid,nodev,size=%d,%s", size, options)

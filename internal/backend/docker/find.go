@@ -56,7 +56,7 @@ func (d *Docker) Find(ctx context.Context) ([]backend.Leftover, error) {
 	for i := range all.list {
 		all.list[i].Held = all.held[all.list[i].Identity]
 	}
-	stale, err := staleImages(ctx, c, containers.Items)
+	stale, err := staleImages(ctx, c.Client, containers.Items)
 	return append(all.list, stale...), err
 }
 
@@ -109,25 +109,25 @@ func (d *Docker) Remove(ctx context.Context, l backend.Leftover) error {
 		if k, err = c.ContainerInspect(ctx, name, client.ContainerInspectOptions{}); err == nil && k.Container.Config != nil {
 			labels = k.Container.Config.Labels
 		}
-		remove = func() error { return take(ctx, c, k.Container.ID) }
+		remove = func() error { return take(ctx, c.Client, k.Container.ID) }
 	case "image":
 		var i client.ImageInspectResult
 		if i, err = c.ImageInspect(ctx, name); err == nil && i.Config != nil && i.Config.Labels[labelRole] == roleImage {
 			labels = map[string]string{labelIdentity: string(l.Identity)} // it has none, nor has the leftover
 		}
-		remove = func() error { return dropImage(ctx, c, name) }
+		remove = func() error { return dropImage(ctx, c.Client, name) }
 	case "network":
 		var n client.NetworkInspectResult
 		if n, err = c.NetworkInspect(ctx, name, client.NetworkInspectOptions{}); err == nil {
 			labels = n.Network.Labels
 		}
-		remove = func() error { return leaveNetwork(ctx, c, n.Network.ID) }
+		remove = func() error { return leaveNetwork(ctx, c.Client, n.Network.ID) }
 	case "volume":
 		var v client.VolumeInspectResult
 		if v, err = c.VolumeInspect(ctx, name, client.VolumeInspectOptions{}); err == nil {
 			labels = v.Volume.Labels
 		}
-		remove = func() error { return dropVolume(ctx, c, l.Identity, name) }
+		remove = func() error { return dropVolume(ctx, c.Client, l.Identity, name) }
 	default:
 		return fmt.Errorf("remove %s %s: Docker has none of this kind", l.Resource.Kind, name)
 	}

@@ -29,10 +29,14 @@ type piece struct {
 // begin creates a container, attaches to it and starts it; after an error it is gone.
 // No request to the engine is given up half way: the engine would go on, and what it
 // made would belong to nobody.
-func begin(ctx context.Context, c *client.Client, name string, cfg *container.Config, host *container.HostConfig) (*piece, error) {
+func (x *Box) begin(ctx context.Context, name string, cfg *container.Config, host *container.HostConfig) (*piece, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("create container %s: %w", name, err)
 	}
+	if x.podman {
+		forPodman(host)
+	}
+	c := x.c
 	whole, stop := context.WithTimeout(context.WithoutCancel(ctx), upTimeout)
 	defer stop()
 	made, err := c.ContainerCreate(whole, client.ContainerCreateOptions{Name: name, Config: cfg, HostConfig: host})
@@ -47,6 +51,8 @@ func begin(ctx context.Context, c *client.Client, name string, cfg *container.Co
 		if err = ctx.Err(); err == nil {
 			_, err = c.ContainerStart(whole, made.ID, client.ContainerStartOptions{})
 		}
+	} else if _, why := c.ContainerStart(whole, made.ID, client.ContainerStartOptions{}); why != nil {
+		err = why // Podman makes a container ready when it is attached to, and the client drops what it then says
 	}
 	if err != nil {
 		p.hangUp()
