@@ -33,8 +33,9 @@ func dockerWalls(t testing.TB) func() backend.Backend {
 	if err != nil {
 		t.Fatal(err)
 	}
+	runtime := os.Getenv("BOTTLE_TEST_RUNTIME") // the engine's, such as runsc
 	return func() backend.Backend {
-		return givenToAgent{&docker.Docker{JailPath: dir + "/bottle-jail", Image: agent, Bundle: bundle, Host: host, Filter: native.Filter}}
+		return givenToAgent{runtime, &docker.Docker{JailPath: dir + "/bottle-jail", Image: agent, Bundle: bundle, Host: host, Filter: native.Filter}}
 	}
 }
 
@@ -73,7 +74,10 @@ var (
 
 // givenToAgent gives the workspaces of the suite to the agent's uid, as an operator's
 // are who is uid 1000.
-type givenToAgent struct{ backend.Backend }
+type givenToAgent struct {
+	runtime string
+	backend.Backend
+}
 
 func (g givenToAgent) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (backend.Bottle, error) {
 	give := []string{}
@@ -96,6 +100,7 @@ func (g givenToAgent) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway
 			return nil, err
 		}
 	}
+	b.Container.Runtime = g.runtime
 	return g.Backend.Create(ctx, b, gw, secrets)
 }
 

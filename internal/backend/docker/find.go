@@ -145,15 +145,27 @@ func (d *Docker) Remove(ctx context.Context, l backend.Leftover) error {
 
 // take ends a container and waits until the engine has removed it.
 func take(ctx context.Context, c *client.Client, id string) error {
-	gone := c.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionRemoved})
-	_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true})
-	if errdefs.IsNotFound(err) {
-		return nil
+	soon, cancel := context.WithTimeout(ctx, inUse)
+	defer cancel()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		gone := c.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionRemoved})
+		_, err := c.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true})
+		switch {
+		case errdefs.IsNotFound(err):
+			return nil
+		case err == nil, errdefs.IsConflict(err): // conflict: it is being removed already
+			return settled(gone)
+		case !errdefs.IsInternal(err):
+			return fmt.Errorf("remove container: %w", err)
+		}
+		select { // Podman fails over a container that ends meanwhile
+		case <-again.C:
+		case <-soon.Done():
+			return fmt.Errorf("remove container: %w", err)
+		}
 	}
-	if err != nil && !errdefs.IsConflict(err) { // conflict: it is being removed already
-		return fmt.Errorf("remove container: %w", err)
-	}
-	return settled(gone)
 }
 
 // settled waits for the end of a wait; that there is nothing to wait for is one.

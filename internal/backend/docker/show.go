@@ -41,7 +41,20 @@ func (x *Box) show() error {
 			if err != nil {
 				return err
 			}
-			view := x.overlay("lowerdir="+source+":"+empty, m.Target, "view"+strconv.Itoa(len(x.mounts)))
+			role := "view" + strconv.Itoa(len(x.mounts))
+			layers := "lowerdir=" + source + ":" + empty
+			if x.podman { // it gives a volume to the container's user when that is first used, which must be written somewhere
+				upper, err := x.own(role + "/upper")
+				if err != nil {
+					return err
+				}
+				work, err := x.own(role + "/work")
+				if err != nil {
+					return err
+				}
+				layers += ",upperdir=" + upper + ",workdir=" + work
+			}
+			view := x.overlay(layers, m.Target, role)
 			view.ReadOnly = true
 			x.mounts = append(x.mounts, view)
 			continue
@@ -75,7 +88,7 @@ func (x *Box) bind(source, target string, readOnly bool) error {
 	if !utf8.ValidString(target) {
 		return fmt.Errorf("show something at %q: the engine takes names in UTF-8 only", target)
 	}
-	if !utf8.ValidString(source) { // JSON can't say it, but a link can lead there
+	if !utf8.ValidString(source) || x.podman && unsayable(source) { // JSON can't say it, but a link can lead there
 		link := filepath.Join(x.told.State, "source"+strconv.Itoa(len(x.mounts)))
 		if err := os.Symlink(source, link); err != nil {
 			return fmt.Errorf("show %q: %w", source, err)

@@ -33,12 +33,17 @@ func (x *Box) begin(ctx context.Context, name string, cfg *container.Config, hos
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("create container %s: %w", name, err)
 	}
-	if x.podman {
-		forPodman(host)
-	}
 	c := x.c
 	whole, stop := context.WithTimeout(context.WithoutCancel(ctx), upTimeout)
 	defer stop()
+	if x.podman {
+		if err := forPodman(host); err != nil {
+			return nil, err
+		}
+		if err := x.makeVolumes(whole, host.Mounts); err != nil {
+			return nil, err
+		}
+	}
 	made, err := c.ContainerCreate(whole, client.ContainerCreateOptions{Name: name, Config: cfg, HostConfig: host})
 	if err != nil {
 		return nil, fmt.Errorf("create container %s: %w", name, err)
