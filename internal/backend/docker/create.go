@@ -35,6 +35,18 @@ func (d *Docker) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, sec
 	if err := d.fits(b); err != nil {
 		return nil, err
 	}
+	x, err := d.box(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	if err := x.start(ctx, gw, secrets); err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	return x, nil
+}
+
+// box is a bottle of which nothing is there yet.
+func (d *Docker) box(ctx context.Context, b plan.Bottle) (*Box, error) {
 	c, err := d.engine()
 	if err != nil {
 		return nil, err
@@ -43,11 +55,7 @@ func (d *Docker) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, sec
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reach the Docker engine: %w", err), c.Close())
 	}
-	x := &Box{d: d, c: c.Client, podman: podman, n: names{b.Identity}, told: b, stood: make(chan struct{})}
-	if err := x.start(ctx, gw, secrets); err != nil {
-		return nil, errors.Join(err, x.Close())
-	}
-	return x, nil
+	return &Box{d: d, c: c.Client, podman: podman, n: names{b.Identity}, told: b, stood: make(chan struct{})}, nil
 }
 
 func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error {

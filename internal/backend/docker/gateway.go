@@ -61,11 +61,11 @@ func (d *Docker) Gateway(ctx context.Context, b plan.Bottle, at netip.Addr, gw p
 	case !at.Is4() || !at.IsLoopback(), gw.Door == "":
 		return nil, errors.New("start the gateway's container: it has no loopback address of its own, or no token")
 	}
-	c, err := d.engine()
+	x, err := d.box(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	x := &Box{d: d, c: c, n: names{b.Identity}, told: b, at: at, stood: make(chan struct{}), cas: caFiles(gw)}
+	x.at, x.cas = at, caFiles(gw)
 	close(x.stood)
 	up, cancel := context.WithTimeout(context.WithoutCancel(ctx), upTimeout)
 	x.cancel = cancel
