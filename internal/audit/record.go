@@ -37,6 +37,10 @@ const ReasonTorn = "torn_line_set_aside"
 // how many records before it are of the trial of the walls, or of a gateway's own start.
 const ReasonBegun = "agent_started"
 
+// ReasonAgain is the reason of the record with which the log of a bottle goes on that has
+// ended before, and is resumed.
+const ReasonAgain = "bottle_resumed"
+
 // Record is one decision. Append sets Seq, Prev and Check, and Time if it is
 // zero. There is no place for a query string, a header or a body: they may hold
 // secrets.

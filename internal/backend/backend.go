@@ -35,6 +35,7 @@ type Facts struct {
 	Resources func(bottle.Identity) []plan.Resource `json:"-"`
 	Defaults  Defaults                              `json:"defaults"`
 	Adds      bool                                  `json:"adds"`  // a running bottle sees what is put into plan.Bottle.Added
+	Keeps     bool                                  `json:"keeps"` // the agent can write to a folder of the start's own in plan.Bottle.State, shown by a writable mount
 	Notes     []string                              `json:"notes"` // plain statements for the preflight, such as "no cgroup: memory is not limited"
 }
 

@@ -81,7 +81,7 @@ func newRoot(d *deps) *cobra.Command {
 // commands are all of them, each in a file, or a room, of its own.
 func commands() []func(*deps) *cobra.Command {
 	return []func(*deps) *cobra.Command{
-		newDemo, newDemoClient, newStart, newAttach, newChanges, newProxy, newInit, newInfo, newEdit, newList, newValidate, newSchema, newExplain, newExport, newScan, newImage,
+		newDemo, newDemoClient, newStart, newResume, newAttach, newChanges, newProxy, newInit, newInfo, newEdit, func(d *deps) *cobra.Command { return d.listing().Command() }, newValidate, newSchema, newExplain, newExport, newScan, newImage,
 		newAudit, newDoctor, newCompletion, newMan, newVersion,
 	}
 }

@@ -28,6 +28,34 @@ type startFlags struct {
 	detach                   bool
 	line                     int // session.LineFlag; 0: none
 	backend                  string
+	again                    *store.Metadata // bottle resume: of what; nil: a new start
+	fresh                    bool            // and without its conversation
+}
+
+// flags are what start and resume both take.
+func (f *startFlags) flags(d *deps, c *cobra.Command) {
+	c.Flags().BoolVar(&f.dry, "dry-run", false, "print what a start would create and allow; create nothing")
+	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show each step and what the wall check found")
+	c.Flags().StringVar(&f.repoBottle, "repo-agent", "", "with --yes: take the agent from this repository, if it is for this `BOTTLE`")
+	_ = c.RegisterFlagCompletionFunc("repo-agent", firstOf(d.bottleNames)) // fails only for a flag that is not there
+	c.Flags().StringVar(&f.backend, "backend", "", "the kind of walls, whatever the bottle says: "+strings.Join(d.kinds(), ", "))
+	_ = c.RegisterFlagCompletionFunc("backend", cobra.FixedCompletions(d.kinds(), cobra.ShellCompDirectiveNoFileComp)) // as above
+	c.Flags().BoolVar(&f.noTTY, "no-tty", false, "give the agent pipes even on a terminal")
+	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "leave it running in the background once the agent runs, for bottle attach")
+	c.Flags().IntVar(&f.line, session.LineFlag, 0, "for bottle itself")
+	_ = c.Flags().MarkHidden(session.LineFlag) // fails only for a flag that is not there
+}
+
+// fit refuses flags that contradict each other; do are the words of the command.
+func (f *startFlags) fit(js bool, do string) error {
+	if js && !f.dry && !f.detach {
+		return ui.Usage(errors.New("--format json prints a plan; the agent's own output has no format"), "bottle "+do+" --dry-run --format json")
+	}
+	if f.detach && f.noTTY {
+		return ui.Usage(errors.New("--detach gives the agent a terminal, and --no-tty takes it away"), "bottle "+do+" --detach")
+	}
+	return nil
 }
 
 func newStart(d *deps) *cobra.Command {
@@ -46,31 +74,18 @@ func newStart(d *deps) *cobra.Command {
 			"  bottle start claude --dry-run --format json | jq .egress.hosts",
 		Args: startWords, ValidArgsFunction: firstOf(d.agentNames),
 	}
-	c.Flags().BoolVar(&f.dry, "dry-run", false, "print what a start would create and allow; create nothing")
-	c.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
-	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "show each step and what the wall check found")
-	c.Flags().StringVar(&f.repoBottle, "repo-agent", "", "with --yes: take the agent from this repository, if it is for this `BOTTLE`")
-	_ = c.RegisterFlagCompletionFunc("repo-agent", firstOf(d.bottleNames)) // fails only for a flag that is not there
-	c.Flags().StringVar(&f.backend, "backend", "", "the kind of walls, whatever the bottle says: "+strings.Join(d.kinds(), ", "))
-	_ = c.RegisterFlagCompletionFunc("backend", cobra.FixedCompletions(d.kinds(), cobra.ShellCompDirectiveNoFileComp)) // as above
-	c.Flags().BoolVar(&f.noTTY, "no-tty", false, "give the agent pipes even on a terminal")
-	c.Flags().BoolVarP(&f.detach, "detach", "d", false, "leave it running in the background once the agent runs, for bottle attach")
-	c.Flags().IntVar(&f.line, session.LineFlag, 0, "for bottle itself")
-	_ = c.Flags().MarkHidden(session.LineFlag) // fails only for a flag that is not there
+	f.flags(d, c)
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()
 		if err != nil {
 			return err
 		}
-		if js && !f.dry && !f.detach {
-			return ui.Usage(errors.New("--format json prints a plan; the agent's own output has no format"), "bottle start "+args[0]+" --dry-run --format json")
-		}
-		if f.detach && f.noTTY {
-			return ui.Usage(errors.New("--detach gives the agent a terminal, and --no-tty takes it away"), "bottle start --detach "+args[0])
+		if err := f.fit(js, "start "+args[0]); err != nil {
+			return err
 		}
 		if f.detach && !f.dry && f.line == 0 {
-			return d.session().Detach(c.Context(), session.Words(args[0], args[1:], f.yes, f.verbose, bottle.Name(f.repoBottle), f.backend), js)
+			return d.session().Detach(c.Context(), session.Words("start", args[0], args[1:], f.yes, f.verbose, bottle.Name(f.repoBottle), f.backend), js)
 		}
 		return d.start(c.Context(), args[0], args[1:], f, js)
 	}
@@ -100,6 +115,12 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 	if err := d.unseen(agent, f); err != nil {
 		return err
 	}
+	if f.again != nil {
+		if err := d.same(agent, spec, f); err != nil {
+			return err
+		}
+		f.backend = f.again.Backend
+	}
 	house, err := d.house(cmp.Or(f.backend, spec.Backend))
 	if err != nil {
 		return err
@@ -108,6 +129,10 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 	req, err := d.request(agent, spec, warnings, extra, tty)
 	if err != nil {
 		return err
+	}
+	req.Resume, req.Fresh, req.Chosen = f.again, f.fresh, f.backend != "" || d.env("BOTTLE_BACKEND") != ""
+	if f.again != nil {
+		req.Chosen = f.again.Chosen
 	}
 	prep, err := house.Prepare(ctx, req)
 	if err != nil {
@@ -122,7 +147,11 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 	if err := prep.Plan.Text(d.Stderr, d.style(d.Stderr)); err != nil {
 		return err
 	}
-	ok, err := d.ask().Confirm("Start it?", f.yes)
+	question := "Start it?"
+	if f.again != nil {
+		question = "Resume it?"
+	}
+	ok, err := d.ask().Confirm(question, f.yes)
 	if err != nil {
 		return err
 	}

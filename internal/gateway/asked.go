@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"bottle/internal/audit"
 	"bottle/internal/bottle"
 	"bottle/internal/egress/approval"
 	"bottle/internal/gateway/desk"
@@ -13,8 +14,14 @@ import (
 	"bottle/internal/store"
 )
 
-// openDesk makes what an agent asks at, and puts in force what was granted before.
+// openDesk says in the log that a bottle is resumed, if it is, makes what an agent asks at, and puts in force what was granted before.
 func (g *gateway) openDesk() error {
+	if g.told.Resumed { // before what the desk ends for it
+		if err := g.rec.append(audit.Record{Kind: audit.KindLog, Verdict: audit.Allow, Reason: audit.ReasonAgain, Policy: g.hash(),
+			Note: "the bottle is resumed; what stands before this is of the time before it ended"}); err != nil {
+			return err
+		}
+	}
 	if g.told.Asked == "" {
 		return nil
 	}
@@ -36,6 +43,7 @@ func (g *gateway) openDesk() error {
 		Admit: func(p desk.Pass) {
 			g.proxy.Approved().Add(approval.Approval{Print: p.Print, Host: p.Host, Since: p.Since, Until: p.Until, By: p.By})
 		},
+		Anew:    g.told.Resumed,
 		Dismiss: func(print string, host bottle.Host) { g.proxy.Approved().Revoke(print, host) },
 	}, aside)
 	if err == nil {

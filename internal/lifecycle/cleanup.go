@@ -85,7 +85,7 @@ func (h *House) Clean(ctx context.Context, rest []Rest) error {
 	for _, r := range rest {
 		var err error
 		if r.left != nil {
-			err = r.of.Remove(ctx, *r.left)
+			err = h.sweep(ctx, r)
 		} else {
 			err = h.Store.Remove(r.Identity)
 		}
@@ -94,6 +94,19 @@ func (h *House) Clean(ctx context.Context, rest []Rest) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// sweep removes what a backend found, while the identity is held: one that has been resumed
+// since has parts of the same names.
+func (h *House) sweep(ctx context.Context, r Rest) error {
+	if r.Identity != "" {
+		release, err := h.Store.Hold(r.Identity)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	return r.of.Remove(ctx, *r.left)
 }
 
 // Stop tells a running bottle to end and waits until it has. The agent gets

@@ -49,6 +49,9 @@ type Request struct {
 	UserHome  string
 	Skills    map[string]fs.FS
 	TTY       bool
+	Resume    *store.Metadata // of the bottle that is resumed, as List or Load gave it; nil: a new one
+	Fresh     bool            // with Resume: not its last conversation
+	Chosen    bool            // the operator named the backend
 
 	trial bool // of a machine: the image need only hold `true`
 }
@@ -68,6 +71,7 @@ type Prepared struct {
 	policy   *policy.Policy
 
 	container plan.Container
+	args      []string // what a resume would add to the agent's command again; see kept
 }
 
 // Prepare decides everything about a start and creates nothing.
@@ -83,7 +87,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	if err := Standing(facts); err != nil {
 		return nil, err
 	}
-	id, err := h.Store.Draw(req.Agent.Name)
+	id, err := h.identity(req)
 	if err != nil {
 		return nil, err
 	}
@@ -91,10 +95,11 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	if _, err := rand.Read(seed[:]); err != nil {
 		return nil, fmt.Errorf("draw seed: %w", err)
 	}
-	got := provider.Prepare(provider.Request{
+	args := again(req)
+	got := h.provide(provider.Request{
 		Spec: req.Spec, Agent: req.Agent, Root: h.Root, Path: req.Path, UserHome: req.UserHome,
-		ExtraArgs: req.ExtraArgs, Seed: seed[:], Skills: req.Skills, Interactive: req.TTY, Contained: boxed.Of(h.Backend) != nil,
-	})
+		ExtraArgs: args, Seed: seed[:], Skills: req.Skills, Interactive: req.TTY, Contained: boxed.Of(h.Backend) != nil,
+	}, req, facts)
 	if got.Problems.Fatal() {
 		return nil, got.Problems
 	}
@@ -117,14 +122,14 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	}
 	watched, not, more := h.watching(req.watch())
 	risks = append(risks, more...)
-	p := &Prepared{req: req, facts: facts, provider: got, identity: id, policy: pol, container: box}
+	p := &Prepared{req: req, facts: facts, provider: got, identity: id, policy: pol, container: box, args: args}
 	shown := req.Spec
 	shown.Mounts = nil // shown below, as what they really are
 	shown.Limits.PIDs = cmp.Or(shown.Limits.PIDs, facts.Defaults.PIDs)
 	p.Plan = plan.New(plan.Input{
 		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args, Image: box.Image, Runtime: box.Runtime,
 		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: slices.Concat(got.Mounts, req.Mounts), Walls: facts.Walls,
-		Resources: append(h.resources(id, facts), boxed.Resources(id, box)...), Notes: slices.Concat(facts.Notes, boxed.Notes(box), h.nameless(req)),
+		Resources: append(h.resources(id, facts), boxed.Resources(id, box)...), Notes: slices.Concat(h.resumes(req, got), facts.Notes, boxed.Notes(box), h.nameless(req)),
 		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.WithGit(req.Spec.Repos, req.Spec.GitUser).Hash(), Watched: watched, NotWatched: not,
 		Scratch: cmp.Or(shown.Limits.Memory/2, facts.Defaults.Scratch),
 	})

@@ -57,6 +57,7 @@ type Outcome struct {
 	Probes  []plan.ProbeResult
 	Up      time.Duration // from Start to the agent's start
 	Changed string        // folder that holds what the agent changed in its private view; empty: nothing
+	Kept    bool          // something of its conversation stays for a resume
 	Notes   []string      // what the operator should know, and could not be told while the agent had his terminal
 }
 
@@ -76,6 +77,8 @@ type starting struct {
 	trust   string
 	meta    store.Metadata
 	outcome Outcome
+	kept    []plan.Mount // of the agent's conversation; none: it is not kept
+	ran     bool         // the agent may have run
 }
 
 // Start runs a prepared bottle to its end. The agent's exit code is in the
@@ -86,11 +89,7 @@ func (h *House) Start(ctx context.Context, p *Prepared, t Terminal) (Outcome, er
 	s := &starting{house: h, prep: p, term: t, begun: time.Now()}
 	err := s.steps(ctx)
 	if s.res != nil {
-		s.meta.Status = store.Stopped
-		if err != nil {
-			s.meta.Status = store.Failed
-		}
-		err = errors.Join(err, s.res.Write(s.meta))
+		err = errors.Join(err, s.close(err))
 	}
 	err = errors.Join(err, s.undo.run())
 	return s.outcome, err
@@ -154,16 +153,10 @@ func (s *starting) readSecrets(ctx context.Context) (err error) {
 	return nil
 }
 
-func (s *starting) reserve(context.Context) error {
-	r, err := s.house.Store.Reserve(s.prep.identity)
+func (s *starting) reserve(ctx context.Context) error {
+	r, err := s.take()
 	if err != nil {
 		return err
-	}
-	s.res = r
-	s.undo.push("release the identity", r.Release)
-	s.meta = store.Metadata{
-		Identity: s.prep.identity, Agent: s.prep.req.Agent.Name, Bottle: s.prep.req.Spec.Name, Backend: s.house.Backend.Kind(),
-		Started: time.Now().UTC(), PID: os.Getpid(), Workspace: s.prep.req.Workspace, Writable: writable(s.prep.req), Version: bottle.Version, Status: store.Running,
 	}
 	s.undo.push("clear the private view", s.clearUpper)
 	s.undo.push("remove what was brought in", func() error {
@@ -174,7 +167,10 @@ func (s *starting) reserve(context.Context) error {
 		return err
 	}
 	// Written before the others are looked at: of two starts at once, one sees the other.
-	return s.house.alone(s.meta)
+	if err := s.house.alone(s.meta); err != nil {
+		return err
+	}
+	return s.keep(ctx)
 }
 
 // clearUpper removes the overlay's layers when the agent changed nothing, and
@@ -237,7 +233,7 @@ func (s *starting) bottle() plan.Bottle {
 
 // mounts are the provider's and the manifest's.
 func (s *starting) mounts() []plan.Mount {
-	return slices.Concat(s.prep.provider.Mounts, s.prep.req.Mounts)
+	return slices.Concat(s.prep.provider.Mounts, s.prep.req.Mounts, s.kept)
 }
 
 // pathDirs is what stands on the agent's PATH before the system's folders.
@@ -267,7 +263,7 @@ func (s *starting) searched() []string {
 // gateway is what the gateway is told.
 func (s *starting) gateway() plan.Gateway {
 	return plan.Gateway{
-		Added: s.added(), Adding: s.res.Layout.Adding,
+		Added: s.added(), Adding: s.res.Layout.Adding, Resumed: s.prep.req.Resume != nil,
 		Version: bottle.Version, Identity: s.prep.identity, Bottle: s.prep.req.Spec.Name, Routes: s.prep.req.Spec.Routes, Onward: s.prep.req.Spec.Onward, Watch: s.prep.req.Spec.Watch,
 		Audit: s.res.Layout.Audit, Control: s.res.Layout.Control, Inherit: true, Placeholders: s.prep.provider.Placeholders,
 		Limits: s.prep.req.Spec.Egress, Repos: s.prep.req.Spec.Repos, Git: s.res.Layout.Git, GitUser: s.prep.req.Spec.GitUser,
@@ -281,7 +277,7 @@ func (s *starting) place(ctx context.Context) error {
 	files := append([]plan.File{
 		{Path: plan.CAPath, Mode: 0o644, Content: ca},
 		{Path: plan.BundlePath, Mode: 0o644, Content: ca}, // the backend puts the machine's own CAs in front
-	}, s.prep.provider.Files...)
+	}, slices.Concat(s.prep.provider.Files, s.links())...)
 	if text := gitConfig(s.prep.req.Spec.GitUser, s.prep.req.Spec.Repos); len(text) > 0 {
 		files = append(files, plan.File{Path: plan.Home + "/.gitconfig", Mode: 0o644, Agent: true, Content: text})
 	}
@@ -373,7 +369,12 @@ func (s *starting) run(ctx context.Context) error {
 		}
 	})
 	defer stop()
-	s.outcome.Up = time.Since(s.begun)
+	if s.prep.req.Resume != nil { // from here on it is as after a start
+		if err := s.res.Unpreserve(); err != nil {
+			return err
+		}
+	}
+	s.outcome.Up, s.ran = time.Since(s.begun), true
 	code, err := s.box.Run(ctx, cmd, s.term.Stdio)
 	if err != nil && killed.Load() {
 		s.note(fmt.Sprintf("the agent was told to end, did not within %v, and was killed with its bottle", Farewell))

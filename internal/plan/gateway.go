@@ -50,6 +50,7 @@ const (
 	GitPort         = 9418                    // git-gate is the git gate's, here and at 80;
 	SuperviseName   = "supervise"             // and SuperviseHost, at SupervisePort
 	Added           = "/var/lib/bottle/added" // what an operator brought in while the bottle ran, read-only; bin/ holds the programs
+	Kept            = "/var/lib/bottle/kept"  // where the agent's conversation is kept for a resume; the provider's folders are links into it
 	ToolEgress      = "egress-block"          // the tools there by which an agent asks for a route,
 	ToolContent     = "pipelock-block"        // and for what was held back
 )
@@ -88,6 +89,7 @@ type Gateway struct {
 	Wait         int                   `json:"supervise_wait,omitempty"` // with Supervise: seconds that an ask waits for the operator; 0: bottle.DefaultWait
 	Unmatched    string                `json:"unmatched,omitempty"`      // with Asked: UnmatchedAsk, or deny
 	Added        string                `json:"added,omitempty"`          // with Asked: the folder that the bottle sees at Added; empty: nothing can be brought in
+	Resumed      bool                  `json:"resumed,omitempty"`        // the bottle ran before: the log goes on, and what was granted then has ended
 	Adding       string                `json:"adding,omitempty"`         // and the one where an operator's command unpacks for it
 }
 

@@ -82,7 +82,8 @@ type File struct {
 	Path    string `json:"path"` // absolute, inside
 	Mode    uint32 `json:"mode"`
 	Content []byte `json:"content"`
-	Agent   bool   `json:"agent"` // owned by (and writable for) the agent; else root-like and read-only
+	Agent   bool   `json:"agent"`          // owned by (and writable for) the agent; else root-like and read-only
+	Link    string `json:"link,omitempty"` // with Agent: not a file, but a symbolic link to this folder, which is made if it is not there
 }
 
 // Command is the agent's process.

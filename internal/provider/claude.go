@@ -2,6 +2,8 @@ package provider
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 
 	"bottle/internal/plan"
 )
@@ -18,12 +20,27 @@ func (p *preparation) claude() {
 	}
 	p.Args = append(t.Args, "--dangerously-skip-permissions")
 	p.claudePrompt()
+	p.Keeps = []Keep{
+		{"claude-projects", plan.Home + "/.claude/projects"},         // the transcripts, by working folder
+		{"claude-file-history", plan.Home + "/.claude/file-history"}, // what /rewind goes back to
+		{"claude-tasks", plan.Home + "/.claude/tasks"},
+		{"claude-plans", plan.Home + "/.claude/plans"},
+	}
+	if p.Continue && !slices.ContainsFunc(p.ExtraArgs, picks) {
+		p.Args = append(p.Args, "--continue") // without a conversation it begins one
+	}
 	p.Args = append(p.Args, p.ExtraArgs...)
 	p.claudeAuth()
 	p.claudeEnv()
 	p.claudeFiles()
 	p.skills(plan.Home + "/.claude/skills")
 	p.Hosts = []string{"api.anthropic.com"}
+}
+
+// picks reports whether a word of the operator's says which conversation to go on with.
+func picks(word string) bool {
+	name, _, _ := strings.Cut(word, "=")
+	return slices.Contains([]string{"--continue", "-c", "--resume", "-r", "--session-id"}, name)
 }
 
 // maxPromptArg is the longest prompt that goes on the command line: the kernel

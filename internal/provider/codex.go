@@ -20,7 +20,8 @@ func (p *preparation) codex() {
 	}
 	// Its own sandbox needs user namespaces, which a bottle refuses; the bottle is the wall.
 	p.Args = append(t.Args, "--dangerously-bypass-approvals-and-sandbox")
-	p.Args = append(p.Args, p.ExtraArgs...)
+	p.Keeps = []Keep{{"codex-sessions", codexHome + "/sessions"}} // it makes its index of them anew
+	p.Args = append(p.Args, p.codexWords()...)
 	p.setEnv("CODEX_HOME", codexHome)
 	_, keyed := p.held[RoleOpenAIKey]
 	if !keyed {
@@ -33,6 +34,20 @@ func (p *preparation) codex() {
 	}
 	p.skills(codexHome + "/skills")
 	p.Hosts = []string{"api.openai.com"}
+}
+
+// codexWords are what the operator adds, behind the words that go on with the last
+// conversation: `resume` is a command of its own, and `exec` has one.
+func (p *preparation) codexWords() []string {
+	words := p.ExtraArgs
+	if !p.Continue || len(words) > 0 && words[0] == "resume" {
+		return words
+	}
+	out := []string{"resume", "--last"}
+	if len(words) > 0 && (words[0] == "exec" || words[0] == "e") {
+		out, words = append([]string{words[0]}, out...), words[1:]
+	}
+	return append(out, words...)
 }
 
 // codexConfig is the config.toml that spares Codex its questions about trust,

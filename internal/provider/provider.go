@@ -19,6 +19,7 @@ type Request struct {
 	Skills      map[string]fs.FS // the folder of each skill that the agent names
 	Contained   bool             // the CLI is in an image that Recipe makes, and nothing of the host's is shown
 	Interactive bool             // on a terminal, without a one-shot prompt
+	Continue    bool             // go on with the last conversation in what Keeps names, which is there
 }
 
 // Result is what one agent CLI needs. When Problems is fatal the rest is void.
@@ -28,12 +29,19 @@ type Result struct {
 	Files        []plan.File       // placed before the agent starts
 	Mounts       []plan.Mount      // host folders of the CLI, read-only, at their host path
 	PathDirs     []string          // folders inside, to be prepended to PATH
+	Keeps        []Keep            // folders that hold its conversation; none: it has none
 	Recipe       string            // of an image that has the CLI, as a Dockerfile; see Contained
 	Hosts        []string          // hosts that the CLI calls in ordinary work; for hints, nothing is opened
 	Placeholders map[string]string // token_ref -> what the agent holds instead of it
 	Problems     bottle.Problems
 
 	roles map[string]string // token_ref -> its role
+}
+
+// Keep is one folder of the agent's that a resume goes on with.
+type Keep struct {
+	Name string // what it is called where it is kept: one word of a path
+	Path string // inside, absolute, below plan.Home
 }
 
 // Prepare answers what the agent CLI of a bottle needs.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 )
 
 const redacted = "[redacted]"
@@ -35,6 +36,9 @@ func (v Value) Reveal() string {
 	}
 	return *v.p
 }
+
+// Within reports whether text holds the credential as it is. None is within nothing.
+func (v Value) Within(text string) bool { return v.p != nil && strings.Contains(text, *v.p) }
 
 // Empty reports whether there is no credential.
 func (v Value) Empty() bool { return v.p == nil }

@@ -181,7 +181,7 @@ func (s *Store) Match(prefix string) (bottle.Identity, error) {
 		if e.Live {
 			live = append(live, id)
 		}
-		if newest.Metadata.Identity == "" || e.Metadata.Started.After(newest.Metadata.Started) {
+		if newest.Metadata.Identity == "" || e.Metadata.Latest().After(newest.Metadata.Latest()) {
 			newest = e
 		}
 	}

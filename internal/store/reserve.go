@@ -27,6 +27,20 @@ type Metadata struct {
 	Writable  []string        `json:"writable,omitempty"` // host folders that the agent may write to, without symbolic links
 	Version   string          `json:"version"`
 	Status    string          `json:"status"` // starting, running, stopped or failed
+
+	// What a resume needs to be the same start. Never a secret, nor a value of env.
+	Resumed time.Time `json:"resumed,omitzero"`              // when it was resumed last; Started stays the first start's, which changes are held against
+	Args    []string  `json:"args,omitempty"`                // what the operator added to the agent's own command; see lifecycle
+	InRepo  bool      `json:"agent_in_repository,omitempty"` // the repository shipped the agent
+	Chosen  bool      `json:"backend_chosen,omitempty"`      // the operator named the backend, whatever the bottle said
+}
+
+// Latest is when the bottle was started or resumed last.
+func (m Metadata) Latest() time.Time {
+	if m.Resumed.After(m.Started) {
+		return m.Resumed
+	}
+	return m.Started
 }
 
 // The states of a bottle in its metadata.
@@ -116,17 +130,21 @@ func (s *Store) take(id bottle.Identity) (*Reservation, error) {
 		f.Close()
 		return nil, fmt.Errorf("lock identity: %w", err)
 	}
-	for _, dir := range []string{filepath.Dir(lay.Upper), lay.Upper, lay.Work} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			f.Close()
-			return nil, hinted("make overlay folders", dir, err)
-		}
-	}
-	if err := openAdded(lay); err != nil {
+	if err := openLayers(lay); err != nil {
 		f.Close()
 		return nil, err
 	}
 	return &Reservation{Identity: id, Layout: lay, store: s, lock: f}, nil
+}
+
+// openLayers makes the folders that a start writes into.
+func openLayers(lay Layout) error {
+	for _, dir := range []string{filepath.Dir(lay.Upper), lay.Upper, lay.Work} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return hinted("make overlay folders", dir, err)
+		}
+	}
+	return openAdded(lay)
 }
 
 // openAdded makes the folders of what is brought in later. The bottle's own user, who may

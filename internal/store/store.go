@@ -13,6 +13,8 @@
 //	  overlay/upper, overlay/work
 //	  added/                    programs that were brought in while the bottle ran, as it sees them
 //	  adding/                   where they are unpacked
+//	  kept/                     the agent's conversation: written by the agent, so hostile
+//	  .preserve                 why cleanup leaves it for a resume
 package store
 
 import (
@@ -54,6 +56,8 @@ type Layout struct {
 	Work     string
 	Added    string // what the bottle sees of what was brought in
 	Adding   string // where that is unpacked
+	Kept     string // the agent's conversation, which a resume goes on with; what is in it, the agent wrote
+	Preserve string // there when the state is not to be cleaned up without a word; see Preserved
 }
 
 // Open checks the state folder of home. It creates nothing: a folder that does
@@ -127,6 +131,8 @@ func (s *Store) Layout(id bottle.Identity) Layout {
 		Asked:    filepath.Join(dir, "proposals"),
 		Upper:    filepath.Join(dir, "overlay", "upper"),
 		Work:     filepath.Join(dir, "overlay", "work"),
+		Kept:     filepath.Join(dir, "kept"),
+		Preserve: filepath.Join(dir, ".preserve"),
 		Added:    filepath.Join(dir, "added"),
 		Adding:   filepath.Join(dir, "adding"),
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/moby/moby/client"
 
 	"bottle/internal/backend"
+	"bottle/internal/backend/jail"
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
 )
@@ -82,6 +83,7 @@ func (d *Docker) engine() (*engine, error) {
 // Facts implements backend.Backend. It asks the engine and makes nothing.
 func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 	f := backend.Facts{Kind: Kind, Walls: walls(), Resources: resources, Defaults: backend.Defaults{PIDs: defaultPIDs, Scratch: defaultScratch}}
+	f.Keeps = d.UID == 0 || d.UID == jail.AgentUID // root can give a folder away; one of another's the agent could not write to
 	c, err := d.engine()
 	if err != nil {
 		return f, err

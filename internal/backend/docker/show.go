@@ -59,6 +59,11 @@ func (x *Box) show() error {
 			x.mounts = append(x.mounts, view)
 			continue
 		}
+		if m.Writable && strings.HasPrefix(m.Source, x.told.State+"/") { // the start's own, for the agent
+			if err := os.Lchown(m.Source, jail.AgentUID, jail.AgentGID); err != nil {
+				return fmt.Errorf("give the agent %s: %w", m.Source, err)
+			}
+		}
 		if err := x.bind(m.Source, m.Target, !m.Writable); err != nil {
 			return err
 		}

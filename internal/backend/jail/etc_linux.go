@@ -205,25 +205,20 @@ func place(files []plan.File, hostBundle []byte) error {
 		if f.Agent {
 			dir = 0o700
 		}
-		if err := os.MkdirAll(filepath.Dir(f.Path), dir); err != nil {
-			return fmt.Errorf("place %s: %w", f.Path, err)
-		}
+		err := os.MkdirAll(filepath.Dir(f.Path), dir)
 		body := f.Content
 		if f.Path == plan.BundlePath {
 			body = append(append([]byte{}, hostBundle...), body...)
 		}
-		if err := os.WriteFile(f.Path, body, fs.FileMode(f.Mode)&fs.ModePerm); err != nil {
-			return fmt.Errorf("place %s: %w", f.Path, err)
+		switch {
+		case err != nil:
+		case f.Link != "":
+			err = source.Link(f.Link, f.Path)
+		default:
+			err = os.WriteFile(f.Path, body, fs.FileMode(f.Mode)&fs.ModePerm)
 		}
-	}
-	return nil
-}
-
-// hostBundle reads the machine's own trust store, before the pivot.
-func hostBundle() []byte {
-	for _, p := range plan.HostBundles() {
-		if b, err := os.ReadFile(p); err == nil {
-			return append(b, '\n')
+		if err != nil {
+			return fmt.Errorf("place %s: %w", f.Path, err)
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"bottle/internal/backend/jail/fence"
+	"bottle/internal/backend/jail/source"
 	"bottle/internal/plan"
 )
 
@@ -145,7 +146,7 @@ func (d *initd) up(identity string) error {
 	if err := unix.Sethostname([]byte(d.spec.Bottle.Hostname)); err != nil {
 		return fmt.Errorf("set host name: %w", err)
 	}
-	d.bundle = hostBundle()
+	d.bundle = source.HostBundle()
 	root := &rootfs{spec: d.spec, exe: string(in.Exe)}
 	fsErr := root.build()
 	if err := errors.Join(fsErr, <-built); err != nil {

@@ -22,7 +22,7 @@ import (
 // tries by putting a real bottle up.
 func (n *Native) Facts(context.Context) (backend.Facts, error) {
 	m := n.look()
-	return backend.Facts{Kind: Kind, Checks: m.checks(), Walls: walls(), Resources: resources, Defaults: defaults(), Notes: m.notes(), Adds: true}, nil
+	return backend.Facts{Kind: Kind, Checks: m.checks(), Walls: walls(), Resources: resources, Defaults: defaults(), Notes: m.notes(), Adds: true, Keeps: true}, nil
 }
 
 // look gathers what the checks are made from.

@@ -88,13 +88,14 @@ func (d Desk) newCleanup() *cobra.Command {
 		Short:   "Remove what ended or killed bottles left",
 		Long: "Look for processes, control groups, containers, networks, volumes and state folders of bottles that\n" +
 			"no longer run, of every backend, show them, ask, and remove them. Running bottles are not touched. A state folder holds the decision log and\n" +
-			"what the agent changed in its private view. One with changes that nobody took (bottle changes)\n" +
-			"stays unless --discard is given; --keep-state leaves all of them alone.",
+			"what the agent changed in its private view. One with changes that nobody took (bottle changes) stays\n" +
+			"unless --discard is given, and so does one with a conversation that a crash ended (bottle resume);\n" +
+			"--keep-state leaves all of them alone.",
 		Example: "  bottle cleanup\n  bottle cleanup --discard\n  bottle cleanup --keep-state --yes",
 		Args:    command.Words(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	c.Flags().BoolVar(&discard, "discard", false, "remove changes that nobody took, too")
+	c.Flags().BoolVar(&discard, "discard", false, "remove changes that nobody took, and conversations that a crash ended, too")
 	c.Flags().BoolVar(&keep, "keep-state", false, "leave the state folders alone")
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -115,21 +116,12 @@ func (d Desk) cleanup(ctx context.Context, yes, keep, discard, js bool) error {
 	house.Unasked = func(kind string, why error) {
 		fmt.Fprintf(d.Err, "note: what bottles of the backend %s left is not known: %v; the state of those bottles stays\n", kind, why)
 	}
-	untaken := 0
-	rest, err := house.Leftovers(ctx, func(e store.Entry) bool {
-		id := e.Metadata.Identity
-		if keep || discard || house.Store.Taken(id) || layer.Count(house.Store.Layout(id).Upper, 1) == 0 {
-			return keep
-		}
-		untaken++
-		return true
-	})
+	worth := worth{store: house.Store}
+	rest, err := house.Leftovers(ctx, func(e store.Entry) bool { return keep || !discard && worth.keeping(e) })
 	if err != nil {
 		return err
 	}
-	if untaken > 0 {
-		fmt.Fprintf(d.Err, "kept: %s with changes that nobody took (bottle changes IDENTITY shows them, --discard removes them)\n", ui.Plural(untaken, "ended bottle"))
-	}
+	worth.tell(d.Err)
 	if js {
 		if rest == nil {
 			rest = []lifecycle.Rest{}
@@ -160,4 +152,33 @@ func (d Desk) cleanup(ctx context.Context, yes, keep, discard, js bool) error {
 	}
 	fmt.Fprintf(d.Out, "removed %s\n", ui.Plural(len(rest), "thing"))
 	return nil
+}
+
+// worth counts what a cleanup leaves unless it is told to discard it.
+type worth struct {
+	store              *store.Store
+	untaken, preserved int
+}
+
+// keeping reports whether an ended bottle holds what somebody may want.
+func (w *worth) keeping(e store.Entry) bool {
+	id := e.Metadata.Identity
+	switch {
+	case !w.store.Taken(id) && layer.Count(w.store.Layout(id).Upper, 1) > 0:
+		w.untaken++
+	case w.store.Preserved(e) != "" && w.store.Keeps(id):
+		w.preserved++
+	default:
+		return false
+	}
+	return true
+}
+
+func (w *worth) tell(out io.Writer) {
+	if w.untaken > 0 {
+		fmt.Fprintf(out, "kept: %s with changes that nobody took (bottle changes IDENTITY shows them, --discard removes them)\n", ui.Plural(w.untaken, "ended bottle"))
+	}
+	if w.preserved > 0 {
+		fmt.Fprintf(out, "kept: %s that a crash ended, with the conversation (bottle resume goes on with it, --discard removes it)\n", ui.Plural(w.preserved, "bottle"))
+	}
 }

@@ -23,7 +23,7 @@ func (d Desk) Join(ctx context.Context, id bottle.Identity) (said string, err er
 // Begin is Leave for the dashboard: the operator reads what a start shows, and answers it. A
 // failure stays on the screen until Enter is pressed.
 func (d Desk) Begin(ctx context.Context, agent bottle.Name) (bottle.Identity, error) {
-	s, err := d.Leave(ctx, Words(string(agent), nil, false, false, "", ""))
+	s, err := d.Leave(ctx, Words("start", string(agent), nil, false, false, "", ""))
 	var f *ui.Failure
 	if errors.As(err, &f) && f.Err == nil { // all was said above
 		if f.Code == ui.CodeNo {

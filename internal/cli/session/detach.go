@@ -21,7 +21,7 @@ import (
 // command stands. It is for that command alone.
 const LineFlag = "held-by"
 
-// Leave starts this program anew with args, as a process that will hold the bottle in a
+// Leave starts this program anew with args (see Words), as a process that will hold the bottle in a
 // session of its own, on this terminal until the agent runs: its questions, what it shows
 // and its errors are the operator's. Then that process gives the terminal up, and Leave
 // returns. What ended before is an error with its exit code, and nothing more to say.
@@ -37,7 +37,7 @@ func (d Desk) Leave(ctx context.Context, args []string) (Started, error) {
 	defer line.Close()
 	// Its own end comes by the line, not by ctx: it undoes what it made.
 	p, err := hostexec.Start(context.Background(), hostexec.Cmd{
-		Path: self, Args: append([]string{"start", "--detach", "--" + LineFlag + "=" + strconv.Itoa(firstExtra)}, args...), Env: d.Environ(),
+		Path: self, Args: append([]string{args[0], "--detach", "--" + LineFlag + "=" + strconv.Itoa(firstExtra)}, args[1:]...), Env: d.Environ(),
 		Stdin: d.In, Stdout: d.Out, Stderr: d.Err, ExtraFiles: []*os.File{theirs}, NewSession: true,
 	})
 	err = errors.Join(err, theirs.Close())
@@ -129,9 +129,9 @@ func (d Desk) Detach(ctx context.Context, args []string, js bool) error {
 	return nil
 }
 
-// Words are the words after `bottle start` that ask for the same start.
-func Words(agent string, extra []string, yes, verbose bool, repo bottle.Name, backend string) []string {
-	var out []string
+// Words are the words after `bottle` that ask for the same start: do is start, or resume.
+func Words(do, of string, extra []string, yes, verbose bool, repo bottle.Name, backend string) []string {
+	out := []string{do}
 	if yes {
 		out = append(out, "--yes")
 	}
@@ -144,5 +144,5 @@ func Words(agent string, extra []string, yes, verbose bool, repo bottle.Name, ba
 	if repo != "" {
 		out = append(out, "--repo-agent="+string(repo))
 	}
-	return append(append(out, agent, "--"), extra...)
+	return append(append(out, of, "--"), extra...)
 }

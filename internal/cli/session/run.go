@@ -87,6 +87,9 @@ func (d Desk) Run(ctx context.Context, house *lifecycle.House, prep *lifecycle.P
 	if n := layer.Count(out.Changed, countLimit); n > 0 {
 		changes.Tell(d.Err, style, n, countLimit, prep.Plan.Identity)
 	}
+	if out.Kept || out.Changed != "" {
+		fmt.Fprintf(d.Err, "%s bottle resume %s\n", style(plan.Label, "to go on with it:"), prep.Plan.Identity)
+	}
 	for _, note := range out.Notes {
 		fmt.Fprintln(d.Err, style(plan.Warn, note))
 	}

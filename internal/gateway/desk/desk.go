@@ -25,6 +25,7 @@ type Config struct {
 	Dismiss func(print string, host bottle.Host)                   // takes that back
 	Record  func(audit.Record) error
 	Now     func() time.Time
+	Anew    bool // nothing of what was granted before holds: the bottle had ended
 
 	Unmatched bool                                      // ask by itself where an unlisted host is denied
 	Pushes    func(bottle.Host) bool                    // whether a repository lies there; nil: none does
@@ -151,6 +152,8 @@ func (d *Desk) resume(a bottle.Asked, now time.Time) {
 	switch {
 	case !a.Lease.Holds(now):
 		d.finish(a, "its time was over")
+	case d.cfg.Anew: // what a person reads before a resume is the manifest, and these routes are not in it
+		d.finish(a, "its bottle has ended")
 	case a.Content != nil && a.Content.Print != "": // the key of fingerprints died with the gateway that made it
 		d.finish(a, "the gateway that knew this value has ended")
 	}

@@ -1,7 +1,12 @@
-package cli
+// Package listing is the list of agents, bottles, the bottles at work, and those that can be
+// resumed.
+package listing
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -16,17 +21,27 @@ import (
 	"bottle/internal/store"
 )
 
-func newList(d *deps) *cobra.Command {
+// Desk is what the command touches.
+type Desk struct {
+	Group    string
+	Out, Err io.Writer
+	Style    func(io.Writer) plan.Style
+	Tree     func() (manifest.Tree, error)
+	Tilde    func(path string) string
+}
+
+// Command is list.
+func (d Desk) Command() *cobra.Command {
 	var all bool
 	c := &cobra.Command{
 		Use:     "list [agents|bottles|active]",
 		Aliases: []string{"ls"},
-		GroupID: groupRun,
+		GroupID: d.Group,
 		Short:   "List agents, bottles and the bottles at work",
 		Long: "List agents, bottles, and the bottles at work or left behind by a crash. --all also lists those\n" +
-			"that have ended, whose decision logs are still there.",
+			"that have ended, whose decision logs are still there. What has ended, bottle resume goes on with.",
 		Example: "  bottle list\n  bottle list active --format json\n  bottle list active --all",
-		Args:    command.Words(0, 1), ValidArgsFunction: first("agents", "bottles", "active"),
+		Args:    command.Words(0, 1), ValidArgsFunction: kinds,
 	}
 	c.Flags().BoolVarP(&all, "all", "a", false, "with the bottles that have ended")
 	asJSON := command.Formats(c)
@@ -40,16 +55,31 @@ func newList(d *deps) *cobra.Command {
 	return c
 }
 
+// kinds completes the one word of list.
+func kinds(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []string{"agents", "bottles", "active"}, cobra.ShellCompDirectiveNoFileComp
+}
+
 // listing is what a list shows.
 type listing struct {
 	Agents  []manifest.Entry `json:"agents"`
 	Bottles []manifest.Entry `json:"bottles"`
-	Active  []store.Entry    `json:"active"`
+	Active  []active         `json:"active"`
 }
 
-func (d *deps) list(kind string, all, js bool) error {
+// active is one bottle at work, or what one left.
+type active struct {
+	store.Entry
+	Resumable bool   `json:"resumable"`           // by bottle resume
+	Preserved string `json:"preserved,omitempty"` // why cleanup leaves what it holds
+}
+
+func (d Desk) list(kind string, all, js bool) error {
 	var l listing
-	tree, err := d.tree()
+	tree, err := d.Tree()
 	if err != nil {
 		return err
 	}
@@ -73,7 +103,7 @@ func (d *deps) list(kind string, all, js bool) error {
 	if err != nil {
 		return err
 	}
-	ui.Tell(d.Stderr, d.style(d.Stderr), problems)
+	ui.Tell(d.Err, d.Style(d.Err), problems)
 	if js {
 		return d.listJSON(kind, l)
 	}
@@ -83,16 +113,19 @@ func (d *deps) list(kind string, all, js bool) error {
 
 // active are the identities that are at work or were left behind; all: also
 // those that ended as they should.
-func (d *deps) active(home string, all bool) ([]store.Entry, error) {
+func (d Desk) active(home string, all bool) (out []active, err error) {
 	s, err := store.Open(home)
 	if err != nil {
 		return nil, err
 	}
 	entries, err := s.List()
-	if !all {
-		entries = slices.DeleteFunc(entries, func(e store.Entry) bool { return !e.Live && !leftBehind(e) })
+	for _, e := range entries {
+		a := active{Entry: e, Resumable: !e.Live && e.Problem == "", Preserved: s.Preserved(e)}
+		if all || e.Live || leftBehind(e) || a.Preserved != "" {
+			out = append(out, a)
+		}
 	}
-	return entries, err
+	return out, err
 }
 
 // leftBehind reports whether nobody took down what a start put up.
@@ -101,39 +134,39 @@ func leftBehind(e store.Entry) bool {
 	return !e.Live && (e.Problem != "" || !ended)
 }
 
-func (d *deps) listJSON(kind string, l listing) error {
+func (d Desk) listJSON(kind string, l listing) error {
 	l.Agents = append([]manifest.Entry{}, l.Agents...) // [] in JSON, never null
 	l.Bottles = append([]manifest.Entry{}, l.Bottles...)
-	l.Active = append([]store.Entry{}, l.Active...)
+	l.Active = append([]active{}, l.Active...)
 	switch kind {
 	case "agents":
-		return ui.JSON(d.Stdout, l.Agents)
+		return ui.JSON(d.Out, l.Agents)
 	case "bottles":
-		return ui.JSON(d.Stdout, l.Bottles)
+		return ui.JSON(d.Out, l.Bottles)
 	case "active":
-		return ui.JSON(d.Stdout, l.Active)
+		return ui.JSON(d.Out, l.Active)
 	}
-	return ui.JSON(d.Stdout, l)
+	return ui.JSON(d.Out, l)
 }
 
-func (d *deps) listText(kind string, l listing) {
-	style := d.style(d.Stdout)
+func (d Desk) listText(kind string, l listing) {
+	style := d.Style(d.Out)
 	shown := 0
 	section := func(title string, head []string, rows [][]ui.Cell, none string) {
 		if kind != "" && kind != title {
 			return
 		}
 		if shown++; shown > 1 {
-			fmt.Fprintln(d.Stdout)
+			fmt.Fprintln(d.Out)
 		}
 		if kind == "" {
-			fmt.Fprintln(d.Stdout, style(plan.Label, strings.ToUpper(title)))
+			fmt.Fprintln(d.Out, style(plan.Label, strings.ToUpper(title)))
 		}
 		if len(rows) == 0 {
-			fmt.Fprintln(d.Stdout, none)
+			fmt.Fprintln(d.Out, none)
 			return
 		}
-		ui.Table(d.Stdout, style, head, rows)
+		ui.Table(d.Out, style, head, rows)
 	}
 	section("agents", []string{"agent", "bottle", "from", "about"}, entryRows(l.Agents, true), "No agents yet: bottle init writes a first one.")
 	section("bottles", []string{"bottle", "from", "about"}, entryRows(l.Bottles, false), "No bottles yet: bottle init writes a first one.")
@@ -156,7 +189,7 @@ func entryRows(entries []manifest.Entry, agents bool) [][]ui.Cell {
 	return rows
 }
 
-func (d *deps) activeRows(entries []store.Entry) [][]ui.Cell {
+func (d Desk) activeRows(entries []active) [][]ui.Cell {
 	var rows [][]ui.Cell
 	for _, e := range entries {
 		m := e.Metadata
@@ -166,17 +199,42 @@ func (d *deps) activeRows(entries []store.Entry) [][]ui.Cell {
 			status = ui.As(plan.Plain, store.Starting) // reserved, and not described yet
 		case e.Problem != "":
 			status = ui.As(plan.Shout, "unreadable: bottle cleanup")
-		case leftBehind(e):
-			status = ui.As(plan.Warn, "left behind: bottle cleanup")
+		case e.Preserved != "":
+			status = ui.As(plan.Warn, "left behind: bottle resume "+string(m.Identity))
+		case e.Resumable:
+			status = ui.As(plan.Plain, m.Status+": bottle resume "+string(m.Identity))
 		}
 		since := ""
 		if !m.Started.IsZero() {
-			since = m.Started.Local().Format(time.DateTime)
+			since = m.Latest().Local().Format(time.DateTime)
 		}
 		rows = append(rows, []ui.Cell{
 			ui.As(plan.Strong, string(m.Identity)), ui.As(plan.Plain, string(m.Bottle)), ui.As(plan.Plain, m.Backend),
-			status, ui.As(plan.Faint, since), ui.As(plan.Faint, d.tilde(m.Workspace)),
+			status, ui.As(plan.Faint, since), ui.As(plan.Faint, d.Tilde(m.Workspace)),
 		})
 	}
 	return rows
+}
+
+// Resumable is the answer to a resume of nothing: what there is, newest first.
+func (d Desk) Resumable(st *store.Store) error {
+	list, err := st.List()
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(e store.Entry) bool { return e.Live || e.Problem != "" })
+	slices.SortStableFunc(list, func(a, b store.Entry) int { return b.Metadata.Latest().Compare(a.Metadata.Latest()) })
+	if len(list) == 0 {
+		return ui.Usage(errors.New("no bottle has ended that could be resumed"), "bottle start AGENT")
+	}
+	var rows [][]ui.Cell
+	for _, e := range list {
+		m := e.Metadata
+		rows = append(rows, []ui.Cell{
+			ui.As(plan.Strong, "bottle resume "+string(m.Identity)), ui.As(plan.Plain, cmp.Or(st.Preserved(e), m.Status)),
+			ui.As(plan.Faint, m.Latest().Local().Format(time.DateTime)), ui.As(plan.Faint, d.Tilde(m.Workspace)),
+		})
+	}
+	ui.Table(d.Err, d.Style(d.Err), []string{"to go on", "how it ended", "last started", "workspace"}, rows)
+	return ui.Usage(errors.New("resume wants the identity of a bottle that has ended"), "bottle resume "+string(list[0].Metadata.Identity))
 }

@@ -1,0 +1,237 @@
+package store
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"bottle/internal/bottle"
+)
+
+// Again takes the folder of an identity that has ended, for a resume, and gives what was
+// written of it last. Everything in it stays: layers, decision log, mirrors, proposals,
+// conversation. An identity that some process holds is ErrLive; one without a folder, or
+// whose folder is not as Reserve made it, is an error, and nothing is changed.
+func (s *Store) Again(id bottle.Identity) (*Reservation, Metadata, error) {
+	lay := s.Layout(id)
+	if lay.Dir == "" {
+		return nil, Metadata{}, fmt.Errorf("resume: %q is not an identity", id)
+	}
+	if err := trusted(s.root); err != nil {
+		return nil, Metadata{}, err
+	}
+	if _, err := os.Lstat(lay.Dir); err != nil {
+		return nil, Metadata{}, bottle.Problems{{Message: fmt.Sprintf("resume %s: nothing is left of it", id), Hint: "bottle list active --all"}}
+	}
+	// A cleanup that has begun is waited for, and one that comes later finds the lock held.
+	unlock, err := s.exclusive()
+	if err != nil {
+		return nil, Metadata{}, err
+	}
+	defer unlock()
+	f, err := s.lockAgain(lay)
+	if err != nil {
+		return nil, Metadata{}, fmt.Errorf("resume %s: %w", id, err)
+	}
+	m, err := s.Load(id)
+	if err == nil {
+		err = renew(lay)
+	}
+	if err != nil {
+		f.Close()
+		return nil, Metadata{}, fmt.Errorf("resume %s: %w", id, err)
+	}
+	return &Reservation{Identity: id, Layout: lay, store: s, lock: f}, m, nil
+}
+
+// lockAgain takes the lock of a folder that is there.
+func (s *Store) lockAgain(lay Layout) (*os.File, error) {
+	if err := realFolder(lay.Dir); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(lay.Lock, os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, hinted("lock identity", lay.Lock, err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	f.Close()
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, ErrLive
+	}
+	return nil, fmt.Errorf("lock identity: %w", err)
+}
+
+// renew makes ready what a start finds: the upper layer stays, the kernel's own folder
+// beside it and what was brought in begin anew.
+func renew(lay Layout) error {
+	for _, dir := range []string{filepath.Dir(lay.Upper), lay.Upper, lay.Kept} {
+		if err := realFolder(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.Remove(lay.Taken); err != nil && !errors.Is(err, fs.ErrNotExist) { // more changes may come
+		return hinted("note that changes may come", lay.Taken, err)
+	}
+	for _, dir := range []string{lay.Work, lay.Added, lay.Adding} {
+		if err := removeTree(dir); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{filepath.Dir(lay.Upper), lay.Upper} {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return hinted("make overlay folders", dir, err)
+		}
+	}
+	if err := os.Mkdir(lay.Work, 0o700); err != nil {
+		return hinted("make overlay folders", lay.Work, err)
+	}
+	return openAdded(lay)
+}
+
+// realFolder refuses what is no folder, such as a link to one.
+func realFolder(path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return fmt.Errorf("look at state folder: %w", err)
+	}
+	if !info.IsDir() {
+		return bottle.Problems{{File: path, Message: "it is no folder, and bottle made one: it is not followed", Hint: "bottle cleanup --discard removes all of this bottle"}}
+	}
+	return nil
+}
+
+// Hold keeps an identity from being resumed until release is called, while its leftovers
+// are removed. It is ErrLive where some process holds it. One without a lock cannot be
+// resumed, and holding it holds nothing.
+func (s *Store) Hold(id bottle.Identity) (release func(), err error) {
+	lay := s.Layout(id)
+	if _, err := os.Lstat(lay.Lock); lay.Dir == "" || errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	unlock, err := s.exclusive()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	f, err := s.lockAgain(lay)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return func() {}, nil
+	case err != nil:
+		return nil, fmt.Errorf("hold %s: %w", id, err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// OpenKept makes the folder for the agent's conversation, if it is not there.
+func (r *Reservation) OpenKept() error {
+	err := os.Mkdir(r.Layout.Kept, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return realFolder(r.Layout.Kept)
+	}
+	if err != nil {
+		return hinted("make the folder of the conversation", r.Layout.Kept, err)
+	}
+	return nil
+}
+
+// ClearKept removes the folder of the conversation if the agent left nothing in it, and
+// reports whether something stays.
+func (r *Reservation) ClearKept() bool {
+	for _, name := range names(r.Layout.Kept, maxFolders) {
+		_ = syscall.Rmdir(filepath.Join(r.Layout.Kept, name)) // what is empty; a link, a file or a full folder stays
+	}
+	err := syscall.Rmdir(r.Layout.Kept)
+	return err != nil && !errors.Is(err, fs.ErrNotExist)
+}
+
+// maxFolders bounds how many entries of a folder that the agent wrote are read.
+const maxFolders = 64
+
+// names reads at most limit names in a folder, without following a link to it or waiting
+// for a pipe. What can't be read has none.
+func names(dir string, limit int) []string {
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	list, _ := f.Readdirnames(limit) // an error leaves what was read before it
+	return list
+}
+
+// Keeps reports whether the agent of id left something under one of the names in the
+// folder of its conversation; without names, under any. Nothing in it is followed,
+// opened or waited for, but the folders of these names themselves.
+func (s *Store) Keeps(id bottle.Identity, under ...string) bool {
+	kept := s.Layout(id).Kept
+	if kept == "" || realFolder(kept) != nil {
+		return false
+	}
+	if len(under) == 0 {
+		return len(names(kept, 1)) > 0
+	}
+	for _, name := range under {
+		if len(names(filepath.Join(kept, name), 1)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Changed reports whether the agent of id changed something in its private view.
+func (s *Store) Changed(id bottle.Identity) bool {
+	upper := s.Layout(id).Upper
+	return upper != "" && len(names(upper, 1)) > 0
+}
+
+// maxReason bounds what is read of a reason to preserve, in bytes.
+const maxReason = 256
+
+// MarkPreserved has cleanup leave the state of id for a resume; why is shown to the operator.
+func (s *Store) MarkPreserved(id bottle.Identity, why string) error {
+	path := s.Layout(id).Preserve
+	if path == "" {
+		return fmt.Errorf("preserve: %q is not an identity", id)
+	}
+	if err := replace(path, []byte(why+"\n")); err != nil {
+		return hinted("preserve the state", path, err)
+	}
+	return nil
+}
+
+// Unpreserve takes that back. It is idempotent.
+func (r *Reservation) Unpreserve() error {
+	if err := os.Remove(r.Layout.Preserve); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return hinted("take the mark away", r.Layout.Preserve, err)
+	}
+	return nil
+}
+
+// Preserved says why the state of an ended bottle is to stay until a resume, or until the
+// operator discards it: it was marked, or its start was killed while the bottle ran. Empty:
+// nothing speaks against its removal.
+func (s *Store) Preserved(e Entry) string {
+	if e.Live {
+		return ""
+	}
+	f, err := os.OpenFile(s.Layout(e.Metadata.Identity).Preserve, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err == nil {
+		defer f.Close()
+		why, _ := io.ReadAll(io.LimitReader(f, maxReason)) // that it is there counts
+		return cmp.Or(bottle.Printable(strings.TrimSpace(string(why))), "it was marked")
+	}
+	if e.Problem == "" && (e.Metadata.Status == Running || e.Metadata.Status == Starting) {
+		return "its start was killed"
+	}
+	return ""
+}
