@@ -230,3 +230,29 @@ func TestTheAgentBegins(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 }
+
+// TestALogGoesOn: the gateway of a resumed bottle says so in the same chain, before all else;
+// where it cannot, it serves nothing.
+func TestALogGoesOn(t *testing.T) {
+	dir := ""
+	for i := range 2 {
+		r := inProcess(t)
+		if dir == "" {
+			dir = r.dir
+		}
+		what := r.what(newUpstream(t, t.TempDir()))
+		what.Audit, what.Resumed = filepath.Join(dir, "audit.jsonl"), i == 1
+		_, _, _, client := r.startAs(t, what)
+		_ = status(t, client, "https://other.example.com/")
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "audit.jsonl")
+	if l := logged(t, path, audit.ReasonAgain); len(l) != 1 || l[0].Seq < 2 || l[0].Policy == "" {
+		t.Errorf("%+v", l)
+	}
+	if rep, err := audit.Verify(path); err != nil || !rep.OK || rep.Records < 3 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+}

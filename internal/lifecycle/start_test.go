@@ -425,3 +425,77 @@ func TestStopNeverSignalsAGroup(t *testing.T) {
 		}
 	}
 }
+
+// The weakness: cleanup shows a list and asks; meanwhile a bottle on it is resumed, whose parts
+// have the same names. What lives is not taken, and once it has ended again, it is.
+func TestCleanupOfAnOldList(t *testing.T) {
+	f := newFixture(t)
+	ctx := context.Background()
+	dead, err := f.house.Store.Reserve("tester-aaaaa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(dead.Write(store.Metadata{Agent: "tester", Backend: f.fake.Kind(), Status: store.Running}), dead.Release()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.fake.Create(ctx, plan.Bottle{Identity: "tester-aaaaa"}, plan.Gateway{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := f.house.Leftovers(ctx, nil)
+	if err != nil || len(rest) != 2 {
+		t.Fatal(rest, err)
+	}
+	r, _, err := f.house.Store.Again("tester-aaaaa")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.house.Clean(ctx, rest); err != nil || f.fake.Standing() != 1 {
+		t.Errorf("%v, %d stand", err, f.fake.Standing())
+	}
+	if _, err := os.Lstat(r.Layout.Metadata); err != nil {
+		t.Error(err)
+	}
+	if err := r.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.house.Clean(ctx, rest); err != nil || f.fake.Standing() != 0 {
+		t.Errorf("%v, %d stand", err, f.fake.Standing())
+	}
+}
+
+// TestResumeTellsTheGateway: and only a resume does; what is left of a killed start goes first,
+// and the first start's time stays, which changes are held against.
+func TestResumeTellsTheGateway(t *testing.T) {
+	f := newFixture(t)
+	if _, err := f.start(); err != nil || told(f).Resumed {
+		t.Fatal(err)
+	}
+	list, err := f.house.Store.List()
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	m := list[0].Metadata
+	if _, err := f.fake.Create(context.Background(), plan.Bottle{Identity: string(m.Identity)}, plan.Gateway{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	f.req.Resume = &m
+	if _, err := f.start(); err != nil || !told(f).Resumed || f.fake.Standing() != 0 {
+		t.Fatal(err, f.fake.Standing())
+	}
+	now, err := f.house.Store.Load(m.Identity)
+	if err != nil || !now.Started.Equal(m.Started) || !now.Resumed.After(m.Started) || now.Status != store.Stopped {
+		t.Errorf("%+v, %v", now, err)
+	}
+	f.req.Workspace = t.TempDir() // another folder, below the same private view
+	if _, err := f.start(); err == nil || !strings.Contains(err.Error(), "private view") {
+		t.Error(err)
+	}
+	if f.house.Store.Live(m.Identity) {
+		t.Error("what was refused is held")
+	}
+}
+
+func told(f *fixture) plan.Gateway {
+	gw, _, _, _ := f.fake.Told()
+	return gw
+}

@@ -352,3 +352,40 @@ func TestContainedTakesNothingOfTheHost(t *testing.T) {
 		}
 	}
 }
+
+// A resume goes on with the last conversation, unless the operator says with which; the words
+// are the real CLIs', which the canaries run.
+func TestContinue(t *testing.T) {
+	for _, c := range []struct{ template, words, want string }{
+		{"claude", "", "--continue"},
+		{"claude", "-p go on", "--continue -p go on"},
+		{"claude", "--resume 0b1c", "--resume 0b1c"},
+		{"claude", "--resume=0b1c", "--resume=0b1c"},
+		{"claude", "-c", "-c"},
+		{"codex", "", "resume --last"},
+		{"codex", "go on", "resume --last go on"},
+		{"codex", "exec --skip-git-repo-check go", "exec resume --last --skip-git-repo-check go"},
+		{"codex", "resume 0b1c", "resume 0b1c"},
+		{"command", "x", "x"},
+	} {
+		r := request(c.template, route(provider.RoleAnthropicKey, "KEY"), route(provider.RoleOpenAIKey, "OTHER"))
+		r.ExtraArgs = strings.Fields(c.words)
+		first := provider.Prepare(r)
+		r.Continue = true
+		again := provider.Prepare(r)
+		if got := strings.Join(again.Args, " "); !strings.HasSuffix(got, strings.TrimSpace(c.want)) || strings.Count(got, "--continue")+strings.Count(got, "resume") > strings.Count(c.want, "--continue")+strings.Count(c.want, "resume") {
+			t.Errorf("%s %q: %q", c.template, c.words, got)
+		}
+		if !slices.Equal(r.ExtraArgs, strings.Fields(c.words)) || !strings.HasSuffix(strings.Join(first.Args, " "), c.words) {
+			t.Errorf("%s %q: first %q", c.template, c.words, first.Args)
+		}
+		if len(again.Keeps) == 0 != (c.template == "command") {
+			t.Errorf("%s keeps %v", c.template, again.Keeps)
+		}
+		for _, k := range again.Keeps {
+			if !strings.HasPrefix(k.Path, "/home/agent/") || strings.ContainsAny(k.Name, "/.") || k.Name == "" {
+				t.Errorf("%+v", k)
+			}
+		}
+	}
+}

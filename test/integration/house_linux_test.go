@@ -29,7 +29,7 @@ const nobody = 65534
 
 func binaries(t *testing.T) string {
 	t.Helper()
-	return programs.Folder(t, "inside", "bottle-jail-orphan")
+	return programs.Folder(t, "inside", "bottle-jail-orphan", "claude")
 }
 
 // house is one operator: a home, a project, and who he is.

@@ -2,6 +2,7 @@ package jail
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,6 +48,36 @@ func TestPlaceWritesModesAndTheBundle(t *testing.T) {
 	}
 	if body, err := os.ReadFile(at); err != nil || !bytes.Equal(body, []byte("text")) {
 		t.Errorf("%q, %v", body, err)
+	}
+}
+
+// TestPlaceLinks: a folder that is kept is made and linked to; what an earlier agent put in its
+// place is neither followed nor changed, and a link never replaces what is there.
+func TestPlaceLinks(t *testing.T) {
+	dir := t.TempDir()
+	for _, odd := range []string{"file", "away"} {
+		if err := errors.Join(os.WriteFile(dir+"/file", []byte("x"), 0o600), os.RemoveAll(dir+"/away"), os.Symlink("/nowhere/at/all", dir+"/away")); err != nil {
+			t.Fatal(err)
+		}
+		at := filepath.Join(dir, "home-"+odd, "talk")
+		if err := place([]plan.File{{Path: at, Link: dir + "/" + odd, Agent: true}}, nil); err != nil {
+			t.Error(err)
+		}
+		if to, err := os.Readlink(at); err != nil || to != dir+"/"+odd {
+			t.Errorf("%q %v", to, err)
+		}
+	}
+	if b, err := os.ReadFile(dir + "/file"); string(b) != "x" {
+		t.Errorf("%q %v", b, err)
+	}
+	if err := place([]plan.File{{Path: dir + "/home/talk", Link: dir + "/kept", Agent: true}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir+"/home/talk/s", nil, 0o600); err != nil { // through the link
+		t.Error(err)
+	}
+	if err := place([]plan.File{{Path: dir + "/home/talk", Link: dir + "/kept", Agent: true}}, nil); err == nil {
+		t.Error("what is there was replaced")
 	}
 }
 

@@ -37,6 +37,7 @@ type office struct {
 	broken  bool            // what is amended does not compile
 	skipped time.Duration   // on the clock
 	shelf   Shelf           // where programs are put
+	anew    bool            // the bottle is resumed
 }
 
 func newOffice(t testing.TB, routes ...bottle.Route) *office {
@@ -61,7 +62,7 @@ func (o *office) start() {
 		o.t.Fatal(err)
 	}
 	o.queue, o.lock, o.force, o.passes = q, &sync.Mutex{}, pol, map[string]Pass{}
-	o.Desk, err = New(Config{Lock: o.lock, Queue: q, Routes: o.routes, Unmatched: o.auto, Shelf: o.shelf,
+	o.Desk, err = New(Config{Lock: o.lock, Queue: q, Routes: o.routes, Unmatched: o.auto, Shelf: o.shelf, Anew: o.anew,
 		Examine: func(r []bottle.Route) (*policy.Policy, bottle.Problems) {
 			p, err := policy.Compile(r)
 			if err != nil {
@@ -592,6 +593,37 @@ func TestGrantsHoldInTheirOrder(t *testing.T) {
 	hash := o.force.Hash()
 	if o.start(); o.force.Hash() != hash || o.lets("GET", "a.example.com", "/") || !o.lets("GET", "b.example.com", "/") {
 		t.Error("after a new start something else is in force")
+	}
+}
+
+// TestNoGrantOutlivesItsBottle: what was granted to a bottle that has ended does not hold when
+// that is resumed, for good; what waits for an operator still does.
+func TestNoGrantOutlivesItsBottle(t *testing.T) {
+	o := newOffice(t, listed("a.example.com", "GET"))
+	for i, host := range []string{"b.example.com", "c.example.com"} {
+		p := o.must(o.Ask(t.Context(), wants(host), 0))
+		if _, err := o.Decide(Decision{ID: p.ID, Verdict: Approve, For: time.Duration(i) * time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.must(o.Ask(t.Context(), wants("d.example.com"), 0))
+	for _, o.anew = range []bool{true, false} {
+		o.start()
+		if o.lets("GET", "b.example.com", "/") || o.lets("GET", "c.example.com", "/") || !o.lets("GET", "a.example.com", "/") {
+			t.Error("a grant of before holds")
+		}
+	}
+	if l := o.logged("grant_ended"); len(l) != 2 || !strings.Contains(l[0].Note, "its bottle has ended") || len(o.logged("grant_resumed")) != 0 {
+		t.Errorf("%+v", l)
+	}
+	waiting := 0
+	for _, a := range o.List() {
+		if !a.Settled() {
+			waiting++
+		}
+	}
+	if waiting != 1 {
+		t.Errorf("%d wait", waiting)
 	}
 }
 
