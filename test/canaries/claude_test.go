@@ -132,3 +132,39 @@ func claudeSession(t *testing.T, term *terminal) {
 	term.keys("/exit", "Enter")
 	term.await("its end", func(screen string) bool { return strings.Contains(screen, "exit code 0.") })
 }
+
+// A resumed bottle goes on with the conversation: the API is sent what was said before, and the
+// operator's first prompt is not said again.
+func TestClaudeInABottleIsResumed(t *testing.T) {
+	require.Canary(t)
+	require.Native(t)
+	prefix := install(t)
+	s := fakeAnthropic(t, realAnthropic, "")
+	b := manifest(t, prefix, claudeTarget(s, provider.RoleAnthropicKey, "header:x-api-key", realAnthropic))
+	resumed(t, b, func() (out []string) {
+		for _, r := range s.Requests() {
+			out = append(out, string(r.Body))
+		}
+		return out
+	}, "-p")
+}
+
+// resumed starts an agent with one prompt and resumes it with another, and then with none.
+func resumed(t *testing.T, b bottled, bodies func() []string, words ...string) {
+	t.Helper()
+	const first, second = "the word is xylophone", "and the colour is vermilion"
+	if got := b.start(t, append(append([]string{}, words...), first)...); !strings.Contains(got, answer) {
+		t.Fatalf("it printed %q", got)
+	}
+	before := len(bodies())
+	if got := b.resume(t, append(append([]string{}, words...), second)...); !strings.Contains(got, answer) {
+		t.Fatalf("it printed %q", got)
+	}
+	both := false
+	for _, body := range bodies()[before:] {
+		both = both || strings.Contains(body, first) && strings.Contains(body, second) && strings.Contains(body, answer)
+	}
+	if !both || before == 0 {
+		t.Errorf("none of %d requests holds what was said before the resume", len(bodies())-before)
+	}
+}

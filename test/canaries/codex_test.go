@@ -110,3 +110,18 @@ func codexSession(t *testing.T, term *terminal) {
 	term.keys("/quit", "Enter")
 	term.await("its end", func(screen string) bool { return strings.Contains(screen, "exit code 0.") })
 }
+
+// A resumed bottle goes on with the conversation, see resumed.
+func TestCodexInABottleIsResumed(t *testing.T) {
+	require.Canary(t)
+	require.Native(t)
+	prefix := install(t)
+	s := fakeOpenAI(t, realOpenAI, "")
+	b := manifest(t, prefix, codexTarget(s))
+	resumed(t, b, func() (out []string) {
+		for _, r := range s.Requests() {
+			out = append(out, string(r.Body))
+		}
+		return out
+	}, "exec", "--skip-git-repo-check")
+}

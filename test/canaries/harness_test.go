@@ -219,3 +219,13 @@ func (b bottled) start(t *testing.T, args ...string) string {
 	cmd.Dir, cmd.Env = b.dir, b.env
 	return output(t, cmd)
 }
+
+// resume is `bottle resume canary --yes -- args…`, run to its end.
+func (b bottled) resume(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, b.binary, append([]string{"resume", "canary", "--yes", "--"}, args...)...)
+	cmd.Dir, cmd.Env = filepath.Dir(b.dir), b.env
+	return output(t, cmd)
+}
