@@ -59,11 +59,6 @@ func (x *Box) show() error {
 			x.mounts = append(x.mounts, view)
 			continue
 		}
-		if m.Writable && strings.HasPrefix(m.Source, x.told.State+"/") { // the start's own, for the agent
-			if err := os.Lchown(m.Source, jail.AgentUID, jail.AgentGID); err != nil {
-				return fmt.Errorf("give the agent %s: %w", m.Source, err)
-			}
-		}
 		if err := x.bind(m.Source, m.Target, !m.Writable); err != nil {
 			return err
 		}
@@ -90,6 +85,11 @@ func (x *Box) show() error {
 }
 
 func (x *Box) bind(source, target string, readOnly bool) error {
+	if !readOnly && strings.HasPrefix(source, x.told.State+"/") { // the start's own, for the agent
+		if err := os.Lchown(source, jail.AgentUID, jail.AgentGID); err != nil {
+			return fmt.Errorf("give the agent %s: %w", source, err)
+		}
+	}
 	if !utf8.ValidString(target) {
 		return fmt.Errorf("show something at %q: the engine takes names in UTF-8 only", target)
 	}
