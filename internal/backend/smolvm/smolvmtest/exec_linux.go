@@ -1,6 +1,7 @@
 package smolvmtest
 
 import (
+	"cmp"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -60,7 +61,7 @@ func (p *program) exec(f *flags) (int, error) {
 		if f.on["-i"] || f.on["--interactive"] {
 			in = os.Stdin
 		}
-		code, err = run(conn, order{Argv: f.rest}, in, os.Stdout, os.Stderr, f.on["--stream"])
+		code, err = run(conn, f.order(false), in, os.Stdout, os.Stderr, f.on["--stream"])
 	}
 	if killed {
 		return 137, nil
@@ -76,6 +77,12 @@ func (p *program) dial(m machine) (*net.UnixConn, error) {
 type order struct {
 	Argv []string `json:"argv"`
 	TTY  bool     `json:"tty"` // they are a terminal
+	Env  []string `json:"env"` // of this call alone: create's reaches pid 1, and no exec
+	Dir  string   `json:"dir"`
+}
+
+func (f *flags) order(tty bool) order {
+	return order{Argv: f.rest, TTY: tty, Env: append(f.values["-e"], f.values["--env"]...), Dir: cmp.Or(f.last("-w"), f.last("--workdir"), "/")}
 }
 
 func send(conn *net.UnixConn, o order, fds ...*os.File) error {
@@ -108,7 +115,7 @@ func (p *program) onTerminal(conn *net.UnixConn, f *flags) (int, error) {
 	defer ours.Close()
 	stop := p.sized(ours)
 	defer stop()
-	if err := send(conn, order{f.rest, true}, theirs, theirs, theirs); err != nil {
+	if err := send(conn, f.order(true), theirs, theirs, theirs); err != nil {
 		return 1, err
 	}
 	theirs.Close()

@@ -284,7 +284,7 @@ func (k *children) serve(c *net.UnixConn) {
 	done := make(chan int, 1)
 	k.mu.Lock()
 	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{
-		Dir: "/", Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"},
+		Dir: o.Dir, Env: append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}, o.Env...),
 		Files: []uintptr{uintptr(fds[0]), uintptr(fds[1]), uintptr(fds[2])}, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: o.TTY},
 	})
 	if err == nil {

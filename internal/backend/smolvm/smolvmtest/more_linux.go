@@ -72,7 +72,7 @@ func (p *program) copyFile(f *flags) (int, error) {
 		return 1, err
 	}
 	defer conn.Close()
-	return run(conn, order{Argv: argv}, in, out, os.Stderr, true)
+	return run(conn, order{Argv: argv, Dir: "/"}, in, out, os.Stderr, true)
 }
 
 // remote splits NAME:path; a path of the host begins with a slash or a dot.
