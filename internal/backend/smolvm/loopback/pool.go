@@ -84,14 +84,16 @@ func (p Pool) Allocate(ctx context.Context) (*Lease, error) {
 			return nil, fmt.Errorf("take a loopback address for the bottle: ask the container engine: %w", err)
 		}
 	}
+	var tried socket
+	defer tried.close()
 	for _, a := range addrs {
 		if bound[a] != "" {
 			continue
 		}
-		l, err := new(net.ListenConfig).Listen(ctx, "tcp4", netip.AddrPortFrom(a, Port).String())
+		l, err := tried.listen(a)
 		switch {
 		case err == nil:
-			return &Lease{Addr: a, Listener: l.(*net.TCPListener)}, nil
+			return &Lease{Addr: a, Listener: l}, nil
 		case errors.Is(err, syscall.EADDRINUSE):
 			continue
 		case errors.Is(err, syscall.EADDRNOTAVAIL):

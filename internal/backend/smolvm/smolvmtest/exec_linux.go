@@ -1,8 +1,8 @@
 package smolvmtest
 
 import (
-	"cmp"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
