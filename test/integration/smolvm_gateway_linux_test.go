@@ -27,20 +27,30 @@ func (h *house) gates() []string {
 	return strings.Fields(run(h.t, "docker", "ps", "-q", "--no-trunc", "--filter", "label=bot-bottle.role=gateway", "--filter", "name=bottle-"+h.agent))
 }
 
+// inEngine is all that the engine has of this test's bottles.
+func (h *house) inEngine() string {
+	h.t.Helper()
+	out := ""
+	for _, what := range []string{"ps -a", "network ls", "volume ls"} {
+		out += run(h.t, "sh", "-c", "docker "+what+" -q --filter name=bottle-"+h.agent)
+	}
+	return strings.TrimSpace(out)
+}
+
 // Two bottles whose gateways are containers: neither reaches the other's, nor what listens
 // on 127.0.0.1; without the token the door says nothing. The pool sees who holds what, and
 // a container that is killed frees its address and ends its bottle.
 func TestMicroVMGatewaysInContainers(t *testing.T) {
 	h, i, host := withContainers(t, "127.9.50.16-127.9.50.18")
 	sentinel, n := counted(t, "127.0.0.1:0")
-	before := known(t)
+	before := h.inEngine()
 	dry := finish(t, h.command("start", h.agent, "--dry-run", "--format", "json"))
 	for _, want := range []string{"gateway: container", "bottle-" + h.agent, "-gateway\"", "-egress\""} {
 		if dry.code != 0 || !strings.Contains(dry.out, want) {
 			t.Errorf("the dry run lacks %q: %+v", want, dry)
 		}
 	}
-	if got := known(t); got != before {
+	if got := h.inEngine(); got != before {
 		t.Errorf("the dry run made something: %s", got)
 	}
 	script := "echo ready; read x; for a in 127.9.50.16 127.9.50.17; do (exec 3<>/dev/tcp/$a/9097) 2>/dev/null && echo agent reached $a; done; echo done"
@@ -104,7 +114,7 @@ func TestMicroVMGatewaysInContainers(t *testing.T) {
 	if strings.Contains(one.out.String()+two.out.String(), "reached") || n.Load() != 0 {
 		t.Errorf("somebody was reached: %s%s, %d", one.out, two.out, n.Load())
 	}
-	if after := known(t); after != before {
+	if after := h.inEngine(); after != before {
 		t.Errorf("the engine has more than before:\n%s\n%s", before, after)
 	}
 	h.cleanedUp("after bottles with containers")
@@ -114,7 +124,7 @@ func TestMicroVMGatewaysInContainers(t *testing.T) {
 // state at all.
 func TestInvariant7MicroVMKilledWithAContainer(t *testing.T) {
 	h, i, _ := withContainers(t, "127.9.51.16")
-	before := known(t)
+	before := h.inEngine()
 	b := h.begin("echo ready; read x")
 	if err := b.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -126,7 +136,7 @@ func TestInvariant7MicroVMKilledWithAContainer(t *testing.T) {
 	if !strings.Contains(out, "machine") || !strings.Contains(out, "network") {
 		t.Errorf("cleanup: %s", out)
 	}
-	if after := known(t); after != before || len(i.Machines()) != 0 {
+	if after := h.inEngine(); after != before || len(i.Machines()) != 0 {
 		t.Errorf("left: %s\n%s, %+v", before, after, i.Machines())
 	}
 	if s := h.start("echo again"); s.code != 0 || s.out != "again\n" {

@@ -70,16 +70,16 @@ func (x *Box) try(ctx context.Context, begin guest.Begin) error {
 	if err != nil {
 		return fmt.Errorf("make pipe: %w", err)
 	}
-	defer inR.Close()
 	outR, outW, err := os.Pipe()
 	if err != nil {
-		inW.Close()
+		_, _ = inR.Close(), inW.Close()
 		return fmt.Errorf("make pipe: %w", err)
 	}
-	defer outW.Close()
 	x.in, x.out = inW, outR
 	argv := []string{guest.Self + "/" + guest.Program, guest.Word, "--identity", x.told.Identity}
-	if x.exec, err = x.cli.speak(x.dialect, x.name, argv, inR, outW); err != nil {
+	x.exec, err = x.cli.speak(x.dialect, x.name, argv, inR, outW)
+	_, _ = inR.Close(), outW.Close() // else the end of a call that says nothing would not be seen
+	if err != nil {
 		return err
 	}
 	conn := frames.NewConn(outR, inW, frames.MaxOut)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"bottle/internal/backend/smolvm/guest"
@@ -43,17 +44,17 @@ func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, er
 	// The VM's root reaches every port of the bottle's own address, since smolvm compares
 	// addresses alone: what listens on all addresses of the host (0.0.0.0) among them. It
 	// is the jail that must keep the agent from it, and it is tried once more for that.
-	own, stop, err := deaf(netip.AddrPortFrom(x.addr, 0))
+	own, err := deaf(netip.AddrPortFrom(x.addr, 0))
 	if err != nil {
 		return nil, fmt.Errorf("check the machine: %w", err)
 	}
-	defer stop()
-	p.Sentinel = own
+	defer own.stop()
+	p.Sentinel = own.address
 	again, err := x.link.Verify(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	return proved(slices.Concat(results, []plan.ProbeResult{datagram(udp), services(again)}, inside)), nil
+	return proved(slices.Concat(results, []plan.ProbeResult{datagram(udp), own.unheard("host-services", services(again))}, inside)), nil
 }
 
 // services is what became of the sentinel on the bottle's own address; a probe that did
@@ -73,23 +74,46 @@ func (x *Box) machine(ctx context.Context, p plan.Probes, udp string) ([]plan.Pr
 	if p.Sentinel == "" {
 		return nil, errors.New("check the machine: there is no sentinel to try")
 	}
-	neighbour, stop, err := x.neighbour()
+	neighbour, err := x.neighbour()
 	if err != nil {
 		return nil, fmt.Errorf("check the machine: %w", err)
 	}
-	defer stop()
-	var reached []plan.ProbeResult
-	err = x.link.Aside(ctx, guest.Reach{
-		Own: x.door(), Never: []string{p.Sentinel, neighbour}, UDP: []string{udp},
+	defer neighbour.stop()
+	ask := guest.Reach{
+		Own: x.door(), Never: []string{p.Sentinel, neighbour.address}, UDP: []string{udp},
 		Outer: []string{"192.0.2.1:53", "192.0.2.1:443", "169.254.169.254:80"},
-	}, &reached)
-	if err != nil {
+	}
+	var reached []plan.ProbeResult
+	if err := x.link.Aside(ctx, ask, &reached); err != nil {
 		return nil, err
 	}
-	if len(reached) < 3 {
-		return nil, errors.New("check the machine: it tried too little")
+	if err := answered(ask, reached); err != nil {
+		return nil, err
 	}
-	return reached, nil
+	return append(reached, neighbour.unheard("vm-neighbour", plan.ProbeResult{Name: "vm-neighbour", OK: true, Detail: "nobody came to " + neighbour.address})), nil
+}
+
+// answered wants a result for all that was asked: what was not tried has not held. The
+// outer addresses are left out only where something else was reached.
+func answered(ask guest.Reach, results []plan.ProbeResult) error {
+	got, all := map[string]bool{}, true
+	for _, r := range results {
+		got[r.Name] = true
+		all = all && r.OK
+	}
+	want := ask.Never
+	if all {
+		want = slices.Concat(ask.Never, ask.Outer)
+	}
+	for _, to := range want {
+		if !got["vm-reaches "+to] {
+			return fmt.Errorf("check the machine: it does not say whether it reaches %s", to)
+		}
+	}
+	if !got["vm-gateway"] {
+		return errors.New("check the machine: it does not say whether it reaches its gateway")
+	}
+	return nil
 }
 
 // datagram tells whether what the VM sent to a socket of the host has come.
@@ -104,33 +128,54 @@ func datagram(udp *net.UDPConn) plan.ProbeResult {
 
 // neighbour listens on another address of the pool, where another bottle's gateway
 // may stand: then its door is what must be out of reach.
-func (x *Box) neighbour() (address string, stop func(), err error) {
+func (x *Box) neighbour() (*deafListener, error) {
 	for _, a := range x.s.Pool.Range.All() {
 		if a == x.addr {
 			continue
 		}
-		if address, stop, err = deaf(netip.AddrPortFrom(a, 0)); err == nil {
-			return address, stop, nil // else, on macOS, it is no address of lo0
+		if l, err := deaf(netip.AddrPortFrom(a, 0)); err == nil {
+			return l, nil // else, on macOS, it is no address of lo0
 		}
 	}
 	// A pool of one: nobody is beside, and 127.0.0.1 is tried in any case.
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), loopback.Port).String(), func() {}, nil
+	return &deafListener{address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), loopback.Port).String(), stop: func() {}}, nil
 }
 
-// deaf is a listener that hears nobody; to be reached is all that it can be.
-func deaf(at netip.AddrPort) (address string, stop func(), err error) {
+// deafListener hears nobody; to be reached is all that it can be, and it knows whether it
+// was. So what the machine says of it need not be believed.
+type deafListener struct {
+	address string
+	stop    func()
+	reached atomic.Bool
+}
+
+func deaf(at netip.AddrPort) (*deafListener, error) {
 	l, err := net.Listen("tcp4", at.String())
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
+	d := &deafListener{address: l.Addr().String()}
+	ended := make(chan struct{})
+	d.stop = func() { _ = l.Close(); <-ended }
 	go func() {
+		defer close(ended)
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return // closed by stop
 			}
+			d.reached.Store(true)
 			_ = c.Close()
 		}
 	}()
-	return l.Addr().String(), func() { _ = l.Close() }, nil
+	return d, nil
+}
+
+// unheard is what was said of it, unless somebody came: that has not held, whatever was
+// said.
+func (d *deafListener) unheard(name string, said plan.ProbeResult) plan.ProbeResult {
+	if d.reached.Load() {
+		return plan.ProbeResult{Name: name, Detail: "somebody connected to " + d.address}
+	}
+	return said
 }
