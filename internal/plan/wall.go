@@ -36,7 +36,7 @@ type Container struct {
 	Recipe  string `json:"-"`                 // the text of a Dockerfile; empty: the gateway's own image
 	Own     bool   `json:"-"`                 // Recipe is the manifest's, not the template's
 	Image   string `json:"image,omitempty"`   // what that makes; empty: there is none
-	Runtime string `json:"runtime,omitempty"` // auto, runc or runsc; once chosen never auto
+	Runtime string `json:"runtime,omitempty"` // auto, runc or runsc; once chosen never auto, and crun where an engine has that instead of runc
 	Built   bool   `json:"-"`                 // the image is there
 	Gateway string `json:"gateway,omitempty"` // where the gateway of a micro-VM runs: GatewayOnHost or empty, or GatewayInContainer
 }
@@ -53,6 +53,10 @@ type Inode struct {
 	Dev uint64 `json:"dev"`
 	Ino uint64 `json:"ino"`
 }
+
+// GVisor is the runtime whose kernel is its own: there a file has another number than on
+// the host.
+const GVisor = "runsc"
 
 // Mount is one host path shown inside the bottle.
 type Mount struct {

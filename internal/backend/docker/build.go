@@ -143,19 +143,28 @@ func follow(r io.Reader, say func(step, of int, what string)) error {
 // container's namespace, it sees them. So auto takes it where it is registered so, and
 // nothing falls back once a person was told which it is.
 func chooseRuntime(ctx context.Context, c *client.Client, wish string) (string, error) {
-	if wish == "" || wish == "runc" {
-		return "runc", nil
+	if wish == runc {
+		return wish, nil
 	}
 	info, err := c.Info(ctx, client.InfoOptions{})
 	if err != nil {
 		return "", fmt.Errorf("ask the engine for its runtimes: %w", err)
 	}
-	return runtimeOf(info.Info.Runtimes, wish)
+	return runtimeOf(info.Info, wish)
 }
 
-func runtimeOf(has map[string]system.RuntimeWithStatus, wish string) (string, error) {
+// runtimeOf takes the engine's default only if that is crun, which Podman brings instead
+// of runc: another may be one with a network stack of its own, or with less walls.
+func runtimeOf(info system.Info, wish string) (string, error) {
+	usual, has := runc, info.Runtimes
+	if info.DefaultRuntime == crun {
+		usual = crun
+	}
 	name := wish
-	if wish == "auto" {
+	switch wish {
+	case "", usual:
+		return usual, nil
+	case "auto":
 		name = gvisor
 	}
 	r, ok := has[name]
@@ -163,7 +172,7 @@ func runtimeOf(has map[string]system.RuntimeWithStatus, wish string) (string, er
 		return name, nil
 	}
 	if wish == "auto" {
-		return "runc", nil
+		return usual, nil
 	}
 	why := "the engine has no runtime " + bottle.Printable(wish)
 	if ok {
@@ -172,8 +181,11 @@ func runtimeOf(has map[string]system.RuntimeWithStatus, wish string) (string, er
 	return "", bottle.Problems{{Message: why, Hint: "register it in the engine's daemon.json with runtimeArgs [\"" + hostStack + "\"], or write `runtime: auto`"}}
 }
 
-// gVisor's runtime, and its flag for the network stack of the container's namespace.
+// The runtimes of containers that share the kernel; gVisor's, which do not, and its flag for
+// the network stack of the container's namespace.
 const (
-	gvisor    = "runsc"
+	runc      = "runc"
+	crun      = "crun"
+	gvisor    = plan.GVisor
 	hostStack = "--network=host"
 )

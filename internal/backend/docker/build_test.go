@@ -32,14 +32,21 @@ func TestRuntimes(t *testing.T) {
 		"wished, own network":  {with("--network=sandbox"), "runsc", ""},
 		"wished, none":         {none, "runsc", ""},
 		"nothing of that name": {none, "kata", ""},
+		"none said":            {with("--network=host"), "", "runc"},
 	} {
-		got, err := runtimeOf(c.has, c.wish)
+		got, err := runtimeOf(system.Info{Runtimes: c.has, DefaultRuntime: "kata"}, c.wish)
 		if got != c.want || (err == nil) != (c.want != "") {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 		var p bottle.Problems
 		if err != nil && !errors.As(err, &p) {
 			t.Errorf("%s: no finding with a hint: %v", name, err)
+		}
+	}
+	for _, wish := range []string{"", "auto", "crun"} { // Podman lists runtimes that it would know, if they were there
+		got, err := runtimeOf(system.Info{Runtimes: with(), DefaultRuntime: "crun"}, wish)
+		if got != "crun" || err != nil {
+			t.Errorf("Podman, %q: %q, %v", wish, got, err)
 		}
 	}
 }

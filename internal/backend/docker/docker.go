@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
 	"bottle/internal/backend"
@@ -95,17 +96,33 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 		return f, nil
 	}
 	f.Checks = append(f.Checks,
-		backend.Check{Wall: "engine", OK: info.Info.OSType == "linux" && fresh(c.ClientVersion()), Needed: true, Found: "Docker Engine " + info.Info.ServerVersion + " on " + info.Info.OSType + ", API " + c.ClientVersion()},
+		backend.Check{Wall: "engine", OK: info.Info.OSType == "linux" && fresh(c.ClientVersion()), Needed: true, Found: c.name() + " " + info.Info.ServerVersion + " on " + info.Info.OSType + ", API " + c.ClientVersion()},
 		d.hasImage(ctx, c.Client, "gateway-image", d.Bundle, "bottle image build"),
 		backend.Check{Wall: "limits", OK: info.Info.MemoryLimit && info.Info.PidsLimit, Found: fmt.Sprintf("the engine limits memory: %t, processes: %t", info.Info.MemoryLimit, info.Info.PidsLimit)},
 	)
 	if d.Image != "" {
 		f.Checks = append(f.Checks, d.hasImage(ctx, c.Client, "agent-image", d.Image, "docker pull "+d.Image))
 	}
-	if !info.Info.MemoryLimit {
-		f.Notes = append(f.Notes, "the engine has no memory cgroup: memory is not limited")
-	}
+	f.Notes = append(f.Notes, lacks(info.Info, c.libpod.Load())...)
 	return f, nil
+}
+
+// lacks are the limits and walls that an engine says it can't give, in words. Asked for a
+// limit that it has no control group for, as without systemd's delegation to an ordinary
+// user, an engine drops it and starts the container.
+func lacks(i system.Info, podman bool) (notes []string) {
+	for _, k := range []struct {
+		has  bool
+		what string
+	}{{i.MemoryLimit, "memory"}, {i.PidsLimit, "processes"}, {i.CPUCfsQuota, "CPU time"}} {
+		if !k.has {
+			notes = append(notes, "the engine has no control group for "+k.what+": that is not limited")
+		}
+	}
+	if podman && i.CgroupVersion == "1" {
+		notes = append(notes, "Podman gives no cgroup namespace here (cgroup v1): an agent can read the name of its control group on the host")
+	}
+	return notes
 }
 
 // reach is the command by which an engine that did not answer could.

@@ -26,6 +26,14 @@ func (e *engine) hear(r *http.Response) {
 	}
 }
 
+// name is what a person calls the engine that answered.
+func (e *engine) name() string {
+	if e.libpod.Load() {
+		return "Podman"
+	}
+	return "Docker Engine"
+}
+
 // podman asks the engine, once, whether it is Podman.
 func (e *engine) podman(ctx context.Context) (bool, error) {
 	if _, err := e.Ping(ctx, client.PingOptions{NegotiateAPIVersion: true}); err != nil {

@@ -3,6 +3,7 @@ package docker
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -59,7 +60,7 @@ func (x *Box) show() error {
 			x.mounts = append(x.mounts, view)
 			continue
 		}
-		if err := x.bind(m.Source, m.Target, !m.Writable); err != nil {
+		if err := x.share(m, source, dir); err != nil {
 			return err
 		}
 	}
@@ -79,9 +80,57 @@ func (x *Box) show() error {
 		return fmt.Errorf("show %s: it belongs to user %d, and an agent in Docker is user %d, so it could not write there; use the backend native, which maps the owner", w.Source, owner, jail.AgentUID)
 	}
 	if w.Mode == "bind" {
-		return x.bind(w.Source, plan.Workspace, false)
+		return x.share(plan.Mount{Source: w.Source, Target: plan.Workspace, Writable: true}, source, true)
 	}
 	return x.private(source, fi.Mode().Perm())
+}
+
+// share shows a source itself; held is its descriptor's path. In gVisor pid 1 sees other
+// numbers of files and can't compare: there the engine binds a folder by its descriptor,
+// in a volume, and of a file the agent gets a copy of what that descriptor holds.
+func (x *Box) share(m plan.Mount, held string, dir bool) error {
+	if x.told.Container.Runtime != gvisor {
+		return x.bind(m.Source, m.Target, !m.Writable)
+	}
+	role := "share" + strconv.Itoa(len(x.mounts))
+	switch {
+	case dir:
+		x.mounts = append(x.mounts, x.volume("none", held, "bind", m.Target, role))
+		return nil
+	case m.Writable:
+		return fmt.Errorf("show %s: in gVisor a file can't be shown to be written; show its folder, or write `runtime: runc`", m.Source)
+	}
+	path := filepath.Join(x.told.State, role)
+	if err := duplicate(held, path); err != nil {
+		return fmt.Errorf("show %s: %w", m.Source, err)
+	}
+	return x.bind(path, m.Target, true)
+}
+
+// duplicate copies a file with its mode and its owner, whom nobody but root can give it.
+func duplicate(from, to string) error {
+	in, err := os.OpenFile(from, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	fi, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	if !fi.Mode().IsRegular() {
+		return errors.New("it is neither a file nor a folder")
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyN(out, in, fi.Size())
+	st := fi.Sys().(*syscall.Stat_t)
+	if int(st.Uid) != os.Getuid() || int(st.Gid) != os.Getgid() {
+		err = errors.Join(err, out.Chown(int(st.Uid), int(st.Gid)))
+	}
+	return errors.Join(err, out.Chmod(fi.Mode().Perm()), out.Close())
 }
 
 func (x *Box) bind(source, target string, readOnly bool) error {
@@ -152,10 +201,16 @@ func open(path string) (*os.File, error) {
 }
 
 func (x *Box) overlay(options, target, role string) mount.Mount {
+	return x.volume("overlay", "overlay", options, target, role)
+}
+
+// volume is a mount that the engine makes itself, where it is, and not in the container's
+// mount namespace.
+func (x *Box) volume(kind, device, options, target, role string) mount.Mount {
 	x.volumes = append(x.volumes, x.n.of(role))
 	return mount.Mount{Type: mount.TypeVolume, Source: x.n.of(role), Target: target, VolumeOptions: &mount.VolumeOptions{
 		NoCopy: true, Labels: x.n.labels(role),
-		DriverConfig: &mount.Driver{Name: "local", Options: map[string]string{"type": "overlay", "device": "overlay", "o": options + ",nosuid,nodev"}},
+		DriverConfig: &mount.Driver{Name: "local", Options: map[string]string{"type": kind, "device": device, "o": options + ",nosuid,nodev"}},
 	}}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -43,15 +44,28 @@ func Box(identity string, in io.Reader, out io.Writer) (int, error) {
 	// Whoever the agent left behind holds its pipes, and ends with the bottle. None left is no error.
 	b.Ended = func() { _ = unix.Kill(-1, unix.SIGKILL) }
 	told := make(chan struct{})
-	go b.Hear()
+	heard := make(chan struct{})
+	go func() {
+		defer close(heard)
+		b.Hear()
+	}()
 	go func() {
 		defer close(told)
 		b.Tell()
 	}()
 	code, err := jail.Serve(req.Spec, os.NewFile(uintptr(fds[1]), "far"))
 	<-told
+	// Podman drops what it has yet to pass on when it can't pass on what still comes in, so
+	// this end is not the first to go.
+	select {
+	case <-heard:
+	case <-time.After(farewell):
+	}
 	return code, err
 }
+
+// farewell is how long the start may take to hang up when it has been told of the end.
+const farewell = 2 * time.Second
 
 // request reads the next Control frame, which must be the next frame.
 func request(conn *frames.Conn) (jail.Request, error) {

@@ -11,8 +11,10 @@ import (
 )
 
 // shown wants what the engine bound into the container to be what was allowed, at
-// the path where it was meant: neither a name nor a link may have led elsewhere.
+// the path where it was meant: neither a name nor a link may have led elsewhere. In gVisor
+// the numbers say nothing, and the start has the engine bind what nobody can swap.
 func shown(b plan.Bottle) error {
+	tells := b.Container.Runtime != plan.GVisor
 	for _, m := range b.Mounts {
 		if err := noLink(m.Target); err != nil {
 			return err
@@ -22,11 +24,11 @@ func shown(b plan.Bottle) error {
 			return fmt.Errorf("look at %s: %w", m.Target, err)
 		}
 		view := !m.Writable && st.Mode&unix.S_IFMT == unix.S_IFDIR // an overlay, which the engine was given a descriptor for
-		if !view && is(st) != m.Is {
+		if tells && !view && is(st) != m.Is {
 			return fmt.Errorf("show %s: at %s stands something else than was allowed", m.Source, m.Target)
 		}
 	}
-	if b.Workspace.Mode != "bind" {
+	if b.Workspace.Mode != "bind" || !tells {
 		return nil
 	}
 	var st unix.Stat_t

@@ -44,6 +44,8 @@ func TestShownIsWhatWasAllowed(t *testing.T) {
 		"nobody looked":          {one(plan.Mount{Target: file}), "something else"},
 		"below a link":           {one(plan.Mount{Target: link + "/file", Is: stat(file)}), "symlink"},
 		"not there":              {one(plan.Mount{Target: dir + "/none"}), "none"},
+		"numbers of gVisor":      {plan.Bottle{Mounts: []plan.Mount{{Target: file, Is: other}}, Container: plan.Container{Runtime: plan.GVisor}}, ""},
+		"a link in gVisor":       {plan.Bottle{Mounts: []plan.Mount{{Target: link + "/file"}}, Container: plan.Container{Runtime: plan.GVisor}}, "symlink"},
 		"a workspace elsewhere":  {plan.Bottle{Workspace: plan.WorkspaceMount{Mode: "bind", Is: other}}, "workspace"},
 	} {
 		err := shown(c.told)
