@@ -78,15 +78,25 @@ func TestDockerResolverLeakIsSeen(t *testing.T) {
 type ownEngine struct {
 	t    *testing.T
 	dir  string
+	argv func(dir string) []string
 	cmd  *exec.Cmd
 	done chan error
 }
 
 func newEngine(t *testing.T, images ...string) *ownEngine {
 	t.Helper()
+	require.Tool(t, "dockerd")
+	e := ownEngineWith(t, dockerd)
+	e.load(images...)
+	return e
+}
+
+// ownEngineWith starts what argv says for a folder of its own, in which it listens at sock.
+func ownEngineWith(t *testing.T, argv func(dir string) []string) *ownEngine {
+	t.Helper()
 	require.Root(t)
-	require.Tool(t, "docker", "dockerd", "unshare")
-	e := &ownEngine{t: t, dir: t.TempDir()}
+	require.Tool(t, "docker", "unshare", "ip")
+	e := &ownEngine{t: t, dir: t.TempDir(), argv: argv}
 	t.Cleanup(func() {
 		e.down(syscall.SIGTERM)
 		if t.Failed() {
@@ -96,7 +106,6 @@ func newEngine(t *testing.T, images ...string) *ownEngine {
 		e.swept()
 	})
 	e.up()
-	run(t, "sh", "-c", "docker save "+strings.Join(images, " ")+" | docker -H "+e.host()+" load")
 	return e
 }
 
@@ -111,8 +120,8 @@ func (e *ownEngine) up() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	e.cmd = exec.Command("unshare", "--net", "dockerd", "-H", e.host(), "--data-root", e.dir+"/data", "--exec-root", e.dir+"/exec", "--pidfile", e.dir+"/pid",
-		"--bridge", "none", "--iptables=false", "--ip6tables=false")
+	script := "ip link set lo up && ip addr add " + peerAddress + "/32 dev lo && exec \"$@\""
+	e.cmd = exec.Command("unshare", append([]string{"--net", "sh", "-c", script, "sh"}, e.argv(e.dir)...)...)
 	e.cmd.Stdout, e.cmd.Stderr = log, log
 	if err := e.cmd.Start(); err != nil {
 		e.t.Fatal(err)
