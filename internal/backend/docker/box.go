@@ -37,17 +37,18 @@ const downTimeout = 30 * time.Second
 
 // Box is one bottle of containers.
 type Box struct {
-	d       *Docker
-	c       *client.Client
-	podman  bool
-	n       names
-	told    plan.Bottle
-	at      netip.Addr // of the host, where the bundle's door is published; the zero value: it has no door, and meets a helper
-	mounts  []mount.Mount
-	cas     []string   // files that the bundle is shown, for upstreams
-	volumes []string   // beside the meeting place
-	held    []*os.File // sources, until the containers stand
-	etc     *os.Root
+	d        *Docker
+	c        *client.Client
+	podman   bool
+	rootless bool
+	n        names
+	told     plan.Bottle
+	at       netip.Addr // of the host, where the bundle's door is published; the zero value: it has no door, and meets a helper
+	mounts   []mount.Mount
+	cas      []string   // files that the bundle is shown, for upstreams
+	volumes  []string   // beside the meeting place
+	held     []*os.File // sources, until the containers stand
+	etc      *os.Root
 
 	cancel        context.CancelFunc
 	stood         chan struct{} // closed once it stands or failed

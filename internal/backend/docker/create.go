@@ -16,6 +16,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
 	"bottle/internal/backend"
@@ -55,7 +56,11 @@ func (d *Docker) box(ctx context.Context, b plan.Bottle) (*Box, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reach the Docker engine: %w", err), c.Close())
 	}
-	return &Box{d: d, c: c.Client, podman: podman, n: names{b.Identity}, told: b, stood: make(chan struct{})}, nil
+	rootless, err := d.rootless(ctx, c.Client)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reach the Docker engine: %w", err), c.Close())
+	}
+	return &Box{d: d, c: c.Client, podman: podman, rootless: rootless, n: names{b.Identity}, told: b, stood: make(chan struct{})}, nil
 }
 
 func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error {
@@ -114,7 +119,7 @@ func (x *Box) bundleUp(ctx context.Context, lines []byte) error {
 	if err != nil {
 		return fmt.Errorf("create network %s: %w", x.n.of(roleEgress), err)
 	}
-	uid, gid := x.d.bundleUser()
+	uid, gid := x.bundleUser()
 	word := inside.BundleWord
 	if x.at.IsValid() {
 		word = inside.DoorWord
@@ -157,13 +162,28 @@ func (x *Box) bundleUp(ctx context.Context, lines []byte) error {
 }
 
 // bundleUser is the operator; for one who is root, a user of its own, which then
-// owns the state folder (see prepare).
-func (d *Docker) bundleUser() (uid, gid int) {
-	if d.UID == 0 {
+// owns the state folder (see prepare). In a rootless engine the operator is the root of
+// its containers, who is nobody else outside and has no capability.
+func (x *Box) bundleUser() (uid, gid int) {
+	switch {
+	case x.rootless:
+		return 0, 0
+	case x.d.UID == 0:
 		return inside.BundleUser, inside.BundleUser
 	}
-	return d.UID, d.GID
+	return x.d.UID, x.d.GID
 }
+
+// rootless tells whether the engine runs as an ordinary user. One who is root has another.
+func (d *Docker) rootless(ctx context.Context, c *client.Client) (bool, error) {
+	if d.UID == 0 {
+		return false, nil
+	}
+	info, err := c.Info(ctx, client.InfoOptions{})
+	return isRootless(info.Info), err
+}
+
+func isRootless(i system.Info) bool { return slices.Contains(i.SecurityOptions, "name=rootless") }
 
 // caFiles are the operator's files by which the gateway knows upstreams.
 func caFiles(gw plan.Gateway) (files []string) {

@@ -119,6 +119,9 @@ func lacks(i system.Info, podman bool) (notes []string) {
 			notes = append(notes, "the engine has no control group for "+k.what+": that is not limited")
 		}
 	}
+	if isRootless(i) {
+		notes = append(notes, "the engine is rootless: it can show no folder of yours, nor a workspace (the backend native can)")
+	}
 	if podman && i.CgroupVersion == "1" {
 		notes = append(notes, "Podman gives no cgroup namespace here (cgroup v1): an agent can read the name of its control group on the host")
 	}

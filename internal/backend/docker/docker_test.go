@@ -6,9 +6,17 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	"github.com/moby/moby/api/types/system"
 
 	"bottle/internal/backend"
 	"bottle/internal/backend/jail"
@@ -109,5 +117,124 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 	}
 	if got := reach(errors.New("dial unix /var/run/docker.sock: connect: permission denied")); !strings.Contains(got, "usermod -aG docker") {
 		t.Error(got)
+	}
+}
+
+// What an engine can't hold is said, and never dropped in silence.
+func TestEngineThatLacksSomething(t *testing.T) {
+	whole := system.Info{MemoryLimit: true, PidsLimit: true, CPUCfsQuota: true, CgroupVersion: "1"}
+	if got := lacks(whole, false); len(got) != 0 {
+		t.Errorf("a whole engine: %q", got)
+	}
+	if got := lacks(whole, true); len(got) != 1 || !strings.Contains(got[0], "cgroup v1") {
+		t.Errorf("Podman: %q", got)
+	}
+	got := strings.Join(lacks(system.Info{SecurityOptions: []string{"name=seccomp,profile=default", "name=rootless"}, CgroupVersion: "1"}, false), "\n")
+	for _, want := range []string{"memory", "processes", "CPU time", "rootless"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("nothing of %s: %s", want, got)
+		}
+	}
+}
+
+// A rootless engine is asked for no folder; a file that may be read is shown.
+func TestRootlessShowsNoFolder(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	is := func(path string) plan.Inode {
+		var st syscall.Stat_t
+		if err := syscall.Stat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		return plan.Inode{Dev: uint64(st.Dev), Ino: st.Ino}
+	}
+	for name, c := range map[string]struct {
+		told plan.Bottle
+		good bool
+	}{
+		"a file":            {plan.Bottle{Workspace: plan.WorkspaceMount{Mode: "none"}, Mounts: []plan.Mount{{Source: file, Target: "/srv/x", Is: is(file)}}}, true},
+		"a file to write":   {plan.Bottle{Workspace: plan.WorkspaceMount{Mode: "none"}, Mounts: []plan.Mount{{Source: file, Target: "/srv/x", Is: is(file), Writable: true}}}, false},
+		"a folder":          {plan.Bottle{Workspace: plan.WorkspaceMount{Mode: "none"}, Mounts: []plan.Mount{{Source: dir, Target: "/srv/x", Is: is(dir)}}}, false},
+		"a folder to write": {plan.Bottle{Workspace: plan.WorkspaceMount{Mode: "none"}, Mounts: []plan.Mount{{Source: dir, Target: "/srv/x", Is: is(dir), Writable: true}}}, false},
+		"a workspace":       {plan.Bottle{Workspace: plan.WorkspaceMount{Mode: "overlay", Source: dir, Is: is(dir)}}, false},
+	} {
+		c.told.State = t.TempDir()
+		x := &Box{told: c.told, rootless: true}
+		err := x.show()
+		x.letGo()
+		if (err == nil) != c.good || err != nil && !strings.Contains(err.Error(), "rootless") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Podman is told in its own words, and a name is never a mount option of it.
+func TestPodmansWords(t *testing.T) {
+	h := bare()
+	limited(h, plan.Limits{})
+	h.MaskedPaths = []string{"/proc/kcore", "/sys"}
+	if err := forPodman(h); err != nil {
+		t.Fatal(err)
+	}
+	if h.Ulimits != nil || !slices.Contains(h.SecurityOpt, "mask=/proc/kcore:/sys") || !slices.Contains(h.SecurityOpt, "no-new-privileges:true") {
+		t.Errorf("%+v, %q", h.Ulimits, h.SecurityOpt)
+	}
+	for path, options := range h.Tmpfs {
+		words := strings.Split(options, ",")
+		own := path == plan.Home || path == "/run"
+		if slices.Contains(words, "U") != own || strings.Contains(options, "uid=") || !slices.Contains(words, "notmpcopyup") || !slices.Contains(words, "nosuid") {
+			t.Errorf("%s: %q", path, options)
+		}
+	}
+	for _, bad := range []string{"/a,rw", "/a\"b", "/a\nb", "/a\rb"} {
+		for _, m := range []mount.Mount{{Source: bad, Target: "/x"}, {Source: "/x", Target: bad}} {
+			if err := forPodman(&container.HostConfig{Mounts: []mount.Mount{m}}); err == nil {
+				t.Errorf("%+v was taken", m)
+			}
+		}
+	}
+	var e engine
+	e.hear(&http.Response{Header: http.Header{"Server": {"Docker/20.10.24 (linux)"}}})
+	docker := e.name()
+	e.hear(&http.Response{Header: http.Header{"Server": {"Libpod/4.3.1 (linux)"}}})
+	if docker != "Docker Engine" || e.name() != "Podman" {
+		t.Errorf("%q, %q", docker, e.name())
+	}
+}
+
+// A copy holds what the descriptor did, and no bit by which it would run as somebody else.
+func TestDuplicate(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := errors.Join(os.WriteFile(file, []byte("body"), 0o600), os.Chmod(file, 0o750|os.ModeSetuid)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := os.Rename(dir+"/file", dir+"/gone"); err != nil { // and another stands at its name
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("other"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := duplicate(descriptor(f), dir+"/copy"); err != nil {
+		t.Fatal(err)
+	}
+	body, err := os.ReadFile(dir + "/copy")
+	fi, errStat := os.Lstat(dir + "/copy")
+	if err != nil || errStat != nil || string(body) != "body" || fi.Mode() != 0o750 {
+		t.Errorf("%q, %v, %v %v", body, fi.Mode(), err, errStat)
+	}
+	if err := duplicate(descriptor(f), dir+"/copy"); err == nil {
+		t.Error("what stood there was written over")
+	}
+	if err := duplicate(dir, dir+"/folder"); err == nil {
+		t.Error("a folder was copied")
 	}
 }

@@ -35,29 +35,13 @@ func (x *Box) show() error {
 		if err != nil {
 			return err
 		}
+		if x.rootless && (dir || m.Writable) {
+			return noFolder(m.Source)
+		}
 		if dir && !m.Writable {
-			// A socket or a pipe in a folder of the host is a way out that no mount
-			// option closes; an overlay shows others of the same name.
-			empty, err := x.own("empty")
-			if err != nil {
+			if err := x.view(source, m.Target); err != nil {
 				return err
 			}
-			role := "view" + strconv.Itoa(len(x.mounts))
-			layers := "lowerdir=" + source + ":" + empty
-			if x.podman { // it gives a volume to the container's user when that is first used, which must be written somewhere
-				upper, err := x.own(role + "/upper")
-				if err != nil {
-					return err
-				}
-				work, err := x.own(role + "/work")
-				if err != nil {
-					return err
-				}
-				layers += ",upperdir=" + upper + ",workdir=" + work
-			}
-			view := x.overlay(layers, m.Target, role)
-			view.ReadOnly = true
-			x.mounts = append(x.mounts, view)
 			continue
 		}
 		if err := x.share(m, source, dir); err != nil {
@@ -67,6 +51,9 @@ func (x *Box) show() error {
 	w := x.told.Workspace
 	if w.Mode == "none" {
 		return nil
+	}
+	if x.rootless {
+		return noFolder(w.Source)
 	}
 	source, _, err := x.hold(w.Source, w.Is)
 	if err != nil {
@@ -83,6 +70,39 @@ func (x *Box) show() error {
 		return x.share(plan.Mount{Source: w.Source, Target: plan.Workspace, Writable: true}, source, true)
 	}
 	return x.private(source, fi.Mode().Perm())
+}
+
+// view shows a folder to be read. A socket or a pipe in a folder of the host is a way out
+// that no mount option closes; an overlay shows others of the same name.
+func (x *Box) view(source, target string) error {
+	empty, err := x.own("empty")
+	if err != nil {
+		return err
+	}
+	role := "view" + strconv.Itoa(len(x.mounts))
+	layers := "lowerdir=" + source + ":" + empty
+	if x.podman { // it gives a volume to the container's user when that is first used, which must be written somewhere
+		upper, err := x.own(role + "/upper")
+		if err != nil {
+			return err
+		}
+		work, err := x.own(role + "/work")
+		if err != nil {
+			return err
+		}
+		layers += ",upperdir=" + upper + ",workdir=" + work
+	}
+	m := x.overlay(layers, target, role)
+	m.ReadOnly = true
+	x.mounts = append(x.mounts, m)
+	return nil
+}
+
+// noFolder says why a rootless engine shows none: it is in mount and user namespaces of its
+// own, from which no overlay of a descriptor of ours can be made, and user 1000 in its
+// containers is not the operator, so a folder of his could not be written.
+func noFolder(path string) error {
+	return fmt.Errorf("show %s: a rootless engine can show an agent no folder of yours; write `workspace: {mode: none}` and no folder in mounts, or use the backend native, which needs no root either", path)
 }
 
 // share shows a source itself; held is its descriptor's path. In gVisor pid 1 sees other
