@@ -56,7 +56,7 @@ func (d *Docker) box(ctx context.Context, b plan.Bottle) (*Box, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reach the Docker engine: %w", err), c.Close())
 	}
-	rootless, err := d.rootless(ctx, c.Client)
+	rootless, err := d.rootless(ctx, c)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reach the Docker engine: %w", err), c.Close())
 	}
@@ -174,15 +174,17 @@ func (x *Box) bundleUser() (uid, gid int) {
 	return x.d.UID, x.d.GID
 }
 
-// rootless tells whether the engine runs as an ordinary user. One who is root has another.
-func (d *Docker) rootless(ctx context.Context, c *client.Client) (bool, error) {
-	if d.UID == 0 {
-		return false, nil
+// rootless tells whether the engine runs as an ordinary user. A start of root's has another.
+func (d *Docker) rootless(ctx context.Context, c *engine) (bool, error) {
+	if d.UID == 0 || c.libpod.Load() {
+		return d.UID != 0, nil
 	}
 	info, err := c.Info(ctx, client.InfoOptions{})
 	return isRootless(info.Info), err
 }
 
+// isRootless reads it off what an engine says. Podman does not say it there; its socket is
+// root's alone where it is not its user's own.
 func isRootless(i system.Info) bool { return slices.Contains(i.SecurityOptions, "name=rootless") }
 
 // caFiles are the operator's files by which the gateway knows upstreams.

@@ -103,14 +103,14 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 	if d.Image != "" {
 		f.Checks = append(f.Checks, d.hasImage(ctx, c.Client, "agent-image", d.Image, "docker pull "+d.Image))
 	}
-	f.Notes = append(f.Notes, lacks(info.Info, c.libpod.Load())...)
+	f.Notes = append(f.Notes, lacks(info.Info, c.libpod.Load(), d.UID != 0)...)
 	return f, nil
 }
 
 // lacks are the limits and walls that an engine says it can't give, in words. Asked for a
 // limit that it has no control group for, as without systemd's delegation to an ordinary
 // user, an engine drops it and starts the container.
-func lacks(i system.Info, podman bool) (notes []string) {
+func lacks(i system.Info, podman, user bool) (notes []string) {
 	for _, k := range []struct {
 		has  bool
 		what string
@@ -119,7 +119,7 @@ func lacks(i system.Info, podman bool) (notes []string) {
 			notes = append(notes, "the engine has no control group for "+k.what+": that is not limited")
 		}
 	}
-	if isRootless(i) {
+	if isRootless(i) || podman && user {
 		notes = append(notes, "the engine is rootless: it can show no folder of yours, nor a workspace (the backend native can)")
 	}
 	if podman && i.CgroupVersion == "1" {

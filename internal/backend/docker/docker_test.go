@@ -123,13 +123,16 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 // What an engine can't hold is said, and never dropped in silence.
 func TestEngineThatLacksSomething(t *testing.T) {
 	whole := system.Info{MemoryLimit: true, PidsLimit: true, CPUCfsQuota: true, CgroupVersion: "1"}
-	if got := lacks(whole, false); len(got) != 0 {
+	if got := lacks(whole, false, true); len(got) != 0 {
 		t.Errorf("a whole engine: %q", got)
 	}
-	if got := lacks(whole, true); len(got) != 1 || !strings.Contains(got[0], "cgroup v1") {
+	if got := lacks(whole, true, false); len(got) != 1 || !strings.Contains(got[0], "cgroup v1") {
 		t.Errorf("Podman: %q", got)
 	}
-	got := strings.Join(lacks(system.Info{SecurityOptions: []string{"name=seccomp,profile=default", "name=rootless"}, CgroupVersion: "1"}, false), "\n")
+	if got := lacks(whole, true, true); len(got) != 2 || !strings.Contains(got[0], "rootless") {
+		t.Errorf("an ordinary user's Podman: %q", got)
+	}
+	got := strings.Join(lacks(system.Info{SecurityOptions: []string{"name=seccomp,profile=default", "name=rootless"}, CgroupVersion: "1"}, false, true), "\n")
 	for _, want := range []string{"memory", "processes", "CPU time", "rootless"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("nothing of %s: %s", want, got)
