@@ -58,16 +58,46 @@ func newChanges(d *deps) *cobra.Command {
 		if !apply {
 			return s.Show(ctx)
 		}
-		if err := s.Apply(ctx, force, func(question string) (bool, error) { return d.ask().Confirm(question, yes) }); err != nil {
-			return err
-		}
-		st, err := d.state()
-		if err != nil {
-			return err
-		}
-		return st.MarkTaken(m.Identity)
+		return d.apply(ctx, s, force, yes)
 	}
 	return c
+}
+
+// apply asks, and writes the changes into the folder while nobody can resume the bottle: its
+// agent would change what was shown.
+func (d *deps) apply(ctx context.Context, s changes.Session, force, yes bool) error {
+	st, err := d.state()
+	if err != nil {
+		return err
+	}
+	var release func()
+	hold := func() (err error) {
+		if release == nil {
+			if release, err = st.HoldSame(s.Metadata); err != nil {
+				err = ui.Fail(err, "bottle changes "+string(s.Metadata.Identity)+", once it has ended")
+			}
+		}
+		return err
+	}
+	defer func() {
+		if release != nil {
+			release()
+		}
+	}()
+	err = s.Apply(ctx, force, func(question string) (bool, error) {
+		ok, err := d.ask().Confirm(question, yes)
+		if err == nil && ok {
+			err = hold()
+		}
+		return ok, err
+	})
+	if err == nil {
+		err = hold() // where nothing was there to ask about
+	}
+	if err != nil {
+		return err
+	}
+	return st.MarkTaken(s.Metadata.Identity)
 }
 
 // ended finds the one bottle that word means and its upper layer. It refuses one
