@@ -31,7 +31,9 @@ func Usual() Bounds {
 
 const (
 	maxManifest = 1 << 20 // bytes of manifest.json
-	maxHops     = 40      // links in one path, as the kernel has it (path_resolution(7))
+	maxText     = 8 << 20 // bytes of any other JSON
+	maxPath     = 4096    // bytes of a name, as the kernel has it (path_resolution(7))
+	maxHops     = 40      // links in one path, likewise
 )
 
 // inspection is one look into an archive.
@@ -42,10 +44,10 @@ type inspection struct {
 	outer    int64 // of the archive around them
 	entries  int64
 	names    int64
+	files    map[string]bool   // what the archive around them holds
 	layers   map[string]bool   // blobs that were looked into as a layer
 	aliases  map[string]string // links between them: older engines save a layer once
-	links    map[string]string // symbolic links of all layers
-	parents  map[string]bool   // folders in which something is put
+	reach    reach
 	manifest []byte
 }
 
@@ -53,13 +55,16 @@ type inspection struct {
 // not, and reports what must not be unpacked. It reads it to the end or to the first such
 // thing, and keeps no more than the bounds' names of it.
 func Check(r io.Reader, b Bounds) error {
-	in := &inspection{Bounds: b, read: &counted{from: r}, layers: map[string]bool{}, aliases: map[string]string{}, links: map[string]string{}, parents: map[string]bool{}}
+	in := &inspection{Bounds: b, read: &counted{from: r}, files: map[string]bool{}, layers: map[string]bool{}, aliases: map[string]string{}, reach: newReach()}
 	plain, _, err := unzipped(in.read)
 	if err == nil {
 		err = in.archive(tar.NewReader(plain))
 	}
 	if err == nil {
-		err = in.through()
+		err = in.rest(plain, &in.outer)
+	}
+	if err == nil {
+		err = in.reach.through()
 	}
 	if err == nil {
 		err = in.whole()
@@ -119,6 +124,10 @@ func (in *inspection) archive(t *tar.Reader) error {
 		if err != nil {
 			return err
 		}
+		if in.files[name] && h.Typeflag != tar.TypeDir { // one reader takes the first, another the last
+			return fmt.Errorf("%q is there twice", bottle.Printable(name))
+		}
+		in.files[name] = true
 		switch h.Typeflag {
 		case tar.TypeDir:
 		case tar.TypeReg:
@@ -150,17 +159,58 @@ func (in *inspection) blob(name string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	const magicAt = 257 // of "ustar" (POSIX.1, ustar interchange format)
-	empty := len(start) == 512 && len(bytes.Trim(start, "\x00")) == 0
-	if !empty && (len(start) < 512 || !bytes.HasPrefix(start[magicAt:], []byte("ustar"))) {
-		return nil // a configuration, or what no layer may be
+	if !layered(start) {
+		return text(plain)
 	}
 	in.layers[name] = true
-	return in.layer(tar.NewReader(plain))
+	if err := in.layer(tar.NewReader(plain)); err != nil {
+		return err
+	}
+	return in.rest(plain, &in.unpacked)
+}
+
+// layered tells whether somebody may read what begins so as a layer: any tar file is one,
+// also of the old kind that bears no magic word.
+func layered(start []byte) bool {
+	if len(start) < 512 {
+		return false
+	}
+	_, err := tar.NewReader(bytes.NewReader(start)).Next()
+	return !errors.Is(err, tar.ErrHeader)
+}
+
+// text wants what is no layer to be what an archive holds besides: JSON, or its version.
+// Anything else could be a layer in a coding that was not looked into.
+func text(r io.Reader) error {
+	b, err := io.ReadAll(io.LimitReader(r, maxText+1))
+	switch {
+	case err != nil:
+		return err
+	case len(b) > maxText || len(b) > 0 && !json.Valid(b):
+		return errors.New("it is neither a layer that is plain or gzip nor a text of an image")
+	}
+	return nil
+}
+
+// rest wants nothing behind the end of a tar file: some readers go on there.
+func (in *inspection) rest(r io.Reader, sum *int64) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if *sum += int64(n); in.full() != nil {
+			return in.full()
+		}
+		if len(bytes.Trim(buf[:n], "\x00")) > 0 {
+			return errors.New("something is behind its end")
+		}
+		if err != nil {
+			return end(err)
+		}
+	}
 }
 
 func (in *inspection) layer(t *tar.Reader) error {
-	here := map[string]bool{} // the symbolic links of this layer
+	here := map[string]bool{} // the links of this layer
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
@@ -173,20 +223,24 @@ func (in *inspection) layer(t *tar.Reader) error {
 		if err != nil {
 			return err
 		}
-		if here[name] || name == "." && h.Typeflag != tar.TypeDir { // what is written there would follow the link
+		key := fold(name)
+		if here[key] || name == "." && h.Typeflag != tar.TypeDir { // what is written there would follow the link
 			return fmt.Errorf("%q is there twice, and once it is a link", bottle.Printable(name))
 		}
 		switch h.Typeflag {
 		case tar.TypeReg, tar.TypeDir, tar.TypeFifo, tar.TypeGNUSparse:
 		case tar.TypeSymlink:
-			here[name], in.links[name] = true, h.Linkname
+			here[key] = true
 			in.names += int64(len(h.Linkname))
+			in.reach.symbolic(name, h.Linkname)
 		case tar.TypeLink:
 			to, err := inside(h.Linkname)
 			if err != nil {
 				return fmt.Errorf("the link %q: %w", bottle.Printable(name), err)
 			}
-			in.parents[path.Dir(to)] = true // what is linked is opened, too
+			here[key] = true // it is a symbolic one where that is linked
+			in.names += int64(len(h.Linkname))
+			in.reach.hard(name, to)
 		case tar.TypeChar:
 			if !ordinary(h.Devmajor, h.Devminor) {
 				return fmt.Errorf("%q is a device (%d:%d)", bottle.Printable(name), h.Devmajor, h.Devminor)
@@ -194,7 +248,7 @@ func (in *inspection) layer(t *tar.Reader) error {
 		default:
 			return fmt.Errorf("%q is no file of a system (kind %q)", bottle.Printable(name), h.Typeflag)
 		}
-		in.parents[path.Dir(name)] = true
+		in.reach.put(name)
 	}
 }
 
@@ -215,19 +269,51 @@ func (in *inspection) entry(h *tar.Header, sum *int64) (string, error) {
 	in.entries++
 	in.names += int64(len(h.Name))
 	*sum += h.Size
-	switch most := max(in.unpacked, in.outer); {
-	case in.entries > in.Entries || in.names > in.Names:
-		return "", fmt.Errorf("it holds more than %d files, or names of more than %d bytes", in.Entries, in.Names)
-	case h.Size < 0 || *sum < 0 || most > in.Bytes:
-		return "", fmt.Errorf("it unpacks to more than %d bytes", in.Bytes)
-	case most > in.Slack && most/in.Ratio > in.read.n:
-		return "", fmt.Errorf("it is a bomb: %d bytes of it unpack to %d at least", in.read.n, most)
+	if err := in.full(); err != nil {
+		return "", err
 	}
 	name, err := inside(h.Name)
+	if err == nil {
+		err = plainly(h, name)
+	}
 	if err != nil {
-		return "", fmt.Errorf("%q: %w", bottle.Printable(h.Name), err)
+		return "", fmt.Errorf("%.200q: %w", bottle.Printable(h.Name), err)
 	}
 	return name, nil
+}
+
+// full is the bound that it does not keep.
+func (in *inspection) full() error {
+	switch most := max(in.unpacked, in.outer); {
+	case in.entries > in.Entries || in.names > in.Names:
+		return fmt.Errorf("it holds more than %d files, or names of more than %d bytes", in.Entries, in.Names)
+	case in.unpacked < 0 || in.outer < 0 || most > in.Bytes:
+		return fmt.Errorf("it unpacks to more than %d bytes", in.Bytes)
+	case most > in.Slack && most/in.Ratio > in.read.n:
+		return fmt.Errorf("it is a bomb: %d bytes of it unpack to %d at least", in.read.n, most)
+	}
+	return nil
+}
+
+// plainly refuses what one reader takes otherwise than another: a size beside the header's,
+// by which the next header lies elsewhere (one file of more than 8 GiB needs it); a sparse file in the words of pax, whose name and
+// size are others; a whiteout of the folder that it is in, or of the one above.
+func plainly(h *tar.Header, name string) error {
+	if h.Size < 0 {
+		return errors.New("it has a negative size")
+	}
+	if len(h.Name) > maxPath || len(h.Linkname) > maxPath {
+		return fmt.Errorf("it has a name of more than %d bytes", maxPath)
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") || key == "size" {
+			return fmt.Errorf("it is described twice (%s)", bottle.Printable(key))
+		}
+	}
+	if away, is := strings.CutPrefix(path.Base(name), ".wh."); is && (away == "" || away == "." || away == "..") {
+		return errors.New("it removes the folder that it is in")
+	}
+	return nil
 }
 
 // inside wants a name below the folder in which it is unpacked.
@@ -241,37 +327,6 @@ func inside(name string) (string, error) {
 		}
 	}
 	return path.Clean(name), nil
-}
-
-// through wants no folder, in which something is put, to be reached by a link that leads
-// out of the root. Whoever unpacks and follows it would write to the host.
-func (in *inspection) through() error {
-	for dir := range in.parents {
-		if err := in.walk(dir); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (in *inspection) walk(dir string) error {
-	hops := 0
-	for at, rest := "", dir; rest != "" && rest != "."; {
-		var part string
-		part, rest, _ = strings.Cut(rest, "/")
-		if at = path.Join(at, part); at == ".." || strings.HasPrefix(at, "../") {
-			return fmt.Errorf("what is put into %q would land outside of the image, by a link", bottle.Printable(dir))
-		}
-		to, is := in.links[at]
-		if !is {
-			continue
-		}
-		if hops++; hops > maxHops || path.IsAbs(to) {
-			return fmt.Errorf("what is put into %q goes through the link %q to %q", bottle.Printable(dir), bottle.Printable(at), bottle.Printable(to))
-		}
-		at, rest = path.Dir(at), strings.Trim(to+"/"+rest, "/")
-	}
-	return nil
 }
 
 // whole wants one image, of which every layer was looked into.

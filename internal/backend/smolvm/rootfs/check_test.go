@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -128,13 +129,81 @@ func TestCheckRefuses(t *testing.T) {
 		"no manifest":            {tarOf(t, file{name: "x"}), "no manifest.json"},
 		"a layer that lacks":     {tarOf(t, file{name: "manifest.json", body: []byte(`[{"Layers":["a"]}]`)}), "not there"},
 		"aliases in a circle":    {tarOf(t, file{name: "a", link: "b", kind: tar.TypeSymlink}, file{name: "b", link: "a", kind: tar.TypeSymlink}, file{name: "manifest.json", body: []byte(`[{"Layers":["a"]}]`)}), "not there"},
-		"a layer nobody reads":   {saved(t, zstd), "neither plain nor gzip"},
+		"a layer nobody reads":   {saved(t, zstd), "neither a layer that is plain or gzip"},
 		"two images":             {tarOf(t, file{name: "manifest.json", body: []byte(`[{"Layers":["a"]},{"Layers":["a"]}]`)}), "holds 2 images"},
 		"an image of nothing":    {saved(t), "no layer"},
 		"a manifest that is not": {tarOf(t, file{name: "manifest.json", body: []byte("{")}), "manifest.json"},
 		"a long manifest":        {tarOf(t, file{name: "manifest.json", body: make([]byte, maxManifest+1)}), "larger than"},
 		"words":                  {[]byte("no archive at all"), "look into"},
 		"nothing":                {nil, "no manifest.json"},
+	} {
+		if err := Check(bytes.NewReader(c.archive), small()); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// described is a layer of one empty file with a record of pax.
+func described(t testing.TB, key, value string) []byte {
+	t.Helper()
+	record := fmt.Sprintf("%d %s=%s\n", len(key)+len(value)+5, key, value)
+	b := tarOf(t, file{name: "pax", body: []byte(record)}, file{name: "x"})
+	b[156] = 'x' // the kind
+	stamp(b)
+	return b
+}
+
+// stamp makes the check sum of a header right.
+func stamp(b []byte) {
+	copy(b[148:156], "        ")
+	sum := 0
+	for _, c := range b[:512] {
+		sum += int(c)
+	}
+	copy(b[148:156], fmt.Sprintf("%06o\x00 ", sum))
+}
+
+// What another reader of the same bytes, or another order of the layers, makes of an image
+// is looked into, too.
+func TestCheckRefusesWhatIsReadInTwoWays(t *testing.T) {
+	link := func(name, to string) file { return file{name: name, link: to, kind: tar.TypeSymlink} }
+	hard := func(name, to string) file { return file{name: name, link: to, kind: tar.TypeLink} }
+	good := tarOf(t, file{name: "x"})
+	names := func(layer string) file {
+		return file{name: "manifest.json", body: []byte(`[{"Layers":["` + layer + `"]}]`)}
+	}
+	old := bytes.Replace(tarOf(t, file{name: "../x"}), []byte("ustar\x0000"), make([]byte, 8), 1) // no magic word
+	stamp(old)
+	for name, c := range map[string]struct {
+		archive []byte
+		says    string
+	}{
+		"a link that a later layer mends":   {saved(t, tarOf(t, link("a", "/etc")), tarOf(t, file{name: "a/x"}), tarOf(t, link("a", "b"))), "goes through the link"},
+		"a link below one that is replaced": {saved(t, tarOf(t, link("a", "b")), tarOf(t, file{name: "a", kind: tar.TypeDir}, link("a/c", "/etc"), file{name: "a/c/x"})), "goes through the link"},
+		"a hard link to a link as a folder": {saved(t, tarOf(t, link("a", "/etc"), hard("h", "a"), file{name: "h/x"})), "goes through the link"},
+		"a hard link of a hard link":        {saved(t, tarOf(t, link("a", "/etc"), hard("g", "a"), hard("h", "g"), file{name: "h/x"})), "goes through the link"},
+		"over a hard link to a link":        {saved(t, tarOf(t, link("a", "/etc/x"), hard("h", "a"), file{name: "h"})), "there twice"},
+		"a link by its capital letter":      {saved(t, tarOf(t, link("A", "/etc"), file{name: "a/x"})), "goes through the link"},
+		"over a link by its capital letter": {saved(t, tarOf(t, link("A", "/etc/x"), file{name: "a"})), "there twice"},
+		"links at one name without an end": {saved(t, func() (all [][]byte) {
+			for i := range 300 {
+				all = append(all, tarOf(t, link("a", fmt.Sprint(i))))
+			}
+			return all
+		}()...), "more than 256 links"},
+		"a whiteout of the root":           {saved(t, tarOf(t, file{name: ".wh."})), "removes the folder"},
+		"a whiteout of what is above":      {saved(t, tarOf(t, file{name: "a/.wh..."})), "removes the folder"},
+		"a name that no system has":        {saved(t, tarOf(t, file{name: strings.Repeat("n/", 3000) + "n"})), "name of more than"},
+		"two manifests":                    {tarOf(t, file{name: "a", body: good}, names("b"), file{name: "./manifest.json", body: names("a").body}), "there twice"},
+		"two layers of a name":             {tarOf(t, file{name: "a", body: good}, file{name: "a", body: []byte("{}")}, names("a")), "there twice"},
+		"another layer, of the old kind":   {tarOf(t, file{name: "a", body: good}, file{name: "b", body: old}, names("a")), "leads out"},
+		"another layer, in a coding":       {tarOf(t, file{name: "a", body: good}, file{name: "b", body: []byte("\x28\xb5\x2f\xfd")}, names("a")), "neither a layer"},
+		"behind the end of a layer":        {saved(t, append(good[:len(good):len(good)], tarOf(t, file{name: "../x"})...)), "behind its end"},
+		"behind the end of a zipped layer": {saved(t, append(zipped(t, good), zipped(t, tarOf(t, file{name: "../x"}))...)), "behind its end"},
+		"behind the end of the archive":    {append(saved(t, good), saved(t, tarOf(t, file{name: "../x"}))...), "behind its end"},
+		"a bomb behind the end":            {saved(t, zipped(t, append(good[:len(good):len(good)], make([]byte, 4<<20)...))), "bomb"},
+		"a size beside the header's":       {saved(t, described(t, "size", "0")), "described twice"},
+		"sparse in the words of pax":       {saved(t, described(t, "GNU.sparse.minor", "1")), "described twice"},
 	} {
 		if err := Check(bytes.NewReader(c.archive), small()); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)
