@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"strings"
 
@@ -68,6 +69,9 @@ func (d *Docker) Kind() string { return Kind }
 
 // engine opens a client, which connects when it is first used.
 func (d *Docker) engine() (*engine, error) {
+	if err := near(d.Host); err != nil {
+		return nil, err
+	}
 	e := &engine{}
 	opts := []client.Opt{client.WithUserAgent("bottle/" + bottle.Version), client.WithHTTPResponseHook(e.hear)}
 	if d.Host != "" {
@@ -81,10 +85,30 @@ func (d *Docker) engine() (*engine, error) {
 	return e, nil
 }
 
+// near wants an engine of this machine: it is told secrets, it is shown folders by what this
+// machine calls them, and a port that it publishes is to be here.
+func near(host string) error {
+	proto, rest, _ := strings.Cut(host, "://")
+	switch proto {
+	case "", "unix", "npipe":
+		return nil
+	case "tcp", "http":
+		name, _, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
+		if addr, bad := netip.ParseAddr(name); err == nil && (name == "localhost" || bad == nil && addr.IsLoopback()) {
+			return nil
+		}
+	}
+	return bottle.Problems{{Message: "DOCKER_HOST is " + bottle.Printable(host) + ", and a bottle's containers run on this machine alone: its secrets would go there unencrypted", Hint: "unset it, or set it to this machine's engine: unix:///var/run/docker.sock"}}
+}
+
 // Facts implements backend.Backend. It asks the engine and makes nothing.
 func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 	f := backend.Facts{Kind: Kind, Walls: walls(), Resources: resources, Defaults: backend.Defaults{PIDs: defaultPIDs, Scratch: defaultScratch}}
 	f.Keeps = d.UID == 0 || d.UID == jail.AgentUID // root can give a folder away; one of another's the agent could not write to
+	if err := near(d.Host); err != nil {
+		f.Checks = append(f.Checks, backend.Check{Wall: "engine", Needed: true, Found: err.Error(), Fix: "unset DOCKER_HOST"})
+		return f, nil
+	}
 	c, err := d.engine()
 	if err != nil {
 		return f, err

@@ -17,8 +17,11 @@ import (
 	"bottle/internal/plan"
 )
 
-// Find implements backend.Backend: what carries the label, and nothing by its name.
+// Find implements backend.Backend: what carries the labels, and the name that belongs to them.
 func (d *Docker) Find(ctx context.Context) ([]backend.Leftover, error) {
+	if err := near(d.Host); err != nil {
+		return nil, fmt.Errorf("list containers: %w: %w", backend.ErrUnreachable, err)
+	}
 	c, err := d.engine()
 	if err != nil {
 		return nil, err

@@ -128,6 +128,9 @@ func (g *Gateway) Close() error { return g.x.Close() }
 // Published tells which loopback addresses of the host the ports of containers hold, and
 // the name of one that does. An engine that cannot be reached holds none.
 func (d *Docker) Published(ctx context.Context) (map[netip.Addr]string, error) {
+	if near(d.Host) != nil {
+		return nil, nil // its ports are not here
+	}
 	c, err := d.engine()
 	if err != nil {
 		return nil, err
