@@ -30,11 +30,14 @@ const buildTimeout = time.Hour
 // read and thrown away.
 const maxBuildWords = 1 << 30
 
+// agentImages begins the names of what recipes make.
+const agentImages = "bottle-agent:"
+
 // agentImage is the name of what a recipe makes. The same text has the same name, so
 // it is made once.
 func agentImage(recipe string) string {
 	sum := sha256.Sum256([]byte(recipe))
-	return "bottle-agent:" + hex.EncodeToString(sum[:8])
+	return agentImages + hex.EncodeToString(sum[:8])
 }
 
 // Choose implements backend.Contained.

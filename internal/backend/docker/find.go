@@ -17,7 +17,7 @@ import (
 	"bottle/internal/plan"
 )
 
-// Find implements backend.Backend: what carries the labels, and the name that belongs to them.
+// Find implements backend.Backend: what carries the label, not of an image, and nothing by its name.
 func (d *Docker) Find(ctx context.Context) ([]backend.Leftover, error) {
 	if err := near(d.Host); err != nil {
 		return nil, fmt.Errorf("list containers: %w: %w", backend.ErrUnreachable, err)
@@ -37,8 +37,11 @@ func (d *Docker) Find(ctx context.Context) ([]backend.Leftover, error) {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	for _, k := range containers.Items {
-		if len(k.Names) > 0 { // else it is on its way out
-			all.add(k.Labels, "container", strings.TrimPrefix(k.Names[0], "/"), k.State == container.StateRunning, time.Unix(k.Created, 0))
+		if len(k.Names) == 0 { // it is on its way out
+			continue
+		}
+		if name := strings.TrimPrefix(k.Names[0], "/"); !inherited(ctx, c.Client, k.Labels, name, k.ImageID) {
+			all.add(k.Labels, "container", name, k.State == container.StateRunning, time.Unix(k.Created, 0))
 		}
 	}
 	networks, err := c.NetworkList(ctx, client.NetworkListOptions{Filters: ours})
@@ -71,13 +74,31 @@ func staleImages(ctx context.Context, c *client.Client, used []container.Summary
 		return nil, fmt.Errorf("list images: %w", err)
 	}
 	for _, i := range list.Items {
-		if i.Labels[labelVersion] == bottle.Version && len(i.RepoTags) > 0 {
+		if i.Labels[labelVersion] == bottle.Version && len(i.RepoTags) > 0 || named(i.RepoTags) {
 			continue
 		}
 		held := slices.ContainsFunc(used, func(k container.Summary) bool { return k.ImageID == i.ID })
 		out = append(out, backend.Leftover{Resource: plan.Resource{Kind: "image", Name: i.ID}, Held: held})
 	}
 	return out, nil
+}
+
+// named tells whether somebody gave an image a name that is not ours. What is built on an
+// agent's image has its labels, too.
+func named(tags []string) bool {
+	return slices.ContainsFunc(tags, func(t string) bool { return !strings.HasPrefix(t, agentImages) })
+}
+
+// inherited tells whether a container has its identity of its image alone. Whoever runs one of
+// an image gets its labels, whatever they say. What has the name that a start gives is a start's;
+// docker compose gives others. An image that can't be looked at any more says nothing.
+func inherited(ctx context.Context, c *client.Client, labels map[string]string, name, image string) bool {
+	id := labels[labelIdentity]
+	if name == (names{id}).of(labels[labelRole]) || image == "" {
+		return false
+	}
+	i, err := c.ImageInspect(ctx, image)
+	return err == nil && i.Config != nil && i.Config.Labels[labelIdentity] == id
 }
 
 // leftovers are gathered; one part that is held holds the whole bottle.
@@ -87,7 +108,10 @@ type leftovers struct {
 }
 
 func (a *leftovers) add(labels map[string]string, kind, name string, running bool, made time.Time) {
-	id := bottle.Identity(labels[labelIdentity])
+	id, err := bottle.ParseIdentity(labels[labelIdentity])
+	if err != nil {
+		return // no start made it
+	}
 	a.list = append(a.list, backend.Leftover{Identity: id, Resource: plan.Resource{Kind: kind, Name: name}})
 	if a.held == nil {
 		a.held = map[bottle.Identity]bool{}
@@ -109,13 +133,13 @@ func (d *Docker) Remove(ctx context.Context, l backend.Leftover) error {
 	switch l.Resource.Kind {
 	case "container":
 		var k client.ContainerInspectResult
-		if k, err = c.ContainerInspect(ctx, name, client.ContainerInspectOptions{}); err == nil && k.Container.Config != nil {
+		if k, err = c.ContainerInspect(ctx, name, client.ContainerInspectOptions{}); err == nil && k.Container.Config != nil && !inherited(ctx, c.Client, k.Container.Config.Labels, name, k.Container.Image) {
 			labels = k.Container.Config.Labels
 		}
 		remove = func() error { return take(ctx, c.Client, k.Container.ID) }
 	case "image":
 		var i client.ImageInspectResult
-		if i, err = c.ImageInspect(ctx, name); err == nil && i.Config != nil && i.Config.Labels[labelRole] == roleImage {
+		if i, err = c.ImageInspect(ctx, name); err == nil && i.Config != nil && i.Config.Labels[labelRole] == roleImage && !named(i.RepoTags) {
 			labels = map[string]string{labelIdentity: string(l.Identity)} // it has none, nor has the leftover
 		}
 		remove = func() error { return dropImage(ctx, c.Client, name) }
