@@ -49,14 +49,14 @@ func TestDockerImageThatSpeaks(t *testing.T) {
 	name := strings.ToLower(word(t, "speaks-"))
 	run(t, "docker", "commit",
 		"--change", "HEALTHCHECK --interval=1s CMD touch /tmp/health", "--change", "ENV GODEBUG=inittrace=1", "--change", "ENV LD_PRELOAD=/tmp/x.so",
-		"--change", "LABEL bot-bottle.identity=other-aaaaa", "--change", "USER root", "--change", `ENTRYPOINT ["/bin/sh"]`, "--change", "EXPOSE 8080", made, name)
+		"--change", "LABEL bot-bottle.identity=other-aaaaa", "--change", "USER root", "--change", `ENTRYPOINT ["/bin/sh"]`, "--change", "EXPOSE 8080", "--change", "VOLUME /data", made, name)
 	t.Cleanup(func() { run(t, "docker", "rmi", name) })
 	own := *be
 	own.Image = name
 	b, id := dockerBottle(t, &own, "192.0.2.1:80", `{"values":{"TOKEN":"of-the-test"}}`)
 	says := engineSays(t, id)
-	got := bash(t, b, "id -u; tr '\\0' '\\n' </proc/$$/environ | cut -d= -f1 | sort | tr '\\n' ' '; sleep 3; ls /tmp")
-	if got != "1000\nHOME PATH " {
+	got := bash(t, b, "id -u; tr '\\0' '\\n' </proc/$$/environ | cut -d= -f1 | sort | tr '\\n' ' '; sleep 3; ls /tmp; stat -f -c %T /data")
+	if got != "1000\nHOME PATH tmpfs\n" { // its volume is no folder of the host, which nothing bounds
 		t.Errorf("inside: %q", got)
 	}
 	if strings.Contains(says, "other-aaaaa") || strings.Contains(says, `"HostPort"`) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -228,6 +229,9 @@ func (x *Box) agentUp(ctx context.Context) error {
 	limited(h, x.told.Limits)
 	h.MaskedPaths = masked()
 	h.Mounts = x.mounts
+	if err := x.bound(ctx, cfg.Image, h); err != nil {
+		return err
+	}
 	p, err := x.begin(ctx, x.n.of(roleAgent), cfg, h)
 	if err != nil {
 		return err
@@ -240,6 +244,27 @@ func (x *Box) agentUp(ctx context.Context) error {
 		err = errors.New("the container did not say that it is up")
 	}
 	return err
+}
+
+// bound makes what the image calls volumes memory of the agent's, within its bounds. The engine
+// would make each a folder of the host without any, whatever else is read-only.
+func (x *Box) bound(ctx context.Context, image string, h *container.HostConfig) error {
+	i, err := x.c.ImageInspect(ctx, image)
+	if err != nil {
+		return fmt.Errorf("look at the image %s: %w", image, err)
+	}
+	if i.Config == nil {
+		return nil
+	}
+	size := h.ShmSize / int64(max(1, len(i.Config.Volumes)))
+	for target := range i.Config.Volumes {
+		target = path.Clean(target)
+		ours := slices.ContainsFunc(h.Mounts, func(m mount.Mount) bool { return m.Target == target })
+		if _, is := h.Tmpfs[target]; !is && !ours {
+			h.Tmpfs[target] = tmpfs(size, "mode=700,exec,"+owned)
+		}
+	}
+	return nil
 }
 
 // masked are the engine's own (Engine API, "MaskedPaths", default), and all of /sys:
