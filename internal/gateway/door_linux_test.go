@@ -2,8 +2,9 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"io"
 	"net"
 	"net/http"
@@ -51,8 +52,8 @@ func (r *running) behindDoor(t testing.TB, token [32]byte, change ...func(*plan.
 	return l.Addr().String()
 }
 
-// knock connects, wants the greeting, and knocks.
-func knock(t testing.TB, address string, b []byte) net.Conn {
+// knocked connects, wants the greeting, and says what says makes of the challenge.
+func knocked(t testing.TB, address string, says func(challenge [plan.ChallengeSize]byte) []byte) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp4", address)
 	if err != nil {
@@ -61,12 +62,31 @@ func knock(t testing.TB, address string, b []byte) net.Conn {
 	t.Cleanup(func() { c.Close() })
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	want := plan.DoorGreeting + identity + "\n"
-	got := make([]byte, len(want))
-	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+	got := make([]byte, len(want)+plan.ChallengeSize)
+	if _, err := io.ReadFull(c, got); err != nil || string(got[:len(want)]) != want {
 		t.Fatalf("greeted with %q, %v", got, err)
 	}
-	if _, err := c.Write(b); err != nil {
+	if _, err := c.Write(says([plan.ChallengeSize]byte(got[len(want):]))); err != nil {
 		t.Fatal(err)
+	}
+	return c
+}
+
+// proved is a Knock with the proof of a token.
+func proved(token [32]byte, k plan.Knock, who string) func(challenge [plan.ChallengeSize]byte) []byte {
+	return func(challenge [plan.ChallengeSize]byte) []byte {
+		return append(k.Bytes(), plan.DoorProof(sha256.Sum256(token[:]), who, challenge, k.Bytes())...)
+	}
+}
+
+// knock opens the door and wants it to be that of the token.
+func knock(t testing.TB, address string, token [32]byte, k plan.Knock) net.Conn {
+	t.Helper()
+	k.Challenge = [plan.ChallengeSize]byte{4, 2}
+	c := knocked(t, address, proved(token, k, plan.ProofOfKnock))
+	got := make([]byte, plan.ProofSize)
+	if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, plan.DoorProof(sha256.Sum256(token[:]), plan.ProofOfDoor, k.Challenge, k.Bytes())) {
+		t.Fatalf("the door proves %x, %v", got, err)
 	}
 	return c
 }
@@ -89,23 +109,36 @@ func page(t testing.TB, c net.Conn) (string, error) {
 func TestInvariant10DoorIsShutToOtherUsers(t *testing.T) {
 	token := [32]byte{1, 2, 3, 31: 9}
 	address := inProcess(t).behindDoor(t, token)
-	right := plan.Knock{Token: token, Service: plan.DoorEgress}.Bytes()
-	if body, err := page(t, knock(t, address, right)); err != nil || !strings.Contains(body, identity) {
+	right := plan.Knock{Service: plan.DoorEgress}
+	if body, err := page(t, knock(t, address, token, right)); err != nil || !strings.Contains(body, identity) {
 		t.Fatalf("with the token: %q, %v", body, err)
 	}
 	other := token
 	other[31] ^= 1
-	hash, _ := hex.DecodeString(plan.DoorHash(token))
-	for name, b := range map[string][]byte{
-		"no token":            []byte(strings.Repeat("\x00", plan.KnockSize)),
-		"a bit is wrong":      plan.Knock{Token: other, Service: plan.DoorEgress}.Bytes(),
-		"the hash itself":     plan.Knock{Token: [32]byte(hash), Service: plan.DoorEgress}.Bytes(),
-		"no such service":     plan.Knock{Token: token, Service: 'x'}.Bytes(),
-		"a browser's request": []byte("GET http://gateway.bottle/ HTTP/1.1\r\nHost: gateway.bottle\r\n\r\n"),
+	said := proved(token, right, plan.ProofOfKnock)([plan.ChallengeSize]byte{})
+	text := func(s string) func([plan.ChallengeSize]byte) []byte {
+		return func([plan.ChallengeSize]byte) []byte { return []byte(s) }
+	}
+	for name, says := range map[string]func([plan.ChallengeSize]byte) []byte{
+		"no token":            text(strings.Repeat("\x00", plan.KnockSize+plan.ProofSize)),
+		"the token itself":    text(string(token[:]) + "e" + strings.Repeat("\x00", 6+plan.ProofSize)),
+		"a bit is wrong":      proved(other, right, plan.ProofOfKnock),
+		"the door's own word": proved(token, right, plan.ProofOfDoor),
+		"said before":         text(string(said)),
+		"another service": func(challenge [plan.ChallengeSize]byte) []byte {
+			b := proved(token, plan.Knock{Service: plan.DoorDNS}, plan.ProofOfKnock)(challenge)
+			b[plan.ChallengeSize] = plan.DoorEgress
+			return b
+		},
+		"a browser's request": text("GET http://gateway.bottle/ HTTP/1.1\r\nHost: gateway.bottle\r\n\r\n"),
 	} {
-		if body, err := page(t, knock(t, address, b)); err == nil {
+		c := knocked(t, address, says)
+		if body, err := page(t, c); err == nil {
 			t.Errorf("%s: it answered %q", name, body)
 		}
+	}
+	if body, err := page(t, knock(t, address, token, plan.Knock{Service: 'x'})); err == nil {
+		t.Errorf("no such service: it answered %q", body)
 	}
 }
 
@@ -122,7 +155,7 @@ func TestDoorWaitsForNobody(t *testing.T) {
 		defer c.Close()
 		idle = append(idle, c)
 	}
-	if body, err := page(t, knock(t, address, plan.Knock{Token: token, Service: plan.DoorEgress}.Bytes())); err != nil || !strings.Contains(body, identity) {
+	if body, err := page(t, knock(t, address, token, plan.Knock{Service: plan.DoorEgress})); err != nil || !strings.Contains(body, identity) {
 		t.Errorf("beside a hundred that wait: %q, %v", body, err)
 	}
 	for _, c := range idle {
@@ -139,19 +172,19 @@ func TestDoorCarriesEveryService(t *testing.T) {
 	token := [32]byte{7}
 	r := inProcess(t)
 	address := r.behindDoor(t, token)
-	c := knock(t, address, plan.Knock{Token: token, Service: plan.DoorTransparent, Dst: netip.MustParseAddrPort("192.0.2.7:80")}.Bytes())
+	c := knock(t, address, token, plan.Knock{Service: plan.DoorTransparent, Dst: netip.MustParseAddrPort("192.0.2.7:80")})
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: 192.0.2.7\r\n\r\n")
 	if res, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || res.StatusCode != http.StatusForbidden {
 		t.Errorf("an address that no route lists: %v, %v", res, err)
 	}
 	query := []byte("\x42\x42\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x05other\x07invalid\x00\x00\x01\x00\x01")
-	c = knock(t, address, plan.Knock{Token: token, Service: plan.DoorDNS}.Bytes())
+	c = knock(t, address, token, plan.Knock{Service: plan.DoorDNS})
 	_, _ = c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(query))), query...))
 	answer := make([]byte, 14)
 	if _, err := io.ReadFull(c, answer); err != nil || answer[2] != 0x42 || answer[5]&0xf == 0 {
 		t.Errorf("a name that no route holds: %x, %v", answer, err)
 	}
-	c = knock(t, address, plan.Knock{Token: token, Service: plan.DoorRefused}.Bytes())
+	c = knock(t, address, token, plan.Knock{Service: plan.DoorRefused})
 	m := refusedMessage("203.0.113.9", 5432)
 	_, _ = c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(m))), m...))
 	log := filepath.Join(r.dir, "audit.jsonl")

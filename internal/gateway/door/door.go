@@ -2,8 +2,9 @@ package door
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ type Door struct {
 }
 
 // New makes a Door. hash is plan.DoorHash of its token; greeting is said first to
-// whoever connects, without the line's end.
+// whoever connects, without the line's end, and a challenge behind it.
 func New(outer net.Listener, hash, greeting string) (*Door, error) {
 	d := &Door{outer: outer, greeting: []byte(greeting + "\n")}
 	b, err := hex.DecodeString(hash)
@@ -90,15 +91,23 @@ func (d *Door) hear(ctx context.Context, c net.Conn) (*Lane, net.Conn) {
 	if c.SetDeadline(time.Now().Add(knockTime)) != nil {
 		return nil, nil
 	}
-	if _, err := c.Write(d.greeting); err != nil {
+	var challenge [plan.ChallengeSize]byte
+	if _, err := rand.Read(challenge[:]); err != nil {
 		return nil, nil
 	}
-	var b [plan.KnockSize]byte
+	if _, err := c.Write(append(d.greeting[:len(d.greeting):len(d.greeting)], challenge[:]...)); err != nil {
+		return nil, nil
+	}
+	var b [plan.KnockSize + plan.ProofSize]byte
 	if _, err := io.ReadFull(c, b[:]); err != nil {
 		return nil, nil
 	}
-	k := plan.ReadKnock(b)
-	if got := sha256.Sum256(k.Token[:]); subtle.ConstantTimeCompare(got[:], d.hash[:]) != 1 {
+	knock, proof := b[:plan.KnockSize], b[plan.KnockSize:]
+	if !hmac.Equal(proof, plan.DoorProof(d.hash, plan.ProofOfKnock, challenge, knock)) {
+		return nil, nil
+	}
+	k := plan.ReadKnock([plan.KnockSize]byte(knock))
+	if _, err := c.Write(plan.DoorProof(d.hash, plan.ProofOfDoor, k.Challenge, knock)); err != nil {
 		return nil, nil
 	}
 	if !stop() || c.SetDeadline(time.Time{}) != nil {

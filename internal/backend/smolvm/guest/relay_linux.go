@@ -1,6 +1,9 @@
 package guest
 
 import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -143,10 +146,7 @@ func (r *relay) knock(service byte, dst netip.AddrPort) (net.Conn, error) {
 		return nil, err
 	}
 	_ = c.SetDeadline(time.Now().Add(doorTime)) // a connection takes one
-	if err = r.greeted(c); err == nil {
-		_, err = c.Write(plan.Knock{Token: r.token, Service: service, Dst: dst}.Bytes())
-	}
-	if err == nil {
+	if err = r.proved(c, plan.Knock{Service: service, Dst: dst}); err == nil {
 		err = c.SetDeadline(time.Time{})
 	}
 	if err != nil {
@@ -156,15 +156,30 @@ func (r *relay) knock(service byte, dst netip.AddrPort) (net.Conn, error) {
 	return c, nil
 }
 
-// greeted wants this bottle's gateway: no other one is told the token. It reads no
-// further than that; what follows is the service's.
-func (r *relay) greeted(c net.Conn) error {
-	got := make([]byte, len(r.hello))
+// proved knocks, and wants this bottle's gateway to be who opens. It reads no further than
+// that; what follows is the service's.
+func (r *relay) proved(c net.Conn, k plan.Knock) error {
+	got := make([]byte, len(r.hello)+plan.ChallengeSize)
 	if _, err := io.ReadFull(c, got); err != nil {
 		return err
 	}
-	if string(got) != r.hello {
+	hello, challenge := got[:len(r.hello)], got[len(r.hello):]
+	if string(hello) != r.hello {
 		return errors.New("another bottle's gateway, or none, is at the door")
+	}
+	if _, err := rand.Read(k.Challenge[:]); err != nil {
+		return err
+	}
+	hash, knock := sha256.Sum256(r.token[:]), k.Bytes()
+	if _, err := c.Write(append(knock[:len(knock):len(knock)], plan.DoorProof(hash, plan.ProofOfKnock, [plan.ChallengeSize]byte(challenge), knock)...)); err != nil {
+		return err
+	}
+	proof := make([]byte, plan.ProofSize)
+	if _, err := io.ReadFull(c, proof); err != nil {
+		return err
+	}
+	if !hmac.Equal(proof, plan.DoorProof(hash, plan.ProofOfDoor, k.Challenge, knock)) {
+		return errors.New("who is at the door does not know this bottle's token")
 	}
 	return nil
 }
