@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 
 const (
 	knockTime  = 2 * time.Second // from the connection to the whole Knock
-	maxWaiting = 128             // connections that have not knocked yet; more are closed at once
+	maxWaiting = 128             // connections that have not knocked yet; the oldest makes room
 )
 
 // Door is one listener in front of several services. Each is a net.Listener that
@@ -54,7 +55,7 @@ func (d *Door) Serve(ctx context.Context) error {
 	defer wg.Wait()
 	stop := context.AfterFunc(ctx, func() { _ = d.outer.Close() })
 	defer stop()
-	waiting := make(chan struct{}, maxWaiting)
+	var waiting queue
 	for {
 		c, err := d.outer.Accept()
 		if err != nil {
@@ -63,21 +64,41 @@ func (d *Door) Serve(ctx context.Context) error {
 			}
 			return fmt.Errorf("serve the door: %w", err)
 		}
-		select {
-		case waiting <- struct{}{}:
-		default:
-			_ = c.Close()
-			continue
-		}
+		waiting.join(c)
 		wg.Go(func() {
 			lane, in := d.hear(ctx, c)
-			<-waiting
+			waiting.leave(c)
 			if lane == nil {
 				_ = c.Close()
 				return
 			}
 			lane.give(ctx, in)
 		})
+	}
+}
+
+// queue are the connections that have not knocked yet. The relay knocks at once, so who is
+// in its way is who has waited longest: another user who fills it shuts nobody out.
+type queue struct {
+	mu  sync.Mutex
+	all []net.Conn
+}
+
+func (q *queue) join(c net.Conn) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.all) == maxWaiting {
+		_ = q.all[0].Close()
+		q.all = slices.Delete(q.all, 0, 1)
+	}
+	q.all = append(q.all, c)
+}
+
+func (q *queue) leave(c net.Conn) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if i := slices.Index(q.all, c); i >= 0 {
+		q.all = slices.Delete(q.all, i, i+1)
 	}
 }
 
