@@ -86,7 +86,7 @@ func flockAlone(f *os.File) error {
 			return ErrLive
 		}
 		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
-		time.Sleep(time.Millisecond)
+		<-time.After(time.Millisecond) // flock(2) has no limit of its own
 	}
 	return ErrLive
 }
