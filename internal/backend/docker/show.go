@@ -109,6 +109,11 @@ func noFolder(path string) error {
 // numbers of files and can't compare: there the engine binds a folder by its descriptor,
 // in a volume, and of a file the agent gets a copy of what that descriptor holds.
 func (x *Box) share(m plan.Mount, held string, dir bool) error {
+	if m.Writable && strings.HasPrefix(m.Source, x.told.State+"/") { // the start's own, for the agent
+		if err := os.Lchown(m.Source, jail.AgentUID, jail.AgentGID); err != nil {
+			return fmt.Errorf("give the agent %s: %w", m.Source, err)
+		}
+	}
 	if x.told.Container.Runtime != gvisor {
 		return x.bind(m.Source, m.Target, !m.Writable)
 	}
@@ -154,11 +159,6 @@ func duplicate(from, to string) error {
 }
 
 func (x *Box) bind(source, target string, readOnly bool) error {
-	if !readOnly && strings.HasPrefix(source, x.told.State+"/") { // the start's own, for the agent
-		if err := os.Lchown(source, jail.AgentUID, jail.AgentGID); err != nil {
-			return fmt.Errorf("give the agent %s: %w", source, err)
-		}
-	}
 	if !utf8.ValidString(target) {
 		return fmt.Errorf("show something at %q: the engine takes names in UTF-8 only", target)
 	}
