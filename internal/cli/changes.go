@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bottle/internal/bottle"
 	"bottle/internal/cli/changes"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
@@ -49,6 +50,11 @@ func newChanges(d *deps) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		release, err := d.hold(m.Identity, apply)
+		if err != nil {
+			return err
+		}
+		defer release()
 		s := changes.Session{Metadata: m, Folder: d.tilde(m.Workspace), Out: d.Stdout, Style: d.style(d.Stdout), JSON: js, Diff: diff}
 		s.View, err = layer.Open(upper, m.Workspace, layer.Options{Trusted: d.Euid() == 0, Started: m.Started})
 		if err != nil {
@@ -68,6 +74,22 @@ func newChanges(d *deps) *cobra.Command {
 		return st.MarkTaken(m.Identity)
 	}
 	return c
+}
+
+// hold keeps a bottle from being resumed while something of it is taken: its agent would
+// write what is being read.
+func (d *deps) hold(id bottle.Identity, taken bool) (release func(), err error) {
+	if !taken {
+		return func() {}, nil
+	}
+	st, err := d.state()
+	if err != nil {
+		return nil, err
+	}
+	if release, err = st.Hold(id); err != nil {
+		return nil, ui.Fail(err, "bottle stop "+string(id))
+	}
+	return release, nil
 }
 
 // ended finds the one bottle that word means and its upper layer. It refuses one
