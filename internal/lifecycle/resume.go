@@ -2,11 +2,13 @@ package lifecycle
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
@@ -123,8 +125,13 @@ func (s *starting) take() (r *store.Reservation, err error) {
 // minSecret is the length, in bytes, from which a value of env is taken for a secret here.
 const minSecret = 4
 
+// mostArgs is how much of these words is written down, in bytes of JSON: metadata that is
+// too long to be read again would leave a bottle that nothing can stop.
+const mostArgs = 16 << 10
+
 // plainArgs are the words that a resume needs again, unless one of them holds a value that
-// is in no file: then there are none, and the operator hears of it.
+// is in no file, or they are more than metadata can hold: then there are none, and the
+// operator hears of it.
 func (s *starting) plainArgs() []string {
 	if s.prep.req.Spec.Provider.Template != provider.Command || len(s.prep.args) == 0 {
 		return nil
@@ -139,6 +146,10 @@ func (s *starting) plainArgs() []string {
 	}
 	for _, v := range s.env {
 		held = held || len(v) >= minSecret && secret.New([]byte(v)).Within(text)
+	}
+	if b, err := json.Marshal(s.prep.args); err != nil || len(b) > mostArgs || !utf8.ValidString(text) {
+		s.note("what was given behind -- is too long to be written down, or is no text: a resume has to be given it anew")
+		return nil
 	}
 	if held {
 		s.note("what was given behind -- holds a secret, and is written nowhere: a resume has to be given it anew")

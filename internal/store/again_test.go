@@ -267,3 +267,20 @@ func TestHold(t *testing.T) {
 		t.Error("a look made a folder")
 	}
 }
+
+// TestMetadataIsNeverTooLong: what Load could not read is not written.
+func TestMetadataIsNeverTooLong(t *testing.T) {
+	s, _ := endedBottle(t)
+	r, m, err := s.Again(ended)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Release()
+	m.Args = []string{strings.Repeat("x", maxMetadata)}
+	if err := r.Write(m); err == nil {
+		t.Error("it was written")
+	}
+	if _, err := s.Load(ended); err != nil {
+		t.Error(err)
+	}
+}

@@ -194,6 +194,9 @@ func (r *Reservation) Write(m Metadata) error {
 	if err != nil {
 		return fmt.Errorf("encode metadata: %w", err)
 	}
+	if len(b) >= maxMetadata { // Load would not read it to its end, and without it nobody can stop the bottle
+		return fmt.Errorf("write metadata: %d bytes are more than %d", len(b), maxMetadata)
+	}
 	if err := replace(r.Layout.Metadata, append(b, '\n')); err != nil {
 		return hinted("write metadata", r.Layout.Metadata, err)
 	}
