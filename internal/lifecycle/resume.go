@@ -35,6 +35,15 @@ func (h *House) identity(req Request) (bottle.Identity, error) {
 	return m.Identity, nil
 }
 
+// elsewhere refuses to show another folder than the bottle was started in: somebody may have
+// put a link in its place, and --yes asks nobody.
+func elsewhere(req Request) error {
+	if m := req.Resume; m != nil && req.Spec.Workspace != "none" && m.Workspace != req.Workspace {
+		return bottle.Problems{{Message: fmt.Sprintf("resume %s: its folder was %s, and that leads to %s now", m.Identity, m.Workspace, req.Workspace), Hint: "bottle start " + string(m.Agent) + ", in the folder that you mean"}}
+	}
+	return nil
+}
+
 func alive(id bottle.Identity) error {
 	return bottle.Problems{{Message: fmt.Sprintf("the bottle %s is running, or is being started or cleaned up", id), Hint: "bottle attach " + string(id) + ", or first: bottle stop " + string(id)}}
 }
@@ -109,8 +118,8 @@ func (s *starting) take() (r *store.Reservation, err error) {
 		return r, nil
 	}
 	// Between the look and the lock it may have been another's.
-	if before.Backend != s.meta.Backend || before.Workspace != s.meta.Workspace && req.Spec.Workspace == "overlay" {
-		return nil, fmt.Errorf("resume %s: its private view is of %s with the backend %s, not of %s with %s", before.Identity, before.Workspace, before.Backend, s.meta.Workspace, s.meta.Backend)
+	if before.Backend != s.meta.Backend || before.Workspace != s.meta.Workspace && req.Spec.Workspace != "none" {
+		return nil, fmt.Errorf("resume %s: it is of %s with the backend %s, not of %s with %s", before.Identity, before.Workspace, before.Backend, s.meta.Workspace, s.meta.Backend)
 	}
 	if before.Status == store.Running || before.Status == store.Starting { // what told of the kill is about to be written over
 		if err := s.house.Store.MarkPreserved(before.Identity, "its start was killed"); err != nil {

@@ -35,7 +35,7 @@ func look(req *Request, more []plan.Mount) error {
 			m.Source, m.Is = real, is
 		}
 	}
-	return nil
+	return elsewhere(*req)
 }
 
 // writable are the host folders that the agent may write to.
