@@ -111,49 +111,71 @@ func (h *House) sweep(ctx context.Context, r Rest) error {
 
 // Stop tells a running bottle to end and waits until it has. The agent gets
 // Farewell to end by itself; after twice that the start is killed and what it
-// held is cleaned up.
+// held is cleaned up. Another terminal may resume it at once: that one is not ours to end.
 func (h *House) Stop(ctx context.Context, id bottle.Identity) error {
-	meta, err := h.Store.Load(id)
-	if err != nil {
+	if _, err := h.Store.Load(id); err != nil {
 		return err
 	}
 	if !h.Store.Live(id) {
 		return fmt.Errorf("stop %s: it is not running", id)
 	}
-	if meta.PID <= 1 { // 0 and -1 mean groups (kill(2)): this one, or everybody
-		return fmt.Errorf("stop %s: its metadata names no process", id)
+	// Not the metadata's, which is the last start's while a resume or a cleanup begins:
+	// that number may be another program's by now.
+	pid, err := h.Store.Owner(id)
+	if err != nil {
+		return fmt.Errorf("stop %s: %w", id, err)
 	}
-	if err := unix.Kill(meta.PID, syscall.SIGTERM); err != nil {
-		return fmt.Errorf("stop %s (pid %d): %w", id, meta.PID, err)
+	if pid <= 1 { // 0 and -1 mean groups (kill(2)): this one, or everybody
+		return fmt.Errorf("stop %s: it is not running: it has just ended, or what it left is being removed or taken", id)
 	}
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	late := time.NewTimer(2 * Farewell)
-	defer late.Stop()
-	for h.Store.Live(id) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("stop %s: %w", id, ctx.Err())
-		case <-late.C:
-			return h.force(ctx, id, meta.PID)
-		}
+	if err := unix.Kill(pid, syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stop %s (pid %d): %w", id, pid, err)
 	}
-	return nil
-}
-
-func (h *House) force(ctx context.Context, id bottle.Identity, pid int) error {
+	if ended, err := h.gone(ctx, id, pid, 2*Farewell); ended || err != nil {
+		return err
+	}
 	if err := unix.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("stop %s (pid %d): %w", id, pid, err)
 	}
+	if ended, err := h.gone(ctx, id, pid, Farewell); !ended {
+		return errors.Join(err, fmt.Errorf("stop %s (pid %d): it was killed, and does not go away", id, pid))
+	}
+	return h.sweepAll(ctx, id)
+}
+
+// gone waits until pid owns the identity no more.
+func (h *House) gone(ctx context.Context, id bottle.Identity, pid int, most time.Duration) (bool, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	late := time.NewTimer(most)
+	defer late.Stop()
+	for {
+		if now, err := h.Store.Owner(id); err == nil && now != pid {
+			return true, nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false, fmt.Errorf("stop %s: %w", id, ctx.Err())
+		case <-late.C:
+			return false, nil
+		}
+	}
+}
+
+// sweepAll removes what a bottle whose start was killed has left, but its state folder.
+func (h *House) sweepAll(ctx context.Context, id bottle.Identity) error {
 	found, err := h.Backend.Find(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, l := range found {
-		if l.Identity == id {
-			errs = append(errs, h.Backend.Remove(ctx, l))
+		if l.Identity != id {
+			continue
+		}
+		if err := h.sweep(ctx, Rest{Identity: id, left: &l, of: h.Backend}); err != nil && !errors.Is(err, store.ErrLive) {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

@@ -1,11 +1,16 @@
 package lifecycle_test
 
 import (
+	"context"
 	"errors"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 
+	"bottle/internal/lifecycle"
+	"bottle/internal/plan"
 	"bottle/internal/store"
 )
 
@@ -62,5 +67,81 @@ func TestResumeShowsNoOtherFolder(t *testing.T) {
 		if _, err := f.house.Start(t.Context(), p, pipes()); err == nil || !strings.Contains(err.Error(), other) {
 			t.Errorf("%s: %v", mode, err)
 		}
+	}
+}
+
+// sleeper is a process of this test, that may be signalled.
+func sleeper(t *testing.T) (pid int, ended chan error) {
+	t.Helper()
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended = make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	return cmd.Process.Pid, ended
+}
+
+// The weakness: kill(2) takes 0 and -1 for groups, and metadata is of the start before while
+// a resume or a cleanup has only begun: its number may be another program's by now.
+func TestStopSignalsTheOwnerAlone(t *testing.T) {
+	f, m := ran(t)
+	other, ended := sleeper(t)
+	r, _, err := f.house.Store.Again(m.Identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.PID, m.Status = other, store.Running
+	if err := errors.Join(r.Write(m), r.Release()); err != nil {
+		t.Fatal(err)
+	}
+	release, err := f.house.Store.Hold(m.Identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.house.Stop(t.Context(), m.Identity); err == nil || !strings.Contains(err.Error(), "not running") {
+		t.Error(err)
+	}
+	for _, pid := range []string{"0", "-1", "1", "", "x"} {
+		if err := os.WriteFile(f.house.Store.Layout(m.Identity).Lock, []byte(pid), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.house.Stop(t.Context(), m.Identity); err == nil {
+			t.Errorf("%q was signalled", pid)
+		}
+	}
+	release()
+	select {
+	case err := <-ended:
+		t.Error("a process that owns nothing has ended:", err)
+	default:
+	}
+}
+
+// The weakness: a bottle that is resumed while stop waits for its end is another start, and
+// was killed, and its walls taken down, after the wait.
+func TestStopLeavesTheNextStart(t *testing.T) {
+	f, m := ran(t)
+	first, ended := sleeper(t)
+	r, _, err := f.house.Store.Again(m.Identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Release()
+	if err := os.WriteFile(r.Layout.Lock, []byte(strconv.Itoa(first)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.fake.Create(t.Context(), plan.Bottle{Identity: string(m.Identity)}, plan.Gateway{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		<-ended // and its lock was taken before stop looked again
+		_ = os.WriteFile(r.Layout.Lock, []byte(strconv.Itoa(os.Getpid())), 0o600)
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), lifecycle.Farewell)
+	defer cancel()
+	if err := f.house.Stop(ctx, m.Identity); err != nil || f.fake.Standing() != 1 {
+		t.Errorf("%v, %d stand", err, f.fake.Standing())
 	}
 }

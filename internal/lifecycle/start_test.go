@@ -399,33 +399,6 @@ func TestInvariant7CleanupNeedsNoState(t *testing.T) {
 	}
 }
 
-// The weakness: kill(2) takes 0 and -1 for groups. Metadata that names no process
-// must not make stop end this program's own group, or everybody's.
-func TestStopNeverSignalsAGroup(t *testing.T) {
-	s, err := store.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := s.Draw("box")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.Reserve(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Release()
-	h := &lifecycle.House{Store: s}
-	for _, pid := range []int{0, -1, 1} {
-		if err := r.Write(store.Metadata{Agent: "box", PID: pid}); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.Stop(t.Context(), id); err == nil || !strings.Contains(err.Error(), "names no process") {
-			t.Errorf("pid %d: %v", pid, err)
-		}
-	}
-}
-
 // The weakness: cleanup shows a list and asks; meanwhile a bottle on it is resumed, whose parts
 // have the same names. What lives is not taken, and once it has ended again, it is.
 func TestCleanupOfAnOldList(t *testing.T) {

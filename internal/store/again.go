@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"bottle/internal/bottle"
 )
@@ -35,7 +37,7 @@ func (s *Store) Again(id bottle.Identity) (*Reservation, Metadata, error) {
 		return nil, Metadata{}, err
 	}
 	defer unlock()
-	f, err := s.lockAgain(lay)
+	f, err := s.lockAgain(lay, os.Getpid())
 	if err != nil {
 		return nil, Metadata{}, fmt.Errorf("resume %s: %w", id, err)
 	}
@@ -50,8 +52,8 @@ func (s *Store) Again(id bottle.Identity) (*Reservation, Metadata, error) {
 	return &Reservation{Identity: id, Layout: lay, store: s, lock: f}, m, nil
 }
 
-// lockAgain takes the lock of a folder that is there.
-func (s *Store) lockAgain(lay Layout) (*os.File, error) {
+// lockAgain takes the lock of a folder that is there, and says in it whose it is.
+func (s *Store) lockAgain(lay Layout, owner int) (*os.File, error) {
 	if err := realFolder(lay.Dir); err != nil {
 		return nil, err
 	}
@@ -59,15 +61,78 @@ func (s *Store) lockAgain(lay Layout) (*os.File, error) {
 	if err != nil {
 		return nil, hinted("lock identity", lay.Lock, err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
-		return f, nil
+	if err = flockAlone(f); err == nil {
+		if err = sign(f, owner); err == nil {
+			return f, nil
+		}
+		err = hinted("lock identity", lay.Lock, err)
 	}
 	f.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, ErrLive
+	return nil, err
+}
+
+// flockAlone takes a lock that nobody owns. Who looks whether somebody does (Live) shares it
+// for a moment, and is waited for.
+func flockAlone(f *os.File) error {
+	for range looks {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("lock identity: %w", err)
+		}
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil { // an owner shares with nobody
+			return ErrLive
+		}
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		<-time.After(time.Millisecond)
 	}
-	return nil, fmt.Errorf("lock identity: %w", err)
+	return ErrLive
+}
+
+// looks is how often a lock is asked for that others look at.
+const looks = 200
+
+// nobody owns an identity that Hold keeps: there is no bottle to stop.
+const nobody = 0
+
+// sign writes into a lock that is ours which process owns it. For nobody it takes no room:
+// a cleanup may be what a full disk needs.
+func sign(f *os.File, owner int) error {
+	if err := f.Truncate(0); err != nil || owner == nobody {
+		return err
+	}
+	_, err := f.WriteAt([]byte(strconv.Itoa(owner)+"\n"), 0)
+	return err
+}
+
+// maxOwner bounds what is read of a lock, in bytes.
+const maxOwner = 32
+
+// Owner is the process that holds the identity, as its lock says: metadata speaks of the one
+// before until a resume has written its own. 0: nobody does, or only for a moment.
+func (s *Store) Owner(id bottle.Identity) (int, error) {
+	if !s.Live(id) {
+		return nobody, nil
+	}
+	f, err := os.OpenFile(s.Layout(id).Lock, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nobody, fmt.Errorf("look at the lock: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxOwner))
+	if err != nil {
+		return nobody, fmt.Errorf("look at the lock: %w", err)
+	}
+	if len(b) == 0 {
+		return nobody, nil
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return nobody, fmt.Errorf("look at the lock: it names no process")
+	}
+	return pid, nil
 }
 
 // renew makes ready what a start finds: the upper layer stays, the kernel's own folder
@@ -122,7 +187,7 @@ func (s *Store) Hold(id bottle.Identity) (release func(), err error) {
 		return nil, err
 	}
 	defer unlock()
-	f, err := s.lockAgain(lay)
+	f, err := s.lockAgain(lay, nobody)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return func() {}, nil

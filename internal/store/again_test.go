@@ -284,3 +284,31 @@ func TestMetadataIsNeverTooLong(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLookIsNoOwner: many who look whether a bottle lives keep nobody from resuming it, and
+// no cleanup from its work.
+func TestLookIsNoOwner(t *testing.T) {
+	s, lay := endedBottle(t)
+	f, err := os.Open(lay.Lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(20*time.Millisecond, func() { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) })
+	r, _, err := s.Again(ended)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pid, err := s.Owner(ended); pid != os.Getpid() || err != nil {
+		t.Error(pid, err)
+	}
+	if err := r.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if pid, err := s.Owner(ended); pid != 0 || err != nil {
+		t.Error(pid, err)
+	}
+}

@@ -126,9 +126,13 @@ func (s *Store) take(id bottle.Identity) (*Reservation, error) {
 	if err != nil {
 		return nil, hinted("lock identity", lay.Lock, err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flockAlone(f); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("lock identity: %w", err)
+		return nil, err
+	}
+	if err := sign(f, os.Getpid()); err != nil {
+		f.Close()
+		return nil, hinted("lock identity", lay.Lock, err)
 	}
 	if err := openLayers(lay); err != nil {
 		f.Close()

@@ -3,7 +3,7 @@
 // rooms keep in it.
 //
 //	state/<identity>/           0700
-//	  lock                      held (flock) by the process that owns the bottle
+//	  lock                      held (flock) by the process that owns the bottle, which it names
 //	  metadata.json             what was started, replaced atomically
 //	  audit.jsonl               the decision log
 //	  control.sock              the gateway's control socket, unless the path is too long
