@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"bottle/internal/bottle"
 	"bottle/internal/cli/changes"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
@@ -50,7 +49,7 @@ func newChanges(d *deps) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		release, err := d.hold(m.Identity, apply)
+		release, err := d.hold(m, apply)
 		if err != nil {
 			return err
 		}
@@ -78,7 +77,7 @@ func newChanges(d *deps) *cobra.Command {
 
 // hold keeps a bottle from being resumed while something of it is taken: its agent would
 // write what is being read.
-func (d *deps) hold(id bottle.Identity, taken bool) (release func(), err error) {
+func (d *deps) hold(m store.Metadata, taken bool) (release func(), err error) {
 	if !taken {
 		return func() {}, nil
 	}
@@ -86,8 +85,8 @@ func (d *deps) hold(id bottle.Identity, taken bool) (release func(), err error) 
 	if err != nil {
 		return nil, err
 	}
-	if release, err = st.Hold(id); err != nil {
-		return nil, ui.Fail(err, "bottle stop "+string(id))
+	if release, err = st.HoldSame(m); err != nil {
+		return nil, ui.Fail(err, "bottle stop "+string(m.Identity))
 	}
 	return release, nil
 }

@@ -22,6 +22,7 @@ type Rest struct {
 	Name     string            `json:"name"`
 	left     *backend.Leftover // nil: the state folder
 	of       backend.Backend   // that found left
+	seen     store.Entry       // without left: what its metadata said
 }
 
 // Leftovers lists what cleanup would remove: resources of bottles whose start is
@@ -58,7 +59,7 @@ func (h *House) Leftovers(ctx context.Context, keep func(store.Entry) bool) ([]R
 	for _, e := range entries {
 		if !e.Live && !unasked[e.Metadata.Backend] && (keep == nil || !keep(e)) {
 			id := e.Metadata.Identity
-			out = append(out, Rest{Identity: id, Kind: "folder", Name: h.Store.Layout(id).Dir})
+			out = append(out, Rest{Identity: id, Kind: "folder", Name: h.Store.Layout(id).Dir, seen: e})
 		}
 	}
 	// Processes go before what they hold; state goes last, so that an interrupted
@@ -87,9 +88,9 @@ func (h *House) Clean(ctx context.Context, rest []Rest) error {
 		if r.left != nil {
 			err = h.sweep(ctx, r)
 		} else {
-			err = h.Store.Remove(r.Identity)
+			err = h.Store.RemoveSame(r.seen)
 		}
-		if err != nil && !errors.Is(err, store.ErrLive) { // started since: not ours to clean
+		if err != nil && !errors.Is(err, store.ErrLive) { // resumed since: not ours to clean
 			errs = append(errs, err)
 		}
 	}

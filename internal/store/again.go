@@ -197,6 +197,30 @@ func (s *Store) Hold(id bottle.Identity) (release func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// HoldSame is Hold, for who has read the metadata of an ended bottle before, and acts on what
+// was seen then. It is ErrResumed where the bottle was resumed since.
+func (s *Store) HoldSame(m Metadata) (release func(), err error) {
+	if release, err = s.Hold(m.Identity); err != nil {
+		return nil, err
+	}
+	if err := s.same(m); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// ErrResumed is why what was seen of a bottle is not acted on.
+var ErrResumed = errors.New("the bottle was resumed since it was looked at")
+
+func (s *Store) same(m Metadata) error {
+	now, err := s.Load(m.Identity)
+	if err == nil && !now.Latest().Equal(m.Latest()) {
+		err = fmt.Errorf("%s: %w", m.Identity, ErrResumed)
+	}
+	return err
+}
+
 // OpenKept makes the folder for the agent's conversation, if it is not there.
 func (r *Reservation) OpenKept() error {
 	err := os.Mkdir(r.Layout.Kept, 0o700)

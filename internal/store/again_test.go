@@ -312,3 +312,46 @@ func TestLookIsNoOwner(t *testing.T) {
 		t.Error(pid, err)
 	}
 }
+
+// TestNothingIsDoneToWhatWasResumed: who has looked at an ended bottle acts on what he saw, or
+// not at all.
+func TestNothingIsDoneToWhatWasResumed(t *testing.T) {
+	s, lay := endedBottle(t)
+	list, err := s.List()
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	free, err := s.HoldSame(list[0].Metadata)
+	if err != nil || !s.Live(ended) {
+		t.Fatal(err)
+	}
+	free()
+	r, m, err := s.Again(ended)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.HoldSame(list[0].Metadata); !errors.Is(err, ErrLive) {
+		t.Error(err)
+	}
+	m.Resumed = time.Now()
+	if err := errors.Join(r.Write(m), r.Release()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.HoldSame(list[0].Metadata); !errors.Is(err, ErrResumed) || s.Live(ended) {
+		t.Error(err)
+	}
+	if err := s.RemoveSame(list[0]); !errors.Is(err, ErrResumed) {
+		t.Error(err)
+	}
+	if list, err = s.List(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := s.RemoveSame(list[0]); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Lstat(lay.Dir); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}

@@ -88,7 +88,22 @@ func (s *Store) Live(id bottle.Identity) bool {
 
 // Remove deletes the folder of id and its sockets. It refuses with ErrLive
 // while some process holds the identity. It is idempotent.
-func (s *Store) Remove(id bottle.Identity) error {
+func (s *Store) Remove(id bottle.Identity) error { return s.remove(id, nil) }
+
+// RemoveSame is Remove, of what was listed before. It is ErrResumed where the bottle was
+// resumed since: it may hold by now what somebody wants.
+func (s *Store) RemoveSame(e Entry) error {
+	if e.Problem != "" { // no resume goes on with it
+		return s.Remove(e.Metadata.Identity)
+	}
+	err := s.remove(e.Metadata.Identity, func() error { return s.same(e.Metadata) })
+	if errors.Is(err, fs.ErrNotExist) { // it is gone already
+		return nil
+	}
+	return err
+}
+
+func (s *Store) remove(id bottle.Identity, unless func() error) error {
 	lay := s.Layout(id)
 	if lay.Dir == "" {
 		return fmt.Errorf("remove state: %q is not an identity", id)
@@ -103,6 +118,11 @@ func (s *Store) Remove(id bottle.Identity) error {
 	defer unlock()
 	if s.Live(id) {
 		return fmt.Errorf("remove state of %s: %w", id, ErrLive)
+	}
+	if unless != nil {
+		if err := unless(); err != nil {
+			return fmt.Errorf("remove state of %s: %w", id, err)
+		}
 	}
 	for _, path := range s.runtimeSockets(id) {
 		if s.Runtime == "" {
