@@ -1,13 +1,16 @@
 package store
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -136,25 +139,94 @@ func (s *Store) remove(id bottle.Identity, unless func() error) error {
 }
 
 // removeTree deletes dir. What is in it was written by an agent: folders may have
-// mode 0000 (overlayfs makes some itself), links may point anywhere. os.Root
-// never leaves dir.
+// mode 0000 (overlayfs makes some itself) or stand in one another without end, links may
+// point anywhere. os.Root never leaves dir.
 func removeTree(dir string) error {
-	err := os.RemoveAll(dir)
-	if err == nil || !errors.Is(err, fs.ErrPermission) {
+	if os.RemoveAll(dir) == nil { // which holds a descriptor for each level
+		return nil
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
 		return wrapRemove(err)
 	}
-	root, openErr := os.OpenRoot(dir)
-	if openErr != nil {
-		return wrapRemove(errors.Join(err, openErr))
-	}
-	_ = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, _ error) error {
-		if d != nil && d.IsDir() {
-			_ = root.Chmod(path, 0o700) // the removal below tells what did not work
+	f := felling{root: root, mark: rand.Text()}
+	err = f.each(".", f.remove)
+	return wrapRemove(errors.Join(err, root.Close(), os.Remove(dir)))
+}
+
+// felling removes what is in a folder without going deeper than two levels: what stands
+// deeper is moved up first.
+type felling struct {
+	root *os.Root
+	mark string // how names begin that nobody else has
+	next int
+}
+
+// batch is how many names are read of a folder at once.
+const batch = 512
+
+// each calls do with the names in a folder until none is left, or none goes.
+func (f *felling) each(dir string, do func(path string) error) error {
+	for {
+		open, err := f.root.Open(dir)
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	_ = root.Close()
-	return wrapRemove(os.RemoveAll(dir))
+		list, err := open.Readdirnames(batch)
+		_ = open.Close() // it was read only
+		if len(list) == 0 {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return err
+		}
+		var errs []error
+		for _, name := range list {
+			if err := do(path.Join(dir, name)); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		if len(errs) == len(list) {
+			return errors.Join(errs[:min(len(errs), maxErrors)]...)
+		}
+	}
+}
+
+// maxErrors is how many of a folder's errors are told.
+const maxErrors = 4
+
+// remove takes one entry of the folder away, with the folders in it moved beside it first.
+func (f *felling) remove(name string) error {
+	plain, err := f.unlink(name)
+	if plain || err != nil {
+		return err
+	}
+	if err := f.each(name, f.lift); err != nil {
+		return err
+	}
+	return f.root.Remove(name)
+}
+
+// lift takes away an entry one level down: it moves a folder that is not empty up.
+func (f *felling) lift(path string) error {
+	plain, err := f.unlink(path)
+	if plain || err != nil {
+		return err
+	}
+	f.next++
+	return f.root.Rename(path, f.mark+strconv.Itoa(f.next))
+}
+
+// unlink removes what it can at once, and opens the mode of a folder that is not empty.
+func (f *felling) unlink(path string) (gone bool, err error) {
+	if err = f.root.Remove(path); err == nil || errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	info, look := f.root.Lstat(path)
+	if look != nil || !info.IsDir() {
+		return false, err
+	}
+	return false, f.root.Chmod(path, 0o700)
 }
 
 func wrapRemove(err error) error {

@@ -49,3 +49,66 @@ func TestOrdinaryUserRemoves(t *testing.T) {
 		t.Errorf("left: %v", err)
 	}
 }
+
+// The weakness: folders in folders without end took a descriptor for each level, and with one
+// closed folder at their end a cleanup that never ended, or never succeeded.
+func TestDeepTreesAreRemoved(t *testing.T) {
+	var had unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &had); err != nil {
+		t.Fatal(err)
+	}
+	few := had
+	few.Cur = 200
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &had) }()
+	const nobody, levels = 65534, 3000
+	dir := t.TempDir()
+	if os.Geteuid() == 0 {
+		if err := errors.Join(os.Chown(dir, nobody, nobody), os.Chmod(filepath.Dir(dir), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error)
+	go func() {
+		if os.Geteuid() == 0 {
+			runtime.LockOSThread() // never unlocked
+			if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+				done <- errno
+				return
+			}
+		}
+		top := filepath.Join(dir, "tree")
+		if err := deepen(top, levels); err != nil {
+			done <- err
+			return
+		}
+		done <- removeTree(top)
+	}()
+	if err := <-done; err != nil {
+		t.Errorf("%.200s", err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "tree")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("left: %v", err)
+	}
+}
+
+// deepen makes folders in one another, with a file and a link in each, and closes the last.
+func deepen(top string, levels int) error {
+	if err := os.Mkdir(top, 0o700); err != nil {
+		return err
+	}
+	at, err := unix.Open(top, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	for i := 0; i < levels && err == nil; i++ {
+		err = errors.Join(unix.Mkdirat(at, "d", 0o700), unix.Symlinkat("/", at, "link"))
+		if err == nil && i == levels-1 {
+			err = errors.Join(unix.Mkdirat(at, "d/in", 0o700), unix.Fchmodat(at, "d", 0, 0))
+			break
+		}
+		next, openErr := unix.Openat(at, "d", unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		err = errors.Join(err, openErr, unix.Close(at))
+		at = next
+	}
+	return errors.Join(err, unix.Close(at))
+}
