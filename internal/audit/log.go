@@ -166,6 +166,13 @@ const reserve = 1 << 20
 // moves the file away, or begins another bottle.
 var ErrFull = errors.New("the decision log has come to its bound")
 
+// Full reports whether the log at path has come to its bound, so that no gateway could go
+// on with it.
+func Full(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Size() > MaxSize-reserve
+}
+
 // Append writes one record: it has been handed to the kernel when Append
 // returns nil. After an error nothing of the record is in the log, and the caller
 // must not let happen what it could not record. Append may be called again: a

@@ -49,6 +49,11 @@ func newChanges(d *deps) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		release, err := d.hold(m, apply)
+		if err != nil {
+			return err
+		}
+		defer release()
 		s := changes.Session{Metadata: m, Folder: d.tilde(m.Workspace), Out: d.Stdout, Style: d.style(d.Stdout), JSON: js, Diff: diff}
 		s.View, err = layer.Open(upper, m.Workspace, layer.Options{Trusted: d.Euid() == 0, Started: m.Started})
 		if err != nil {
@@ -58,46 +63,32 @@ func newChanges(d *deps) *cobra.Command {
 		if !apply {
 			return s.Show(ctx)
 		}
-		return d.apply(ctx, s, force, yes)
+		if err := s.Apply(ctx, force, func(question string) (bool, error) { return d.ask().Confirm(question, yes) }); err != nil {
+			return err
+		}
+		st, err := d.state()
+		if err != nil {
+			return err
+		}
+		return st.MarkTaken(m.Identity)
 	}
 	return c
 }
 
-// apply asks, and writes the changes into the folder while nobody can resume the bottle: its
-// agent would change what was shown.
-func (d *deps) apply(ctx context.Context, s changes.Session, force, yes bool) error {
+// hold keeps a bottle from being resumed while something of it is taken: its agent would
+// write what is being read.
+func (d *deps) hold(m store.Metadata, taken bool) (release func(), err error) {
+	if !taken {
+		return func() {}, nil
+	}
 	st, err := d.state()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var release func()
-	hold := func() (err error) {
-		if release == nil {
-			if release, err = st.HoldSame(s.Metadata); err != nil {
-				err = ui.Fail(err, "bottle changes "+string(s.Metadata.Identity)+", once it has ended")
-			}
-		}
-		return err
+	if release, err = st.HoldSame(m); err != nil {
+		return nil, ui.Fail(err, "bottle stop "+string(m.Identity))
 	}
-	defer func() {
-		if release != nil {
-			release()
-		}
-	}()
-	err = s.Apply(ctx, force, func(question string) (bool, error) {
-		ok, err := d.ask().Confirm(question, yes)
-		if err == nil && ok {
-			err = hold()
-		}
-		return ok, err
-	})
-	if err == nil {
-		err = hold() // where nothing was there to ask about
-	}
-	if err != nil {
-		return err
-	}
-	return st.MarkTaken(s.Metadata.Identity)
+	return release, nil
 }
 
 // ended finds the one bottle that word means and its upper layer. It refuses one

@@ -167,23 +167,27 @@ func device(fi fs.FileInfo) uint64 {
 }
 
 // Count is how many files a layer holds, deletions among them; it stops at limit.
-// It reads no content and follows no link, and is meant for one line on a screen.
+// It reads no content and follows no link, and is meant for one line on a screen. A folder
+// that cannot be read counts for one: nobody knows that nothing is in it.
 func Count(upper string, limit int) int {
 	root, err := os.OpenRoot(upper)
+	if errors.Is(err, fs.ErrPermission) {
+		return min(1, limit)
+	}
 	if err != nil {
 		return 0
 	}
 	defer root.Close()
 	n := 0
 	_ = fs.WalkDir(root.FS(), ".", func(_ string, d fs.DirEntry, err error) error {
-		if d != nil && !d.IsDir() {
+		if d != nil && !d.IsDir() || err != nil {
 			n++
 		}
 		if n >= limit {
 			return fs.SkipAll
 		}
 		if err != nil {
-			return fs.SkipDir // a folder that cannot be read counts for nothing here
+			return fs.SkipDir
 		}
 		return nil
 	})

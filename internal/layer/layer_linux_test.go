@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -600,5 +601,37 @@ func TestSwapWhileTaking(t *testing.T) {
 	}
 	if got := b.tree(b.low + "/real/e"); len(got) != 0 {
 		t.Errorf("a link inside was followed: %v", got)
+	}
+}
+
+// TestClosedFolderCounts: an agent that closes its folder does not make a cleanup believe that
+// nothing is in it. Modes stop an ordinary user alone: one thread becomes that.
+func TestClosedFolderCounts(t *testing.T) {
+	upper, done := filepath.Join(t.TempDir(), "upper"), make(chan int)
+	const nobody = 65534
+	if err := os.Mkdir(upper, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() == 0 {
+		for at := upper; at != os.TempDir() && at != "/"; at = filepath.Dir(at) {
+			if err := os.Chown(at, nobody, nobody); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.Chmod(upper, 0); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		if os.Geteuid() == 0 {
+			runtime.LockOSThread() // never unlocked
+			if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+				t.Error(errno)
+			}
+		}
+		done <- Count(upper, 5)
+	}()
+	if n := <-done; n != 1 {
+		t.Error(n)
 	}
 }

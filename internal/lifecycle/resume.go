@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"bottle/internal/audit"
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
@@ -31,6 +32,10 @@ func (h *House) identity(req Request) (bottle.Identity, error) {
 	}
 	if m.Backend != h.Backend.Kind() {
 		return "", fmt.Errorf("resume %s: what it left is of the backend %s, not %s", m.Identity, m.Backend, h.Backend.Kind())
+	}
+	if log := h.Store.Layout(m.Identity).Audit; audit.Full(log) { // said before somebody is asked
+		return "", bottle.Problems{{File: log, Message: fmt.Sprintf("resume %s: its decision log has come to its bound, and nothing is let through that is not recorded", m.Identity),
+			Hint: "bottle changes " + string(m.Identity) + " --apply takes what it changed; or move the log away, and a new one begins"}}
 	}
 	return m.Identity, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"bottle/internal/audit"
 	"bottle/internal/lifecycle"
 	"bottle/internal/plan"
 	"bottle/internal/store"
@@ -165,4 +166,22 @@ func TestCleanupLeavesWhatWasResumedSince(t *testing.T) {
 	if _, err := os.Lstat(lay.Metadata); err != nil {
 		t.Error(err)
 	}
+}
+
+// The weakness: an agent that fills its decision log to the bound ended each resume in the
+// gateway, after the question, without a word of what to do.
+func TestResumeWithAFullLog(t *testing.T) {
+	f, m := ran(t)
+	f.req.Resume = &m
+	log := f.house.Store.Layout(m.Identity).Audit
+	if err := errors.Join(os.WriteFile(log, nil, 0o600), os.Truncate(log, audit.MaxSize-100)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.house.Prepare(t.Context(), f.req); err == nil || !strings.Contains(err.Error(), "bottle changes") {
+		t.Error(err)
+	}
+	if err := os.Truncate(log, audit.MaxSize/2); err != nil {
+		t.Fatal(err)
+	}
+	f.prepare()
 }

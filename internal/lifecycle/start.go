@@ -177,6 +177,7 @@ func (s *starting) reserve(ctx context.Context) error {
 // tells where the changes are when it did: they are the agent's work.
 func (s *starting) clearUpper() error {
 	upper := s.res.Layout.Upper
+	store.OpenUpper(s.res.Layout)
 	entries, err := os.ReadDir(upper)
 	if err == nil && len(entries) > 0 {
 		s.outcome.Changed = upper

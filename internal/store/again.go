@@ -86,7 +86,7 @@ func flockAlone(f *os.File) error {
 			return ErrLive
 		}
 		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
-		<-time.After(time.Millisecond) // flock(2) has no limit of its own
+		<-time.After(time.Millisecond)
 	}
 	return ErrLive
 }
@@ -156,10 +156,19 @@ func renew(lay Layout) error {
 			return hinted("make overlay folders", dir, err)
 		}
 	}
+	OpenUpper(lay)
 	if err := os.Mkdir(lay.Work, 0o700); err != nil {
 		return hinted("make overlay folders", lay.Work, err)
 	}
 	return openAdded(lay)
+}
+
+// OpenUpper lets us look into a private view whose own mode the agent took away: what it
+// changed is still there, and neither lost nor in the way of a resume.
+func OpenUpper(lay Layout) {
+	if info, err := os.Lstat(lay.Upper); err == nil && info.IsDir() && info.Mode().Perm()&0o700 != 0o700 {
+		_ = os.Chmod(lay.Upper, info.Mode().Perm()|0o700) // what it is needed for tells what did not work
+	}
 }
 
 // realFolder refuses what is no folder, such as a link to one.

@@ -112,3 +112,24 @@ func deepen(top string, levels int) error {
 	}
 	return errors.Join(err, unix.Close(at))
 }
+
+// The weakness: an agent that took the mode of its folder away ended with an error, could not
+// be resumed, and lost what it had changed to the next cleanup.
+func TestClosedViewIsOpened(t *testing.T) {
+	s, lay := endedBottle(t)
+	for range 2 {
+		if err := os.Chmod(lay.Upper, 0o005); err != nil {
+			t.Fatal(err)
+		}
+		r, _, err := s.Again(ended)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(lay.Upper); err != nil || info.Mode().Perm() != 0o705 {
+			t.Error(info.Mode(), err)
+		}
+		if err := r.Release(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	if code, ran := smolvmtest.Main(os.Args); ran {
 		os.Exit(code)
 	}
-	syscall.Umask(0o022)                            // some systems give files to the group, and such manifests are refused
+	syscall.Umask(0o022) // some systems give files to the group, and such manifests are refused
 	if filepath.Base(os.Args[0]) == "claude" {
 		os.Exit(fakeClaude(os.Args[1:]))
 	}

@@ -406,3 +406,34 @@ func TestResumeAfterItFailed(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestNoResumeWhileChangesAreTaken: an agent that lives again could change what is being read,
+// so a resume and `bottle changes --apply` hold the same lock.
+func TestNoResumeWhileChangesAreTaken(t *testing.T) {
+	h := talker(t, -1, "")
+	if s := h.say(remember); s.code != 0 {
+		t.Fatalf("%+v", s)
+	}
+	st, err := store.Open(h.home())
+	if err != nil {
+		t.Fatal(err)
+	}
+	release, err := st.Hold(h.identity()) // as each of the two does
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := h.resume("echo runs"); s.code != 125 || s.out != "" || !strings.Contains(s.err, string(h.identity())) {
+		t.Errorf("%+v", s)
+	}
+	if s := finish(t, h.command("changes", string(h.identity()), "--apply", "--yes")); s.code != 125 {
+		t.Errorf("%+v", s)
+	}
+	release()
+	h.tool("changes", string(h.identity()), "--apply", "--yes")
+	if body, err := os.ReadFile(filepath.Join(h.work(), "note")); err != nil || string(body) != "mine\n" {
+		t.Errorf("%q %v", body, err)
+	}
+	if s := h.resume("cat note"); s.code != 0 || s.out != "mine\n" {
+		t.Errorf("%+v", s)
+	}
+}
