@@ -42,6 +42,7 @@ type inspection struct {
 	read     *counted
 	unpacked int64 // of the layers
 	outer    int64 // of the archive around them
+	inflated int64 // that gzip gave, of both
 	entries  int64
 	names    int64
 	files    map[string]bool   // what the archive around them holds
@@ -56,7 +57,7 @@ type inspection struct {
 // thing, and keeps no more than the bounds' names of it.
 func Check(r io.Reader, b Bounds) error {
 	in := &inspection{Bounds: b, read: &counted{from: r}, files: map[string]bool{}, layers: map[string]bool{}, aliases: map[string]string{}, reach: newReach()}
-	plain, _, err := unzipped(in.read)
+	plain, _, err := in.unzipped(in.read)
 	if err == nil {
 		err = in.archive(tar.NewReader(plain))
 	}
@@ -88,7 +89,7 @@ func (c *counted) Read(b []byte) (int, error) {
 }
 
 // unzipped takes gzip away where it is. start is what the plain bytes begin with.
-func unzipped(r io.Reader) (plain *bufio.Reader, start []byte, err error) {
+func (in *inspection) unzipped(r io.Reader) (plain *bufio.Reader, start []byte, err error) {
 	plain = bufio.NewReaderSize(r, 64<<10)
 	start, err = plain.Peek(512)
 	if bytes.HasPrefix(start, []byte{0x1f, 0x8b}) { // RFC 1952, section 2.3.1
@@ -96,11 +97,27 @@ func unzipped(r io.Reader) (plain *bufio.Reader, start []byte, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		plain = bufio.NewReaderSize(z, 64<<10)
+		plain = bufio.NewReaderSize(&inflating{in, z}, 64<<10)
 		start, err = plain.Peek(512)
 		return plain, start, end(err)
 	}
 	return plain, start, end(err)
+}
+
+// inflating refuses a bomb as it goes off: headers without a file, which package tar reads
+// by itself, are no entries.
+type inflating struct {
+	in   *inspection
+	from io.Reader
+}
+
+func (f *inflating) Read(b []byte) (int, error) {
+	n, err := f.from.Read(b)
+	in := f.in
+	if in.inflated += int64(n); in.inflated > 2*in.Bytes || in.inflated > in.Slack && in.inflated/in.Ratio > 2*in.read.n {
+		return 0, fmt.Errorf("it is a bomb: %d bytes of it unpack to %d at least", in.read.n, in.inflated)
+	}
+	return n, err
 }
 
 // end makes a short stream none that failed.
@@ -155,7 +172,7 @@ func (in *inspection) blob(name string, r io.Reader) error {
 		}
 		return err
 	}
-	plain, start, err := unzipped(r)
+	plain, start, err := in.unzipped(r)
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,13 @@ func saved(t testing.TB, layers ...[]byte) []byte {
 	return tarOf(t, append(files, file{name: "manifest.json", body: []byte(`[{"Layers":[` + strings.Join(names, ",") + `]}]`)})...)
 }
 
+// headers is a header for a file that never comes, with 2 KB of attributes.
+func headers(t *testing.T) []byte {
+	t.Helper()
+	b := tarOf(t, file{name: "x/" + strings.Repeat("n", 2000)})
+	return b[:len(b)-3*512] // without the file's own header, and the end
+}
+
 // small bounds, so that no test needs gigabytes.
 func small() Bounds {
 	return Bounds{Bytes: 8 << 20, Entries: 1000, Names: 64 << 10, Ratio: 100, Slack: 1 << 20}
@@ -120,6 +127,7 @@ func TestCheckRefuses(t *testing.T) {
 		"kvm":                    {layer(file{name: "dev/kvm", kind: tar.TypeChar, major: 10, minor: 232}), "is a device"},
 		"a bomb":                 {saved(t, zipped(t, tarOf(t, file{name: "zeros", body: make([]byte, 4<<20)}))), "bomb"},
 		"a bomb in the archive":  {zipped(t, tarOf(t, file{name: "zeros", body: make([]byte, 4<<20)})), "bomb"},
+		"a bomb of headers":      {saved(t, zipped(t, bytes.Repeat(headers(t), 4096))), "bomb"},
 		"too much":               {layer(file{name: "a", body: bytes.Repeat([]byte("0123456789abcdef"), 9<<16)}), "more than"},
 		"too many":               {layer(many...), "more than 1000 files"},
 		"names":                  {layer(file{name: strings.Repeat("n/", 40<<10) + "n"}), "names of more"},
@@ -235,7 +243,8 @@ func FuzzCheck(f *testing.F) {
 			return
 		}
 		// What passes holds no name that leads out, whoever unpacks it.
-		r, _, err := unzipped(bytes.NewReader(b))
+		in := &inspection{Bounds: small(), read: &counted{n: int64(len(b))}}
+		r, _, err := in.unzipped(bytes.NewReader(b))
 		if err != nil {
 			t.Fatal(err)
 		}
