@@ -272,6 +272,10 @@ func TestMicroVMFromARecipe(t *testing.T) {
 	if dry.code != 0 || !strings.Contains(dry.out, "bottle-vm:") || !strings.Contains(dry.out, "is not there yet") {
 		t.Errorf("dry run: %+v", dry)
 	}
+	h.env = append(h.env, "BOTTLE_VM_IMAGE=")
+	if s := finish(t, h.command("doctor")); !strings.Contains(s.out+s.err, "the first `bottle start` on these walls makes one") {
+		t.Errorf("a trial before the first start: %+v", s)
+	}
 	s := h.start("cat /usr/made; id -u")
 	if s.code != 0 || s.out != "made\n1000\n" {
 		t.Fatalf("%+v", s)
