@@ -154,6 +154,7 @@ var rooms = []room{
 	{dir: "internal/gitgate/pktline", layer: wire, only: []string{}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/upstream"}},
 	{dir: "internal/gitgate/upstream", layer: wire, only: []string{"internal/gitgate/pktline", "internal/gitgate/ref"}, beside: []string{"internal/gitgate/pktline"}, onlyFrom: []string{"internal/gitgate", "internal/gitgate/mirror"}},
 	{dir: "internal/supervise", layer: wire, only: []string{"internal/bottle", "internal/plan", "internal/policy"}, onlyFrom: []string{"internal/gateway"}},
+	{dir: "internal/gateway/attend", layer: wire, only: []string{}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/desk", layer: wire, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/door", layer: wire, only: []string{"internal/plan"}, onlyFrom: []string{"internal/gateway"}},
 	{dir: "internal/gateway/shelf", layer: wire, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/gateway"}},

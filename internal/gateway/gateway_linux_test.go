@@ -328,13 +328,18 @@ func (r *running) start(t testing.TB, u *upstream) (*inside, plan.Hello, plan.Re
 // startAs is start with another word on what to serve.
 func (r *running) startAs(t testing.TB, what plan.Gateway) (*inside, plan.Hello, plan.Ready, *http.Client) {
 	t.Helper()
+	return r.startIn(t, what, newInside(t))
+}
+
+// startIn is startAs with sockets of the test's.
+func (r *running) startIn(t testing.TB, what plan.Gateway, in *inside) (*inside, plan.Hello, plan.Ready, *http.Client) {
+	t.Helper()
 	r.tell(t, what, plan.Secrets{Values: map[string]string{"API_TOKEN": realKey}})
 	var hello plan.Hello
 	r.hear(t, &hello)
 	if hello.Failed != "" {
 		t.Fatal(hello.Failed)
 	}
-	in := newInside(t)
 	in.handOver(t, r.hand)
 	var ready plan.Ready
 	r.hear(t, &ready)

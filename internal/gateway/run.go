@@ -18,6 +18,7 @@ import (
 	"bottle/internal/bottle"
 	dlprule "bottle/internal/dlp/rule"
 	"bottle/internal/egress"
+	"bottle/internal/gateway/attend"
 	"bottle/internal/gateway/desk"
 	"bottle/internal/gateway/refused"
 	"bottle/internal/plan"
@@ -186,14 +187,19 @@ func listen(ctx context.Context, address string) (*sockets, error) {
 	return &sockets{egress: l, served: map[string]string{plan.SocketEgress: l.Addr().String()}}, nil
 }
 
-// serve runs every service until ctx ends or one of them fails.
+// serve runs every service until ctx ends or one of them is given up.
 func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
+	services, put, err := g.lives()
+	if err != nil {
+		return err
+	}
+	defer put()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var failed error
-	run := func(f func() error) {
+	for _, s := range services {
 		wg.Go(func() {
-			if err := f(); err != nil {
+			if err := (attend.Keeper{Died: g.died}).Run(ctx, s.name, s.life); err != nil {
 				mu.Lock()
 				failed = errors.Join(failed, err)
 				mu.Unlock()
@@ -201,30 +207,16 @@ func (g *gateway) serve(ctx context.Context, cancel context.CancelFunc) error {
 			}
 		})
 	}
-	s := g.sockets
 	wg.Go(func() { g.keepUp(ctx) })
 	if g.desk != nil {
 		wg.Go(func() { g.desk.Run(ctx) })
 	}
-	if s.door != nil {
-		run(func() error { return s.door.Serve(ctx) })
-	}
-	run(func() error { return g.proxy.ServeProxy(ctx, s.egress) })
-	if s.transparent != nil {
-		run(func() error { return g.proxy.ServeTransparent(ctx, s.transparent) })
-	}
-	if s.dnsUDP != nil || s.dnsTCP != nil {
-		run(func() error { return g.proxy.ServeDNS(ctx, s.dnsUDP, s.dnsTCP) })
-	}
-	if s.nflog != nil {
-		stop := context.AfterFunc(ctx, func() { _ = s.nflog.Close() })
+	if nflog := g.sockets.nflog; nflog != nil {
+		stop := context.AfterFunc(ctx, func() { _ = nflog.Close() })
 		defer stop()
-		run(func() error { g.packets.Serve(s.nflog); return nil })
+		wg.Go(func() { g.packets.Serve(nflog) })
 	}
-	if g.control != nil {
-		run(func() error { return g.control.serve(ctx) })
-	}
-	if err := g.out.Encode(plan.Ready{PolicyHash: g.hash(), Services: s.served}); err != nil {
+	if err := g.out.Encode(plan.Ready{PolicyHash: g.hash(), Services: g.sockets.served}); err != nil {
 		cancel()
 	}
 	if len(g.told.Routes) > 0 {
