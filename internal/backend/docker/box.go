@@ -3,6 +3,7 @@ package docker
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,9 @@ const gatewayGrace = 3 * time.Second
 // hearTime is how long a gateway may take to read what it is told.
 const hearTime = 5 * time.Second
 
+// farewellTime is how long an agent without its gateway gets, as one whose operator ends it.
+const farewellTime = 8 * time.Second
+
 // downTimeout bounds the whole way down.
 const downTimeout = 30 * time.Second
 
@@ -58,7 +62,9 @@ type Box struct {
 	hello         plan.Hello
 	ready         plan.Ready
 
-	link *agent.Remote // to the jail
+	link    *agent.Remote // to the jail
+	control string        // path of the gateway's control socket, as the bundle has it
+	silent  chan struct{} // closed when the gateway that served has ended
 
 	once   sync.Once
 	closed error
@@ -149,7 +155,58 @@ func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, er
 	if err := x.stand(ctx); err != nil {
 		return 0, err
 	}
-	return x.link.Run(ctx, c, s)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-x.silent:
+			x.farewell(cancel, done)
+		case <-done:
+		}
+	}()
+	code, err := x.link.Run(ctx, c, s)
+	select {
+	case <-x.silent:
+		return 0, x.lost(err)
+	default:
+		return code, err
+	}
+}
+
+// listen takes what the gateway says that has nothing more to say, so that it never waits, and
+// knows of its end: a gateway speaks as long as it lives.
+func (x *Box) listen() {
+	x.bundle.drain()
+	close(x.silent)
+}
+
+// farewell ends an agent whose gateway has ended: it is told, by cancel, and has the time that
+// an operator would give it. A gateway is not begun again under an agent. The new one would be
+// another: with another CA, with quotas and grants at their beginning, without memory of the
+// pieces of a secret that have left. Whoever found how to make one crash would ask for just that.
+func (x *Box) farewell(cancel context.CancelFunc, done <-chan struct{}) {
+	cancel()
+	t := time.NewTimer(farewellTime)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		x.agent.hangUp()
+	case <-done:
+	}
+}
+
+// lost is the error of a bottle whose gateway has ended. An engine that ended itself took the
+// agent along, which err tells.
+func (x *Box) lost(err error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), hearTime)
+	defer cancel()
+	if _, down := x.c.Ping(ctx, client.PingOptions{}); down != nil {
+		return cmp.Or(err, agent.ErrEnded)
+	}
+	why := errors.New("the gateway has ended, and nothing leaves a bottle without one; so the agent was told to end")
+	return bottle.Problems{{Message: x.bundle.blame(why).Error(), Hint: "see what was decided last: bottle audit " + x.n.identity}}
 }
 
 // Tell implements backend.Bottle.

@@ -31,6 +31,10 @@ import (
 // upTimeout bounds the whole bring-up of a bottle.
 const upTimeout = time.Minute
 
+// healthEvery is how often the engine asks whether a gateway is well. Each time costs it some
+// tens of milliseconds of a processor, most of them its own (docs/decisions/0011-docker.md).
+const healthEvery = 30 * time.Second
+
 // Create implements backend.Backend: the bundle and the agent's container come up
 // side by side, then the helper joins them. It returns once the gateway has said Hello.
 func (d *Docker) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (backend.Bottle, error) {
@@ -61,7 +65,7 @@ func (d *Docker) box(ctx context.Context, b plan.Bottle) (*Box, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reach the Docker engine: %w", err), c.Close())
 	}
-	return &Box{d: d, c: c.Client, podman: podman, rootless: rootless, n: names{b.Identity}, told: b, stood: make(chan struct{})}, nil
+	return &Box{d: d, c: c.Client, podman: podman, rootless: rootless, n: names{b.Identity}, told: b, stood: make(chan struct{}), silent: make(chan struct{})}, nil
 }
 
 func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error {
@@ -69,8 +73,12 @@ func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error 
 	up, x.cancel = context.WithTimeout(context.WithoutCancel(ctx), upTimeout)
 	x.cas = caFiles(gw)
 	if !strings.HasPrefix(gw.Control, x.told.State+"/") {
-		gw.Control = "" // the bundle sees no other folder of the host
+		gw.Control = inside.Control // the bundle sees no other folder of the host
+		if x.at.IsValid() {
+			gw.Control = "/tmp/control" // it has no meeting place
+		}
 	}
+	x.control = gw.Control
 	x.told.Ports = append(slices.Clone(x.told.Ports), plan.NamedPorts()...)
 	if err := x.prepare(); err != nil {
 		close(x.stood)
@@ -129,9 +137,10 @@ func (x *Box) bundleUp(ctx context.Context, lines []byte) error {
 	cfg.Hostname = "gateway"
 	grace := 8
 	cfg.StopTimeout = &grace
+	cfg.Healthcheck = &container.HealthConfig{Test: inside.Check(x.control), Interval: healthEvery, Timeout: 5 * time.Second, Retries: 2}
 	h := bare()
 	h.NetworkMode = container.NetworkMode(x.n.of(roleEgress))
-	reaps := true
+	reaps := true // and hands SIGTERM on
 	h.Init = &reaps
 	h.Tmpfs = map[string]string{"/tmp": tmpfs(64<<20, "mode=1777,noexec")}
 	h.Mounts = []mount.Mount{{Type: mount.TypeBind, Source: x.told.State, Target: x.told.State}}
@@ -299,7 +308,7 @@ func (x *Box) fenceUp(ctx context.Context) error {
 	if err := x.hearReady(ctx); err != nil {
 		return err
 	}
-	go x.bundle.drain()
+	go x.listen()
 	p.hangUp()
 	return settled(gone)
 }

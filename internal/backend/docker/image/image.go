@@ -75,8 +75,9 @@ func (b Bundle) Build() (v1.Image, error) {
 	// What the base wants to run, publish or keep is not ours.
 	file.Config = v1.Config{
 		User: fmt.Sprintf("%d:%d", inside.BundleUser, inside.BundleUser), WorkingDir: "/", Entrypoint: []string{inside.BundleJail},
-		Env:    []string{"PATH=/usr/local/bin:/usr/bin:/bin"},
-		Labels: map[string]string{"bot-bottle.role": "image", "bot-bottle.version": b.Version},
+		Healthcheck: &v1.HealthConfig{Test: inside.Check(inside.Control)},
+		Env:         []string{"PATH=/usr/local/bin:/usr/bin:/bin"},
+		Labels:      map[string]string{"bot-bottle.role": "image", "bot-bottle.version": b.Version},
 	}
 	if img, err = mutate.ConfigFile(img, file); err != nil {
 		return nil, fmt.Errorf("make the bundle image: %w", err)

@@ -28,7 +28,15 @@ const (
 	FenceWord  = "fence"
 	BundleWord = "bundle"
 	DoorWord   = "door"
+	HealthWord = "healthy"
 )
+
+// Control is where the gateway's control socket is if the operator's side has no place for one
+// that a bundle is shown, and where the image's own health check asks.
+const Control = MeetDir + "/control"
+
+// Check is a health check that asks the gateway whose control socket is at path, without a shell.
+func Check(path string) []string { return []string{"CMD", BundleJail, HealthWord, path} }
 
 // Fenced is what the helper says, as a JSON string on a line, when all is done.
 const Fenced = "fenced"

@@ -20,8 +20,10 @@ func Main(args []string, in io.Reader, out io.Writer) (code int, ran bool, err e
 		err = Door(args[2])
 	case args[0] == FenceWord && len(args) == 1:
 		err = Fence(in, out)
-	case args[0] == BoxWord, args[0] == BundleWord, args[0] == DoorWord, args[0] == FenceWord:
-		err = errors.New("usage: bottle-jail box|bundle|door --identity ID | fence; people use `bottle start`")
+	case args[0] == HealthWord && len(args) == 2:
+		err = Healthy(args[1])
+	case args[0] == BoxWord, args[0] == BundleWord, args[0] == DoorWord, args[0] == FenceWord, args[0] == HealthWord:
+		err = errors.New("usage: bottle-jail box|bundle|door --identity ID | fence | healthy CONTROL; people use `bottle start`")
 	default:
 		return 0, false, nil
 	}
