@@ -270,5 +270,9 @@ func nativeWalls(d *deps) (backend.Backend, error) {
 
 // newImage makes images of the programs beside this one.
 func newImage(d *deps) *cobra.Command {
-	return images.New(images.Deps{Make: image.Maker(d.helper, bottle.Version), Load: (&docker.Docker{Host: d.env("DOCKER_HOST")}).Load, Group: groupMachine, Out: d.Stdout})
+	engine := &docker.Docker{Host: d.env("DOCKER_HOST")}
+	return images.New(images.Deps{
+		Make: image.Maker(d.helper, bottle.Version), Load: engine.Load, Build: image.Sender(d.helper, engine.BuildBundle),
+		Steps: ui.Steps(d.Stderr, d.style(d.Stderr), d.Terminal(d.Stderr)), Group: groupMachine, Out: d.Stdout,
+	})
 }

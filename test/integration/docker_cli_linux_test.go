@@ -50,11 +50,7 @@ func gatewayWithGit(t *testing.T, bin, base string) string {
 	const name = "bottle-gateway-test:git"
 	dir := t.TempDir()
 	run(t, "cp", bin+"/bottle-gateway", bin+"/bottle-jail", dir)
-	text := "FROM " + base + "\nCOPY bottle-gateway bottle-jail /usr/local/bin/\nRUN mkdir -p -m 1777 /run/bottle\nUSER 65532:65532\n"
-	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	run(t, "docker", "build", "-q", "-t", name, dir)
+	run(t, "docker", "build", "-q", "-f", "../../internal/backend/docker/image/Dockerfile.gateway", "--build-arg", "BASE="+base, "--build-arg", "VERSION="+bottle.Version, "-t", name, dir)
 	return name
 }
 

@@ -77,22 +77,41 @@ func (d *Docker) Build(ctx context.Context, b plan.Container, say func(step, of 
 		return err
 	}
 	defer c.Close()
-	ctx, stop := context.WithTimeout(ctx, buildTimeout) // its end ends the making, too
-	defer stop()
 	sent, err := archive(b.Recipe)
 	if err != nil {
 		return err
 	}
-	r, err := c.ImageBuild(ctx, sent, client.ImageBuildOptions{
+	return made(ctx, c, sent, say, client.ImageBuildOptions{
 		Tags: []string{b.Image}, Remove: true, ForceRemove: true,
 		Labels: map[string]string{labelRole: roleImage, labelVersion: bottle.Version},
 	})
+}
+
+// BuildBundle has the engine make the gateway's image, named tag, on the image base, by the
+// recipe among the files, a tar file. say hears of each step as in Build.
+func (d *Docker) BuildBundle(ctx context.Context, files io.Reader, recipe, base, tag string, say func(step, of int, what string)) error {
+	c, err := d.engine()
 	if err != nil {
-		return fmt.Errorf("make the image %s: %w", b.Image, err)
+		return err
+	}
+	defer c.Close()
+	version := bottle.Version
+	return made(ctx, c, files, say, client.ImageBuildOptions{
+		Tags: []string{tag}, Dockerfile: recipe, Remove: true, ForceRemove: true, BuildArgs: map[string]*string{"BASE": &base, "VERSION": &version},
+	})
+}
+
+// made has the engine make one image.
+func made(ctx context.Context, c *client.Client, sent io.Reader, say func(step, of int, what string), o client.ImageBuildOptions) error {
+	ctx, stop := context.WithTimeout(ctx, buildTimeout) // its end ends the making, too
+	defer stop()
+	r, err := c.ImageBuild(ctx, sent, o)
+	if err != nil {
+		return fmt.Errorf("make the image %s: %w", o.Tags[0], err)
 	}
 	defer r.Body.Close()
 	if err := follow(r.Body, say); err != nil {
-		return fmt.Errorf("make the image %s: %w", b.Image, err)
+		return fmt.Errorf("make the image %s: %w", o.Tags[0], err)
 	}
 	return nil
 }

@@ -20,13 +20,16 @@ import (
 type Request struct {
 	Base   string // archive of an image, as `docker save` writes it
 	RootFS string // or a tar file of a root file system
+	From   string // or an image that the engine has, or fetches; then the engine makes the new one
 	Tag    string
 }
 
 // Deps is what the command works with.
 type Deps struct {
-	Make  func(base, rootfs, tag string, to io.Writer) error // writes the image as an archive; see Request
-	Load  func(ctx context.Context, archive io.Reader) error // gives it to the engine
+	Make  func(base, rootfs, tag string, to io.Writer) error                                     // writes the image as an archive; see Request
+	Load  func(ctx context.Context, archive io.Reader) error                                     // gives it to the engine
+	Build func(ctx context.Context, from, tag string, say func(step, of int, what string)) error // has the engine make it
+	Steps func(step, of int, what string)                                                        // shows how far that is
 	Group string
 	Out   io.Writer
 }
@@ -51,21 +54,27 @@ func newBuild(d Deps) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "build",
 		Short: "Make the gateway's image and load it into Docker",
-		Long: "Make the image that a bottle's gateway runs from, and load it into Docker. No engine builds it and\n" +
-			"nothing is fetched: it is the two programs beside this one on a base that you have. The base should\n" +
-			"have git, which the git gate runs, and CA certificates, by which upstreams are known.",
-		Example: "  docker save debian-git > base.tar && bottle image build --base base.tar\n" +
+		Long: "Make the image that a bottle's gateway runs from, and load it into Docker: the two programs beside this\n" +
+			"one on a base. With --from the engine makes it, of an image that it has or fetches, and adds git and CA\n" +
+			"certificates where a Debian or Alpine has none. With --base or --rootfs no engine makes it and nothing is\n" +
+			"fetched; the base should have git, which the git gate runs, and CA certificates, by which upstreams are known.",
+		Example: "  bottle image build --from debian:bookworm-slim\n" +
+			"  docker save debian-git > base.tar && bottle image build --base base.tar\n" +
 			"  debootstrap --include=git,ca-certificates bookworm root && tar -C root -cf root.tar . && bottle image build --rootfs root.tar\n" +
 			"  bottle image build --rootfs root.tar --output gateway.tar   # no engine needed",
 		Args: command.Words(0, 0),
 	}
+	c.Flags().StringVar(&r.From, "from", "", "image of the engine to build on")
 	c.Flags().StringVar(&r.Base, "base", "", "archive of the base image, as `docker save` writes it")
 	c.Flags().StringVar(&r.RootFS, "rootfs", "", "tar file of the base's root file system")
 	c.Flags().StringVar(&r.Tag, "tag", "bottle-gateway:"+bottle.Version, "name of the image")
 	c.Flags().StringVar(&output, "output", "", "write the archive here instead of loading it")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if (r.Base == "") == (r.RootFS == "") {
-			return ui.Usage(errors.New("an image needs one base: an archive of an image, or a root file system"), "bottle image build --rootfs root.tar")
+		if r.bases() != 1 {
+			return ui.Usage(errors.New("an image needs one base: an image of the engine, an archive of one, or a root file system"), "bottle image build --from debian:bookworm-slim")
+		}
+		if r.From != "" && output != "" {
+			return ui.Usage(errors.New("what the engine makes stays there"), "docker save "+bottle.Printable(r.Tag)+" > "+bottle.Printable(output))
 		}
 		if output != "" {
 			if err := d.write(r, output); err != nil {
@@ -74,13 +83,30 @@ func newBuild(d Deps) *cobra.Command {
 			_, err := fmt.Fprintf(d.Out, "%s holds %s\n", bottle.Printable(output), bottle.Printable(r.Tag))
 			return err
 		}
-		if err := d.load(c.Context(), r); err != nil {
+		if err := d.give(c.Context(), r); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(d.Out, "Docker has %s\n", bottle.Printable(r.Tag))
 		return err
 	}
 	return c
+}
+
+func (r Request) bases() (n int) {
+	for _, base := range []string{r.Base, r.RootFS, r.From} {
+		if base != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// give has the engine hold the image at the end.
+func (d Deps) give(ctx context.Context, r Request) error {
+	if r.From != "" {
+		return d.Build(ctx, r.From, r.Tag, d.Steps)
+	}
+	return d.load(ctx, r)
 }
 
 // load hands the archive on as it is made.

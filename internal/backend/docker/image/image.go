@@ -3,6 +3,8 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"context"
+	_ "embed" // the recipe
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +32,60 @@ type Bundle struct {
 	Jail    string // bottle-jail, static
 	Version string // of both
 	Arch    string // as Go calls it
+}
+
+// recipe makes the same image by an engine.
+//
+//go:embed Dockerfile.gateway
+var recipe string
+
+// RecipeName is the name of the recipe in what Context writes.
+const RecipeName = "Dockerfile.gateway"
+
+// Context writes what an engine makes the image of, as a tar file: the recipe and the programs
+// that helper finds.
+func Context(helper func(name string) (path string, err error), to io.Writer) error {
+	w := tar.NewWriter(to)
+	err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: RecipeName, Mode: 0o644, Size: int64(len(recipe)), ModTime: time.Unix(0, 0)})
+	if err == nil {
+		_, err = io.WriteString(w, recipe)
+	}
+	if err != nil {
+		return fmt.Errorf("make the bundle image: %w", err)
+	}
+	for _, name := range []string{"bottle-gateway", "bottle-jail"} {
+		path, err := helper(name)
+		if err == nil {
+			err = add(w, "/"+name, path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("make the bundle image: %w", err)
+	}
+	return nil
+}
+
+// Sender gives an engine's making of images the context, as it is written.
+func Sender(helper func(name string) (path string, err error), engine func(ctx context.Context, files io.Reader, recipe, from, tag string, say func(step, of int, what string)) error) func(ctx context.Context, from, tag string, say func(step, of int, what string)) error {
+	return func(ctx context.Context, from, tag string, say func(step, of int, what string)) error {
+		r, w := io.Pipe()
+		written := make(chan error, 1)
+		go func() {
+			err := Context(helper, w)
+			written <- err
+			w.CloseWithError(err)
+		}()
+		err := engine(ctx, r, RecipeName, from, tag, say)
+		taken := errors.New("the engine takes no more")
+		r.CloseWithError(taken)
+		if why := <-written; why != nil && !errors.Is(why, taken) {
+			return why
+		}
+		return err
+	}
 }
 
 // Maker makes images for this machine's architecture, of the programs that helper
