@@ -28,11 +28,14 @@ const Marker = "needs "
 // BOTTLE_TEST_REQUIRE lists it, else a skip. why is for a person.
 func Missing(t testing.TB, need, why string) {
 	t.Helper()
-	if slices.Contains(required(), need) {
+	if Promised(need) {
 		t.Fatalf("%s%s, which BOTTLE_TEST_REQUIRE promises: %s", Marker, need, why)
 	}
 	t.Skipf("%s%s: %s", Marker, need, why)
 }
+
+// Promised reports whether BOTTLE_TEST_REQUIRE lists need: then a test of it may take its time.
+func Promised(need string) bool { return slices.Contains(required(), need) }
 
 func required() []string {
 	words := strings.Split(os.Getenv("BOTTLE_TEST_REQUIRE"), ",")
