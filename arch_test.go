@@ -163,23 +163,29 @@ var rooms = []room{
 	{dir: "internal/gateway", layer: lifecycle, onlyFrom: []string{"internal/gateway/check", "cmd/bottle-gateway", "test/integration", "test/bench"}}, // the bench: to profile it
 
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{
+		"internal/backend/docker/composed",
 		"internal/backend/agent", "internal/backend/backendtest", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm",
 		"internal/lifecycle", "internal/lifecycle/boxed", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/cli", "internal/cli/walls", "internal/web", "test/integration", "test/canaries",
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
 	// An agent that runs: the start's side of it, the stream to a bottle, the terminal.
 	{dir: "internal/backend/agent", layer: walls, only: []string{"internal/backend", "internal/backend/frames", "internal/backend/jail", "internal/plan"}, beside: []string{"internal/backend/frames", "internal/backend/jail"},
-		onlyFrom: []string{"internal/backend/native", "internal/backend/docker", "internal/backend/smolvm"}},
+		onlyFrom: []string{"internal/backend/docker/composed", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm"}},
 	{dir: "internal/backend/frames", layer: walls, only: []string{"internal/backend/jail", "internal/backend/terminal"}, beside: []string{"internal/backend/jail", "internal/backend/terminal"},
-		onlyFrom: []string{"internal/backend/agent", "internal/backend/docker", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/smolvm/guest"}},
+		onlyFrom: []string{"internal/backend/docker/composed", "internal/backend/agent", "internal/backend/docker", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/smolvm/guest"}},
 	{dir: "internal/backend/terminal", layer: walls, only: []string{}, onlyFrom: []string{"internal/backend/frames", "internal/backend/native"}},
 	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/agent", "internal/backend/jail", "internal/backend/terminal"}, onlyFrom: backends},
-	{dir: "internal/backend/docker", layer: walls, beside: []string{"internal/backend/agent", "internal/backend/docker/inside", "internal/backend/frames", "internal/backend/jail"}, onlyFrom: backends}, // what the jail is told is the same
+	{dir: "internal/backend/docker", layer: walls, beside: []string{"internal/backend/agent", "internal/backend/docker/compose", "internal/backend/docker/inside", "internal/backend/frames", "internal/backend/jail"}, onlyFrom: backends}, // what the jail is told is the same
+	{dir: "internal/backend/docker/compose", layer: walls, only: []string{"internal/bottle", "internal/plan", "internal/backend/docker/composed", "internal/backend/docker/inside"},
+		beside: []string{"internal/backend/docker/composed", "internal/backend/docker/inside"}, onlyFrom: []string{"internal/backend/docker"}},
+	// What runs in the containers where no start looks after them, from bottle-jail.
+	{dir: "internal/backend/docker/composed", layer: walls, only: []string{"internal/plan", "internal/backend", "internal/backend/agent", "internal/backend/docker/inside", "internal/backend/frames", "internal/backend/jail"},
+		beside: []string{"internal/backend/agent", "internal/backend/docker/inside", "internal/backend/frames", "internal/backend/jail"}, onlyFrom: []string{"internal/backend/docker/compose", "cmd/bottle-jail"}},
 	{dir: "internal/backend/docker/image", layer: walls, only: []string{"internal/backend/docker/inside"}, beside: []string{"internal/backend/docker/inside"}, onlyFrom: backends},
 	// What runs in the containers, from bottle-jail: links as little as that.
 	{dir: "internal/backend/docker/inside", layer: walls, beside: []string{"internal/backend/frames", "internal/backend/jail", "internal/backend/jail/fence"},
 		only:     []string{"internal/plan", "internal/backend/frames", "internal/backend/jail", "internal/backend/jail/fence"},
-		onlyFrom: []string{"internal/backend/docker", "internal/backend/docker/image", "cmd/bottle-jail"}},
+		onlyFrom: []string{"internal/backend/docker/composed", "internal/backend/docker/compose", "internal/backend/docker", "internal/backend/docker/image", "cmd/bottle-jail"}},
 	{dir: "internal/backend/smolvm", layer: walls, beside: []string{"internal/backend/agent", "internal/backend/frames", "internal/backend/jail", "internal/backend/smolvm/guest", "internal/backend/smolvm/loopback", "internal/backend/smolvm/rootfs"}, onlyFrom: backends}, // as docker's
 	{dir: "internal/backend/smolvm/rootfs", layer: walls, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/backend/smolvm"}},
 	// What runs in the VM, from bottle-jail: links as little as that.
@@ -191,7 +197,7 @@ var rooms = []room{
 	// The jail is what runs beside the agent: launcher, init, probes. It links almost nothing.
 	{dir: "internal/backend/jail", layer: walls, beside: []string{"internal/backend/jail/fence", "internal/backend/jail/source"},
 		only:     []string{"internal/bottle", "internal/plan", "internal/backend/jail/fence", "internal/backend/jail/source"},
-		onlyFrom: []string{"internal/backend/agent", "internal/backend/frames", "internal/backend/native", "internal/backend/docker", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/smolvm/guest", "cmd/bottle-jail"}},
+		onlyFrom: []string{"internal/backend/docker/composed", "internal/backend/agent", "internal/backend/frames", "internal/backend/native", "internal/backend/docker", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/smolvm/guest", "cmd/bottle-jail"}},
 	{dir: "internal/backend/jail/source", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail"}},
 	{dir: "internal/backend/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail", "internal/backend/docker/inside", "internal/backend/smolvm/smolvmtest"}},
 
@@ -232,7 +238,7 @@ var rooms = []room{
 
 	{dir: "cmd/bottle", layer: doors, only: []string{"internal/bottle", "internal/cli"}},
 	{dir: "cmd/bottle-gateway", layer: doors, only: []string{"internal/bottle", "internal/gateway", "internal/gateway/check"}},
-	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/docker/inside", "internal/backend/jail", "internal/backend/smolvm/guest"}},
+	{dir: "cmd/bottle-jail", layer: doors, only: []string{"internal/bottle", "internal/backend/docker/composed", "internal/backend/docker/inside", "internal/backend/jail", "internal/backend/smolvm/guest"}},
 
 	{dir: "test/require", layer: tests, only: []string{}},
 	{dir: "test/screen", layer: tests, only: []string{"test/require"}},
@@ -347,7 +353,7 @@ var powers = []power{
 		hint:  "return an error or an exit code; undo stacks and deferred calls must run"},
 	{name: "read the environment",
 		uses:  []string{"os.Getenv", "os.LookupEnv", "os.Environ", "os.ExpandEnv", "syscall.Getenv", "syscall.Environ"},
-		where: []string{"internal/cli", "internal/secret", "internal/gitgate/confined/main_linux.go"}, // the last hands on what the gateway made for git
+		where: []string{"internal/cli", "internal/secret", "internal/gitgate/confined/main_linux.go", "internal/backend/docker/composed"}, // the last two: what the gateway made for git, what compose hands over by name
 		hint:  "take it as a parameter: the environment is the operator's, and cli reads it"},
 	{name: "share a global of net/http",
 		uses: []string{
@@ -389,7 +395,7 @@ var modules = []struct {
 	{"golang.org/x/net/idna", []string{"internal/bottle"}},
 	{"golang.org/x/net/publicsuffix", []string{"internal/bottle/suffix"}},
 	{"golang.org/x/sync", []string{"internal/egress/authority"}},
-	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/native", "internal/backend/jail", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/terminal", "internal/lifecycle"}},
+	{"golang.org/x/sys", []string{"internal/hostexec", "internal/need", "internal/backend/backendtest", "internal/audit", "internal/store", "internal/layer", "internal/egress", "internal/gateway", "internal/gitgate/confined", "internal/backend/docker/composed", "internal/backend/native", "internal/backend/jail", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/terminal", "internal/lifecycle"}},
 	{"golang.org/x/term", []string{"internal/cli", "internal/lifecycle"}},
 	{"software.sslmate.com/src/go-pkcs12", []string{"internal/lifecycle"}},
 

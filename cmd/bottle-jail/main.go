@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 
+	"bottle/internal/backend/docker/composed"
 	"bottle/internal/backend/docker/inside"
 	"bottle/internal/backend/jail"
 	"bottle/internal/backend/smolvm/guest"
@@ -19,6 +20,9 @@ import (
 
 func main() {
 	code, ran, err := inside.Main(os.Args[1:], os.Stdin, os.Stdout)
+	if !ran {
+		code, ran, err = composed.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	}
 	if !ran {
 		code, ran, err = guest.Main(os.Args[1:], os.Stdin, os.Stdout)
 	}

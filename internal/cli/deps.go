@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -275,4 +276,29 @@ func newImage(d *deps) *cobra.Command {
 		Make: image.Maker(d.helper, bottle.Version), Load: engine.Load, Build: image.Sender(d.helper, engine.BuildBundle),
 		Steps: ui.Steps(d.Stderr, d.style(d.Stderr), d.Terminal(d.Stderr)), Group: groupMachine, Out: d.Stdout,
 	})
+}
+
+// compose writes an agent's bottle for docker compose. It prepares a start, and starts nothing.
+func (d *deps) compose(ctx context.Context, word string, extra []string, tty bool, to, notes io.Writer) error {
+	agent, spec, warnings, err := d.load(word)
+	if err != nil {
+		return err
+	}
+	spec.Supervise, spec.Unmatched = false, "" // who would answer
+	house, err := d.house(docker.Kind)
+	if err != nil {
+		return err
+	}
+	req, err := d.request(agent, spec, warnings, extra, tty)
+	if err != nil {
+		return err
+	}
+	prep, err := house.Prepare(ctx, req)
+	if err != nil {
+		return d.unprepared(err, docker.Kind)
+	}
+	for _, note := range prep.Missing() {
+		fmt.Fprintln(notes, note)
+	}
+	return house.Backend.(*docker.Docker).Compose(house.Carry(prep), to)
 }

@@ -87,7 +87,7 @@ func commands() []func(*deps) *cobra.Command {
 }
 
 func newExport(d *deps) *cobra.Command {
-	return export.New(export.Deps{Load: d.bottle, Names: firstOf(d.bottleNames), Group: groupManifest, Out: d.Stdout, Err: d.Stderr})
+	return export.New(export.Deps{Load: d.bottle, Names: firstOf(d.bottleNames), Compose: d.compose, Agents: firstOf(d.agentNames), Group: groupManifest, Out: d.Stdout, Err: d.Stderr})
 }
 
 func newScan(d *deps) *cobra.Command {

@@ -3,8 +3,10 @@
 package export
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,25 +17,57 @@ import (
 
 // Deps is what the commands work with.
 type Deps struct {
-	Load  func(word string) (bottle.Spec, error) // a bottle by its name
-	Names cobra.CompletionFunc
-	Group string
-	Out   io.Writer // the configuration and nothing else
-	Err   io.Writer // what it could not express
+	Load func(word string) (bottle.Spec, error) // a bottle by its name
+	// Compose writes the bottle of an agent, by its name, for docker compose; what is for a
+	// person beside goes to notes.
+	Compose func(ctx context.Context, agent string, args []string, tty bool, to, notes io.Writer) error
+	Agents  cobra.CompletionFunc
+	Names   cobra.CompletionFunc
+	Group   string
+	Out     io.Writer // the configuration and nothing else
+	Err     io.Writer // what it could not express
 }
 
 // New is the command export, with one below it for each tool.
 func New(d Deps) *cobra.Command {
 	c := &cobra.Command{
-		Use:     "export TOOL BOTTLE",
+		Use:     "export TOOL NAME",
 		GroupID: d.Group,
-		Short:   "Write what a bottle may reach as the configuration of another tool",
-		Long:    "Write what a bottle may reach as the configuration of another tool. Other tools know less than a\nroute can say; what is lost is listed on standard error.",
-		Example: "  bottle export pipelock dev > pipelock.yaml",
+		Short:   "Write a bottle, or what it may reach, for another tool",
+		Long:    "Write a bottle for docker compose, or what it may reach as the configuration of pipelock. Other tools\nknow less than a bottle; what is lost is said beside.",
+		Example: "  bottle export compose researcher > compose.yaml\n  bottle export pipelock dev > pipelock.yaml",
 		Args:    command.Unknown,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newPipelock(d))
+	c.AddCommand(newCompose(d), newPipelock(d))
+	return c
+}
+
+func newCompose(d Deps) *cobra.Command {
+	var tty bool
+	c := &cobra.Command{
+		Use:   "compose AGENT [-- ARG…]",
+		Short: "Write an agent's bottle of containers as a file for docker compose",
+		Long: "Write the bottle that `bottle start AGENT --backend docker` would make as a file that docker compose brings\n" +
+			"up on this machine's engine: gateway, agent and walls, limits, labels. No value of a secret is in it: each\n" +
+			"is taken from a variable or a file at up. What such a bottle has not is listed at the head of the file.",
+		Example: "  bottle export compose researcher > compose.yaml && docker compose up\n" +
+			"  bottle export compose researcher -- -p \"explain this repository\" > compose.yaml",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: d.Agents,
+	}
+	c.Flags().BoolVar(&tty, "tty", false, "give the agent a terminal, for docker attach")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if dash := c.ArgsLenAtDash(); len(args) > 1 && dash != 1 {
+			return ui.Usage(fmt.Errorf("compose does not take %q", args[1]), "bottle export compose "+bottle.Printable(args[0])+" -- "+bottle.Printable(args[1]))
+		}
+		var text strings.Builder // whole or nothing
+		if err := d.Compose(c.Context(), args[0], args[1:], tty, &text, d.Err); err != nil {
+			return err
+		}
+		_, err := io.WriteString(d.Out, text.String())
+		return err
+	}
 	return c
 }
 

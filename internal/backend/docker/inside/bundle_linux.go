@@ -15,19 +15,19 @@ import (
 // gateway with it as descriptor 3. The one message of a helper is all that it ever
 // takes: the gateway closes it then.
 func Bundle(identity string) error {
-	if err := os.Remove(meetPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(MeetPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("clear the meeting place: %w", err)
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0)
 	if err != nil {
 		return fmt.Errorf("open socket: %w", err)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: meetPath}); err != nil {
-		return fmt.Errorf("bind %s: %w", meetPath, err)
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: MeetPath}); err != nil {
+		return fmt.Errorf("bind %s: %w", MeetPath, err)
 	}
 	// The helper is root without any power over files of others.
-	if err := os.Chmod(meetPath, 0o666); err != nil {
-		return fmt.Errorf("open %s to the helper: %w", meetPath, err)
+	if err := os.Chmod(MeetPath, 0o666); err != nil {
+		return fmt.Errorf("open %s to the helper: %w", MeetPath, err)
 	}
 	return become(fd, identity)
 }

@@ -45,5 +45,5 @@ const Fenced = "fenced"
 // custom the one of images without root.
 const BundleUser = 65532
 
-// meetPath is where the gateway waits for the bottle's sockets.
-const meetPath = MeetDir + "/meet"
+// MeetPath is where the gateway waits for the bottle's sockets.
+const MeetPath = MeetDir + "/meet"

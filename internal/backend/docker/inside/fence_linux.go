@@ -32,7 +32,7 @@ func Fence(in io.Reader, out io.Writer) error {
 	}
 	gw := os.NewFile(uintptr(fd), "gateway")
 	defer gw.Close()
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: meetPath}); err != nil {
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: MeetPath}); err != nil {
 		return fmt.Errorf("meet the gateway: %w", err)
 	}
 	if err := fence.HandOver(gw); err != nil {
