@@ -332,9 +332,9 @@ var powers = []power{
 	{name: "send on a raw socket",
 		uses: []string{"syscall.Connect", "golang.org/x/sys/unix.Connect", "syscall.Sendto", "golang.org/x/sys/unix.Sendto"},
 		where: []string{
-			"internal/backend/jail/fence",                   // netlink, inside the new namespace
-			"internal/backend/jail/probe*.go",               // the attacks that must fail
-			"internal/backend/docker/inside/fence_linux.go", // the unix socket where the gateway waits
+			"internal/backend/jail/fence",                     // netlink, inside the new namespace
+			"internal/backend/jail/probe*.go",                 // the attacks that must fail
+			"internal/backend/docker/inside/fence_linux.go",   // the unix socket where the gateway waits
 			"internal/backend/docker/inside/healthy_linux.go", // the gateway's control socket, in its own container
 		},
 		hint: "use package net, which the other lines of this table watch"},

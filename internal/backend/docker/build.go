@@ -102,7 +102,7 @@ func (d *Docker) BuildBundle(ctx context.Context, files io.Reader, recipe, base,
 }
 
 // made has the engine make one image.
-func made(ctx context.Context, c *client.Client, sent io.Reader, say func(step, of int, what string), o client.ImageBuildOptions) error {
+func made(ctx context.Context, c *engine, sent io.Reader, say func(step, of int, what string), o client.ImageBuildOptions) error {
 	ctx, stop := context.WithTimeout(ctx, buildTimeout) // its end ends the making, too
 	defer stop()
 	r, err := c.ImageBuild(ctx, sent, o)

@@ -137,7 +137,9 @@ func (x *Box) bundleUp(ctx context.Context, lines []byte) error {
 	cfg.Hostname = "gateway"
 	grace := 8
 	cfg.StopTimeout = &grace
-	cfg.Healthcheck = &container.HealthConfig{Test: inside.Check(x.control), Interval: healthEvery, Timeout: 5 * time.Second, Retries: 2}
+	if !x.podman { // which has systemd ask, and starts no container with a check where there is none
+		cfg.Healthcheck = &container.HealthConfig{Test: inside.Check(x.control), Interval: healthEvery, Timeout: 5 * time.Second, Retries: 2}
+	}
 	h := bare()
 	h.NetworkMode = container.NetworkMode(x.n.of(roleEgress))
 	reaps := true // and hands SIGTERM on
