@@ -3,7 +3,6 @@ package docker
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -169,7 +168,7 @@ func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, er
 	code, err := x.link.Run(ctx, c, s)
 	select {
 	case <-x.silent:
-		return 0, x.lost(err)
+		return 0, x.lost()
 	default:
 		return code, err
 	}
@@ -198,12 +197,12 @@ func (x *Box) farewell(cancel context.CancelFunc, done <-chan struct{}) {
 }
 
 // lost is the error of a bottle whose gateway has ended. An engine that ended itself took the
-// agent along, which err tells.
-func (x *Box) lost(err error) error {
+// agent along.
+func (x *Box) lost() error {
 	ctx, cancel := context.WithTimeout(context.Background(), hearTime)
 	defer cancel()
 	if _, down := x.c.Ping(ctx, client.PingOptions{}); down != nil {
-		return cmp.Or(err, agent.ErrEnded)
+		return agent.ErrEnded
 	}
 	why := errors.New("the gateway has ended, and nothing leaves a bottle without one; so the agent was told to end")
 	return bottle.Problems{{Message: x.bundle.blame(why).Error(), Hint: "see what was decided last: bottle audit " + x.n.identity}}
