@@ -173,17 +173,22 @@ func (x *Box) bundleUp(ctx context.Context, lines []byte) error {
 	return nil
 }
 
-// bundleUser is the operator; for one who is root, a user of its own, which then
-// owns the state folder (see prepare). In a rootless engine the operator is the root of
-// its containers, who is nobody else outside and has no capability.
+// bundleUser is the operator. In a rootless engine he is the root of its containers, who is
+// nobody else outside and has no capability.
 func (x *Box) bundleUser() (uid, gid int) {
-	switch {
-	case x.rootless:
+	if x.rootless {
 		return 0, 0
-	case x.d.UID == 0:
+	}
+	return x.d.bundleUser()
+}
+
+// bundleUser, for an operator who is root, is a user of its own, which then owns the state
+// folder (see prepare).
+func (d *Docker) bundleUser() (uid, gid int) {
+	if d.UID == 0 {
 		return inside.BundleUser, inside.BundleUser
 	}
-	return x.d.UID, x.d.GID
+	return d.UID, d.GID
 }
 
 // rootless tells whether the engine runs as an ordinary user. A start of root's has another.
