@@ -71,14 +71,7 @@ func (d *Docker) box(ctx context.Context, b plan.Bottle) (*Box, error) {
 func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error {
 	var up context.Context
 	up, x.cancel = context.WithTimeout(context.WithoutCancel(ctx), upTimeout)
-	x.cas = caFiles(gw)
-	if !strings.HasPrefix(gw.Control, x.told.State+"/") {
-		gw.Control = inside.Control // the bundle sees no other folder of the host
-		if x.at.IsValid() {
-			gw.Control = "/tmp/control" // it has no meeting place
-		}
-	}
-	x.control = gw.Control
+	x.within(&gw)
 	x.told.Ports = append(slices.Clone(x.told.Ports), plan.NamedPorts()...)
 	if err := x.prepare(); err != nil {
 		close(x.stood)
@@ -101,6 +94,18 @@ func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error 
 	case <-ctx.Done():
 		return fmt.Errorf("put up the bottle: %w", ctx.Err())
 	}
+}
+
+// within tells the gateway of no path that its container does not have.
+func (x *Box) within(gw *plan.Gateway) {
+	x.cas = caFiles(*gw)
+	if !strings.HasPrefix(gw.Control, x.told.State+"/") {
+		gw.Control = inside.Control // the bundle sees no other folder of the host
+		if x.at.IsValid() {
+			gw.Control = "/tmp/control" // it has no meeting place
+		}
+	}
+	x.control = gw.Control
 }
 
 // rise puts everything up; greeted hears of the gateway's Hello, or what came before.

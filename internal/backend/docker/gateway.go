@@ -65,13 +65,11 @@ func (d *Docker) Gateway(ctx context.Context, b plan.Bottle, at netip.Addr, gw p
 	if err != nil {
 		return nil, err
 	}
-	x.at, x.cas = at, caFiles(gw)
+	x.at = at
+	x.within(&gw)
 	close(x.stood)
 	up, cancel := context.WithTimeout(context.WithoutCancel(ctx), upTimeout)
 	x.cancel = cancel
-	if !strings.HasPrefix(gw.Control, b.State+"/") {
-		gw.Control = "" // the bundle sees no other folder of the host
-	}
 	err = d.giveState(b.State)
 	var line []byte
 	if err == nil {
