@@ -54,7 +54,11 @@ func Write(in Input) (string, error) {
 		return "", err
 	}
 	values := w.values()
-	gateway, err := word(composed.Gateway{Gateway: w.Gateway, Values: values})
+	head, err := word(w.Gateway)
+	if err != nil {
+		return "", err
+	}
+	gateway, err := word(composed.Gateway{Gateway: json.RawMessage(head), Values: values})
 	if err != nil {
 		return "", err
 	}

@@ -30,18 +30,18 @@ func (g Gateway) Become() error {
 		}
 		values[ref] = v
 	}
-	head, err := json.Marshal(g.Gateway)
-	if err != nil {
-		return fmt.Errorf("encode gateway: %w", err)
+	var known struct{ Identity, Control string }
+	if err := json.Unmarshal(g.Gateway, &known); err != nil {
+		return fmt.Errorf("read gateway: %w", err)
 	}
 	secrets, err := json.Marshal(plan.Secrets{Values: values})
 	if err != nil {
 		return errors.New("encode the values") // the cause could hold one
 	}
-	if err := inputOf(append(append(append(head, '\n'), secrets...), '\n')); err != nil {
+	if err := inputOf(append(append(append(g.Gateway, '\n'), secrets...), '\n')); err != nil {
 		return err
 	}
-	if err := os.Remove(g.Gateway.Control); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an earlier run; nobody else has this folder
+	if err := os.Remove(known.Control); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an earlier run; nobody else has this folder
 		return fmt.Errorf("clear the control socket: %w", err)
 	}
 	said, err := os.OpenFile(Said, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
@@ -51,7 +51,7 @@ func (g Gateway) Become() error {
 	if err := unix.Dup3(int(said.Fd()), 1, 0); err != nil {
 		return fmt.Errorf("make the place for what it says: %w", err)
 	}
-	return inside.Bundle(string(g.Gateway.Identity))
+	return inside.Bundle(known.Identity)
 }
 
 // read is the value.

@@ -16,7 +16,11 @@
 // agent runs only behind walls that it has tried.
 package composed
 
-import "bottle/internal/plan"
+import (
+	"encoding/json"
+
+	"bottle/internal/plan"
+)
 
 // The first word of argv. What is told follows as JSON.
 const (
@@ -50,7 +54,7 @@ type Agent struct {
 
 // Gateway is what the gateway's container is told.
 type Gateway struct {
-	Gateway plan.Gateway     `json:"gateway"`
+	Gateway json.RawMessage  `json:"gateway"`          // a plan.Gateway; read by the gateway alone, for what that takes is weight here
 	Values  map[string]Value `json:"values,omitempty"` // by token_ref
 }
 
