@@ -56,8 +56,9 @@ func newBuild(d Deps) *cobra.Command {
 		Short: "Make the gateway's image and load it into Docker",
 		Long: "Make the image that a bottle's gateway runs from, and load it into Docker: the two programs beside this\n" +
 			"one on a base. With --from the engine makes it, of an image that it has or fetches, and adds git and CA\n" +
-			"certificates where a Debian or Alpine has none. With --base or --rootfs no engine makes it and nothing is\n" +
-			"fetched; the base should have git, which the git gate runs, and CA certificates, by which upstreams are known.",
+			"certificates where a Debian or Alpine has none. With --base or --rootfs no engine makes it and\n" +
+			"nothing is fetched; the base should have git, which the git gate runs, and CA certificates, by which\n" +
+			"upstreams are known.",
 		Example: "  bottle image build --from debian:bookworm-slim\n" +
 			"  docker save debian-git > base.tar && bottle image build --base base.tar\n" +
 			"  debootstrap --include=git,ca-certificates bookworm root && tar -C root -cf root.tar . && bottle image build --rootfs root.tar\n" +
