@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -405,23 +406,28 @@ func TestDockerKilledAtEveryStep(t *testing.T) {
 }
 
 // TestDockerStaleImages: what another version made of a recipe is for cleanup, what this
-// one made and what has no label of ours is not.
+// one made and what has no label of ours is not, nor what somebody built on it and named.
 func TestDockerStaleImages(t *testing.T) {
 	m := moor(t, -1, "")
 	name := strings.ToLower(word(t, "stale-"))
+	images := map[string]string{"Old": "bottle-agent:" + name, "New": "bottle-agent:new-" + name, "Else": name + ":else", "Mine": name + ":mine"}
 	m.write("Old", "FROM "+m.image+"\nLABEL bot-bottle.role=agent-image bot-bottle.version=0.0.1\nRUN echo "+name+"\n")
 	m.write("New", "FROM "+m.image+"\nLABEL bot-bottle.role=agent-image bot-bottle.version="+bottle.Version+"\nRUN echo "+name+"\n")
 	m.write("Else", "FROM "+m.image+"\nLABEL bot-bottle.version=0.0.1\nRUN echo "+name+"\n")
-	for _, kind := range []string{"Old", "New", "Else"} {
-		run(t, "docker", "build", "-q", "-t", name+":"+strings.ToLower(kind), "-f", filepath.Join(m.base, kind), m.base)
+	m.write("Mine", "FROM "+m.image+"\nLABEL bot-bottle.role=agent-image bot-bottle.version=0.0.1\nRUN echo mine "+name+"\n")
+	for kind, ref := range images {
+		run(t, "docker", "build", "-q", "-t", ref, "-f", filepath.Join(m.base, kind), m.base)
 	}
-	t.Cleanup(func() { run(t, "docker", "rmi", name+":new", name+":else") })
-	id := strings.TrimSpace(run(t, "docker", "images", "-q", "--no-trunc", name+":old"))
+	t.Cleanup(func() { run(t, "docker", "rmi", images["New"], images["Else"], images["Mine"]) })
+	id := strings.TrimSpace(run(t, "docker", "images", "-q", "--no-trunc", images["Old"]))
 	if s := finish(t, m.command("cleanup", "--yes")); s.code != 0 || !strings.Contains(s.out, id) {
 		t.Errorf("cleanup: exit %d %s%s", s.code, s.out, s.err)
 	}
-	if got := strings.Fields(run(t, "docker", "images", "--format", "{{.Tag}}", name)); len(got) != 2 {
-		t.Errorf("left: %q", got)
+	left := run(t, "docker", "images", "--format", "{{.Repository}}:{{.Tag}}")
+	for kind, ref := range images {
+		if there := slices.Contains(strings.Fields(left), ref); there != (kind != "Old") {
+			t.Errorf("%s is there: %t; left: %s", kind, there, left)
+		}
 	}
 	if out := m.tool("cleanup", "--yes"); strings.Contains(out, id) {
 		t.Errorf("a second cleanup: %s", out)
