@@ -35,6 +35,7 @@ func endedBottle(t *testing.T) (*Store, Layout) {
 	); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = os.Chmod(lay.Work+"/work", 0o700) }) // an ordinary user could not remove it
 	return s, lay
 }
 

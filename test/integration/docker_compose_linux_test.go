@@ -81,6 +81,7 @@ func (c composed) ends() (code, said string) {
 // passes with the credential that neither file nor agent has, what is not is refused, without a
 // gateway nothing leaves, and down leaves nothing.
 func TestDockerCompose(t *testing.T) {
+	require.Docker(t)
 	require.Tool(t, "docker", "docker-compose")
 	operators(t, func(t *testing.T, uid int) {
 		const byName, byFile = "q9Vw3mXs8Lk5Tz2RfNb7", "hT6yWq2ZpXc4Vb8Nm1Kd"
@@ -186,6 +187,7 @@ exit 7`, env...)
 // TestDockerComposeWithoutAFence: an agent whose network nobody made has none, and does not run.
 // One whose wall is broken does not run either: it could come to have a capability.
 func TestDockerComposeWithoutAFence(t *testing.T) {
+	require.Docker(t)
 	require.Tool(t, "docker", "docker-compose")
 	m := moor(t, -1, "workspace: {mode: none}\negress: {routes: [{host: api.example.com}]}\n")
 	if s := m.start("true"); s.code != 0 { // makes the image
