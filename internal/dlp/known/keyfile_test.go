@@ -160,6 +160,11 @@ func TestKeysAreFoundHoweverWrapped(t *testing.T) {
 		}
 		text := wrap(seg.raw[from:from+size], first, 64, br)
 		back := rapid.Bool().Draw(t, "reversed")
+		for at := first; back && strings.HasPrefix(br, `\`) && at < size; at += 64 {
+			if strings.ContainsAny(string(seg.raw[from+at-1:from+at+1]), "nrNR") {
+				t.Skip("with the letters of an escape written backwards nobody can tell them apart")
+			}
+		}
 		if back {
 			slices.Reverse(text)
 		}
