@@ -298,8 +298,12 @@ func TestLookIsNoOwner(t *testing.T) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH); err != nil {
 		t.Fatal(err)
 	}
-	time.AfterFunc(20*time.Millisecond, func() { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) })
+	looked := make(chan error, 1)
+	time.AfterFunc(20*time.Millisecond, func() { looked <- syscall.Flock(int(f.Fd()), syscall.LOCK_UN) })
 	r, _, err := s.Again(ended)
+	if err := <-looked; err != nil {
+		t.Error(err)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
