@@ -9,6 +9,7 @@ import (
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
 	"bottle/internal/manifest"
+	"bottle/internal/store"
 )
 
 func newCompletion(d *deps) *cobra.Command {
@@ -97,6 +98,23 @@ func described(entries []manifest.Entry, prefix string) []string {
 
 // identities are the bottles that have a state folder, for completion.
 func (d *deps) identities() []string {
+	return d.identitiesOf(func(e store.Entry) (about string, ok bool) {
+		if e.Live {
+			return "running", true
+		}
+		return "stopped", true
+	})
+}
+
+// endedIdentities are those that can be resumed.
+func (d *deps) endedIdentities() []string {
+	return d.identitiesOf(func(e store.Entry) (about string, ok bool) {
+		return "in " + d.tilde(e.Metadata.Workspace), e.Resumable()
+	})
+}
+
+// identitiesOf are those that about takes, with what it says of each.
+func (d *deps) identitiesOf(about func(store.Entry) (string, bool)) []string {
 	s, err := d.state()
 	if err != nil {
 		return nil
@@ -107,11 +125,9 @@ func (d *deps) identities() []string {
 	}
 	var names []string
 	for _, e := range entries {
-		about := "stopped"
-		if e.Live {
-			about = "running"
+		if text, ok := about(e); ok {
+			names = append(names, cobra.CompletionWithDesc(string(e.Metadata.Identity), bottle.Printable(text)))
 		}
-		names = append(names, cobra.CompletionWithDesc(string(e.Metadata.Identity), about))
 	}
 	return names
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,8 +24,8 @@ func newResume(d *deps) *cobra.Command {
 		Long: "Start a bottle again that has ended, was stopped or was killed: the same identity, folder, private\n" +
 			"view, decision log and, of Claude Code and Codex, the last conversation. What the manifest says now\n" +
 			"is in force, and is shown and asked about as by bottle start. What comes after -- is given to the\n" +
-			"agent's own command line; nothing that was said to it before is said again. Without IDENTITY it\n" +
-			"lists what can be resumed.",
+			"agent's own command line. Claude Code and Codex are not told again what stood there before; another\n" +
+			"program is, unless you say something else. Without IDENTITY it lists what can be resumed.",
 		Example: "  bottle resume                                        what can be resumed\n" +
 			"  bottle resume researcher-m3hxd\n" +
 			"  bottle resume researcher-m3hxd --yes -- -p \"now the tests\"\n" +
@@ -129,23 +128,4 @@ func (d *deps) same(a bottle.Agent, s bottle.Spec, f startFlags) error {
 			"bottle resume "+string(m.Identity)+" --backend "+m.Backend+", or "+start)
 	}
 	return nil
-}
-
-// endedIdentities are the bottles that can be resumed, for completion.
-func (d *deps) endedIdentities() []string {
-	s, err := d.state()
-	if err != nil {
-		return nil
-	}
-	entries, err := s.List()
-	if err != nil {
-		return nil
-	}
-	var names []string
-	for _, e := range entries {
-		if m := e.Metadata; !e.Live && e.Problem == "" {
-			names = append(names, cobra.CompletionWithDesc(string(m.Identity), bottle.Printable(strings.TrimSpace("in "+d.tilde(m.Workspace)))))
-		}
-	}
-	return names
 }

@@ -15,6 +15,7 @@ import (
 
 	"bottle/internal/audit"
 	"bottle/internal/bottle"
+	"bottle/internal/egress/crowd"
 	"bottle/internal/egress/measure"
 	"bottle/internal/metric"
 	"bottle/internal/plan"
@@ -125,7 +126,7 @@ func listenControl(path string, operations []operation) (*control, error) {
 		l.Close()
 		return nil, fmt.Errorf("close control socket to others: %w", err)
 	}
-	return &control{listener: l, operations: operations}, nil
+	return &control{listener: crowd.Patient(l), operations: operations}, nil
 }
 
 // serve answers until ctx ends; then it removes the socket, cuts who is connected, and

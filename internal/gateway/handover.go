@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"bottle/internal/egress/crowd"
 	"bottle/internal/gateway/door"
 	"bottle/internal/plan"
 )
@@ -181,7 +182,7 @@ func (s *sockets) behind(ctx context.Context, hash, greeting string) error {
 	if len(s.served) != 1 {
 		return fmt.Errorf("open the door: %d sockets came, and a door is one", len(s.served))
 	}
-	d, err := door.New(s.egress, hash, greeting)
+	d, err := door.New(crowd.Patient(s.egress), hash, greeting)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func (g *gateway) lives() (all []service, put func(), err error) {
 	add := func(name string, life func(context.Context) error) { all = append(all, service{name, life}) }
 	s := g.sockets
 	if s.door != nil {
-		add("door", s.door.Serve)
+		add("door", attend.Once(s.door.Serve)) // what stands behind it has one life, too
 	}
 	explicit := keep(s.egress)
 	add("egress", func(ctx context.Context) error {

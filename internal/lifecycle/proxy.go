@@ -70,7 +70,7 @@ func (h *House) Proxy(ctx context.Context, solo Solo) (err error) {
 	defer func() { err = errors.Join(err, undo.run()) }()
 	undo.push("release the identity", func() error { return leave() })
 	undo.push("remove the layers", func() error { return os.RemoveAll(filepath.Dir(res.Layout.Upper)) })
-	meta := store.Metadata{Identity: id, Agent: spec.Name, Bottle: spec.Name, Backend: "proxy", Workspace: solo.Dir, Started: time.Now().UTC(), PID: os.Getpid(), Version: bottle.Version, Status: store.Running}
+	meta := store.Metadata{Identity: id, Agent: spec.Name, Bottle: spec.Name, Backend: store.Proxy, Workspace: solo.Dir, Started: time.Now().UTC(), PID: os.Getpid(), Version: bottle.Version, Status: store.Running}
 	if err := res.Write(meta); err != nil {
 		return err
 	}

@@ -319,7 +319,7 @@ func (r *Reservation) Unpreserve() error {
 // operator discards it: it was marked, or its start was killed while the bottle ran. Empty:
 // nothing speaks against its removal.
 func (s *Store) Preserved(e Entry) string {
-	if e.Live {
+	if e.Live || e.Metadata.Backend == Proxy {
 		return ""
 	}
 	f, err := os.OpenFile(s.Layout(e.Metadata.Identity).Preserve, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)

@@ -360,3 +360,21 @@ func TestNothingIsDoneToWhatWasResumed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestProxyIsNotResumed: a gateway without walls leaves a log, and nothing to go on with.
+func TestProxyIsNotResumed(t *testing.T) {
+	for backend, want := range map[string]bool{"native": true, Proxy: false} {
+		e := Entry{Metadata: Metadata{Identity: ended, Backend: backend, Status: Running}}
+		s, err := Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Resumable() != want || (s.Preserved(e) != "") != want {
+			t.Errorf("%s: resumable %t, preserved %q", backend, e.Resumable(), s.Preserved(e))
+		}
+		e.Live = true
+		if e.Resumable() {
+			t.Errorf("%s: one that lives is resumable", backend)
+		}
+	}
+}

@@ -27,6 +27,12 @@ type Entry struct {
 	Problem  string   `json:"problem,omitempty"`
 }
 
+// Resumable reports whether a resume could go on with it: it has ended, it is known what it
+// was, and it had walls.
+func (e Entry) Resumable() bool {
+	return !e.Live && e.Problem == "" && e.Metadata.Backend != Proxy
+}
+
 // ErrLive is why Remove refuses an identity that some process holds.
 var ErrLive = errors.New("the bottle is alive")
 

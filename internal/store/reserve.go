@@ -35,6 +35,9 @@ type Metadata struct {
 	Chosen  bool      `json:"backend_chosen,omitempty"`      // the operator named the backend, whatever the bottle said
 }
 
+// Proxy stands for a backend in the metadata of a gateway without walls (bottle proxy).
+const Proxy = "proxy"
+
 // Latest is when the bottle was started or resumed last.
 func (m Metadata) Latest() time.Time {
 	if m.Resumed.After(m.Started) {

@@ -196,26 +196,7 @@ func TestInvariant10MicroVMsReachOnlyTheirOwnAddress(t *testing.T) {
 	if len(machines) != 2 {
 		t.Fatalf("machines %+v", machines)
 	}
-	for _, m := range machines {
-		own := ""
-		for j, a := range m.Argv {
-			if a == "--allow-cidr" {
-				own = m.Argv[j+1]
-			}
-		}
-		for _, a := range []string{"127.9.22.16", "127.9.22.17"} {
-			if got := reaches(t, i, m.Name, a+":"+strconv.Itoa(loopback.Port)); got != (own == a+"/32") {
-				t.Errorf("%s, which may reach %s, reaches %s: %t", m.Name, own, a, got)
-			}
-		}
-		if reaches(t, i, m.Name, sentinel) {
-			t.Errorf("%s reaches the host's loopback", m.Name)
-		}
-		said := asRoot(t, i, m.Name, "exec 3<>/dev/tcp/"+strings.TrimSuffix(own, "/32")+"/9097; head -1 <&3; printf 'GET http://gateway.bottle/ HTTP/1.1\\r\\nHost: gateway.bottle\\r\\n\\r\\n%040d' 0 >&3; cat <&3")
-		if !strings.HasPrefix(said, "bottle "+strings.TrimPrefix(m.Name, "bottle-")+"\n") || strings.Contains(said, "HTTP/1.1 200") {
-			t.Errorf("without the token the door says %q", said)
-		}
-	}
+	apart(t, i, sentinel, "127.9.22.16", "127.9.22.17")
 	for _, b := range []*background{one, two} {
 		b.types("go")
 		if code := b.ends(); code != 0 || strings.Contains(b.out.String(), "reached") {
@@ -403,5 +384,31 @@ func TestWhoChoosesTheWalls(t *testing.T) {
 	}
 	if got := chosen(h, "--backend", "nothing"); !strings.Contains(got, "no nothing backend") {
 		t.Errorf("no such kind: %s", got)
+	}
+}
+
+// apart wants each machine to reach its own gateway's door and neither another's of these
+// addresses nor the sentinel on the host's loopback, and no door to open without its token.
+func apart(t *testing.T, i *smolvmtest.Installed, sentinel string, addresses ...string) {
+	t.Helper()
+	for _, m := range i.Machines() {
+		own := ""
+		for j, a := range m.Argv {
+			if a == "--allow-cidr" {
+				own = m.Argv[j+1]
+			}
+		}
+		for _, a := range addresses {
+			if got := reaches(t, i, m.Name, a+":"+strconv.Itoa(loopback.Port)); got != (own == a+"/32") {
+				t.Errorf("%s, which may reach %s, reaches %s: %t", m.Name, own, a, got)
+			}
+		}
+		if reaches(t, i, m.Name, sentinel) {
+			t.Errorf("%s reaches the host's loopback", m.Name)
+		}
+		said := asRoot(t, i, m.Name, "exec 3<>/dev/tcp/"+strings.TrimSuffix(own, "/32")+"/9097; head -1 <&3; printf 'GET http://gateway.bottle/ HTTP/1.1\\r\\nHost: gateway.bottle\\r\\n\\r\\n%040d' 0 >&3; cat <&3")
+		if !strings.HasPrefix(said, "bottle "+strings.TrimPrefix(m.Name, "bottle-")+"\n") || strings.Contains(said, "HTTP/1.1 200") {
+			t.Errorf("without the token the door says %q", said)
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/moby/moby/api/types/system"
 
 	"bottle/internal/bottle"
+	"bottle/internal/plan"
 )
 
 // A runtime that is asked for is never another; auto is gVisor only where the gateway's
@@ -92,5 +93,12 @@ func TestRecipeIsAllThatIsSent(t *testing.T) {
 	}
 	if one, again := agentImage("a"), agentImage("a"); one == agentImage("b") || one != again {
 		t.Error("a name is not its text's")
+	}
+}
+
+// TestGatewayOnHostIsRefused: a bottle of containers has no gateway that is a process of the host.
+func TestGatewayOnHostIsRefused(t *testing.T) {
+	if _, err := (&Docker{}).Choose(t.Context(), plan.Container{Gateway: plan.GatewayOnHost}); err == nil || !strings.Contains(err.Error(), "has no meaning on docker") {
+		t.Error(err)
 	}
 }

@@ -36,19 +36,14 @@ func publish(cfg *container.Config, h *container.HostConfig, at netip.Addr) {
 
 // HasBundle asks the engine for the gateway's image.
 func (d *Docker) HasBundle(ctx context.Context) error {
-	c, err := d.engine()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	ctx, stop := context.WithTimeout(ctx, reachTime)
-	defer stop()
-	if _, err := c.ImageInspect(ctx, d.Bundle); errdefs.IsNotFound(err) {
-		return fmt.Errorf("the gateway's image %s is not there; run: bottle image build", d.Bundle)
-	} else if err != nil {
-		return fmt.Errorf("ask the Docker engine for %s: %w; run: %s", d.Bundle, err, reach(err))
-	}
-	return nil
+	return d.asked(ctx, reachTime, func(ctx context.Context, c *engine) error {
+		if _, err := c.ImageInspect(ctx, d.Bundle); errdefs.IsNotFound(err) {
+			return fmt.Errorf("the gateway's image %s is not there; run: bottle image build", d.Bundle)
+		} else if err != nil {
+			return fmt.Errorf("ask the Docker engine for %s: %w; run: %s", d.Bundle, err, reach(err))
+		}
+		return nil
+	})
 }
 
 // Gateway starts the bundle of b with its door on at, and returns once it has said
@@ -129,14 +124,11 @@ func (d *Docker) Published(ctx context.Context) (map[netip.Addr]string, error) {
 	if near(d.Host) != nil {
 		return nil, nil // its ports are not here
 	}
-	c, err := d.engine()
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	ctx, stop := context.WithTimeout(ctx, reachTime)
-	defer stop()
-	list, err := c.ContainerList(ctx, client.ContainerListOptions{})
+	var list client.ContainerListResult
+	err := d.asked(ctx, reachTime, func(ctx context.Context, c *engine) (err error) {
+		list, err = c.ContainerList(ctx, client.ContainerListOptions{})
+		return err
+	})
 	if client.IsErrConnectionFailed(err) {
 		return nil, nil
 	}

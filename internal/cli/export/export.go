@@ -51,7 +51,7 @@ func newCompose(d Deps) *cobra.Command {
 		Long: "Write the bottle that `bottle start AGENT --backend docker` would make as a file that docker compose brings\n" +
 			"up on this machine's engine: gateway, agent and walls, limits, labels. No value of a secret is in it: each\n" +
 			"is taken from a variable or a file at up. What such a bottle has not is listed at the head of the file.",
-		Example: "  bottle export compose researcher > compose.yaml && docker compose up\n" +
+		Example: "  bottle export compose researcher > compose.yaml   # its head says what to type then\n" +
 			"  bottle export compose researcher -- -p \"explain this repository\" > compose.yaml",
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: d.Agents,

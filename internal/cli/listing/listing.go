@@ -120,7 +120,7 @@ func (d Desk) active(home string, all bool) (out []active, err error) {
 	}
 	entries, err := s.List()
 	for _, e := range entries {
-		a := active{Entry: e, Resumable: !e.Live && e.Problem == "", Preserved: s.Preserved(e)}
+		a := active{Entry: e, Resumable: e.Resumable(), Preserved: s.Preserved(e)}
 		if all || e.Live || leftBehind(e) || a.Preserved != "" {
 			out = append(out, a)
 		}
@@ -201,6 +201,8 @@ func (d Desk) activeRows(entries []active) [][]ui.Cell {
 			status = ui.As(plan.Shout, "unreadable: bottle cleanup")
 		case e.Preserved != "":
 			status = ui.As(plan.Warn, "left behind: bottle resume "+string(m.Identity))
+		case leftBehind(e.Entry): // a gateway without walls, of which there is nothing to go on with
+			status = ui.As(plan.Warn, "left behind: bottle cleanup")
 		case e.Resumable:
 			status = ui.As(plan.Plain, m.Status+": bottle resume "+string(m.Identity))
 		}
@@ -222,7 +224,7 @@ func (d Desk) Resumable(st *store.Store) error {
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(e store.Entry) bool { return e.Live || e.Problem != "" })
+	list = slices.DeleteFunc(list, func(e store.Entry) bool { return !e.Resumable() })
 	slices.SortStableFunc(list, func(a, b store.Entry) int { return b.Metadata.Latest().Compare(a.Metadata.Latest()) })
 	if len(list) == 0 {
 		return ui.Usage(errors.New("no bottle has ended that could be resumed"), "bottle start AGENT")

@@ -129,7 +129,7 @@ func (d Desk) reload(ctx context.Context, word string, yes, js bool) error {
 // repositories are what the manifest says of git, with the agent's own committer. A
 // gateway on its own has no git.
 func repositories(tree manifest.Tree, meta store.Metadata, spec bottle.Spec) *plan.Repositories {
-	if meta.Backend == "proxy" {
+	if meta.Backend == store.Proxy {
 		return nil
 	}
 	out := &plan.Repositories{Repos: spec.Repos}
@@ -179,7 +179,7 @@ func waits(g plan.GitChange) string {
 // rewatch reads what must not leave, and tells the gateway. The key of a repository in
 // held is looked for and not used.
 func (d Desk) rewatch(ctx context.Context, socket string, meta store.Metadata, spec bottle.Spec, held map[string]bool) (*plan.Watching, error) {
-	if meta.Backend == "proxy" { // what it was told of at its start
+	if meta.Backend == store.Proxy { // what it was told of at its start
 		spec = bottle.Spec{Watch: spec.Watch}
 	}
 	values, warnings := d.Watched(spec, meta.Workspace)
@@ -224,7 +224,7 @@ func (d Desk) tellWaiting(keys []string, meta store.Metadata) {
 		return
 	}
 	again := "bottle start " + string(meta.Agent)
-	if meta.Backend == "proxy" {
+	if meta.Backend == store.Proxy {
 		again = "bottle proxy " + string(meta.Bottle)
 	}
 	fmt.Fprintln(d.Err, style(plan.Warn, bottle.Printable(strings.Join(keys, " and "))+" changed, and not in the running bottle: that needs a new start"))

@@ -3,6 +3,7 @@ package crowd
 import (
 	"errors"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -19,6 +20,22 @@ func Accept(l net.Listener, done <-chan struct{}) (net.Conn, error) {
 			return nil, net.ErrClosed
 		}
 	}
+}
+
+// Patient is l whose Accept is this one, until it is closed.
+func Patient(l net.Listener) net.Listener { return &patient{Listener: l, done: make(chan struct{})} }
+
+type patient struct {
+	net.Listener
+	done chan struct{}
+	once sync.Once
+}
+
+func (p *patient) Accept() (net.Conn, error) { return Accept(p.Listener, p.done) }
+
+func (p *patient) Close() error {
+	p.once.Do(func() { close(p.done) })
+	return p.Listener.Close()
 }
 
 // temporary reports whether accepting may work again soon.

@@ -1,8 +1,12 @@
 package crowd
 
 import (
+	"errors"
+	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -167,5 +171,55 @@ func TestManyDoorsAtOnce(t *testing.T) {
 	wg.Wait()
 	if n := c.Inside(); n != 0 {
 		t.Errorf("%d inside", n)
+	}
+}
+
+// full is a listener that has no descriptor for who comes: once, or always.
+type full struct {
+	net.Listener
+	always bool
+	said   atomic.Bool
+}
+
+func (f *full) Accept() (net.Conn, error) {
+	if !f.said.Swap(true) || f.always {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return f.Listener.Accept()
+}
+
+// TestFullTableIsNotTheEnd: so many connections that there is no descriptor for the next are
+// no reason to end; the close of the listener is one, meanwhile too.
+func TestFullTableIsNotTheEnd(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Patient(&full{Listener: l})
+	c, err := net.Dial("tcp4", p.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	got, err := p.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Close()
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	p = Patient(&full{Listener: l, always: true})
+	ended := make(chan error, 1)
+	go func() {
+		_, err := p.Accept()
+		ended <- err
+	}()
+	_ = p.Close() // the socket was closed before
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
 	}
 }

@@ -1,6 +1,6 @@
 // Package attend keeps the services of a gateway served: one that fails or panics is begun
-// again, after a pause that doubles, and somebody is told. One that keeps failing is given up,
-// and with it the gateway: half of one would be a wall that nobody knows of.
+// again, after a pause that doubles, and somebody is told. One that keeps failing, or can't be
+// begun again, is given up, and with it the gateway: half of one would be a wall that nobody knows of.
 package attend
 
 import (
@@ -48,7 +48,7 @@ func (k Keeper) Run(ctx context.Context, service string, life func(context.Conte
 		if time.Since(begun) > calm {
 			deaths = 0
 		}
-		if deaths++; deaths > mostDeaths {
+		if deaths++; deaths > mostDeaths || errors.Is(err, errOnce) {
 			k.Died(service, err, 0)
 			return fmt.Errorf("%s failed %d times in a row: %w", service, deaths, err)
 		}

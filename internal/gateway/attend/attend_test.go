@@ -60,6 +60,18 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestOnce: what can't be begun again is given up at the first death behind its only life.
+func TestOnce(t *testing.T) {
+	lives, last := 0, time.Duration(-1)
+	err := Keeper{Pause: time.Microsecond, Died: func(_ string, _ error, again time.Duration) { last = again }}.Run(t.Context(), "x", Once(func(context.Context) error {
+		lives++
+		return errors.New("out of order")
+	}))
+	if lives != 1 || last != 0 || !errors.Is(err, errOnce) {
+		t.Errorf("%d lives, the last pause %v: %v", lives, last, err)
+	}
+}
+
 // TestRestEndsWithTheContext: a pause is no reason to stay.
 func TestRestEndsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -72,6 +72,14 @@ func TestWrite(t *testing.T) {
 	if m := regexp.MustCompile(`(^|[^$])(\$\$)*\$([^$]|$)`).FindAllString(regexp.MustCompile(`: "\$\{\w+:\?[^"]*\}"`).ReplaceAllString(body, ""), -1); len(m) > 0 {
 		t.Errorf("compose would fill in %q", m)
 	}
+	if strings.Count(body, "    tty: false\n") != 1 {
+		t.Errorf("it has a terminal that nobody asked for:\n%s", body)
+	}
+	tty := input()
+	tty.Command.TTY = true
+	if text, err := Write(tty); err != nil || strings.Count(text, "    tty: true\n") != 1 {
+		t.Errorf("no terminal (%v):\n%s", err, text)
+	}
 	told := regexp.MustCompile(`"compose-agent", ("(?:[^"\\]|\\.)*")`).FindStringSubmatch(body)
 	var word string
 	var agent composed.Agent

@@ -18,8 +18,8 @@ const served = "bottle/vm"
 
 // Serve is a registry that has one image, that of the archive at path, on a port of
 // 127.0.0.1 until stop is called. It answers what a pull asks (OCI distribution
-// specification, "Pull") and nothing else; whoever of this host asks may read it, so
-// nothing secret is in it. ref is the image's name there.
+// specification, "Pull") and nothing else: the library's own registry takes pushes, from
+// every user of this host. Whoever asks may read it, so nothing secret is in it. ref is the image's name there.
 func Serve(path string) (ref string, stop func(), err error) {
 	img, err := tarball.ImageFromPath(path, nil)
 	if err != nil {

@@ -128,19 +128,25 @@ func end(err error) error {
 	return err
 }
 
-func (in *inspection) archive(t *tar.Reader) error {
+// each has do look at every entry of a tar file, by its clean name, and counts its bytes.
+func (in *inspection) each(t *tar.Reader, sum *int64, do func(name string, h *tar.Header) error) error {
 	for {
 		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
+		if err != nil {
+			return end(err)
+		}
+		name, err := in.entry(h, sum)
+		if err == nil {
+			err = do(name, h)
 		}
 		if err != nil {
 			return err
 		}
-		name, err := in.entry(h, &in.outer)
-		if err != nil {
-			return err
-		}
+	}
+}
+
+func (in *inspection) archive(t *tar.Reader) error {
+	return in.each(t, &in.outer, func(name string, h *tar.Header) error {
 		if in.files[name] && h.Typeflag != tar.TypeDir { // one reader takes the first, another the last
 			return fmt.Errorf("%q is there twice", bottle.Printable(name))
 		}
@@ -160,7 +166,8 @@ func (in *inspection) archive(t *tar.Reader) error {
 		default:
 			return fmt.Errorf("%q is no file of an image", bottle.Printable(name))
 		}
-	}
+		return nil
+	})
 }
 
 // blob is one file of the archive. Only what was looked into here may be a layer.
@@ -228,18 +235,7 @@ func (in *inspection) rest(r io.Reader, sum *int64) error {
 
 func (in *inspection) layer(t *tar.Reader) error {
 	here := map[string]bool{} // the links of this layer
-	for {
-		h, err := t.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		name, err := in.entry(h, &in.unpacked)
-		if err != nil {
-			return err
-		}
+	return in.each(t, &in.unpacked, func(name string, h *tar.Header) error {
 		key := fold(name)
 		if here[key] || name == "." && h.Typeflag != tar.TypeDir { // what is written there would follow the link
 			return fmt.Errorf("%q is there twice, and once it is a link", bottle.Printable(name))
@@ -266,7 +262,8 @@ func (in *inspection) layer(t *tar.Reader) error {
 			return fmt.Errorf("%q is no file of a system (kind %q)", bottle.Printable(name), h.Typeflag)
 		}
 		in.reach.put(name)
-	}
+		return nil
+	})
 }
 
 // ordinary tells whether a character device is one that each system has: null, zero,
