@@ -46,7 +46,7 @@ func (w *writing) head() string {
 		"Credentials are what they were at up: none is renewed. Their placeholders do not have their form.",
 		"Browsers and Java do not know the gateway's CA.",
 	}, w.Lost...)
-	if slices.ContainsFunc(lost, func(string) bool { return len(w.Bottle.Mounts) > 0 }) {
+	if len(w.Bottle.Mounts) > 0 {
 		lost = append(lost, "A read-only folder is shown as it is: a socket in it that the agent's user may write to can be spoken to.")
 	}
 	for _, l := range lost {
