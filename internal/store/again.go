@@ -165,9 +165,12 @@ func renew(lay Layout) error {
 
 // OpenUpper lets us look into a private view whose own mode the agent took away: what it
 // changed is still there, and neither lost nor in the way of a resume.
-func OpenUpper(lay Layout) {
-	if info, err := os.Lstat(lay.Upper); err == nil && info.IsDir() && info.Mode().Perm()&0o700 != 0o700 {
-		_ = os.Chmod(lay.Upper, info.Mode().Perm()|0o700) // what it is needed for tells what did not work
+func OpenUpper(lay Layout) { openOwn(lay.Upper) }
+
+// openOwn gives the owner of a folder his rights to it back.
+func openOwn(dir string) {
+	if info, err := os.Lstat(dir); err == nil && info.IsDir() && info.Mode().Perm()&0o700 != 0o700 {
+		_ = os.Chmod(dir, info.Mode().Perm()|0o700) // what it is needed for tells what did not work
 	}
 }
 
@@ -234,7 +237,11 @@ func (s *Store) same(m Metadata) error {
 func (r *Reservation) OpenKept() error {
 	err := os.Mkdir(r.Layout.Kept, 0o700)
 	if errors.Is(err, fs.ErrExist) {
-		return realFolder(r.Layout.Kept)
+		if err := realFolder(r.Layout.Kept); err != nil {
+			return err
+		}
+		openOwn(r.Layout.Kept) // a micro-VM's program opens it by its path
+		return nil
 	}
 	if err != nil {
 		return hinted("make the folder of the conversation", r.Layout.Kept, err)

@@ -98,7 +98,8 @@ func tiny(t *testing.T, more ...packedFile) []byte {
 			files = append(files, packedFile{name: at, body: body, mode: 0o755})
 		}
 	}
-	for _, tool := range []string{"/usr/bin/dash", "/usr/bin/cat", "/usr/bin/id", "/usr/bin/ls", "/usr/bin/stat", "/usr/bin/env"} {
+	for _, tool := range []string{"/usr/bin/dash", "/usr/bin/cat", "/usr/bin/id", "/usr/bin/ls", "/usr/bin/stat", "/usr/bin/env",
+		"/usr/bin/mkdir", "/usr/bin/ln", "/usr/bin/rm", "/usr/bin/mkfifo", "/usr/bin/chmod", "/usr/bin/find", "/usr/bin/timeout", "/usr/bin/sleep"} {
 		add(tool)
 		for word := range strings.FieldsSeq(run(t, "ldd", tool)) {
 			if strings.HasPrefix(word, "/") {

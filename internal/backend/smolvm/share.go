@@ -49,6 +49,9 @@ func newShares(b plan.Bottle) (*shares, error) {
 	if strings.Contains(s.dir, ":") {
 		return nil, fmt.Errorf("show folders to the VM: smolvm reads the colon in %q as its own; set BOTTLE_HOME to a path without one", s.dir)
 	}
+	if err := os.RemoveAll(s.dir); err != nil { // of a start that was killed; its machine is gone, and no link is followed
+		return nil, fmt.Errorf("show folders to the VM: %w", err)
+	}
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("show folders to the VM: %w", err)
 	}

@@ -53,7 +53,7 @@ func (s *Smolvm) cli() command { return command{path: s.Program, env: s.Env} }
 // Facts implements backend.Backend. It asks smolvm for its version and its flags, and
 // the addresses of the pool who holds them; it makes nothing.
 func (s *Smolvm) Facts(ctx context.Context) (backend.Facts, error) {
-	f := backend.Facts{Kind: Kind, Walls: walls(), Resources: s.resources, Adds: true, Defaults: backend.Defaults{PIDs: defaultPIDs, Scratch: defaultScratch}}
+	f := backend.Facts{Kind: Kind, Walls: walls(), Resources: s.resources, Adds: true, Keeps: true, Defaults: backend.Defaults{PIDs: defaultPIDs, Scratch: defaultScratch}}
 	f.Checks = []backend.Check{s.checkProgram(ctx), s.checkHypervisor(), s.checkImage(ctx), s.checkPool(ctx), {
 		Wall: "limits", OK: true, Found: "memory and processors are the VM's (--mem, --cpus), processes and open files the jail's in it",
 	}}

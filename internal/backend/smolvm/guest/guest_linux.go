@@ -85,27 +85,43 @@ func tried(body []byte) (any, error) {
 }
 
 // look writes down what the shares are, which have other inodes than on the host, and
-// whose: the agent is the workspace's owner here, as it is on the host. Of a
-// workspace that is root's, or of a bottle without one, the jail does that by idmapped
-// mounts, or it is nobody's.
+// who the agent is here: whoever owns them, as on the host. Of shares that are root's the
+// jail makes them his by idmapped mounts; in a bottle without any he is nobody's.
 func look(spec *jail.Spec) error {
 	uid, gid := jail.AgentUID, jail.AgentGID
-	if spec.Bottle.Workspace.Mode != "none" {
-		st, err := is(spec.Bottle.Workspace.Source, &spec.Bottle.Workspace.Is)
+	var owners []unix.Stat_t // whose the agent is is the last one's
+	b := &spec.Bottle
+	if b.Workspace.Mode != "none" {
+		st, err := is(b.Workspace.Source, &b.Workspace.Is)
 		if err != nil {
 			return err
 		}
-		if st.Uid == 0 {
-			spec.Staged = true
-		} else {
-			uid, gid = int(st.Uid), int(st.Gid)
-		}
+		owners = append(owners, st)
 	}
-	for i := range spec.Bottle.Mounts {
-		m := &spec.Bottle.Mounts[i]
-		if _, err := is(m.Source, &m.Is); err != nil {
+	if spec.Upper != "" { // the start has made it: it is the operator's, whoever's the workspace is
+		var layers plan.Inode
+		st, err := is(spec.Upper, &layers)
+		if err != nil {
 			return err
 		}
+		owners = append(owners, st)
+	}
+	for i := range b.Mounts {
+		m := &b.Mounts[i]
+		st, err := is(m.Source, &m.Is)
+		if err != nil {
+			return err
+		}
+		if m.Target == plan.Kept { // so it is with the conversation
+			owners = append(owners, st)
+		}
+	}
+	if n := len(owners); n > 0 {
+		uid, gid = int(owners[n-1].Uid), int(owners[n-1].Gid)
+	}
+	if uid == 0 {
+		spec.Staged = true
+		uid, gid = jail.AgentUID, jail.AgentGID
 	}
 	spec.HostUID, spec.HostGID = uid, gid
 	return nil
