@@ -33,6 +33,10 @@ const (
 	mark    = "seen-"
 )
 
+// checkVersion is part of each mark. It is another one whenever Check refuses more than
+// before: what an older check let pass is then looked into anew.
+const checkVersion = "2"
+
 // maxMarks bounds how many of the operator's own archives are remembered.
 const maxMarks = 64
 
@@ -270,7 +274,7 @@ func (s Shelf) Packed(path string) (file string, there bool) {
 // Seen looks into an operator's own archive. One that was looked into, and is the same
 // file since by all that the system says of it, is not read again.
 func (s Shelf) Seen(path string) error {
-	file := filepath.Join(s.Dir, mark+seal(path))
+	file := filepath.Join(s.Dir, mark+checkVersion+"-"+seal(path))
 	if _, err := os.Lstat(file); s.Dir != "" && err == nil {
 		return nil
 	}

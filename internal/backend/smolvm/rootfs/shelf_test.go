@@ -220,3 +220,20 @@ func TestShelfSeesAnArchiveOnce(t *testing.T) {
 		t.Error("the zero shelf looks into nothing")
 	}
 }
+
+// A mark of another version of the check is none.
+func TestShelfTrustsNoMarkOfAnotherCheck(t *testing.T) {
+	s := Shelf{Dir: t.TempDir()}
+	path := filepath.Join(t.TempDir(), "agent.tar")
+	if err := os.WriteFile(path, saved(t, tarOf(t, file{name: "../x"})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []string{"", "1-"} {
+		if err := os.WriteFile(filepath.Join(s.Dir, mark+version+seal(path)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Seen(path); err == nil {
+			t.Errorf("it passed on the mark %q", version)
+		}
+	}
+}
