@@ -169,7 +169,7 @@ var rooms = []room{
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
 	// An agent that runs: the start's side of it, the stream to a bottle, the terminal.
-	{dir: "internal/backend/agent", layer: walls, only: []string{"internal/backend", "internal/backend/frames", "internal/backend/jail", "internal/plan"}, beside: []string{"internal/backend/frames", "internal/backend/jail"},
+	{dir: "internal/backend/agent", layer: walls, only: []string{"internal/backend", "internal/bottle", "internal/backend/frames", "internal/backend/jail", "internal/plan"}, beside: []string{"internal/backend/frames", "internal/backend/jail"},
 		onlyFrom: []string{"internal/backend/docker/composed", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm"}},
 	{dir: "internal/backend/frames", layer: walls, only: []string{"internal/backend/jail", "internal/backend/terminal"}, beside: []string{"internal/backend/jail", "internal/backend/terminal"},
 		onlyFrom: []string{"internal/backend/docker/composed", "internal/backend/agent", "internal/backend/docker", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/smolvm/guest"}},

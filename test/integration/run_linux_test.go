@@ -198,35 +198,55 @@ func TestInvariant7HelpersKilled(t *testing.T) {
 	})
 }
 
-// TestInvariant4GatewayKilled: no gateway, no egress; the agent is not let out.
+// TestInvariant4GatewayKilled: no gateway, no egress: the agent is told to end, nothing lets it
+// out meanwhile, and the operator hears why.
 func TestInvariant4GatewayKilled(t *testing.T) {
 	everybody(t, func(t *testing.T, uid int) {
 		h := newHouse(t, uid, "egress:\n  routes:\n    - {host: api.example.com}\n")
 		programs.CopyOnce(t, filepath.Join(h.bin, "inside"), filepath.Join(h.work(), "inside"))
 		h.own()
-		b := h.begin("./inside backendtest-inside gateway; echo ready; read x; ./inside backendtest-inside gateway; ./inside backendtest-inside dial 198.18.0.77:443; ./inside backendtest-inside dial 192.0.2.1:443; exit 5")
+		b := h.begin(`trap 'echo told; ./inside backendtest-inside gateway; ./inside backendtest-inside dial 198.18.0.77:443; ./inside backendtest-inside dial 192.0.2.1:443; echo tried; exit 5' TERM
+./inside backendtest-inside gateway; echo ready; while :; do sleep 0.05; done`)
 		if !strings.Contains(b.out.String(), " 200 ") {
 			t.Fatalf("the gateway did not answer: %s", b.out)
 		}
-		pids := h.pids("bottle-gateway")
-		if len(pids) != 1 {
-			t.Fatalf("gateways %v", pids)
-		}
-		if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-		require.Eventually(t, limit, "the gateway is gone", func() bool { return len(h.pids("bottle-gateway")) == 0 })
-		b.types("go on")
+		h.killGateway()
 		code := b.ends()
-		_, after, _ := strings.Cut(b.out.String(), "ready\n")
-		if strings.Contains(after, " 200 ") || strings.Contains(after, "connected") {
+		_, after, _ := strings.Cut(b.out.String(), "told\n")
+		if strings.Contains(after, " 200 ") || strings.Contains(after, "connected") || !strings.Contains(after, "tried\n") {
 			t.Errorf("without a gateway the agent got %q", after)
 		}
-		if code == 0 {
-			t.Errorf("exit 0: %s%s", b.out, b.errs)
+		if code != 125 || !strings.Contains(b.errs.String(), "the gateway has ended, and nothing leaves a bottle without one") || !strings.Contains(b.errs.String(), "killed") {
+			t.Errorf("exit %d: %s", code, b.errs)
 		}
 		h.nothingLeft("gateway killed")
 	})
+}
+
+// TestGatewayGoneAgentDeaf: an agent that does not heed is ended all the same.
+func TestGatewayGoneAgentDeaf(t *testing.T) {
+	everybody(t, func(t *testing.T, uid int) {
+		t.Parallel()
+		h := newHouse(t, uid, "")
+		b := h.begin("trap '' TERM HUP; echo ready; while :; do sleep 0.05; done")
+		h.killGateway()
+		if code := b.ends(); code != 125 || !strings.Contains(b.errs.String(), "the gateway has ended") {
+			t.Errorf("exit %d: %s", code, b.errs)
+		}
+		h.nothingLeft("gateway killed")
+	})
+}
+
+// killGateway ends the one gateway of h as the kernel would that is out of memory.
+func (h *house) killGateway() {
+	h.t.Helper()
+	pids := h.pids("bottle-gateway")
+	if len(pids) != 1 {
+		h.t.Fatalf("gateways %v", pids)
+	}
+	if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 func TestTwoStartsAtOnce(t *testing.T) {

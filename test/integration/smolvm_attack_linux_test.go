@@ -265,13 +265,7 @@ func TestInvariant7MicroVMKilled(t *testing.T) {
 func TestMicroVMGatewayKilledFreesItsAddress(t *testing.T) {
 	h, i := vmHouse(t, "127.9.25.16", smolvmtest.Faults{}, "")
 	b := h.begin("echo ready; while :; do sleep 0.05; done")
-	pids := h.pids("bottle-gateway")
-	if len(pids) != 1 {
-		t.Fatalf("gateways %v", pids)
-	}
-	if err := syscall.Kill(pids[0], syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	h.killGateway()
 	r, err := loopback.ParseRange("127.9.25.16")
 	if err != nil {
 		t.Fatal(err)
@@ -283,7 +277,7 @@ func TestMicroVMGatewayKilledFreesItsAddress(t *testing.T) {
 		}
 		return err == nil
 	})
-	if code := b.ends(); code != 125 {
+	if code := b.ends(); code != 125 || !strings.Contains(b.errs.String(), "the gateway has ended") {
 		t.Errorf("without its gateway the bottle ended with %d: %s", code, b.errs)
 	}
 	if m := i.Machines(); len(m) != 0 {

@@ -32,9 +32,6 @@ const gatewayGrace = 3 * time.Second
 // hearTime is how long a gateway may take to read what it is told.
 const hearTime = 5 * time.Second
 
-// farewellTime is how long an agent without its gateway gets, as one whose operator ends it.
-const farewellTime = 8 * time.Second
-
 // downTimeout bounds the whole way down.
 const downTimeout = 30 * time.Second
 
@@ -154,24 +151,7 @@ func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, er
 	if err := x.stand(ctx); err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-x.silent:
-			x.farewell(cancel, done)
-		case <-done:
-		}
-	}()
-	code, err := x.link.Run(ctx, c, s)
-	select {
-	case <-x.silent:
-		return 0, x.lost()
-	default:
-		return code, err
-	}
+	return agent.Attended(ctx, x.silent, func(ctx context.Context) (int, error) { return x.link.Run(ctx, c, s) }, x.agent.hangUp, x.lost)
 }
 
 // listen takes what the gateway says that has nothing more to say, so that it never waits, and
@@ -179,21 +159,6 @@ func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, er
 func (x *Box) listen() {
 	x.bundle.drain()
 	close(x.silent)
-}
-
-// farewell ends an agent whose gateway has ended: it is told, by cancel, and has the time that
-// an operator would give it. A gateway is not begun again under an agent. The new one would be
-// another: with another CA, with quotas and grants at their beginning, without memory of the
-// pieces of a secret that have left. Whoever found how to make one crash would ask for just that.
-func (x *Box) farewell(cancel context.CancelFunc, done <-chan struct{}) {
-	cancel()
-	t := time.NewTimer(farewellTime)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		x.agent.hangUp()
-	case <-done:
-	}
 }
 
 // lost is the error of a bottle whose gateway has ended. An engine that ended itself took the
@@ -204,8 +169,7 @@ func (x *Box) lost() error {
 	if _, down := x.c.Ping(ctx, client.PingOptions{}); down != nil {
 		return agent.ErrEnded
 	}
-	why := errors.New("the gateway has ended, and nothing leaves a bottle without one; so the agent was told to end")
-	return bottle.Problems{{Message: x.bundle.blame(why).Error(), Hint: "see what was decided last: bottle audit " + x.n.identity}}
+	return agent.Lost(x.n.identity, x.bundle.blame)
 }
 
 // Tell implements backend.Bottle.

@@ -54,9 +54,11 @@ type Box struct {
 	once     sync.Once
 	reader   sync.WaitGroup
 	reading  bool
-	said     chan error // one for each line of the gateway
-	lines    int        // of the gateway, so far
-	up       bool       // the jail says that the walls stand
+	said     chan error    // one for each line of the gateway
+	silent   chan struct{} // closed when the gateway has ended
+	fell     error         // how, set before
+	lines    int           // of the gateway, so far
+	up       bool          // the jail says that the walls stand
 }
 
 type reply struct {
@@ -67,7 +69,7 @@ type reply struct {
 // Create implements backend.Backend: the jail and the gateway start side by side
 // and meet over a socket pair; neither waits for a file or a port.
 func (n *Native) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (backend.Bottle, error) {
-	box := &Box{identity: b.Identity, told: b, replies: make(chan reply, 16), said: make(chan error, 2)}
+	box := &Box{identity: b.Identity, told: b, replies: make(chan reply, 16), said: make(chan error, 2), silent: make(chan struct{})}
 	if err := box.start(ctx, n, gw, secrets); err != nil {
 		box.Close()
 		return nil, inWords(err, b)
@@ -111,6 +113,7 @@ func (x *Box) start(ctx context.Context, n *Native, gw plan.Gateway, secrets []b
 		return x.blameFirst(err)
 	}
 	x.reader.Go(x.listen)
+	x.reader.Go(x.attend)
 	// The ends that went to the children close here, so that their death is seen.
 	ctl.far.Close()
 	meet.far.Close()

@@ -27,7 +27,9 @@ func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, er
 	if s.Started != nil {
 		s.Started()
 	}
-	code, err := agent.Await(ctx, x.replies, s, io.master != nil, x.hands(io.master))
+	code, err := agent.Attended(ctx, x.silent, func(ctx context.Context) (int, error) {
+		return agent.Await(ctx, x.replies, s, io.master != nil, x.hands(io.master))
+	}, func() { x.jail.Stop(grace) }, x.lost)
 	// What the agent wrote last is still in the pipes: they end when it has.
 	io.drain(&pumps)
 	return code, err
@@ -38,6 +40,22 @@ type stream struct {
 	master *os.File // of the PTY
 	in     *os.File // to the agent's standard input
 	outs   []*os.File
+}
+
+// attend knows of the end of the gateway.
+func (x *Box) attend() {
+	x.fell = x.gateway.Wait()
+	close(x.silent)
+}
+
+// lost is the error of a bottle whose gateway has ended.
+func (x *Box) lost() error {
+	return agent.Lost(x.identity, func(why error) error {
+		if x.fell == nil {
+			return why
+		}
+		return fmt.Errorf("%w (%w)", why, x.fell)
+	})
 }
 
 func (x *Box) launch(ctx context.Context, c plan.Command, s backend.Stdio, pumps *sync.WaitGroup) (*stream, error) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bottle/internal/backend"
@@ -41,6 +42,8 @@ type Box struct {
 	in, out *os.File      // of exec
 	link    *agent.Remote // to the jail in the machine
 	reader  sync.WaitGroup
+	mute    atomic.Bool // the guest says no more
+	lost    atomic.Bool // the gateway ended before the guest did
 
 	once   sync.Once
 	closed error
@@ -53,8 +56,9 @@ func (x *Box) enter(ctx context.Context, begin guest.Begin) error {
 		err := x.try(ctx, begin)
 		if err == nil {
 			x.reader.Go(func() {
-				defer func() { _ = x.gateway.Close() }() // Close tells; the bottle is over, and so is its gateway
 				x.link.Hear()
+				x.mute.Store(true)
+				_ = x.gateway.Close() // Close tells; the bottle is over, and so is its gateway
 			})
 			return nil
 		}
@@ -164,7 +168,11 @@ func (x *Box) Run(ctx context.Context, c plan.Command, s backend.Stdio) (int, er
 	if err := x.stand(ctx); err != nil {
 		return 0, err
 	}
-	return x.link.Run(ctx, c, s)
+	code, err := x.link.Run(ctx, c, s)
+	if err != nil && x.lost.Load() {
+		return 0, agent.Lost(x.told.Identity, x.blame)
+	}
+	return code, err
 }
 
 // Tell implements backend.Bottle.

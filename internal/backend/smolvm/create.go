@@ -81,6 +81,7 @@ func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error 
 // must not find another program there.
 func (x *Box) watch() {
 	_ = x.gateway.Wait() // how it ended is said by what comes of it
+	x.lost.Store(!x.mute.Load())
 	x.hangUp()
 }
 
