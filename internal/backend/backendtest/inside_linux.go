@@ -83,7 +83,9 @@ func agent(role string, args []string) error {
 
 func tell(list []outcome) error { return json.NewEncoder(os.Stdout).Encode(list) }
 
+// try says first what it tries, so that an attempt that hangs is known by name.
 func try(name string, f func() (string, bool)) outcome {
+	fmt.Fprintln(os.Stderr, "trying "+name)
 	detail, held := f()
 	return outcome{Name: name, Held: held, Detail: detail}
 }
