@@ -188,6 +188,17 @@ func TestGVisor(t *testing.T) {
 		return append(dockerd(dir), "--config-file", dir+"/daemon.json")
 	})
 	hold(t, e, image, "auto", "runsc")
+	bin := require.Binaries(t)
+	walls := func() backend.Backend {
+		return givenToAgent{"runsc", &docker.Docker{JailPath: bin + "/bottle-jail", Image: image, Bundle: bundleRef, Host: e.host(), Filter: native.Filter}}
+	}
+	t.Run("life", func(t *testing.T) { backendtest.Life(t, walls) })
+	t.Run("streams", func(t *testing.T) { backendtest.Streams(t, walls) })
+	t.Run("neighbours", func(t *testing.T) { backendtest.Neighbours(t, walls) })
+	t.Run("escapes", func(t *testing.T) { // docs/engines.md says what each of these is
+		backendtest.Escapes(t, walls, "flags of ", "mknod null", "read /proc/1/fd", "read /proc/1/maps", "read /proc/1/environ", "read /proc/1/ns/net", "read /dev/fuse",
+			"read /proc/self/fd/3", "read /sys", "lower the own oom score", "change the network", "a port below 1024", "own namespace cgroup")
+	})
 }
 
 // TestPodman: the same walls from Podman, by its Docker-compatible socket.
