@@ -168,6 +168,7 @@ var rooms = []room{
 		"internal/lifecycle", "internal/lifecycle/boxed", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/cli", "internal/cli/walls", "internal/web", "test/integration", "test/canaries",
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
+	{dir: "internal/backend/backendtest/foreign", layer: hands, only: []string{}, onlyFrom: []string{"internal/backend/backendtest"}},
 	// An agent that runs: the start's side of it, the stream to a bottle, the terminal.
 	{dir: "internal/backend/agent", layer: walls, only: []string{"internal/backend", "internal/bottle", "internal/backend/frames", "internal/backend/jail", "internal/plan"}, beside: []string{"internal/backend/frames", "internal/backend/jail"},
 		onlyFrom: []string{"internal/backend/docker/composed", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm"}},

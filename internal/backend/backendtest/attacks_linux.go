@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bottle/internal/backend/backendtest/foreign"
 	"bottle/internal/plan"
 )
 
@@ -311,7 +312,7 @@ func abiAttacks() []outcome {
 		return nil
 	}
 	const path = "/tmp/int80"
-	if err := os.WriteFile(path, elf(), 0o755); err != nil {
+	if err := os.WriteFile(path, foreign.Program(), 0o755); err != nil {
 		return []outcome{{Name: "32-bit calls", Detail: err.Error()}}
 	}
 	x32 := strconv.FormatUint(0x40000000|unix.SYS_GETPID, 10)
