@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +20,7 @@ import (
 	"bottle/test/require"
 )
 
-// moored is a house whose bottles are containers. Its operator is root, or uid 1000 with
+// moored is a house whose bottles are containers. Its operator is root, or a user with
 // the engine's group. It has a gateway's image with git, and a Dockerfile.
 type moored struct {
 	*house
@@ -40,7 +41,7 @@ func moor(t *testing.T, uid int, spec string) moored {
 	h.write("home/bottles/box.md", "---\nbackend: docker\nagent_provider: {template: command, dockerfile: "+h.home()+"/Dockerfile}\n"+spec+"---\nA box.\n")
 	h.write("home/agents/"+h.agent+".md", "---\nbottle: box\ncommand: [\"/bin/bash\"]\n---\nA test.\n")
 	h.own()
-	run(t, "chown", "-R", "1000:1000", h.work())
+	run(t, "chown", "-R", agentOf(uid)+":"+agentOf(uid), h.work())
 	h.env = append(h.env, "DOCKER_HOST="+host, "BOTTLE_GATEWAY_IMAGE="+gatewayWithGit(t, bin, base))
 	return moored{h, base}
 }
@@ -110,14 +111,23 @@ const sayShell = `
 say() { local host=$1 port=$2; shift 2; exec 3<>/dev/tcp/$host/$port || return 1; printf '%s\r\n' "$@" 'Connection: close' '' >&3; tr -d '\r' <&3; exec 3>&-; }
 `
 
-// operators runs a test as root, and as the user whom an agent's uid is.
+// operators runs a test as root, and as the first and the second user of a machine.
 func operators(t *testing.T, f func(t *testing.T, uid int)) {
 	t.Run("root", func(t *testing.T) { f(t, -1) })
 	t.Run("user", func(t *testing.T) { f(t, 1000) })
+	t.Run("second user", func(t *testing.T) { f(t, 1001) })
+}
+
+// agentOf is whom the agent of an operator is, in Docker.
+func agentOf(uid int) string {
+	if uid < 0 {
+		return "1000"
+	}
+	return strconv.Itoa(uid)
 }
 
 // TestDockerFromTheCommandLine: a bottle of containers as a person starts it. Its image is
-// made of the manifest's recipe, once; the agent is uid 1000 with the environment, the git
+// made of the manifest's recipe, once; the agent is the operator, or uid 1000, with the environment, the git
 // user, the CA and the limits of native; a credential is injected that it never saw; it
 // clones and pushes through the git gate, with git in the bundle; it can ask for more; and
 // nothing of the engine's is left.
@@ -168,10 +178,10 @@ A box.
 		m.write("user/.claude/skills/my-skill/SKILL.md", "a skill\n")
 		m.write("home/agents/"+m.agent+".md", "---\nbottle: box\nskills: [my-skill]\ncommand: [\"/bin/bash\"]\n---\nBe brief.\n")
 		m.own()
-		run(t, "chown", "-R", "1000:1000", m.work())
+		run(t, "chown", "-R", agentOf(uid)+":"+agentOf(uid), m.work())
 		before := known(t)
 		s := m.start(sayShell + `
-set -u; id -u; echo "$GREETING"; cat /made ~/PROMPT.md ~/.claude/skills/my-skill/SKILL.md; touch /made ~/.claude/skills/my-skill/SKILL.md 2>&1 | grep -c /made; git config --global user.name; test -s $SSL_CERT_FILE && echo ca
+set -u; id -u; id -un; echo "$GREETING"; cat /made ~/PROMPT.md ~/.claude/skills/my-skill/SKILL.md; touch /made ~/.claude/skills/my-skill/SKILL.md 2>&1 | grep -c /made; git config --global user.name; test -s $SSL_CERT_FILE && echo ca
 for n in egress pipelock git-gate supervise; do getent hosts $n >/dev/null && echo "name $n"; done
 say up.example 80 'GET / HTTP/1.1' 'Host: up.example' | tail -1
 for p in 'egress 9099' 'pipelock 8888'; do say $p 'GET http://up.example/ HTTP/1.1' 'Host: up.example' | tail -1; done
@@ -183,7 +193,7 @@ cd /tmp; git clone -q http://git-gate:9418/app.git a && cd a && git checkout -q 
 git push -q origin HEAD:trunk || echo refused
 cat /sys/fs/cgroup/pids.max 2>/dev/null; echo changed > /workspace/README
 `)
-		want := "1000\nhello there\nmade\nBe brief.\na skill\n1\napp-bot\nca\nname egress\nname pipelock\nname git-gate\nname supervise\nfrom-upstream\nfrom-upstream\nfrom-upstream\nHTTP/1.1 403 Forbidden\napp.git\n1\nHTTP/1.1 421 Misdirected Request\npushed\nrefused\n"
+		want := agentOf(uid) + "\nagent\nhello there\nmade\nBe brief.\na skill\n1\napp-bot\nca\nname egress\nname pipelock\nname git-gate\nname supervise\nfrom-upstream\nfrom-upstream\nfrom-upstream\nHTTP/1.1 403 Forbidden\napp.git\n1\nHTTP/1.1 421 Misdirected Request\npushed\nrefused\n"
 		if s.code != 0 || s.out != want {
 			t.Errorf("exit %d\n%s\nwant\n%s\n%s", s.code, s.out, want, s.err)
 		}

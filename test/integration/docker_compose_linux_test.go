@@ -114,7 +114,7 @@ egress:
 A box.
 `, m.base, at))
 		m.own()
-		run(t, "chown", "-R", "1000:1000", m.work())
+		run(t, "chown", "-R", agentOf(uid)+":"+agentOf(uid), m.work())
 		if s := m.start("true"); s.code == 0 { // it has no UP_TOKEN
 			t.Fatal("it started without its credential")
 		}
@@ -165,7 +165,7 @@ exit 7`, env...)
 		}
 		run(t, "docker", "kill", gateway)
 		code, said := c.ends()
-		want := "1000\nhel$lo $$ seen\nBe brief.\napp-bot\n1\n999\nfrom-upstream\nfrom-upstream\nHTTP/1.1 403 Forbidden\nrefused\nrefused\na project\nlo\nread-only\nready\nno-gateway-no-egress\n"
+		want := agentOf(uid) + "\nhel$lo $$ seen\nBe brief.\napp-bot\n1\n999\nfrom-upstream\nfrom-upstream\nHTTP/1.1 403 Forbidden\nrefused\nrefused\na project\nlo\nread-only\nready\nno-gateway-no-egress\n"
 		if code != "7" || said != want {
 			t.Errorf("exit %s\n%s\nwant\n%s", code, said, want)
 		}

@@ -23,8 +23,11 @@ import (
 )
 
 // dockerWalls needs an engine, and root: the engine obeys whoever is that anyway,
-// and the workspaces of the suite must be given to uid 1000.
-func dockerWalls(t testing.TB) func() backend.Backend {
+// and the workspaces of the suite must be given to the agent.
+func dockerWalls(t testing.TB) func() backend.Backend { return dockerWallsOf(t, 0) }
+
+// dockerWallsOf are those of an operator with this uid. The suite itself runs as root.
+func dockerWallsOf(t testing.TB, uid int) func() backend.Backend {
 	t.Helper()
 	host, agent := require.Docker(t)
 	require.Root(t)
@@ -35,7 +38,7 @@ func dockerWalls(t testing.TB) func() backend.Backend {
 	}
 	runtime := os.Getenv("BOTTLE_TEST_RUNTIME") // the engine's, such as runsc
 	return func() backend.Backend {
-		return givenToAgent{runtime, &docker.Docker{JailPath: dir + "/bottle-jail", Image: agent, Bundle: bundle, Host: host, Filter: native.Filter}}
+		return givenToAgent{runtime, uid, &docker.Docker{JailPath: dir + "/bottle-jail", Image: agent, Bundle: bundle, Host: host, Filter: native.Filter, UID: uid, GID: uid}}
 	}
 }
 
@@ -73,14 +76,18 @@ var (
 )
 
 // givenToAgent gives the workspaces of the suite to the agent's uid, as an operator's
-// are who is uid 1000.
+// are who is an ordinary user, and to him the state folder.
 type givenToAgent struct {
 	runtime string
+	uid     int // the operator's
 	backend.Backend
 }
 
 func (g givenToAgent) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (backend.Bottle, error) {
-	give := []string{}
+	give, to := []string{}, 1000
+	if g.uid > 0 {
+		give, to = append(give, b.State), g.uid
+	}
 	if b.Workspace.Mode != "none" {
 		give = append(give, b.Workspace.Source)
 	}
@@ -94,7 +101,7 @@ func (g givenToAgent) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway
 			if err != nil {
 				return err
 			}
-			return os.Lchown(path, 1000, 1000)
+			return os.Lchown(path, to, to)
 		})
 		if err != nil {
 			return nil, err
@@ -127,4 +134,14 @@ func TestDockerLimits(t *testing.T) { backendtest.Limits(t, dockerWalls(t)) }
 // bind or of the root, and has a user namespace only if it runs in one.
 func TestDockerEscapes(t *testing.T) {
 	backendtest.Escapes(t, dockerWalls(t), "flags of ", "own namespace user")
+}
+
+// TestDockerSecondUser: all of that for an operator with another uid than an agent's usual.
+func TestDockerSecondUser(t *testing.T) {
+	walls := dockerWallsOf(t, 1001)
+	t.Run("life", func(t *testing.T) { backendtest.Life(t, walls) })
+	t.Run("streams", func(t *testing.T) { backendtest.Streams(t, walls) })
+	t.Run("files", func(t *testing.T) { backendtest.Files(t, walls) })
+	t.Run("terminal", func(t *testing.T) { backendtest.Terminal(t, walls) })
+	t.Run("escapes", func(t *testing.T) { backendtest.Escapes(t, walls, "flags of ", "own namespace user") })
 }

@@ -217,7 +217,7 @@ func TestPodman(t *testing.T) {
 	t.Run("escapes", func(t *testing.T) {
 		bin := require.Binaries(t)
 		backendtest.Escapes(t, func() backend.Backend {
-			return givenToAgent{"", &docker.Docker{JailPath: bin + "/bottle-jail", Image: image, Bundle: bundleRef, Host: e.host(), Filter: native.Filter}}
+			return givenToAgent{"", 0, &docker.Docker{JailPath: bin + "/bottle-jail", Image: image, Bundle: bundleRef, Host: e.host(), Filter: native.Filter}}
 		}, "flags of ", "own namespace user", "own namespace cgroup")
 	})
 }

@@ -88,8 +88,8 @@ func oneLife(t *testing.T, be backend.Backend) {
 	if len(found(t, be, x)) == 0 {
 		t.Error("a bottle that stands is not found")
 	}
-	want := "placed\n600\nagent\n1000 1000\n" + string(x.id) + "\n"
-	got := x.sh("cat ~/.config/x/y; stat -c %a ~/.config/x/y; id -un; echo $(id -u) $(id -g); hostname 2>/dev/null || cat /proc/sys/kernel/hostname")
+	want := "placed\n600\nagent\nordinary\n" + string(x.id) + "\n"
+	got := x.sh("cat ~/.config/x/y; stat -c %a ~/.config/x/y; id -un; test $(id -u) -ge 1000 && test $(id -g) -eq $(id -u) && echo ordinary; hostname 2>/dev/null || cat /proc/sys/kernel/hostname")
 	if got != want {
 		t.Errorf("inside: %q, want %q", got, want)
 	}

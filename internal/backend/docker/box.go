@@ -42,6 +42,7 @@ type Box struct {
 	podman   bool
 	rootless bool
 	n        names
+	agentIs  user
 	told     plan.Bottle
 	at       netip.Addr // of the host, where the bundle's door is published; the zero value: it has no door, and meets a helper
 	mounts   []mount.Mount

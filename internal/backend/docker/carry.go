@@ -28,10 +28,11 @@ func (d *Docker) Compose(c plan.Carried, to io.Writer) error {
 	c.Bottle.Ports = append(c.Bottle.Ports, plan.NamedPorts()...)
 	c.Bottle.Container.Image = cmp.Or(c.Bottle.Container.Image, d.Image, d.Bundle)
 	c.Gateway.Audit, c.Gateway.Control, c.Gateway.Git = inside.MeetDir+"/audit.jsonl", inside.Control, inside.MeetDir+"/git"
+	agent := d.agentUser(false)
 	h := bare()
-	limited(h, c.Bottle.Limits)
+	limited(h, c.Bottle.Limits, agent)
 	text, err := compose.Write(compose.Input{
-		Carried: c, Filter: filter, Jail: d.JailPath, At: jail.SelfPath, Image: d.Bundle, UID: uid, GID: gid, Shape: shape(h),
+		Carried: c, Filter: filter, Jail: d.JailPath, At: jail.SelfPath, Image: d.Bundle, UID: uid, GID: gid, Inside: compose.User{UID: agent.uid, GID: agent.gid}, Shape: shape(h),
 		Readable: func(path string) bool { return readable(path, uid) },
 	})
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -65,7 +64,7 @@ func (d *Docker) box(ctx context.Context, b plan.Bottle) (*Box, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reach the Docker engine: %w", err), c.Close())
 	}
-	return &Box{d: d, c: c.Client, podman: podman, rootless: rootless, n: names{b.Identity}, told: b, stood: make(chan struct{}), silent: make(chan struct{})}, nil
+	return &Box{d: d, c: c.Client, podman: podman, rootless: rootless, n: names{b.Identity}, told: b, agentIs: d.agentUser(rootless), stood: make(chan struct{}), silent: make(chan struct{})}, nil
 }
 
 func (x *Box) start(ctx context.Context, gw plan.Gateway, secrets []byte) error {
@@ -239,15 +238,14 @@ func (x *Box) agentUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	user := strconv.Itoa(jail.AgentUID) + ":" + strconv.Itoa(jail.AgentGID)
-	cfg := speaking(cmp.Or(x.told.Container.Image, x.d.Image, x.d.Bundle), user, []string{jail.SelfPath, inside.BoxWord, "--identity", x.n.identity}, x.n.labels(roleAgent))
+	cfg := speaking(cmp.Or(x.told.Container.Image, x.d.Image, x.d.Bundle), x.agentIs.String(), []string{jail.SelfPath, inside.BoxWord, "--identity", x.n.identity}, x.n.labels(roleAgent))
 	cfg.Hostname = x.told.Hostname
 	h := bare()
 	h.NetworkMode = "none"
 	h.Runtime = x.told.Container.Runtime
 	h.DNS = loopback()
 	h.Sysctls = map[string]string{"net.ipv4.ip_unprivileged_port_start": "1024", "net.ipv6.conf.all.disable_ipv6": "1"}
-	limited(h, x.told.Limits)
+	limited(h, x.told.Limits, x.agentIs)
 	h.MaskedPaths = masked()
 	h.Mounts = x.mounts
 	if err := x.bound(ctx, cfg.Image, h); err != nil {
@@ -282,7 +280,7 @@ func (x *Box) bound(ctx context.Context, image string, h *container.HostConfig) 
 		target = path.Clean(target)
 		ours := slices.ContainsFunc(h.Mounts, func(m mount.Mount) bool { return m.Target == target })
 		if _, is := h.Tmpfs[target]; !is && !ours {
-			h.Tmpfs[target] = tmpfs(size, "mode=700,exec,"+owned)
+			h.Tmpfs[target] = tmpfs(size, "mode=700,exec,"+x.agentIs.owned())
 		}
 	}
 	return nil
@@ -352,6 +350,9 @@ func (x *Box) prepare() error {
 		return fmt.Errorf("open the bottle's own files: %w", err)
 	}
 	x.mounts = append(x.mounts, mount.Mount{Type: mount.TypeBind, Source: x.d.JailPath, Target: jail.SelfPath, ReadOnly: true})
+	if err := x.nameAgent(etc); err != nil {
+		return err
+	}
 	if err := x.show(); err != nil {
 		return err
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/moby/moby/client"
 
 	"bottle/internal/backend"
-	"bottle/internal/backend/jail"
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
 )
@@ -104,7 +103,6 @@ func near(host string) error {
 // Facts implements backend.Backend. It asks the engine and makes nothing.
 func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 	f := backend.Facts{Kind: Kind, Walls: walls(), Resources: resources, Defaults: backend.Defaults{PIDs: defaultPIDs, Scratch: defaultScratch}}
-	f.Keeps = d.UID == 0 || d.UID == jail.AgentUID // root can give a folder away; one of another's the agent could not write to
 	if err := near(d.Host); err != nil {
 		f.Checks = append(f.Checks, backend.Check{Wall: "engine", Needed: true, Found: err.Error(), Fix: "unset DOCKER_HOST"})
 		return f, nil
@@ -127,6 +125,7 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 	if d.Image != "" {
 		f.Checks = append(f.Checks, d.hasImage(ctx, c.Client, "agent-image", d.Image, "docker pull "+d.Image))
 	}
+	f.Keeps = !showsNone(info.Info, c.libpod.Load(), d.UID != 0)
 	f.Notes = append(f.Notes, lacks(info.Info, c.libpod.Load(), d.UID != 0)...)
 	return f, nil
 }
@@ -143,7 +142,7 @@ func lacks(i system.Info, podman, user bool) (notes []string) {
 			notes = append(notes, "the engine has no control group for "+k.what+": that is not limited")
 		}
 	}
-	if isRootless(i) || podman && user {
+	if showsNone(i, podman, user) {
 		notes = append(notes, "the engine is rootless: it can show no folder of yours, nor a workspace (the backend native can)")
 	}
 	if podman && i.CgroupVersion == "1" {
@@ -151,6 +150,9 @@ func lacks(i system.Info, podman, user bool) (notes []string) {
 	}
 	return notes
 }
+
+// showsNone tells whether an engine is rootless, and so can show the agent no folder of the host.
+func showsNone(i system.Info, podman, user bool) bool { return isRootless(i) || podman && user }
 
 // reach is the command by which an engine that did not answer could.
 func reach(err error) string {
@@ -188,7 +190,7 @@ func walls() []plan.Wall {
 		{Name: "dns", Holds: "the only resolver is the gateway's, and it asks nobody; the engine's own is not there", Probe: "a name that no policy holds"},
 		{Name: "files", Holds: "the image's root file system, read-only, and bounded memory for what the agent writes", Probe: "writes to /usr, / and /proc/sys; mount, remount, unmount"},
 		{Name: "processes", Holds: "pid, ipc, uts and cgroup namespaces of its own; init cannot be traced", Probe: "other processes; init's root, memory and ptrace"},
-		{Name: "privileges", Holds: "uid 1000, no capability, no_new_privs", Probe: "the kernel's own status of the probe"},
+		{Name: "privileges", Holds: "an ordinary user, the operator where he is one; no capability, no_new_privs", Probe: "the kernel's own status of the probe"},
 		{Name: "seccomp", Holds: "the engine's list of system calls and behind it a default-deny one; foreign architectures die", Probe: "user namespaces, packet, raw, vsock and MPTCP sockets, io_uring, bpf, keyrings"},
 		{Name: "descriptors", Holds: "no descriptor of the host comes in", Probe: "the list of open descriptors"},
 	}
@@ -243,7 +245,7 @@ func plain() []string {
 func loopback() []netip.Addr { return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})} }
 
 // limited sets what the manifest asks for, or what a bottle has without.
-func limited(h *container.HostConfig, l plan.Limits) {
+func limited(h *container.HostConfig, l plan.Limits, a user) {
 	pids := cmp.Or(l.PIDs, int64(defaultPIDs))
 	h.Resources.PidsLimit = &pids
 	h.Resources.Memory, h.Resources.MemorySwap = l.Memory, l.Memory // no swap on top
@@ -258,15 +260,12 @@ func limited(h *container.HostConfig, l plan.Limits) {
 	}
 	h.ShmSize = all / 8
 	h.Tmpfs = map[string]string{
-		plan.Home:  tmpfs(all/4, "mode=700,exec,"+owned),
+		plan.Home:  tmpfs(all/4, "mode=700,exec,"+a.owned()),
 		"/tmp":     tmpfs(all/4, "mode=1777,exec"),
 		"/var/tmp": tmpfs(all/4, "mode=1777,exec"),
-		"/run":     tmpfs(all/8, "mode=755,noexec,"+owned),
+		"/run":     tmpfs(all/8, "mode=755,noexec,"+a.owned()),
 	}
 }
-
-// owned are the options of a tmpfs that is the agent's.
-const owned = "uid=1000,gid=1000"
 
 func tmpfs(size int64, options string) string {
 	return fmt.Sprintf("rw,nosuid,nodev,size=%d,%s", size, options)

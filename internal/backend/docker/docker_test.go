@@ -177,9 +177,9 @@ func TestRootlessShowsNoFolder(t *testing.T) {
 // Podman is told in its own words, and a name is never a mount option of it.
 func TestPodmansWords(t *testing.T) {
 	h := bare()
-	limited(h, plan.Limits{})
+	limited(h, plan.Limits{}, user{1001, 100})
 	h.MaskedPaths = []string{"/proc/kcore", "/sys"}
-	if err := forPodman(h); err != nil {
+	if err := forPodman(h, user{1001, 100}); err != nil {
 		t.Fatal(err)
 	}
 	if h.Ulimits != nil || !slices.Contains(h.SecurityOpt, "mask=/proc/kcore:/sys") || !slices.Contains(h.SecurityOpt, "no-new-privileges:true") {
@@ -194,7 +194,7 @@ func TestPodmansWords(t *testing.T) {
 	}
 	for _, bad := range []string{"/a,rw", "/a\"b", "/a\nb", "/a\rb"} {
 		for _, m := range []mount.Mount{{Source: bad, Target: "/x"}, {Source: "/x", Target: bad}} {
-			if err := forPodman(&container.HostConfig{Mounts: []mount.Mount{m}}); err == nil {
+			if err := forPodman(&container.HostConfig{Mounts: []mount.Mount{m}}, user{1000, 1000}); err == nil {
 				t.Errorf("%+v was taken", m)
 			}
 		}

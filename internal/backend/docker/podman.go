@@ -47,13 +47,13 @@ func (e *engine) podman(ctx context.Context) (bool, error) {
 // at that path into each, which Docker does not. Who asks it for one limit of a process
 // gets its own high idea of others besides, which an engine without CAP_SYS_RESOURCE
 // can't set; the jail sets them too, before the agent runs.
-func forPodman(h *container.HostConfig) error {
+func forPodman(h *container.HostConfig, a user) error {
 	h.Ulimits = nil
 	if len(h.MaskedPaths) > 0 { // in the request's own field it overhears them
 		h.SecurityOpt = append(h.SecurityOpt, "mask="+strings.Join(h.MaskedPaths, ":"))
 	}
 	for path, options := range h.Tmpfs {
-		h.Tmpfs[path] = strings.Replace(options, owned, "U", 1) + ",notmpcopyup"
+		h.Tmpfs[path] = strings.Replace(options, a.owned(), "U", 1) + ",notmpcopyup"
 	}
 	for _, m := range h.Mounts {
 		for _, path := range []string{m.Source, m.Target} {

@@ -63,8 +63,8 @@ func (x *Box) show() error {
 	if err != nil {
 		return fmt.Errorf("look at %s: %w", w.Source, err)
 	}
-	if owner := fi.Sys().(*syscall.Stat_t).Uid; owner != jail.AgentUID {
-		return fmt.Errorf("show %s: it belongs to user %d, and an agent in Docker is user %d, so it could not write there; use the backend native, which maps the owner", w.Source, owner, jail.AgentUID)
+	if owner := fi.Sys().(*syscall.Stat_t).Uid; int(owner) != x.agentIs.uid {
+		return x.notTheAgents(w.Source, owner)
 	}
 	if w.Mode == "bind" {
 		return x.share(plan.Mount{Source: w.Source, Target: plan.Workspace, Writable: true}, source, true)
@@ -110,7 +110,7 @@ func noFolder(path string) error {
 // in a volume, and of a file the agent gets a copy of what that descriptor holds.
 func (x *Box) share(m plan.Mount, held string, dir bool) error {
 	if m.Writable && strings.HasPrefix(m.Source, x.told.State+"/") { // the start's own, for the agent
-		if err := os.Lchown(m.Source, jail.AgentUID, jail.AgentGID); err != nil {
+		if err := os.Lchown(m.Source, x.agentIs.uid, x.agentIs.gid); err != nil {
 			return fmt.Errorf("give the agent %s: %w", m.Source, err)
 		}
 	}
@@ -185,7 +185,7 @@ func (x *Box) private(source string, mode os.FileMode) error {
 		return err
 	}
 	path := filepath.Join(x.told.State, "overlay/upper")
-	if err := errors.Join(os.Chmod(path, mode), os.Lchown(path, jail.AgentUID, jail.AgentGID)); err != nil {
+	if err := errors.Join(os.Chmod(path, mode), os.Lchown(path, x.agentIs.uid, x.agentIs.gid)); err != nil {
 		return fmt.Errorf("make the private view: %w", err)
 	}
 	o := "lowerdir=" + source + ",upperdir=" + upper + ",workdir=" + work + ",redirect_dir=off,metacopy=off" // what `bottle changes` can read
@@ -265,7 +265,7 @@ func goodTarget(target string) error {
 	if !path.IsAbs(target) || path.Clean(target) != target || target == "/" {
 		return fmt.Errorf("show something at %q: not a clean absolute path", target)
 	}
-	for _, own := range slices.Concat(systemDirs(), []string{jail.SelfPath, "/proc", "/sys", "/dev"}) {
+	for _, own := range slices.Concat(systemDirs(), accounts(), []string{jail.SelfPath, "/proc", "/sys", "/dev"}) {
 		if target == own || strings.HasPrefix(target, own+"/") || strings.HasPrefix(own, target+"/") {
 			return fmt.Errorf("show something at %s: that is the bottle's own", target)
 		}

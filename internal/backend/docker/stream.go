@@ -37,7 +37,7 @@ func (x *Box) begin(ctx context.Context, name string, cfg *container.Config, hos
 	whole, stop := context.WithTimeout(context.WithoutCancel(ctx), upTimeout)
 	defer stop()
 	if x.podman {
-		if err := forPodman(host); err != nil {
+		if err := forPodman(host, x.agentIs); err != nil {
 			return nil, err
 		}
 		if err := x.makeVolumes(whole, host.Mounts); err != nil {

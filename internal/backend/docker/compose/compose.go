@@ -26,9 +26,13 @@ type Input struct {
 	Jail, At     string                 // path of bottle-jail, on the host and in the agent's container
 	Image        string                 // the gateway's
 	UID, GID     int                    // who the gateway is
+	Inside       User                   // who the agent is
 	Readable     func(path string) bool // whether that user can read a file of values; nil: none
 	Shape        Shape                  // how the agent's container is bounded
 }
+
+// User is one user of the engine's kernel.
+type User struct{ UID, GID int }
 
 // Shape is how a start bounds an agent's container.
 type Shape struct {
@@ -224,7 +228,7 @@ func (w *writing) caFiles() (files []string) {
 }
 
 func (w *writing) agent(told string) {
-	w.bare("agent", w.Bottle.Container.Image, "1000:1000", "agent", w.At, composed.AgentWord, told)
+	w.bare("agent", w.Bottle.Container.Image, fmt.Sprintf("%d:%d", w.Inside.UID, w.Inside.GID), "agent", w.At, composed.AgentWord, told)
 	w.line(2, "hostname: "+q(w.Bottle.Hostname))
 	w.line(2, "network_mode: none") // the fence gives it what a start would
 	w.line(2, "init: false")

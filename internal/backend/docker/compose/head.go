@@ -1,11 +1,13 @@
 package compose
 
 import (
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"bottle/internal/backend/jail"
 	"bottle/internal/bottle"
 )
 
@@ -21,7 +23,7 @@ func (w *writing) head() string {
 	first := w.first
 	if w.Bottle.Workspace.Mode == "overlay" {
 		upper, work := filepath.Join(w.Changes, "upper"), filepath.Join(w.Changes, "work")
-		first = append(first, "install -d -m 755 "+shell(w.Changes)+" "+shell(work)+" && install -d -o 1000 -g 1000 -m 755 "+shell(upper))
+		first = append(first, "install -d -m 755 "+shell(w.Changes)+" "+shell(work)+" && install -d "+fmt.Sprintf("-o %d -g %d", w.Inside.UID, w.Inside.GID)+" -m 755 "+shell(upper))
 	}
 	say("  docker compose -f FILE up -d           brings it up",
 		"  docker compose -f FILE logs -f agent   shows what the agent says",
@@ -46,6 +48,9 @@ func (w *writing) head() string {
 		"Credentials are what they were at up: none is renewed. Their placeholders do not have their form.",
 		"Browsers and Java do not know the gateway's CA.",
 	}, w.Lost...)
+	if w.Inside.UID != jail.AgentUID {
+		lost = append(lost, fmt.Sprintf("The agent is user %d, who has a name and a home folder only if its image knows him.", w.Inside.UID))
+	}
 	if len(w.Bottle.Mounts) > 0 {
 		lost = append(lost, "A read-only folder is shown as it is: a socket in it that the agent's user may write to can be spoken to.")
 	}
