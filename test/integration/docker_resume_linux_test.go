@@ -119,3 +119,16 @@ func TestDockerHostileConversation(t *testing.T) {
 		}
 	}
 }
+
+// TestDockerWritesAreTheOperators: in a folder that is shown itself, what the agent makes is
+// the operator's, whoever he is, and the agent has a name.
+func TestDockerWritesAreTheOperators(t *testing.T) {
+	m := moor(t, 1001, "workspace: {mode: bind}\n")
+	s := m.start("id -un; echo ~agent; id -u; id -g; echo mine >/workspace/made; echo no >>/etc/passwd")
+	if s.code == 0 || s.out != "agent\n/home/agent\n1001\n1001\n" {
+		t.Fatalf("%+v", s)
+	}
+	if got := run(t, "stat", "-c", "%u:%g", m.work()+"/made"); got != "1001:1001\n" {
+		t.Errorf("it belongs to %s", got)
+	}
+}
