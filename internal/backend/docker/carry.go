@@ -32,7 +32,7 @@ func (d *Docker) Compose(c plan.Carried, to io.Writer) error {
 	h := bare()
 	limited(h, c.Bottle.Limits, agent)
 	text, err := compose.Write(compose.Input{
-		Carried: c, Filter: filter, Jail: d.JailPath, At: jail.SelfPath, Image: d.Bundle, UID: uid, GID: gid, Inside: compose.User{UID: agent.uid, GID: agent.gid}, Shape: shape(h),
+		Carried: c, Filter: filter, Jail: d.JailPath, At: jail.SelfPath, Image: d.Bundle, UID: uid, GID: gid, Inside: compose.User{UID: agent.uid, GID: agent.gid}, Unnamed: agent.uid != jail.AgentUID, Shape: shape(h),
 		Readable: func(path string) bool { return readable(path, uid) },
 	})
 	if err != nil {

@@ -27,6 +27,7 @@ type Input struct {
 	Image        string                 // the gateway's
 	UID, GID     int                    // who the gateway is
 	Inside       User                   // who the agent is
+	Unnamed      bool                   // that is no user of images by custom
 	Readable     func(path string) bool // whether that user can read a file of values; nil: none
 	Shape        Shape                  // how the agent's container is bounded
 }

@@ -23,7 +23,7 @@ func input() Input {
 			Refs:    []string{"API_TOKEN", "file:/home/me/key", "file:/root/key", "cmd:pass show it", "keyring:a/b"},
 			Changes: "/home/me/state/it's", Lost: []string{"Something\x1b[2Jelse."},
 		},
-		Jail: "/opt/bottle-jail", At: "/.bottle/jail", Image: "bottle-gateway:1", UID: 65532, GID: 65532, Inside: User{1001, 100},
+		Jail: "/opt/bottle-jail", At: "/.bottle/jail", Image: "bottle-gateway:1", UID: 65532, GID: 65532, Inside: User{1001, 100}, Unnamed: true,
 		Readable: func(path string) bool { return strings.HasPrefix(path, "/home/") },
 		Shape:    Shape{PIDs: 9, Shm: 8, Memory: 1 << 20, CPUs: 1.5, OpenFiles: 7, Tmpfs: map[string]string{"/tmp": "rw"}},
 	}

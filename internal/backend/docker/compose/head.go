@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"bottle/internal/backend/jail"
 	"bottle/internal/bottle"
 )
 
@@ -48,7 +47,7 @@ func (w *writing) head() string {
 		"Credentials are what they were at up: none is renewed. Their placeholders do not have their form.",
 		"Browsers and Java do not know the gateway's CA.",
 	}, w.Lost...)
-	if w.Inside.UID != jail.AgentUID {
+	if w.Unnamed {
 		lost = append(lost, fmt.Sprintf("The agent is user %d, who has a name and a home folder only if its image knows him.", w.Inside.UID))
 	}
 	if len(w.Bottle.Mounts) > 0 {
