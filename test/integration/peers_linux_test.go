@@ -190,7 +190,7 @@ func TestGVisor(t *testing.T) {
 	hold(t, e, image, "auto", "runsc")
 	bin := require.Binaries(t)
 	walls := func() backend.Backend {
-		return givenToAgent{"runsc", &docker.Docker{JailPath: bin + "/bottle-jail", Image: image, Bundle: bundleRef, Host: e.host(), Filter: native.Filter}}
+		return givenToAgent{"runsc", 0, &docker.Docker{JailPath: bin + "/bottle-jail", Image: image, Bundle: bundleRef, Host: e.host(), Filter: native.Filter}}
 	}
 	t.Run("life", func(t *testing.T) { backendtest.Life(t, walls) })
 	t.Run("streams", func(t *testing.T) { backendtest.Streams(t, walls) })
