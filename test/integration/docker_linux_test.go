@@ -83,10 +83,18 @@ type givenToAgent struct {
 	backend.Backend
 }
 
-func (g givenToAgent) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (backend.Bottle, error) {
-	give, to := []string{}, 1000
+// AgentIs tells the suite who the agent must be.
+func (g givenToAgent) AgentIs() int {
 	if g.uid > 0 {
-		give, to = append(give, b.State), g.uid
+		return g.uid
+	}
+	return 1000
+}
+
+func (g givenToAgent) Create(ctx context.Context, b plan.Bottle, gw plan.Gateway, secrets []byte) (backend.Bottle, error) {
+	give, to := []string{}, g.AgentIs()
+	if g.uid > 0 {
+		give = append(give, b.State)
 	}
 	if b.Workspace.Mode != "none" {
 		give = append(give, b.Workspace.Source)

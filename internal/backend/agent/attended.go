@@ -52,11 +52,8 @@ func Attended(ctx context.Context, silent <-chan struct{}, run func(context.Cont
 }
 
 // Lost is the error of a bottle whose gateway has ended; blame adds what that said on its way
-// out, and may be nil.
+// out.
 func Lost(identity string, blame func(error) error) error {
-	why := errors.New("the gateway has ended, and nothing leaves a bottle without one; so the agent was told to end")
-	if blame != nil {
-		why = blame(why)
-	}
+	why := blame(errors.New("the gateway has ended, and nothing leaves a bottle without one; so the bottle was ended"))
 	return bottle.Problems{{Message: why.Error(), Hint: "see what was decided last: bottle audit " + identity}}
 }
