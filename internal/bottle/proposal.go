@@ -21,6 +21,7 @@ const (
 	ProposalContent    ProposalKind = "content"    // let one found value pass, or one URL: Content
 	ProposalPush       ProposalKind = "push"       // let one push through: Push
 	ProposalCapability ProposalKind = "capability" // put programs into the bottle: Capability
+	ProposalImage      ProposalKind = "image"      // put lines behind the recipe of its image: Image
 )
 
 // ProposalStatus is what became of a proposal. The zero value is none and is refused.
@@ -50,6 +51,7 @@ type Proposal struct {
 	Content    *ContentAsk    `json:"content,omitempty"`
 	Push       *PushAsk       `json:"push,omitempty"`
 	Capability *CapabilityAsk `json:"capability,omitempty"`
+	Image      *ImageAsk      `json:"image,omitempty"` // an approval is in force from the next resume on
 	Status     ProposalStatus `json:"status"`
 	Note       string         `json:"note,omitempty"` // the operator's
 	By         string         `json:"by,omitempty"`   // who decided, as he calls himself
@@ -163,6 +165,8 @@ func (p Proposal) About() string {
 		return "a push to " + p.Push.Repo
 	case p.Capability != nil:
 		return "the packages " + strings.Join(p.Capability.Packages, ", ")
+	case p.Image != nil:
+		return "lines for the recipe of its image"
 	}
 	return "nothing"
 }
@@ -190,7 +194,8 @@ func (p Proposal) Key() string {
 		Content    *ContentAsk
 		Push       *PushAsk
 		Capability *CapabilityAsk
-	}{p.Kind, p.Route, p.Content, push, p.Capability})
+		Image      *ImageAsk
+	}{p.Kind, p.Route, p.Content, push, p.Capability, p.Image})
 	return string(b)
 }
 
@@ -203,7 +208,7 @@ func (p Proposal) Canonical() (Proposal, error) {
 	}
 	p.Why = cut(Said(p.Why), MaxWhy)
 	have := 0
-	for _, there := range []bool{p.Route != nil, p.Content != nil, p.Push != nil, p.Capability != nil} {
+	for _, there := range []bool{p.Route != nil, p.Content != nil, p.Push != nil, p.Capability != nil, p.Image != nil} {
 		if there {
 			have++
 		}
@@ -221,6 +226,8 @@ func (p Proposal) Canonical() (Proposal, error) {
 		p.Push, err = askedPush(*p.Push)
 	case p.Kind == ProposalCapability && p.Capability != nil:
 		p.Capability, err = askedCapability(*p.Capability)
+	case p.Kind == ProposalImage && p.Image != nil:
+		p.Image, err = askedImage(*p.Image)
 	default:
 		err = fmt.Errorf("the kind %.20q does not go with what is asked for", p.Kind)
 	}

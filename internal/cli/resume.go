@@ -15,6 +15,9 @@ import (
 	"bottle/internal/store"
 )
 
+// withoutLines is the flag of a resume whose image is made without approved lines.
+const withoutLines = "without-image-changes"
+
 func newResume(d *deps) *cobra.Command {
 	var f startFlags
 	c := &cobra.Command{
@@ -25,7 +28,8 @@ func newResume(d *deps) *cobra.Command {
 			"view, decision log and, of Claude Code and Codex, the last conversation. What the manifest says now\n" +
 			"is in force, and is shown and asked about as by bottle start. What comes after -- is given to the\n" +
 			"agent's own command line. Claude Code and Codex are not told again what stood there before; another\n" +
-			"program is, unless you say something else. Without IDENTITY it lists what can be resumed.",
+			"program is, unless you say something else. Lines that you approved for its image are in it from now\n" +
+			"on; they are shown first. Without IDENTITY it lists what can be resumed.",
 		Example: "  bottle resume                                        what can be resumed\n" +
 			"  bottle resume researcher-m3hxd\n" +
 			"  bottle resume researcher-m3hxd --yes -- -p \"now the tests\"\n" +
@@ -35,6 +39,7 @@ func newResume(d *deps) *cobra.Command {
 	}
 	f.flags(d, c)
 	c.Flags().BoolVar(&f.fresh, "fresh", false, "begin a new conversation")
+	c.Flags().BoolVar(&f.plain, withoutLines, false, "make its image without the lines that you approved for it, whose grants end")
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()
@@ -56,6 +61,9 @@ func newResume(d *deps) *cobra.Command {
 			words := session.Words("resume", string(m.Identity), extra, f.yes, f.verbose, bottle.Name(f.repoBottle), f.backend)
 			if f.fresh {
 				words = slices.Insert(words, 1, "--fresh")
+			}
+			if f.plain {
+				words = slices.Insert(words, 1, "--"+withoutLines)
 			}
 			return there.session().Detach(c.Context(), words, js)
 		}

@@ -43,7 +43,7 @@ func (g *gateway) openDesk() error {
 		Admit: func(p desk.Pass) {
 			g.proxy.Approved().Add(approval.Approval{Print: p.Print, Host: p.Host, Since: p.Since, Until: p.Until, By: p.By})
 		},
-		Anew:    g.told.Resumed,
+		Anew: g.told.Resumed, Recipe: g.told.Recipe, Lines: g.told.Lines,
 		Dismiss: func(print string, host bottle.Host) { g.proxy.Approved().Revoke(print, host) },
 	}, aside)
 	if err == nil {

@@ -54,6 +54,6 @@ func (g *gateway) openSupervise() (err error) {
 	for _, r := range g.told.Repos {
 		repos = append(repos, r.Name)
 	}
-	g.ask.Server, err = supervise.New(supervise.Config{Desk: g.desk, Repos: repos, Wait: time.Duration(g.told.Wait) * time.Second, Version: g.Version})
+	g.ask.Server, err = supervise.New(supervise.Config{Desk: g.desk, Repos: repos, Wait: time.Duration(g.told.Wait) * time.Second, Version: g.Version, Recipe: g.told.Recipe})
 	return err
 }

@@ -51,6 +51,7 @@ type Request struct {
 	TTY       bool
 	Resume    *store.Metadata // of the bottle that is resumed, as List or Load gave it; nil: a new one
 	Fresh     bool            // with Resume: not its last conversation
+	Plain     bool            // with Resume: its image without the lines that were approved for it
 	Chosen    bool            // the operator named the backend
 
 	trial bool // of a machine: the image need only hold `true`
@@ -106,7 +107,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	if req.trial {
 		got.Recipe = ""
 	}
-	box, err := boxed.Choose(ctx, h.Backend, h.Root, plan.Container{Runtime: req.Spec.Runtime, Recipe: got.Recipe, Gateway: req.Spec.Gateway}, req.Spec.Provider.Dockerfile)
+	box, err := h.choose(ctx, req, got.Recipe)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +130,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 	p.Plan = plan.New(plan.Input{
 		Spec: shown, Agent: req.Agent, Identity: id, Backend: h.Backend.Kind(), Command: got.Args, Image: box.Image, Runtime: box.Runtime,
 		Workspace: req.Workspace, EnvNames: names(got.Env), Mounts: slices.Concat(got.Mounts, req.Mounts), Walls: facts.Walls,
-		Resources: append(h.resources(id, facts), boxed.Resources(id, box)...), Notes: slices.Concat(h.resumes(req, got), facts.Notes, boxed.Notes(box), h.nameless(req)),
+		Resources: append(h.resources(id, facts), boxed.Resources(id, box)...), Notes: slices.Concat(h.resumes(req, got, box.Lines), facts.Notes, boxed.Notes(box), h.nameless(req)),
 		Warnings: slices.Concat(req.Warnings, got.Problems, risks), PolicyHash: pol.WithGit(req.Spec.Repos, req.Spec.GitUser).Hash(), Watched: watched, NotWatched: not,
 		Scratch: cmp.Or(shown.Limits.Memory/2, facts.Defaults.Scratch),
 	})

@@ -76,7 +76,7 @@ func (h *House) provide(r provider.Request, req Request, facts backend.Facts) pr
 }
 
 // resumes says in the preflight what a resume goes on with, and what it does not.
-func (h *House) resumes(req Request, got provider.Result) []string {
+func (h *House) resumes(req Request, got provider.Result, lines []plan.Lines) []string {
 	m := req.Resume
 	if m == nil {
 		return nil
@@ -91,7 +91,11 @@ func (h *House) resumes(req Request, got provider.Result) []string {
 	default:
 		out += ", and so does its last conversation"
 	}
-	notes := []string{out + "; what was granted to it has ended"}
+	out += "; what was granted to it has ended"
+	if len(lines) > 0 {
+		out += ", but for the lines of its image"
+	}
+	notes := []string{out}
 	if req.Spec.Workspace != "overlay" && h.Store.Changed(m.Identity) {
 		notes = append(notes, fmt.Sprintf("what it changed in its private view is not shown: the bottle's workspace is %s now; bottle changes %s has it", req.Spec.Workspace, m.Identity))
 	}
@@ -125,6 +129,9 @@ func (s *starting) take() (r *store.Reservation, err error) {
 	// Between the look and the lock it may have been another's.
 	if before.Backend != s.meta.Backend || before.Workspace != s.meta.Workspace && req.Spec.Workspace != "none" {
 		return nil, fmt.Errorf("resume %s: it is of %s with the backend %s, not of %s with %s", before.Identity, before.Workspace, before.Backend, s.meta.Workspace, s.meta.Backend)
+	}
+	if err := s.unchanged(); err != nil {
+		return nil, err
 	}
 	if before.Status == store.Running || before.Status == store.Starting { // what told of the kill is about to be written over
 		if err := s.house.Store.MarkPreserved(before.Identity, "its start was killed"); err != nil {

@@ -112,9 +112,7 @@ func Steps() []string {
 func (s *starting) list() []step {
 	out := []step{{"read the secrets", s.readSecrets}}
 	if s.prep != nil && boxed.Missing(s.prep.container) {
-		out = append(out, step{"make the agent's image", func(ctx context.Context) error {
-			return boxed.Build(ctx, s.house.Backend, s.prep.container, s.house.Building)
-		}})
+		out = append(out, step{"make the agent's image", s.build})
 	}
 	return append(out, []step{
 		{"reserve the identity", s.reserve},
@@ -159,6 +157,7 @@ func (s *starting) reserve(ctx context.Context) error {
 		return err
 	}
 	s.undo.push("clear the private view", s.clearUpper)
+	s.undo.push("look for lines for the image", s.approved) // once the gateway can take no more
 	s.undo.push("remove what was brought in", func() error {
 		_ = os.RemoveAll(r.Layout.Adding) // a command may be unpacking there, and removes it then
 		return os.RemoveAll(r.Layout.Added)
@@ -263,7 +262,9 @@ func (s *starting) searched() []string {
 
 // gateway is what the gateway is told.
 func (s *starting) gateway() plan.Gateway {
+	box := s.prep.container
 	return plan.Gateway{
+		Recipe: box.Recipe != "", Lines: boxed.Proposals(box.Lines),
 		Added: s.added(), Adding: s.res.Layout.Adding, Resumed: s.prep.req.Resume != nil,
 		Version: bottle.Version, Identity: s.prep.identity, Bottle: s.prep.req.Spec.Name, Routes: s.prep.req.Spec.Routes, Onward: s.prep.req.Spec.Onward, Watch: s.prep.req.Spec.Watch,
 		Audit: s.res.Layout.Audit, Control: s.res.Layout.Control, Inherit: true, Placeholders: s.prep.provider.Placeholders,

@@ -90,6 +90,8 @@ type Gateway struct {
 	Unmatched    string                `json:"unmatched,omitempty"`      // with Asked: UnmatchedAsk, or deny
 	Added        string                `json:"added,omitempty"`          // with Asked: the folder that the bottle sees at Added; empty: nothing can be brought in
 	Resumed      bool                  `json:"resumed,omitempty"`        // the bottle ran before: the log goes on, and what was granted then has ended
+	Recipe       bool                  `json:"recipe,omitempty"`         // with Asked: a recipe makes the agent's image, and a resume can put lines behind it
+	Lines        []string              `json:"lines,omitempty"`          // with Recipe: the proposals whose lines are in the image
 	Adding       string                `json:"adding,omitempty"`         // and the one where an operator's command unpacks for it
 }
 

@@ -33,12 +33,19 @@ type Bottle struct {
 // Container is what the agent runs in where the walls are a container's. As a wish,
 // Recipe and Runtime count; what a backend makes of it has all of it.
 type Container struct {
-	Recipe  string `json:"-"`                 // the text of a Dockerfile; empty: the gateway's own image
-	Own     bool   `json:"-"`                 // Recipe is the manifest's, not the template's
-	Image   string `json:"image,omitempty"`   // what that makes; empty: there is none
-	Runtime string `json:"runtime,omitempty"` // auto, runc or runsc; once chosen never auto, and crun where an engine has that instead of runc
-	Built   bool   `json:"-"`                 // the image is there
-	Gateway string `json:"gateway,omitempty"` // where the gateway of a micro-VM runs: GatewayOnHost or empty, or GatewayInContainer
+	Recipe  string  `json:"-"`                 // the text of a Dockerfile; empty: the gateway's own image
+	Own     bool    `json:"-"`                 // Recipe is the manifest's, not the template's
+	Lines   []Lines `json:"-"`                 // what an operator approved to stand behind it, in this order; what a backend makes of the wish has them in Recipe
+	Image   string  `json:"image,omitempty"`   // what that makes; empty: there is none
+	Runtime string  `json:"runtime,omitempty"` // auto, runc or runsc; once chosen never auto, and crun where an engine has that instead of runc
+	Built   bool    `json:"-"`                 // the image is there
+	Gateway string  `json:"gateway,omitempty"` // where the gateway of a micro-VM runs: GatewayOnHost or empty, or GatewayInContainer
+}
+
+// Lines are what one approved proposal puts behind a recipe.
+type Lines struct {
+	Proposal string
+	Text     []string
 }
 
 // The words for Container.Gateway.

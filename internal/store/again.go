@@ -302,6 +302,10 @@ func (s *Store) Changed(id bottle.Identity) bool {
 // maxReason bounds what is read of a reason to preserve, in bytes.
 const maxReason = 256
 
+// LinesApproved is the mark of a bottle for whose image lines were approved that are not in
+// it yet: it stays without a conversation, too.
+const LinesApproved = "lines for its image were approved"
+
 // MarkPreserved has cleanup leave the state of id for a resume; why is shown to the operator.
 func (s *Store) MarkPreserved(id bottle.Identity, why string) error {
 	path := s.Layout(id).Preserve

@@ -145,7 +145,7 @@ func read(dir, id string) (bottle.Asked, error) {
 		return bottle.Asked{}, fmt.Errorf("read proposal: %w", err)
 	}
 	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || !info.Mode().IsRegular() || int(st.Uid) != os.Geteuid() || info.Mode().Perm()&0o077 != 0 || st.Nlink != 1 {
+	if !ok || !info.Mode().IsRegular() || !writes(dir, st.Uid) || info.Mode().Perm()&0o077 != 0 || st.Nlink != 1 {
 		return bottle.Asked{}, errors.New("read proposal: it is not a file that the queue wrote")
 	}
 	b, err := io.ReadAll(io.LimitReader(f, bottle.MaxProposal+1))
@@ -157,6 +157,20 @@ func read(dir, id string) (bottle.Asked, error) {
 		err = errors.New("read proposal: it is another's")
 	}
 	return a, err
+}
+
+// writes reports whether the queue of this folder is written by uid: by this process, or by the
+// folder's owner where root looks. The gateway of an operator who is root may be another user.
+func writes(dir string, uid uint32) bool {
+	if euid := os.Geteuid(); euid != 0 || uid == 0 {
+		return int(uid) == euid
+	}
+	fi, err := os.Lstat(dir)
+	if err != nil || !fi.IsDir() {
+		return false
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && st.Uid == uid
 }
 
 // ReadQueue reads the proposals of a bottle that has ended. What can't be read is left

@@ -209,6 +209,28 @@ func TestQueueFolderOfAnother(t *testing.T) {
 	}
 }
 
+// TestAnothersQueue: a gateway may be another user than the operator who is root; a file of
+// anybody else in its folder is not obeyed.
+func TestAnothersQueue(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return // only root reads what another wrote; the suite runs as root, too
+	}
+	dir := filepath.Join(t.TempDir(), "proposals")
+	q := openQueue(t, dir)
+	a := add(t, q, "a.example.com")
+	if err := q.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ folder, file, want int }{{0, 0, 1}, {65532, 65532, 1}, {65532, 65533, 0}, {0, 65532, 0}} {
+		if err := errors.Join(os.Lchown(dir, c.folder, c.folder), os.Lchown(filepath.Join(dir, a.ID+".json"), c.file, c.file)); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := ReadQueue(dir); err != nil || len(list) != c.want {
+			t.Errorf("%+v: %+v, %v", c, list, err)
+		}
+	}
+}
+
 // TestQueueRaces: many at once get ids and places of their own.
 func TestQueueRaces(t *testing.T) {
 	q := openQueue(t, filepath.Join(t.TempDir(), "proposals"))

@@ -21,7 +21,7 @@ const (
 	maxURL      = 8 << 10
 	maxPackages = 32
 	maxPackage  = 128
-	maxFile     = 32 << 10
+	maxFile     = 20 << 10
 	maxWait     = bottle.MaxWait // seconds
 )
 
@@ -84,7 +84,7 @@ func contentSchema(usual time.Duration) *jsonschema.Schema {
 func capabilitySchema(usual time.Duration) *jsonschema.Schema {
 	return object(map[string]*jsonschema.Schema{
 		"packages":      texts(maxPackages, maxPackage, "Each as deb:NAME (a package of this machine's Debian or Ubuntu, such as deb:ripgrep), npm:NAME or npm:NAME@VERSION (such as npm:prettier@3.3.3)."),
-		"dockerfile":    text(maxFile, "Not supported: name packages."),
+		"dockerfile":    text(maxFile, "Instead of packages: lines that go behind the recipe of your image, as root. One instruction to a line, RUN, ENV or WORKDIR only, such as: RUN apt-get update && apt-get install -y jq. ENV and WORKDIR hold for the lines behind them."),
 		"wait_seconds":  patience(usual),
 		"justification": why(),
 	}, "justification")

@@ -30,6 +30,7 @@ type Config struct {
 	Repos   []string      // names of the repositories behind the git gate
 	Wait    time.Duration // how long a call waits for the operator that does not say how long; 0: 30 s
 	Version string        // of this program
+	Recipe  bool          // the agent's image is made by a recipe, behind which lines can be asked for
 }
 
 // Server is one bottle's MCP server. It is safe for use by many at once.

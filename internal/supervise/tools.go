@@ -161,17 +161,22 @@ type added struct {
 	Programs []string `json:"programs"`
 }
 
-// capabilityBlock asks for packages. An image cannot be rebuilt under a running agent.
+// capabilityBlock asks for packages, or for lines behind the recipe of the agent's image. An
+// image cannot be rebuilt under a running agent, so those come with a resume.
 func (s *Server) capabilityBlock(ctx context.Context, _ *mcp.CallToolRequest, in capabilityAsk) (*mcp.CallToolResult, any, error) {
-	if len(in.Packages) == 0 {
+	p := bottle.Proposal{Kind: bottle.ProposalCapability, Why: in.Justification, Capability: &bottle.CapabilityAsk{Packages: in.Packages}}
+	switch {
+	case in.Dockerfile != "" && len(in.Packages) > 0:
+		return nil, nil, errors.New("packages and dockerfile are two asks: packages come while you work, lines of a dockerfile with the next resume; call it once for each")
+	case len(in.Packages) > 0:
+	case !s.cfg.Recipe:
 		return nil, outcome{Status: notThere,
 			Message: "There is no image here that lines of a Dockerfile could change. Nothing was queued, and no operator was asked.",
 			Next:    "Ask for the packages themselves: \"packages\": [\"deb:NAME\", \"npm:NAME@VERSION\"]. What these cannot give, tell the operator in your answer."}, nil
+	case in.Dockerfile != "":
+		p.Kind, p.Capability, p.Image = bottle.ProposalImage, nil, bottle.SplitImage(in.Dockerfile)
 	}
-	if in.Dockerfile != "" {
-		return nil, nil, errors.New("dockerfile: there is no image here that it could change; leave it out and name packages only")
-	}
-	p, err := s.ask(ctx, bottle.Proposal{Kind: bottle.ProposalCapability, Why: in.Justification, Capability: &bottle.CapabilityAsk{Packages: in.Packages}}, in.Wait)
+	p, err := s.ask(ctx, p, in.Wait)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -279,6 +284,9 @@ func told(p bottle.Proposal) outcome {
 	switch p.Status {
 	case bottle.ProposalApproved:
 		out.Message, out.Next = "The operator approved it. It is in force now.", retry(p.Kind)
+		if p.Image != nil {
+			out.Message = "The operator approved it. The image is made anew when he resumes this bottle, and not before."
+		}
 		if p.Bill != nil {
 			out.Added = &added{Folder: plan.Added + "/bin", Programs: append([]string{}, p.Bill.Programs...)}
 		}
@@ -313,6 +321,9 @@ func retry(k bottle.ProposalKind) string {
 	case bottle.ProposalCapability:
 		return "The programs named in \"added\" are in its folder, which is the last on PATH: run them by name, or by their whole path where the system has one of that name. " +
 			"Nothing else was installed: no service runs, and no install script ran. If the grant is taken back or its time is over, they are gone."
+	}
+	if k == bottle.ProposalImage {
+		return "Go on with what does not need it. Then say in your answer that the bottle has to be resumed for it; this conversation goes on there."
 	}
 	return "Make your request now."
 }

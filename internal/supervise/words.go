@@ -27,7 +27,8 @@ const (
 
 	capabilityText = "Ask your operator for programs that are not here, by the packages that hold them: deb:NAME or npm:NAME@VERSION. First look whether the program is there already (command -v). " +
 		"The operator fetches them with all that they need; you get the programs while you work, at the end of PATH. They are unpacked only: no install script runs, nothing is started, and nothing of the system changes. " +
-		"Name the few that do the work. The call waits up to half a minute; fetching may take longer: then go on with other work and call proposal-status later."
+		"Name the few that do the work. " +
+		"Where your system is an image that a recipe makes (a container or a micro-VM) you may ask for lines behind that recipe instead (dockerfile): they change the system, and come when the operator resumes the bottle. The call waits up to half a minute; fetching may take longer: then go on with other work and call proposal-status later."
 
 	pushText = "Read what you may push to one of the bottle's repositories, before you commit or when a push was refused. Nothing is pushed by it."
 

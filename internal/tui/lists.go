@@ -97,6 +97,9 @@ func tell(id bottle.Identity, p plan.Proposal, width int) []line {
 		}
 		out = append(out, difference(p.Push.Diff, width)...)
 	}
+	if p.Image != nil { // what is added, as of a difference
+		out = append(out, difference("+"+strings.Join(p.Image.Lines, "\n+"), width)...)
+	}
 	return append(out, difference(p.Diff, width)...)
 }
 

@@ -172,7 +172,11 @@ func (m *model) question() []line {
 		verb = "Look them up and fetch them (nothing of theirs is run), for"
 	}
 	var out []line
-	ask := fmt.Sprintf("%s %s of %s, %s?", verb, clean(w.ID), m.answer.Bottle, long(m.answer))
+	term := long(m.answer)
+	if w.Image != nil {
+		term = "from its next resume on"
+	}
+	ask := fmt.Sprintf("%s %s of %s, %s?", verb, clean(w.ID), m.answer.Bottle, term)
 	if m.answer.Route != nil {
 		ask = fmt.Sprintf("Give what stands below instead of what %s of %s asks for, %s?", clean(w.ID), m.answer.Bottle, long(m.answer))
 	}

@@ -130,10 +130,10 @@ func archive(recipe string) (*bytes.Buffer, error) {
 	return &buf, nil
 }
 
-// follow reads what the engine says of a build (Engine API, "Build an image"). The
-// last lines of a command that failed say why, so they are kept.
+// follow reads what the engine says of a build (Engine API, "Build an image"). The step
+// that failed and the last lines of its command say why, so they are kept.
 func follow(r io.Reader, say func(step, of int, what string)) error {
-	var last string
+	var last, at string
 	for dec := json.NewDecoder(io.LimitReader(r, maxBuildWords)); ; {
 		var word struct {
 			Stream string `json:"stream"`
@@ -145,13 +145,14 @@ func follow(r io.Reader, say func(step, of int, what string)) error {
 			return err
 		}
 		if word.Error != "" {
-			return errors.New(strings.TrimSpace(bottle.Printable(word.Error) + "\n" + bottle.SaidLines(last)))
+			return errors.New(strings.TrimSpace(at + bottle.Printable(word.Error) + "\n" + bottle.SaidLines(last)))
 		}
 		var step, of int
 		if n, _ := fmt.Sscanf(word.Stream, "Step %d/%d :", &step, &of); n == 2 {
 			_, what, _ := strings.Cut(word.Stream, " : ")
-			say(step, of, bottle.Printable(strings.TrimSpace(what)))
-			last = ""
+			what = bottle.Printable(strings.TrimSpace(what))
+			say(step, of, what)
+			last, at = "", fmt.Sprintf("step %d of %d, %s: ", step, of, what)
 			continue
 		}
 		if last += word.Stream; len(last) > maxSaid {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"bottle/internal/bottle"
+	"bottle/internal/cli/bring"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/rewrite"
 	"bottle/internal/cli/ui"
@@ -87,15 +88,13 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 	if !js || !a.yes {
 		d.showWish(g.meta.Identity, p, req.Route, lasting)
 	}
-	question := "Approve it " + a.long() + "?"
-	if p.Capability != nil && !p.Settled() {
-		brought, err := d.Bring(ctx, g.meta.Identity, p, a.yes, js && a.yes)
-		if err != nil || brought == nil {
-			return d.unchanged(err)
-		}
+	question, brought, err := d.question(ctx, g.meta.Identity, a, p, js && a.yes)
+	if err != nil || question == "" {
+		return d.unchanged(err)
+	}
+	if brought != nil {
 		defer brought.Close()
 		req.Bill, req.Stage = &brought.Bill, brought.Stage
-		question = "Put it into the bottle, " + a.long() + "?"
 	}
 	if ok, err := d.Confirm(question, a.yes || p.Settled() && lasting == nil); err != nil || !ok { // one that is settled: the gateway says by whom
 		return d.unchanged(err)
@@ -113,6 +112,19 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 	}
 	fmt.Fprintf(d.Err, "written: %s\n", bottle.Printable(lasting.Path))
 	return nil
+}
+
+// question is what the operator is asked at last; empty: he said no before. What packages
+// bring is fetched for it, and shown unless quiet.
+func (d Desk) question(ctx context.Context, id bottle.Identity, a answer, p plan.Proposal, quiet bool) (string, *bring.Brought, error) {
+	if p.Capability == nil || p.Settled() {
+		return wish.Question(p, a.long()), nil, nil
+	}
+	brought, err := d.Bring(ctx, id, p, a.yes, quiet)
+	if err != nil || brought == nil {
+		return "", nil, err
+	}
+	return "Put it into the bottle, " + a.long() + "?", brought, nil
 }
 
 // weigh asks a gateway what an approval of p would come to, which changes nothing. It gives p
@@ -211,11 +223,7 @@ func (d Desk) decide(ctx context.Context, g gate, req plan.Control, js bool) err
 		fmt.Fprintf(d.Out, "%s %s\n", out.Status, out.ID)
 		return nil
 	}
-	until := "as long as the bottle"
-	if !out.Lease.Until.IsZero() {
-		until = "until " + ui.Clock(out.Lease.Until)
-	}
-	said := fmt.Sprintf("%s %s, %s: %s", out.Status, out.ID, until, bottle.Said(out.Says))
+	said := fmt.Sprintf("%s %s, %s: %s", out.Status, out.ID, wish.Lasts(g.meta.Identity, out.Asked), bottle.Said(out.Says))
 	fmt.Fprintln(d.Out, ui.Block(said, ui.Width(d.Out, d.Terminal(d.Out)), "  "))
 	fmt.Fprintf(d.Err, "%s\n", d.Style(d.Err)(plan.Faint, "to take it back: bottle revoke "+string(g.meta.Identity)+" "+out.Lease.ID))
 	if out.Cut > 0 {

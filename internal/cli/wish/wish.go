@@ -66,6 +66,9 @@ func Show(out io.Writer, style plan.Style, width int, id bottle.Identity, p plan
 		showDiff(out, style, width, p.Push.Diff)
 	}
 	showDiff(out, style, width, p.Diff)
+	if p.Image != nil { // what is added, as of a difference
+		showDiff(out, style, width, "+"+strings.Join(p.Image.Lines, "\n+"))
+	}
 	if p.Bill != nil {
 		for _, text := range p.Bill.Lines() {
 			line(plan.Plain, bottle.Said(text))
@@ -74,6 +77,25 @@ func Show(out io.Writer, style plan.Style, width int, id bottle.Identity, p plan
 	if p.Settled() {
 		line(plan.Plain, strings.TrimSuffix(fmt.Sprintf("%s at %s by %s: %s", p.Status, ui.Clock(p.Decided), cmp.Or(bottle.Said(p.By), "nobody knows whom"), bottle.Said(p.Note)), ": "))
 	}
+}
+
+// Question is what an operator is asked about a proposal; long is for how long, in words.
+func Question(p plan.Proposal, long string) string {
+	if p.Image != nil {
+		return "Approve it, from the next resume on?"
+	}
+	return "Approve it " + long + "?"
+}
+
+// Lasts says how long what was approved holds; there is a lease.
+func Lasts(id bottle.Identity, a bottle.Asked) string {
+	switch {
+	case a.Image != nil:
+		return fmt.Sprintf("in force after bottle stop %s && bottle resume %[1]s", id)
+	case a.Lease.Until.IsZero():
+		return "as long as the bottle"
+	}
+	return "until " + ui.Clock(a.Lease.Until)
 }
 
 func showDiff(out io.Writer, style plan.Style, width int, diff string) {

@@ -28,6 +28,10 @@ func (d *Desk) Ask(ctx context.Context, p bottle.Proposal, wait time.Duration) (
 		if d.cfg.Shelf == nil {
 			return bottle.Proposal{}, errNoShelf
 		}
+	case bottle.ProposalImage:
+		if !d.cfg.Recipe {
+			return bottle.Proposal{}, errNoImage
+		}
 	}
 	if c := p.Content; c != nil && c.Print == "" { // a URL that no route lists
 		p = bottle.Proposal{Kind: bottle.ProposalEgress, Why: p.Why, Route: d.denials.route(*c)}
@@ -56,7 +60,7 @@ func tooOften() error {
 // bare is a proposal with what its asker may say, and nothing that the desk or an operator
 // adds.
 func bare(p bottle.Proposal) bottle.Proposal {
-	return bottle.Proposal{Kind: p.Kind, Why: p.Why, Route: p.Route, Content: p.Content, Push: p.Push, Capability: p.Capability}
+	return bottle.Proposal{Kind: p.Kind, Why: p.Why, Route: p.Route, Content: p.Content, Push: p.Push, Capability: p.Capability, Image: p.Image}
 }
 
 // queue takes a canonical proposal in, or finds the one that it repeats. done is closed
@@ -167,6 +171,8 @@ func (d *Desk) may(p bottle.Proposal) (says string, err error) {
 		return fmt.Sprintf("push %d refs of %s", len(p.Push.Refs), p.Push.Repo), nil
 	case p.Capability != nil:
 		return brings(*p.Capability, nil), nil
+	case p.Image != nil:
+		return changes(*p.Image), nil
 	case p.Content != nil && p.Content.Print != "":
 		return d.mayPass(*p.Content)
 	}

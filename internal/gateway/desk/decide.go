@@ -130,6 +130,9 @@ func (d *Desk) weigh(a *bottle.Asked, c Decision) (out Decided, err error) {
 	case a.Capability != nil:
 		out.Says, err = d.weighPackages(a, c)
 		return out, err
+	case a.Image != nil:
+		out.Says, err = d.weighImage(a, c)
+		return out, err
 	case a.Push != nil:
 		out.Says = fmt.Sprintf("lets these commits into %s, once", a.Push.Repo)
 		return out, nil
@@ -198,13 +201,13 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 	}
 	err = d.cfg.Record(d.record(audit.Allow, reason, a, "approved"+by(c)))
 	if err == nil {
-		err = d.recordPackages(a)
+		err = errors.Join(d.recordPackages(a), d.recordLines(a))
 	}
 	if err == nil {
 		if out.pol == nil {
 			out.routes, out.pol = d.routes, d.pol
 		}
-		out.Cut, err = d.put(out.routes, out.pol, out.Diff, ReasonStarted, "the grant "+id+" "+out.Says+until(lease), a)
+		out.Cut, err = d.put(out.routes, out.pol, out.Diff, ReasonStarted, "the grant "+id+" "+out.Says+until(a), a)
 	}
 	if err == nil {
 		if err = d.display(a); err == nil {
@@ -253,11 +256,14 @@ func (d *Desk) given(a bottle.Asked, out Decided) Decided {
 	return out
 }
 
-func until(g *bottle.Grant) string {
-	if g.Until.IsZero() {
+func until(a bottle.Asked) string {
+	switch {
+	case a.Image != nil:
+		return ""
+	case a.Lease.Until.IsZero():
 		return ", as long as the bottle"
 	}
-	return ", until " + g.Until.Format(time.RFC3339)
+	return ", until " + a.Lease.Until.Format(time.RFC3339)
 }
 
 // Show is a proposal as an operator reads it.

@@ -14,7 +14,7 @@ import (
 	"bottle/internal/store"
 )
 
-// Config is what a desk stands between. Every field but the last four is needed.
+// Config is what a desk stands between. Every field but Anew and the last group is needed.
 type Config struct {
 	Lock    sync.Locker  // held while the policy changes; whoever else changes it holds it, too
 	Queue   *store.Queue // its own from now on, but for Close
@@ -31,6 +31,8 @@ type Config struct {
 	Pushes    func(bottle.Host) bool                    // whether a repository lies there; nil: none does
 	GitPolicy func(repo string) (words string, ok bool) // what may be pushed to a repository; nil: there are none
 	Shelf     Shelf                                     // where programs are put; nil: none can be added
+	Recipe    bool                                      // the agent's image is made by a recipe, and a resume puts lines behind it
+	Lines     []string                                  // the proposals whose lines are in it
 }
 
 // Pass is one value that may go to one host.
@@ -117,7 +119,7 @@ func New(cfg Config, aside []string) (*Desk, error) {
 		}
 	}
 	d.revive()
-	return d, nil
+	return d, d.built()
 }
 
 // revive puts in force what was granted before this gateway was started. What it can't
@@ -152,6 +154,9 @@ func (d *Desk) resume(a bottle.Asked, now time.Time) {
 	switch {
 	case !a.Lease.Holds(now):
 		d.finish(a, "its time was over")
+	case d.inImage(a): // the operator was shown it before this resume
+	case d.cfg.Anew && a.Image != nil:
+		d.finish(a, "the bottle was resumed without its lines")
 	case d.cfg.Anew: // what a person reads before a resume is the manifest, and these routes are not in it
 		d.finish(a, "its bottle has ended")
 	case a.Content != nil && a.Content.Print != "": // the key of fingerprints died with the gateway that made it

@@ -38,6 +38,9 @@ type office struct {
 	skipped time.Duration   // on the clock
 	shelf   Shelf           // where programs are put
 	anew    bool            // the bottle is resumed
+	recipe  bool            // its image is made by one
+	lines   []string        // proposals whose lines are in it
+	failed  error           // of the last start
 }
 
 func newOffice(t testing.TB, routes ...bottle.Route) *office {
@@ -48,6 +51,14 @@ func newOffice(t testing.TB, routes ...bottle.Route) *office {
 
 // start is a new gateway with what the disk holds.
 func (o *office) start() {
+	o.t.Helper()
+	if o.begin(); o.failed != nil {
+		o.t.Fatal(o.failed)
+	}
+}
+
+// begin is start, of which failed says what came.
+func (o *office) begin() {
 	o.t.Helper()
 	if o.queue != nil {
 		_ = o.queue.Close()
@@ -62,7 +73,7 @@ func (o *office) start() {
 		o.t.Fatal(err)
 	}
 	o.queue, o.lock, o.force, o.passes = q, &sync.Mutex{}, pol, map[string]Pass{}
-	o.Desk, err = New(Config{Lock: o.lock, Queue: q, Routes: o.routes, Unmatched: o.auto, Shelf: o.shelf, Anew: o.anew,
+	o.Desk, o.failed = New(Config{Lock: o.lock, Queue: q, Routes: o.routes, Unmatched: o.auto, Shelf: o.shelf, Anew: o.anew, Recipe: o.recipe, Lines: o.lines,
 		Examine: func(r []bottle.Route) (*policy.Policy, bottle.Problems) {
 			p, err := policy.Compile(r)
 			if err != nil {
@@ -106,9 +117,6 @@ func (o *office) start() {
 		},
 		Now: func() time.Time { return time.Now().Add(o.skipped) },
 	}, aside)
-	if err != nil {
-		o.t.Fatal(err)
-	}
 }
 
 func (o *office) step(at string) {

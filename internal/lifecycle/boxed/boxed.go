@@ -24,11 +24,15 @@ func Of(b backend.Backend) backend.Contained {
 
 // Choose is what an agent will run in; the zero value where the backend has no images.
 // dockerfile is the manifest's, absolute below root, and wins over the recipe of wish;
-// it may be empty.
+// it may be empty. The lines of wish stand behind the recipe.
 func Choose(ctx context.Context, b backend.Backend, root fs.FS, wish plan.Container, dockerfile string) (plan.Container, error) {
 	c := Of(b)
 	if c == nil && wish.Gateway == plan.GatewayInContainer {
 		return plan.Container{}, bottle.Problems{{Message: "`gateway: container` has no meaning on " + b.Kind() + ": the gateway is a process of this machine", Hint: "remove it, or choose --backend smolmachines"}}
+	}
+	if c == nil && len(wish.Lines) > 0 {
+		_, err := behind("", wish.Lines)
+		return plan.Container{}, err
 	}
 	if c == nil {
 		return plan.Container{}, nil
@@ -40,7 +44,16 @@ func Choose(ctx context.Context, b backend.Backend, root fs.FS, wish plan.Contai
 		}
 		wish.Recipe, wish.Own = text, true
 	}
-	return c.Choose(ctx, wish)
+	recipe, err := behind(wish.Recipe, wish.Lines)
+	if err != nil {
+		return plan.Container{}, err
+	}
+	wish.Recipe = recipe
+	got, err := c.Choose(ctx, wish)
+	if err == nil && got.Recipe == "" { // the backend takes an image that it was given
+		_, err = behind("", wish.Lines)
+	}
+	return got, err
 }
 
 // read reads a manifest's Dockerfile.
@@ -77,11 +90,12 @@ func Notes(c plan.Container) []string {
 	if c.Gateway == plan.GatewayInContainer {
 		gateway = []string{"the gateway runs in a container of the Docker engine (gateway: container)"}
 	}
+	notes := append(gateway, told(c.Lines)...)
 	if !Missing(c) {
-		return gateway
+		return notes
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(c.Recipe), "\n")
-	return append(gateway, "the image "+c.Image+" is not there yet: the start makes it first, "+bottle.Printable(first)+" …; the recipe's commands run with the engine's network")
+	return append(notes, "the image "+c.Image+" is not there yet: the start makes it first, "+bottle.Printable(first)+" …; the recipe's commands run with the engine's network")
 }
 
 // Resources is what a start of id creates besides the walls: the image, and the engine's

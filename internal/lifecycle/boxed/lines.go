@@ -1,0 +1,71 @@
+package boxed
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/plan"
+)
+
+// Lines are what of these proposals holds and goes behind the recipe of an image, in the
+// order in which it was approved.
+func Lines(asked []bottle.Asked, now time.Time) (out []plan.Lines) {
+	var held []bottle.Asked
+	for _, a := range asked {
+		if a.Image != nil && a.Approved() && a.Lease.Holds(now) {
+			held = append(held, a)
+		}
+	}
+	slices.SortStableFunc(held, func(a, b bottle.Asked) int { return a.Lease.Since.Compare(b.Lease.Since) })
+	for _, a := range held {
+		out = append(out, plan.Lines{Proposal: a.ID, Text: a.Image.Lines})
+	}
+	return out
+}
+
+// Proposals are those that the lines are of.
+func Proposals(lines []plan.Lines) (ids []string) {
+	for _, l := range lines {
+		ids = append(ids, l.Proposal)
+	}
+	return ids
+}
+
+// without is what to type to have none of them.
+const without = "bottle resume IDENTITY --without-image-changes"
+
+// behind puts lines behind a recipe. They run as root, whoever was the recipe's last user: the
+// agent is not the image's user but the one that the bottle gives it.
+func behind(recipe string, lines []plan.Lines) (string, error) {
+	if len(lines) == 0 {
+		return recipe, nil
+	}
+	last := strings.TrimRight(recipe, " \t\r\n")
+	switch {
+	case last == "":
+		return "", bottle.Problems{{Message: "there is no recipe any more behind which the approved lines could stand: the image is given", Hint: "leave them out: " + without}}
+	case strings.HasSuffix(last, `\`) || strings.HasSuffix(last, "`"):
+		return "", bottle.Problems{{Message: "the recipe's last line goes on, so that approved lines would become a part of it", Hint: "end the Dockerfile with a whole instruction"}}
+	}
+	var b strings.Builder
+	b.WriteString(last + "\nUSER 0\n")
+	for _, l := range lines {
+		for _, text := range l.Text {
+			b.WriteString(text + "\n")
+		}
+	}
+	return b.String(), nil
+}
+
+// told says which lines stand in the image, and what they were asked for by.
+func told(lines []plan.Lines) (out []string) {
+	for _, l := range lines {
+		out = append(out, "the image has what its agent asked for and you approved ("+l.Proposal+"):")
+		for _, text := range l.Text {
+			out = append(out, "+ "+bottle.Said(text))
+		}
+	}
+	return out
+}

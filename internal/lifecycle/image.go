@@ -1,0 +1,84 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"bottle/internal/bottle"
+	"bottle/internal/lifecycle/boxed"
+	"bottle/internal/plan"
+	"bottle/internal/store"
+)
+
+// choose is what the agent will run in, where that is an image: the template's recipe or the
+// manifest's, and behind it what was approved.
+func (h *House) choose(ctx context.Context, req Request, recipe string) (plan.Container, error) {
+	lines, err := h.lines(req)
+	if err != nil {
+		return plan.Container{}, err
+	}
+	return boxed.Choose(ctx, h.Backend, h.Root, plan.Container{Runtime: req.Spec.Runtime, Recipe: recipe, Lines: lines, Gateway: req.Spec.Gateway}, req.Spec.Provider.Dockerfile)
+}
+
+// build makes the image. Which line failed is in what the engine says.
+func (s *starting) build(ctx context.Context) error {
+	err := boxed.Build(ctx, s.house.Backend, s.prep.container, s.house.Building)
+	if err != nil && len(s.prep.container.Lines) > 0 {
+		return fmt.Errorf("%w\nto go on without the lines that were approved for it: bottle resume %s --without-image-changes", err, s.prep.identity)
+	}
+	return err
+}
+
+// lines are what was approved for the image of a bottle that is resumed. Nobody decides about
+// one that has ended, so they stay what they are until its gateway runs.
+func (h *House) lines(req Request) ([]plan.Lines, error) {
+	if req.Resume == nil || req.Plain {
+		return nil, nil
+	}
+	return h.granted(req.Resume.Identity)
+}
+
+func (h *House) granted(id bottle.Identity) ([]plan.Lines, error) {
+	asked, err := store.ReadQueue(h.Store.Layout(id).Asked)
+	if err != nil {
+		return nil, fmt.Errorf("read what was approved for the image of %s: %w", id, err)
+	}
+	return boxed.Lines(asked, time.Now()), nil
+}
+
+// unchanged refuses an image with other lines than are approved now that the identity is
+// ours: another resume may have begun and ended since the operator looked.
+func (s *starting) unchanged() error {
+	lines, err := s.house.lines(s.prep.req)
+	if err != nil {
+		return err
+	}
+	if want := s.prep.container.Lines; !slices.EqualFunc(lines, want, func(a, b plan.Lines) bool { return reflect.DeepEqual(a, b) }) {
+		return errors.New("resume " + string(s.prep.identity) + ": it was resumed in another terminal meanwhile, and other lines are approved for its image; look again: bottle resume " + string(s.prep.identity))
+	}
+	return nil
+}
+
+// approved leaves a bottle for a resume for whose image lines were approved while it ran.
+func (s *starting) approved() error {
+	if !s.ran || s.prep.container.Recipe == "" {
+		return nil
+	}
+	lines, err := s.house.granted(s.prep.identity)
+	if err != nil {
+		return err
+	}
+	have := boxed.Proposals(s.prep.container.Lines)
+	for _, id := range boxed.Proposals(lines) {
+		if slices.Contains(have, id) {
+			continue
+		}
+		s.note("lines for the image of this bottle were approved (" + id + "): bottle resume " + string(s.prep.identity) + " makes it with them")
+		err = errors.Join(err, s.house.Store.MarkPreserved(s.prep.identity, store.LinesApproved))
+	}
+	return err
+}
