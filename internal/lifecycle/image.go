@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
-	"slices"
+	"strings"
 	"time"
 
 	"bottle/internal/bottle"
@@ -57,7 +56,7 @@ func (s *starting) unchanged() error {
 	if err != nil {
 		return err
 	}
-	if want := s.prep.container.Lines; !slices.EqualFunc(lines, want, func(a, b plan.Lines) bool { return reflect.DeepEqual(a, b) }) {
+	if !boxed.Same(lines, s.prep.container.Lines) {
 		return errors.New("resume " + string(s.prep.identity) + ": it was resumed in another terminal meanwhile, and other lines are approved for its image; look again: bottle resume " + string(s.prep.identity))
 	}
 	return nil
@@ -72,13 +71,10 @@ func (s *starting) approved() error {
 	if err != nil {
 		return err
 	}
-	have := boxed.Proposals(s.prep.container.Lines)
-	for _, id := range boxed.Proposals(lines) {
-		if slices.Contains(have, id) {
-			continue
-		}
-		s.note("lines for the image of this bottle were approved (" + id + "): bottle resume " + string(s.prep.identity) + " makes it with them")
-		err = errors.Join(err, s.house.Store.MarkPreserved(s.prep.identity, store.LinesApproved))
+	more := boxed.More(lines, s.prep.container.Lines)
+	if len(more) == 0 {
+		return nil
 	}
-	return err
+	s.note("lines for the image of this bottle were approved (" + strings.Join(more, ", ") + "): bottle resume " + string(s.prep.identity) + " makes it with them")
+	return s.house.Store.MarkPreserved(s.prep.identity, store.LinesApproved)
 }

@@ -132,7 +132,12 @@ type served struct {
 
 func serve(t testing.TB, d *desk, wait time.Duration) served {
 	t.Helper()
-	s, err := supervise.New(supervise.Config{Desk: d, Repos: []string{"app"}, Wait: wait, Version: "test"})
+	return serving(t, supervise.Config{Desk: d, Repos: []string{"app"}, Wait: wait, Version: "test"})
+}
+
+func serving(t testing.TB, cfg supervise.Config) served {
+	t.Helper()
+	s, err := supervise.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +152,7 @@ func serve(t testing.TB, d *desk, wait time.Duration) served {
 		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}}
 	t.Cleanup(func() { tr.CloseIdleConnections(); h.Close() })
-	return served{d, addr, &http.Client{Transport: tr}, s}
+	return served{cfg.Desk.(*desk), addr, &http.Client{Transport: tr}, s}
 }
 
 const endpoint = "http://supervise.bottle/mcp"

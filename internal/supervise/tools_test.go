@@ -12,6 +12,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/internal/policy"
+	"bottle/internal/supervise"
 )
 
 var versions = []string{"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"}
@@ -218,5 +219,28 @@ func TestADecisionEndsTheWait(t *testing.T) {
 	call(t, c, "pipelock-block", map[string]any{"failed_url": "https://yes.example.com/a", "justification": "a test", "wait_seconds": 0})
 	if want := []time.Duration{time.Hour, 55 * time.Second, 0}; !slices.Equal(d.waits, want) {
 		t.Errorf("waited for %v, want %v", d.waits, want)
+	}
+}
+
+// Lines of a dockerfile are asked for where a recipe makes the image; where none does, or with
+// packages beside them, nobody is asked.
+func TestLinesAreAskedForWhereARecipeIs(t *testing.T) {
+	lines := map[string]any{"dockerfile": "RUN apt-get install -y jq\n\nENV A=b\n", "justification": "a test"}
+	d := &desk{}
+	without := serve(t, d, time.Second).session(t)
+	if got, failed := call(t, without, "capability-block", lines); failed || !strings.Contains(got, `"status":"unsupported"`) {
+		t.Errorf("%s", got)
+	}
+	c := serving(t, supervise.Config{Desk: d, Wait: time.Second, Version: "test", Recipe: true}).session(t)
+	both := map[string]any{"dockerfile": "RUN true", "packages": []string{"deb:jq"}, "justification": "a test"}
+	if got, failed := call(t, c, "capability-block", both); !failed || !strings.Contains(got, "two asks") {
+		t.Errorf("%s", got)
+	}
+	if len(d.asked) > 0 {
+		t.Fatalf("%+v", d.asked)
+	}
+	got, failed := call(t, c, "capability-block", lines)
+	if p := d.last(t); failed || p.Kind != bottle.ProposalImage || p.Capability != nil || !slices.Equal(p.Image.Lines, []string{"RUN apt-get install -y jq", "ENV A=b"}) {
+		t.Errorf("%s: %+v", got, p)
 	}
 }

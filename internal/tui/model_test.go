@@ -347,3 +347,27 @@ func TestStatusHasItsNextStep(t *testing.T) {
 		t.Error(text)
 	}
 }
+
+// TestLinesOfAnImageAreReadBeforeAYes: each of them stands above the question, which says when
+// they come into force; a yes before the last of them was on the screen approves nothing.
+func TestLinesOfAnImageAreReadBeforeAYes(t *testing.T) {
+	a := asking("p222222", 1)
+	a.Kind, a.Route, a.Image = bottle.ProposalImage, nil, &bottle.ImageAsk{}
+	for n := range bottle.MaxImageLines {
+		a.Image.Lines = append(a.Image.Lines, fmt.Sprintf("RUN install number-%d", n))
+	}
+	p := play(t, a)
+	p.press("a")
+	p.shows("Approve p222222 of worker-abc12, from its next resume on?")
+	p.shows("+RUN install number-0")
+	p.clock = p.clock.Add(time.Second)
+	p.press("y")
+	p.shows("there is more to read")
+	p.press("pgdown", "pgdown", "pgdown")
+	p.shows("+RUN install number-31")
+	p.clock = p.clock.Add(time.Second)
+	p.press("y")
+	if len(p.house.answered) != 1 || p.house.answered[0].Proposal != "p222222" {
+		t.Errorf("%+v", p.house.answered)
+	}
+}

@@ -87,7 +87,7 @@ func TestDockerResumeAfterAKill(t *testing.T) {
 		<-b.done
 		if cleanup {
 			require.Eventually(t, limit, "nothing of the engine's is left", func() bool {
-				if s := finish(t, m.command("cleanup", "--yes")); !strings.Contains(s.err, "that a crash ended") {
+				if s := finish(t, m.command("cleanup", "--yes")); !strings.Contains(s.err, "for a resume") {
 					t.Fatalf("%+v", s)
 				}
 				return known(t) == before

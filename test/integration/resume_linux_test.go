@@ -199,7 +199,7 @@ func TestResumeAfterAKill(t *testing.T) {
 		if s := finish(t, h.command("resume")); s.code != 2 || !strings.Contains(s.err, "bottle resume "+id) || !strings.Contains(s.err, "its start was killed") {
 			t.Errorf("%+v", s)
 		}
-		if s := finish(t, h.command("cleanup", "--yes")); s.code != 0 || !strings.Contains(s.err, "that a crash ended") || !strings.Contains(s.err, "--discard") {
+		if s := finish(t, h.command("cleanup", "--yes")); s.code != 0 || !strings.Contains(s.err, "for a resume") || !strings.Contains(s.err, "--discard") {
 			t.Errorf("%+v", s)
 		}
 		if s := h.resume(`echo $CONTINUED; cat $PROJECTS/-workspace/s`); s.code != 0 || s.out != "true\ntalk\n" {
@@ -399,7 +399,7 @@ func TestResumeAfterItFailed(t *testing.T) {
 	if out := h.tool("list", "active"); !strings.Contains(out, "left behind: bottle resume") {
 		t.Error(out)
 	}
-	if s := finish(t, h.command("cleanup", "--yes")); !strings.Contains(s.err, "that a crash ended") {
+	if s := finish(t, h.command("cleanup", "--yes")); !strings.Contains(s.err, "for a resume") {
 		t.Errorf("%+v", s)
 	}
 	if s := h.resume("echo $CONTINUED"); s.code != 0 || s.out != "true\n" {

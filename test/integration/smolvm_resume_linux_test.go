@@ -104,7 +104,7 @@ func TestMicroVMResumeAfterAKill(t *testing.T) {
 		}
 		if cleanup {
 			require.Eventually(t, limit, "no machine is left", func() bool {
-				if s := finish(t, h.command("cleanup", "--yes")); !strings.Contains(s.err, "that a crash ended") {
+				if s := finish(t, h.command("cleanup", "--yes")); !strings.Contains(s.err, "for a resume") {
 					t.Fatalf("%+v", s)
 				}
 				return len(i.Machines()) == 0

@@ -89,13 +89,14 @@ func (d Desk) newCleanup() *cobra.Command {
 		Long: "Look for processes, control groups, containers, networks, volumes and state folders of bottles that\n" +
 			"no longer run, of every backend, show them, ask, and remove them. Running bottles are not touched. A state folder holds the decision log and\n" +
 			"what the agent changed in its private view. One with changes that nobody took (bottle changes) stays\n" +
-			"unless --discard is given, and so does one with a conversation that a crash ended (bottle resume);\n" +
+			"unless --discard is given, and so does one with a conversation that a crash ended, or for\n" +
+			"whose image lines were approved (bottle resume);\n" +
 			"--keep-state leaves all of them alone.",
 		Example: "  bottle cleanup\n  bottle cleanup --discard\n  bottle cleanup --keep-state --yes",
 		Args:    command.Words(0, 0), ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	c.Flags().BoolVar(&discard, "discard", false, "remove changes that nobody took, and conversations that a crash ended, too")
+	c.Flags().BoolVar(&discard, "discard", false, "remove changes that nobody took, and what waits for a resume, too")
 	c.Flags().BoolVar(&keep, "keep-state", false, "leave the state folders alone")
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {

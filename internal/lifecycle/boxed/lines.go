@@ -33,6 +33,21 @@ func Proposals(lines []plan.Lines) (ids []string) {
 	return ids
 }
 
+// Same reports whether two are the same lines of the same proposals in the same order.
+func Same(a, b []plan.Lines) bool {
+	return slices.EqualFunc(a, b, func(a, b plan.Lines) bool { return a.Proposal == b.Proposal && slices.Equal(a.Text, b.Text) })
+}
+
+// More are the proposals of now that are not in have.
+func More(now, have []plan.Lines) (ids []string) {
+	for _, id := range Proposals(now) {
+		if !slices.Contains(Proposals(have), id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // without is what to type to have none of them.
 const without = "bottle resume IDENTITY --without-image-changes"
 
