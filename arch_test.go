@@ -202,6 +202,7 @@ var rooms = []room{
 	{dir: "internal/backend/jail/source", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail"}},
 	{dir: "internal/backend/jail/fence", layer: walls, only: []string{"internal/plan"}, onlyFrom: []string{"internal/backend/jail", "internal/backend/docker/inside", "internal/backend/smolvm/smolvmtest"}},
 
+	{dir: "internal/lifecycle/gitconfig", layer: thought, only: []string{"internal/bottle", "internal/policy"}, beside: []string{"internal/policy"}, onlyFrom: []string{"internal/lifecycle"}},
 	{dir: "internal/lifecycle", layer: lifecycle, beside: []string{"internal/lifecycle/boxed"}},
 	{dir: "internal/lifecycle/boxed", layer: lifecycle, only: []string{"internal/backend", "internal/bottle", "internal/plan"}, onlyFrom: []string{"internal/lifecycle"}},
 	{dir: "internal/lifecycle/tty", layer: lifecycle, only: []string{"internal/backend", "internal/lifecycle"}, beside: []string{"internal/lifecycle"}, onlyFrom: []string{"internal/cli/session"}},

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"bottle/internal/bottle"
+	"bottle/internal/lifecycle/gitconfig"
 	"bottle/internal/plan"
 	"bottle/internal/store"
 )
@@ -43,7 +44,7 @@ func (h *House) Carry(p *Prepared) plan.Carried {
 			c.Lost = append(c.Lost, "The file "+f.Path+" is not placed.")
 		}
 	}
-	if text := gitConfig(p.req.Spec.GitUser, p.req.Spec.Repos); len(text) > 0 {
+	if text := gitconfig.Text(p.req.Spec.GitUser, p.req.Spec.Repos); len(text) > 0 {
 		c.Files = append(c.Files, plan.File{Path: plan.Home + "/.gitconfig", Mode: 0o644, Agent: true, Content: text})
 	}
 	credentials(p.req.Spec, func(ref string, _ place) { c.Refs = append(c.Refs, ref) })

@@ -2,20 +2,15 @@ package lifecycle
 
 import (
 	"errors"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
-	"pgregory.net/rapid"
 
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
-	"bottle/test/require"
 )
 
 func TestUndoRunsLastFirstAndAll(t *testing.T) {
@@ -121,74 +116,6 @@ func TestPlain(t *testing.T) {
 		if got := plain(v); got != want {
 			t.Errorf("plain(%q) is %v", v, got)
 		}
-	}
-}
-
-// hostileNames try to begin a section, a key, an include or a comment.
-func hostileNames() []string {
-	return []string{
-		"Plain Name", "x\n[core]\n\tfsmonitor = touch /tmp/evil", "x\"\n[alias]\n\tst = !id", "x\\", "x\\\"", "\"", "x\r\n[core]", "x # comment", "x ; comment",
-		"a\tb", "nul\x00byte", "\x1b[2J", "\\n[core]", " spaces ", "ünï \xff", "x\u2028[core]", "$(id)", "=",
-	}
-}
-
-// TestGitIdentityCannotInject asks git itself what it reads.
-func TestGitIdentityCannotInject(t *testing.T) {
-	git := require.Tool(t, "git")
-	for _, name := range hostileNames() {
-		file := filepath.Join(t.TempDir(), "config")
-		if err := os.WriteFile(file, gitConfig(bottle.GitUser{Name: name, Email: name}, nil), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		out, err := exec.Command(git, "config", "--file", file, "--null", "--list").CombinedOutput()
-		if err != nil {
-			t.Errorf("%q: git cannot read it: %v: %s", name, err, out)
-			continue
-		}
-		want := strings.Map(func(r rune) rune {
-			if r < 0x20 && r != '\n' && r != '\t' {
-				return -1
-			}
-			return r
-		}, strings.ToValidUTF8(name, "\x01"))
-		want = strings.Join([]string{"user.name\n" + want, "user.email\n" + want, ""}, "\x00")
-		if got := strings.ReplaceAll(string(out), "\xff", ""); got != want {
-			t.Errorf("%q: git reads %q, want %q", name, got, want)
-		}
-	}
-}
-
-// TestGitQuoteIsOneLine: whatever the name, no line begins with anything of it.
-func TestGitQuoteIsOneLine(t *testing.T) {
-	rapid.Check(t, func(r *rapid.T) {
-		name := string(rapid.SliceOf(rapid.Byte()).Draw(r, "name"))
-		q := gitQuote(name)
-		if strings.ContainsAny(q, "\n\r\x00") || len(q) < 2 || q[0] != '"' || q[len(q)-1] != '"' {
-			r.Fatalf("%q becomes %q", name, q)
-		}
-		open := false // inside, a quote or backslash stands only behind a backslash
-		for i := 1; i < len(q)-1; i++ {
-			switch {
-			case open:
-				open = false
-				if !strings.ContainsRune(`"\nt`, rune(q[i])) {
-					r.Fatalf("%q: git knows no \\%c", q, q[i])
-				}
-			case q[i] == '\\':
-				open = true
-			case q[i] == '"':
-				r.Fatalf("%q ends early", q)
-			}
-		}
-		if open {
-			r.Fatalf("%q does not end", q)
-		}
-	})
-}
-
-func TestEmptyGitIdentityWritesNoKey(t *testing.T) {
-	if got := string(gitConfig(bottle.GitUser{Email: "a@example.com"}, nil)); got != "[user]\n\temail = \"a@example.com\"\n" {
-		t.Errorf("%q", got)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"bottle/internal/backend"
 	"bottle/internal/bottle"
 	"bottle/internal/lifecycle/boxed"
+	"bottle/internal/lifecycle/gitconfig"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
 	"bottle/internal/secret"
@@ -280,7 +281,7 @@ func (s *starting) place(ctx context.Context) error {
 		{Path: plan.CAPath, Mode: 0o644, Content: ca},
 		{Path: plan.BundlePath, Mode: 0o644, Content: ca}, // the backend puts the machine's own CAs in front
 	}, slices.Concat(s.prep.provider.Files, s.links())...)
-	if text := gitConfig(s.prep.req.Spec.GitUser, s.prep.req.Spec.Repos); len(text) > 0 {
+	if text := gitconfig.Text(s.prep.req.Spec.GitUser, s.prep.req.Spec.Repos); len(text) > 0 {
 		files = append(files, plan.File{Path: plan.Home + "/.gitconfig", Mode: 0o644, Agent: true, Content: text})
 	}
 	policies, err := browserPolicy(s.box.Hello().CA)
