@@ -102,8 +102,10 @@ var rooms = []room{
 	{dir: "internal/store", layer: hands},
 	{dir: "internal/watch", layer: hands, beside: []string{"internal/secret"}, only: []string{"internal/bottle", "internal/secret", "internal/dlp/known"}, onlyFrom: []string{"internal/lifecycle", "internal/need"}},
 	{dir: "internal/need", layer: hands, beside: []string{"internal/hostexec", "internal/watch"}, only: []string{"internal/bottle", "internal/hostexec", "internal/watch"}, onlyFrom: []string{"internal/lifecycle", "internal/cli"}},
-	{dir: "internal/survey", layer: hands, onlyFrom: []string{"internal/lifecycle", "internal/cli/folders", "internal/backend/backendtest"}},
+	{dir: "internal/survey", layer: hands, onlyFrom: []string{"internal/lifecycle", "internal/lifecycle/boxed", "internal/cli/folders", "internal/backend/backendtest"}},
 	{dir: "internal/packages", layer: hands, beside: []string{"internal/hostexec"}, only: []string{"internal/bottle", "internal/hostexec", "internal/plan"}, onlyFrom: []string{"internal/cli/bring"}},
+	{dir: "internal/recipe", layer: thought, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/lifecycle/boxed", "internal/recipe/pack"}},
+	{dir: "internal/recipe/pack", layer: hands, only: []string{"internal/bottle", "internal/recipe"}, onlyFrom: []string{"internal/lifecycle/boxed"}},
 	{dir: "internal/layer", layer: hands, onlyFrom: []string{"internal/cli", "internal/cli/changes", "internal/cli/ending", "internal/cli/session"}},
 
 	// The wires link no wall and no terminal: the gateway holds the keys.
@@ -165,7 +167,7 @@ var rooms = []room{
 	{dir: "internal/backend", layer: contract, onlyFrom: []string{
 		"internal/backend/docker/composed",
 		"internal/backend/agent", "internal/backend/backendtest", "internal/backend/native", "internal/backend/docker", "internal/backend/smolvm",
-		"internal/lifecycle", "internal/lifecycle/boxed", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/cli", "internal/cli/walls", "internal/web", "test/integration", "test/canaries",
+		"internal/lifecycle", "internal/lifecycle/boxed", "internal/lifecycle/share", "internal/lifecycle/tty", "internal/cli", "internal/cli/ending", "internal/cli/walls", "internal/web", "test/integration", "test/canaries",
 	}},
 	{dir: "internal/backend/backendtest", layer: walls, onlyFrom: []string{"test/integration"}}, // and any _test.go
 	{dir: "internal/backend/backendtest/foreign", layer: hands, only: []string{}, onlyFrom: []string{"internal/backend/backendtest"}},
@@ -204,7 +206,7 @@ var rooms = []room{
 
 	{dir: "internal/lifecycle/gitconfig", layer: thought, only: []string{"internal/bottle", "internal/policy"}, beside: []string{"internal/policy"}, onlyFrom: []string{"internal/lifecycle"}},
 	{dir: "internal/lifecycle", layer: lifecycle, beside: []string{"internal/lifecycle/boxed"}},
-	{dir: "internal/lifecycle/boxed", layer: lifecycle, only: []string{"internal/backend", "internal/bottle", "internal/plan"}, onlyFrom: []string{"internal/lifecycle"}},
+	{dir: "internal/lifecycle/boxed", layer: lifecycle, only: []string{"internal/backend", "internal/bottle", "internal/plan", "internal/recipe", "internal/recipe/pack", "internal/survey"}, onlyFrom: []string{"internal/lifecycle"}},
 	{dir: "internal/lifecycle/tty", layer: lifecycle, only: []string{"internal/backend", "internal/lifecycle"}, beside: []string{"internal/lifecycle"}, onlyFrom: []string{"internal/cli/session"}},
 	{dir: "internal/lifecycle/share", layer: lifecycle, only: []string{"internal/backend", "internal/lifecycle"}, beside: []string{"internal/lifecycle"}, onlyFrom: []string{"internal/cli/session"}},
 	{dir: "internal/tui", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/plan", "internal/plan/sight"}, onlyFrom: []string{"internal/cli/live"}},
@@ -383,6 +385,7 @@ var modules = []struct {
 	{"github.com/google/go-containerregistry", []string{"internal/backend/docker/image"}},
 	{"github.com/moby/moby/api", []string{"internal/backend/docker"}},
 	{"github.com/moby/moby/client", []string{"internal/backend/docker"}},
+	{"github.com/moby/patternmatcher", []string{"internal/recipe/pack"}},
 	{"github.com/godbus/dbus/v5", []string{"internal/keyring"}},
 	{"github.com/google/jsonschema-go", []string{"internal/manifest", "internal/supervise"}},
 	{"github.com/google/nftables", []string{"internal/backend/jail/fence", "internal/backend/smolvm/smolvmtest"}},

@@ -228,7 +228,7 @@ func (d *deps) house(kind string) (*lifecycle.House, error) {
 		return nil, err
 	}
 	h := &lifecycle.House{
-		Backend: b, Store: st, Secrets: lifecycle.Sources(d.Lookup, d.Environ), Host: d.Lookup, Root: os.DirFS("/"),
+		Backend: b, Store: st, Secrets: lifecycle.Sources(d.Lookup, d.Environ), Host: d.Lookup, Root: os.DirFS("/"), RefuseCopy: d.refuseCopy,
 	}
 	for _, other := range d.kinds() {
 		if other == b.Kind() {
@@ -244,6 +244,19 @@ func (d *deps) house(kind string) (*lifecycle.House, error) {
 		h.Ask = d.ask().Secret
 	}
 	return h, nil
+}
+
+// refuseCopy says why a recipe may not copy out of a folder: every agent that runs from the
+// image reads what was copied. It is asked by the rule of workspaces.
+func (d *deps) refuseCopy(folder string) (why, hint string) {
+	tree, err := d.tree()
+	if err != nil {
+		return "it cannot be told from the folders of the manifests: " + err.Error(), "set HOME"
+	}
+	if why, _ = tree.RefuseWorkspace(folder); why == "" {
+		return "", ""
+	}
+	return why, "put the Dockerfile and what it copies into a folder of their own"
 }
 
 // request gathers what the operator's side of a start is.

@@ -20,7 +20,7 @@ func (h *House) choose(ctx context.Context, req Request, recipe string) (plan.Co
 	if err != nil {
 		return plan.Container{}, err
 	}
-	return boxed.Choose(ctx, h.Backend, h.Root, plan.Container{Runtime: req.Spec.Runtime, Recipe: recipe, Lines: lines, Gateway: req.Spec.Gateway}, req.Spec.Provider.Dockerfile)
+	return boxed.Choose(ctx, h.Backend, plan.Container{Runtime: req.Spec.Runtime, Recipe: recipe, Lines: lines, Gateway: req.Spec.Gateway}, boxed.Own{File: req.Spec.Provider.Dockerfile, Root: h.Root, Refuse: h.RefuseCopy})
 }
 
 // build makes the image. Which line failed is in what the engine says.

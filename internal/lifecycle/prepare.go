@@ -24,11 +24,15 @@ type House struct {
 	Backend backend.Backend
 	Others  []backend.Backend            // that may have left something, too
 	Unasked func(kind string, why error) // hears of a backend that cannot be asked what it left; nil: nobody
+	Used    func(l backend.Leftover)     // hears of what stays because something that is of no bottle uses it; nil: nobody
 	Store   *store.Store
 	Secrets secret.Resolver
 	Host    func(name string) (string, bool)                           // the operator's environment
 	Ask     func(ctx context.Context, question string) (string, error) // asks the operator, without echo; what comes back goes into the agent's environment
 	Root    fs.FS                                                      // the host's "/"
+	// RefuseCopy says why a recipe may not copy out of a folder, which is absolute and without
+	// links; empty: it may. Nil: no recipe may.
+	RefuseCopy func(folder string) (why, hint string)
 	// Building hears of each step of an image that is made; see backend.Contained. Nil: nobody.
 	Building func(step, of int, what string)
 	// Before is called with each step's name before it runs; an error stops the
@@ -122,7 +126,7 @@ func (h *House) Prepare(ctx context.Context, req Request) (*Prepared, error) {
 		return nil, err
 	}
 	watched, not, more := h.watching(req.watch())
-	risks = append(risks, more...)
+	risks = append(append(risks, more...), boxed.Warnings(box, req.Spec.Provider.Dockerfile, writable(req))...)
 	p := &Prepared{req: req, facts: facts, provider: got, identity: id, policy: pol, container: box, args: args}
 	shown := req.Spec
 	shown.Mounts = nil // shown below, as what they really are

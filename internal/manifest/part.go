@@ -5,6 +5,7 @@ import (
 	"bottle/internal/manifest/rules"
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 )
@@ -66,7 +67,9 @@ func (t Tree) part(s *source, raw *bottleFile) part {
 	if raw.Provider != nil {
 		p.provider.Template = raw.Provider.Template.val
 		if f := raw.Provider.Dockerfile; f.set() && s.filled(f, "`dockerfile`") {
-			p.provider.Dockerfile = t.expand(f.val)
+			if p.provider.Dockerfile = t.expand(f.val); !path.IsAbs(p.provider.Dockerfile) {
+				p.provider.Dockerfile = path.Join(t.HomeDir, "bottles", f.val) // from the file that says it
+			}
 		}
 	}
 	if raw.Runtime.set() && raw.Runtime.val != "auto" && raw.Backend.set() && raw.Backend.val != "docker" {

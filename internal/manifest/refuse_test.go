@@ -31,3 +31,18 @@ func TestRefuseByBothNames(t *testing.T) {
 		}
 	}
 }
+
+// A Dockerfile is named from /, from ~/ or from the file that names it, which it stays
+// where another bottle extends that.
+func TestWhereADockerfileIs(t *testing.T) {
+	for named, want := range map[string]string{
+		"/src/Dockerfile": "/src/Dockerfile", "~/app/Dockerfile": "/home/op/app/Dockerfile",
+		"./Dockerfile": "/home/op/.bot-bottle/bottles/Dockerfile", "../images/x": "/home/op/.bot-bottle/images/x",
+	} {
+		tr := tree(map[string]string{"bottles/base.md": "---\nagent_provider: {dockerfile: " + named + "}\n---\n", "bottles/dev.md": "---\nextends: base\n---\n"})
+		spec, probs := tr.Bottle("dev")
+		if probs.Fatal() || spec.Provider.Dockerfile != want {
+			t.Errorf("%s is %s: %v", named, spec.Provider.Dockerfile, probs)
+		}
+	}
+}

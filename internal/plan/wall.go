@@ -36,6 +36,7 @@ type Container struct {
 	Recipe  string  `json:"-"`                 // the text of a Dockerfile; empty: the gateway's own image
 	Own     bool    `json:"-"`                 // Recipe is the manifest's, not the template's
 	Lines   []Lines `json:"-"`                 // what an operator approved to stand behind it, in this order; what a backend makes of the wish has them in Recipe
+	Copied  Copied  `json:"-"`                 // what Recipe copies out of a folder of the host; nil: nothing
 	Image   string  `json:"image,omitempty"`   // what that makes; empty: there is none
 	Runtime string  `json:"runtime,omitempty"` // auto, runc or runsc; once chosen never auto, and crun where an engine has that instead of runc
 	Built   bool    `json:"-"`                 // the image is there

@@ -214,6 +214,11 @@ func TestPodman(t *testing.T) {
 			"--storage-driver", "overlay", "--network-config-dir", dir + "/net", "system", "service", "--time=0", "unix://" + dir + "/sock"}
 	})
 	hold(t, e, image, "auto", "runc")
+	t.Run("copies", func(t *testing.T) {
+		m := moor(t, -1, "")
+		m.env = append(m.env, "DOCKER_HOST="+e.host(), "BOTTLE_GATEWAY_IMAGE="+bundleRef)
+		m.madeOfCopies()
+	})
 	t.Run("escapes", func(t *testing.T) {
 		bin := require.Binaries(t)
 		backendtest.Escapes(t, func() backend.Backend {

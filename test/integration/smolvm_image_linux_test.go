@@ -266,8 +266,13 @@ func TestMicroVMFromARecipe(t *testing.T) {
 	h.write("tiny.tar", string(tiny(t)))
 	run(t, "docker", "import", h.base+"/tiny.tar", base)
 	t.Cleanup(func() { run(t, "docker", "rmi", base) })
-	h.write("home/Dockerfile", "FROM "+base+"\nRUN echo made >/usr/made # "+h.agent+"\n")
-	h.write("home/bottles/box.md", "---\nsupervise: false\nagent_provider: {template: command, dockerfile: "+h.home()+"/Dockerfile}\n---\nA box.\n")
+	if err := os.Mkdir(filepath.Join(h.base, "img"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h.write("img/made", "made\n")
+	h.write("img/.env", "A=b\n")
+	h.write("img/Dockerfile", "FROM "+base+"\nRUN echo made >/dev/null # "+h.agent+"\nCOPY . /usr/copied/\nRUN read x </usr/copied/made && echo $x >/usr/made && test ! -e /usr/copied/.env\n")
+	h.write("home/bottles/box.md", "---\nsupervise: false\nagent_provider: {template: command, dockerfile: "+h.base+"/img/Dockerfile}\n---\nA box.\n")
 	h.env = append(h.env, "DOCKER_HOST="+host) // BOTTLE_VM_IMAGE is set: the bottle's own recipe is stronger
 	dry := finish(t, h.command("start", h.agent, "--dry-run"))
 	if dry.code != 0 || !strings.Contains(dry.out, "bottle-vm:") || !strings.Contains(dry.out, "is not there yet") {
@@ -286,6 +291,11 @@ func TestMicroVMFromARecipe(t *testing.T) {
 			t.Errorf("the steps lack %q: %s", want, s.err)
 		}
 	}
+	h.write("img/made", "other\n")
+	if s := finish(t, h.command("start", h.agent, "--dry-run")); !strings.Contains(s.out, "is not there yet") {
+		t.Errorf("what is copied is another file, and the image the same: %+v", s)
+	}
+	h.write("img/made", "made\n")
 	kept, _ := filepath.Glob(filepath.Join(h.home(), "cache/images/agent-*.tar"))
 	if len(kept) != 1 {
 		t.Fatalf("kept: %v", kept)

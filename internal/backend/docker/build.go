@@ -33,10 +33,10 @@ const maxBuildWords = 1 << 30
 // agentImages begins the names of what recipes make.
 const agentImages = "bottle-agent:"
 
-// agentImage is the name of what a recipe makes. The same text has the same name, so
-// it is made once.
-func agentImage(recipe string) string {
-	sum := sha256.Sum256([]byte(recipe))
+// agentImage is the name of what a recipe makes. The same text with the same files has the
+// same name, so it is made once.
+func agentImage(essence string) string {
+	sum := sha256.Sum256([]byte(essence))
 	return agentImages + hex.EncodeToString(sum[:8])
 }
 
@@ -57,7 +57,7 @@ func (d *Docker) Choose(ctx context.Context, wish plan.Container) (plan.Containe
 		wish.Built = true // Facts has looked
 		return wish, nil
 	}
-	wish.Image = agentImage(wish.Recipe)
+	wish.Image = agentImage(wish.Essence())
 	_, err = c.ImageInspect(ctx, wish.Image)
 	if err != nil && !errdefs.IsNotFound(err) {
 		return wish, fmt.Errorf("look for the image %s: %w", wish.Image, err)
@@ -66,8 +66,7 @@ func (d *Docker) Choose(ctx context.Context, wish plan.Container) (plan.Containe
 	return wish, nil
 }
 
-// Build implements backend.Contained. The recipe sees no file of the host: it is all
-// that the engine is sent.
+// Build implements backend.Contained. The recipe, and what it copies, is all that the engine is sent.
 func (d *Docker) Build(ctx context.Context, b plan.Container, say func(step, of int, what string)) error {
 	if b.Built {
 		return nil
@@ -77,14 +76,41 @@ func (d *Docker) Build(ctx context.Context, b plan.Container, say func(step, of 
 		return err
 	}
 	defer c.Close()
+	o := client.ImageBuildOptions{
+		Tags: []string{b.Image}, Remove: true, ForceRemove: true,
+		Labels: map[string]string{labelRole: roleImage, labelVersion: bottle.Version},
+	}
+	if b.Copied != nil {
+		return copied(ctx, c, b, say, o)
+	}
 	sent, err := archive(b.Recipe)
 	if err != nil {
 		return err
 	}
-	return made(ctx, c, sent, say, client.ImageBuildOptions{
-		Tags: []string{b.Image}, Remove: true, ForceRemove: true,
-		Labels: map[string]string{labelRole: roleImage, labelVersion: bottle.Version},
-	})
+	return made(ctx, c, sent, say, o)
+}
+
+// copied has the engine make an image of a recipe that copies. What is packed is sent as it
+// is read again; where it has changed, the engine gets no whole archive, and makes nothing.
+func copied(ctx context.Context, c *engine, b plan.Container, say func(step, of int, what string), o client.ImageBuildOptions) error {
+	o.Dockerfile = b.Copied.RecipeName()
+	r, w := io.Pipe()
+	packed := make(chan error, 1)
+	go func() {
+		err := b.Copied.Pack(ctx, b.Recipe, w)
+		packed <- err
+		if err != nil {
+			err = errors.New("the archive has no end") // net/http compares errors, and a list of findings can't be
+		}
+		w.CloseWithError(err)
+	}()
+	err := made(ctx, c, r, say, o)
+	enough := errors.New("the engine takes no more")
+	r.CloseWithError(enough)
+	if why := <-packed; why != nil && !errors.Is(why, enough) && !errors.Is(why, io.ErrClosedPipe) { // the client closes what the engine does not take
+		return why
+	}
+	return err
 }
 
 // BuildBundle has the engine make the gateway's image, named tag, on the image base, by the
@@ -96,9 +122,15 @@ func (d *Docker) BuildBundle(ctx context.Context, files io.Reader, recipe, base,
 	}
 	defer c.Close()
 	version := bottle.Version
-	return made(ctx, c, files, say, client.ImageBuildOptions{
+	_, lacks := c.ImageInspect(ctx, base)
+	err = made(ctx, c, files, say, client.ImageBuildOptions{
 		Tags: []string{tag}, Dockerfile: recipe, Remove: true, ForceRemove: true, BuildArgs: map[string]*string{"BASE": &base, "VERSION": &version},
 	})
+	if err != nil && errdefs.IsNotFound(lacks) {
+		name := bottle.Printable(base)
+		return bottle.Problems{{Message: "the engine has no image " + name + ", and does not get it: " + err.Error(), Hint: "docker pull " + name + ", or build --from one of: docker images"}}
+	}
+	return err
 }
 
 // made has the engine make one image.
@@ -147,10 +179,8 @@ func follow(r io.Reader, say func(step, of int, what string)) error {
 		if word.Error != "" {
 			return errors.New(strings.TrimSpace(at + bottle.Printable(word.Error) + "\n" + bottle.SaidLines(last)))
 		}
-		var step, of int
-		if n, _ := fmt.Sscanf(word.Stream, "Step %d/%d :", &step, &of); n == 2 {
-			_, what, _ := strings.Cut(word.Stream, " : ")
-			what = bottle.Printable(strings.TrimSpace(what))
+		if step, of, what := stepOf(word.Stream); of > 0 {
+			what = bottle.Printable(what)
 			say(step, of, what)
 			last, at = "", fmt.Sprintf("step %d of %d, %s: ", step, of, what)
 			continue
@@ -159,6 +189,23 @@ func follow(r io.Reader, say func(step, of int, what string)) error {
 			last = last[len(last)-maxSaid:]
 		}
 	}
+}
+
+// stepOf reads the line by which an engine begins a step: "Step 1/3 : FROM x" of Docker,
+// "STEP 1/3: FROM x" or, of one stage among several, "[1/2] STEP 1/3: FROM x" of Podman. of is
+// 0 for any other line.
+func stepOf(said string) (step, of int, what string) {
+	if _, rest, ok := strings.Cut(said, "] STEP "); ok && strings.HasPrefix(said, "[") {
+		said = "STEP " + rest
+	}
+	head, what, _ := strings.Cut(said, ":")
+	if len(head) < len("Step 1/1") || !strings.EqualFold(head[:5], "Step ") {
+		return 0, 0, ""
+	}
+	if n, _ := fmt.Sscanf(head[5:], "%d/%d", &step, &of); n != 2 {
+		return 0, 0, ""
+	}
+	return step, of, strings.TrimSpace(what)
 }
 
 // chooseRuntime makes auto a runtime that the engine has. gVisor has a network stack of

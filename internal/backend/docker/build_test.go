@@ -2,7 +2,9 @@ package docker
 
 import (
 	"archive/tar"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -71,6 +73,39 @@ func TestFollowABuild(t *testing.T) {
 	}
 	if err := follow(strings.NewReader(`{"stream":`), say); err == nil {
 		t.Error("half a word was taken for the end")
+	}
+}
+
+func TestStepsOfPodman(t *testing.T) {
+	for said, want := range map[string]string{"STEP 2/7: COPY a: b": "2/7 COPY a: b", "[1/2] STEP 3/4: RUN x": "3/4 RUN x", "Step 1/3 : FROM x\n": "1/3 FROM x", "Step by step: x": "0/0 ", "COMMIT x": "0/0 ", "--> a1": "0/0 ", "": "0/0 "} {
+		if step, of, what := stepOf(said); fmt.Sprintf("%d/%d %s", step, of, what) != want {
+			t.Errorf("%q: %d/%d %s", said, step, of, what)
+		}
+	}
+}
+
+// unstable is what has changed since it was looked at.
+type unstable struct{}
+
+func (unstable) Hash() string       { return "h" }
+func (unstable) RecipeName() string { return "r" }
+func (unstable) Pack(_ context.Context, _ string, to io.Writer) error {
+	_, _ = to.Write(make([]byte, 1<<20))
+	return bottle.Problems{{Message: "it has changed"}}
+}
+
+// What the recipe copies is part of the image's name; where it has changed, that is what
+// is said, and not that the engine got half an archive.
+func TestWhatIsCopiedNamesTheImage(t *testing.T) {
+	plain := plan.Container{Recipe: "FROM x"}
+	with := plan.Container{Recipe: "FROM x", Copied: unstable{}}
+	if agentImage(plain.Essence()) == agentImage(with.Essence()) || plain.Essence() != "FROM x" {
+		t.Error("the same name")
+	}
+	d := engineOf(t, map[string]string{"/build": `{"stream":"Step 1/1 : FROM x"}`})
+	with.Image = "bottle-agent:1"
+	if err := d.Build(t.Context(), with, func(int, int, string) {}); err == nil || err.Error() != "it has changed" {
+		t.Errorf("%v", err)
 	}
 }
 

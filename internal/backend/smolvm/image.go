@@ -43,7 +43,7 @@ func (s *Smolvm) Choose(ctx context.Context, wish plan.Container) (plan.Containe
 		return wish, err
 	}
 	if s.Image != "" && !wish.Own {
-		wish.Recipe, wish.Image, wish.Built = "", s.Image, true
+		wish.Recipe, wish.Copied, wish.Image, wish.Built = "", nil, s.Image, true
 		return wish, nil
 	}
 	if wish.Recipe == "" {
@@ -53,8 +53,8 @@ func (s *Smolvm) Choose(ctx context.Context, wish plan.Container) (plan.Containe
 		wish.Built = true
 		return wish, nil
 	}
-	wish.Image = shown + rootfs.Key(wish.Recipe)
-	if wish.Built = s.Shelf.Find(wish.Recipe) != ""; wish.Built {
+	wish.Image = shown + rootfs.Key(wish.Essence())
+	if wish.Built = s.Shelf.Find(wish.Essence()) != ""; wish.Built {
 		return wish, nil
 	}
 	if err := s.engineThere(ctx); err != nil {
@@ -73,13 +73,13 @@ func (s *Smolvm) engineThere(ctx context.Context) error {
 // Build implements backend.Contained: the engine makes the image, and its archive is
 // looked into and kept. The step after the recipe's is the keeping.
 func (s *Smolvm) Build(ctx context.Context, c plan.Container, say func(step, of int, what string)) error {
-	if c.Built || s.Shelf.Find(c.Recipe) != "" {
+	if c.Built || s.Shelf.Find(c.Essence()) != "" {
 		return nil
 	}
 	if err := s.engineThere(ctx); err != nil {
 		return fmt.Errorf("make the VM's image: %w", err)
 	}
-	made, err := s.Engine.Choose(ctx, plan.Container{Recipe: c.Recipe})
+	made, err := s.Engine.Choose(ctx, plan.Container{Recipe: c.Recipe, Copied: c.Copied})
 	if err != nil {
 		return fmt.Errorf("make the VM's image: %w", err)
 	}
@@ -91,7 +91,7 @@ func (s *Smolvm) Build(ctx context.Context, c plan.Container, say func(step, of 
 		return err
 	}
 	say(last, last, "keep "+made.Image+" for micro-VMs")
-	_, err = s.Shelf.Put(c.Recipe, func(to io.Writer) error { return s.Engine.Save(ctx, made.Image, to) })
+	_, err = s.Shelf.Put(c.Essence(), func(to io.Writer) error { return s.Engine.Save(ctx, made.Image, to) })
 	return err
 }
 
@@ -103,7 +103,7 @@ func (s *Smolvm) source(b plan.Bottle) (path string, release func(), err error) 
 	case path == "":
 		path = s.Image
 	case b.Container.Recipe != "":
-		if path = s.Shelf.Find(b.Container.Recipe); path == "" {
+		if path = s.Shelf.Find(b.Container.Essence()); path == "" {
 			return "", release, fmt.Errorf("the image %s is gone; start again, and it is made", b.Container.Image)
 		}
 	}
