@@ -51,7 +51,9 @@ type Leftover struct {
 	Identity bottle.Identity `json:"identity"`
 	Resource plan.Resource   `json:"resource"`
 	PID      int             `json:"pid,omitempty"`
-	Held     bool            `json:"held,omitempty"` // its start is alive, whatever home that keeps its state in
+	Held     bool            `json:"held,omitempty"`    // its start is alive, whatever home that keeps its state in
+	UsedBy   string          `json:"used_by,omitempty"` // what that is of no bottle uses it, so that it stays
+	LetGo    string          `json:"let_go,omitempty"`  // with UsedBy: the command after which it does not
 }
 
 // Backend is one kind of wall.

@@ -50,6 +50,12 @@ func (h *House) Leftovers(ctx context.Context, keep func(store.Entry) bool) ([]R
 			return nil, err
 		}
 		for _, l := range found {
+			if l.UsedBy != "" {
+				if h.Used != nil {
+					h.Used(l)
+				}
+				continue
+			}
 			// A lock that can't be looked at counts as held.
 			if !l.Held && (l.Identity == "" || !h.Store.Live(l.Identity)) { // an image is of no bottle
 				out = append(out, Rest{Identity: l.Identity, Kind: l.Resource.Kind, Name: l.Resource.Name, left: &l, of: b})

@@ -444,6 +444,38 @@ func TestDockerStaleImages(t *testing.T) {
 	}
 }
 
+// The weakness: cleanup removed a stale image by force, under a container of somebody's
+// that did not run just then. What is proved: it stays, with its names, and who has it is
+// told, with the command; once that is gone the image goes, by all of its names.
+func TestDockerStaleImageInUse(t *testing.T) {
+	m := moor(t, -1, "")
+	name := strings.ToLower(word(t, "used-"))
+	one, two := "bottle-agent:"+name, "bottle-agent:also-"+name
+	m.write("Old", "FROM "+m.image+"\nLABEL bot-bottle.role=agent-image bot-bottle.version=0.0.1\nRUN echo "+name+"\n")
+	run(t, "docker", "build", "-q", "-t", one, "-t", two, "-f", filepath.Join(m.base, "Old"), m.base)
+	t.Cleanup(func() { _ = exec.Command("docker", "rmi", one, two).Run() })
+	id := strings.TrimSpace(run(t, "docker", "images", "-q", "--no-trunc", one))
+	run(t, "docker", "create", "--name", name, one, "true")
+	t.Cleanup(func() { _ = exec.Command("docker", "rm", name).Run() })
+	s := finish(t, m.command("cleanup", "--yes"))
+	if s.code != 0 || strings.Contains(s.out, id) || !strings.Contains(s.err, "kept: the image "+id+", which the container "+name+" uses (docker rm "+name+",") {
+		t.Errorf("exit %d %s%s", s.code, s.out, s.err)
+	}
+	for _, ref := range []string{one, two} {
+		if got := strings.TrimSpace(run(t, "docker", "images", "-q", "--no-trunc", ref)); got != id {
+			t.Errorf("%s is %q", ref, got)
+		}
+	}
+	run(t, "docker", "start", "-a", name) // it still can
+	run(t, "docker", "rm", name)
+	if s := finish(t, m.command("cleanup", "--yes")); s.code != 0 || !strings.Contains(s.out, id) {
+		t.Errorf("exit %d %s%s", s.code, s.out, s.err)
+	}
+	if left := run(t, "docker", "images", "-q", "bottle-agent:*"+name); left != "" {
+		t.Errorf("left: %s", left)
+	}
+}
+
 // TestDockerDoctor: the trial is a real bottle of containers, whose every wall is proved.
 func TestDockerDoctor(t *testing.T) {
 	m := moor(t, -1, "")

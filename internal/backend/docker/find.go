@@ -77,10 +77,31 @@ func staleImages(ctx context.Context, c *client.Client, used []container.Summary
 		if i.Labels[labelVersion] == bottle.Version && len(i.RepoTags) > 0 || named(i.RepoTags) {
 			continue
 		}
-		held := slices.ContainsFunc(used, func(k container.Summary) bool { return k.ImageID == i.ID })
-		out = append(out, backend.Leftover{Resource: plan.Resource{Kind: "image", Name: i.ID}, Held: held})
+		l := backend.Leftover{Resource: plan.Resource{Kind: "image", Name: i.ID}}
+		if l.Held = slices.ContainsFunc(used, func(k container.Summary) bool { return k.ImageID == i.ID }); !l.Held {
+			if l.UsedBy, l.LetGo, err = users(ctx, c, i.ID); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, l)
 	}
 	return out, nil
+}
+
+// users tells which container that is no start's has an image, whether it runs or not, and the
+// command by which it lets go.
+func users(ctx context.Context, c *client.Client, image string) (by, letGo string, err error) {
+	list, err := c.ContainerList(ctx, client.ContainerListOptions{All: true})
+	if err != nil {
+		return "", "", fmt.Errorf("list containers: %w", err)
+	}
+	for _, k := range list.Items {
+		if k.ImageID == image && len(k.Names) > 0 {
+			name := bottle.Printable(strings.TrimPrefix(k.Names[0], "/"))
+			return "the container " + name, "docker rm " + name, nil
+		}
+	}
+	return "", "", nil
 }
 
 // named tells whether somebody gave an image a name that is not ours. What is built on an
@@ -129,6 +150,7 @@ func (d *Docker) Remove(ctx context.Context, l backend.Leftover) error {
 	defer c.Close()
 	var labels map[string]string
 	var remove func() error
+	var tags []string
 	name := l.Resource.Name
 	switch l.Resource.Kind {
 	case "container":
@@ -140,9 +162,9 @@ func (d *Docker) Remove(ctx context.Context, l backend.Leftover) error {
 	case "image":
 		var i client.ImageInspectResult
 		if i, err = c.ImageInspect(ctx, name); err == nil && i.Config != nil && i.Config.Labels[labelRole] == roleImage && !named(i.RepoTags) {
-			labels = map[string]string{labelIdentity: string(l.Identity)} // it has none, nor has the leftover
+			labels, tags = map[string]string{labelIdentity: string(l.Identity)}, i.RepoTags // it has none, nor has the leftover
 		}
-		remove = func() error { return dropImage(ctx, c.Client, name) }
+		remove = func() error { return dropImage(ctx, c.Client, name, tags) }
 	case "network":
 		var n client.NetworkInspectResult
 		if n, err = c.NetworkInspect(ctx, name, client.NetworkInspectOptions{}); err == nil {
@@ -216,10 +238,27 @@ func leaveNetwork(ctx context.Context, c *client.Client, id string) error {
 	return nil
 }
 
-func dropImage(ctx context.Context, c *client.Client, id string) error {
-	_, err := c.ImageRemove(ctx, id, client.ImageRemoveOptions{Force: true, PruneChildren: true}) // forced: by all its names; not below a container that runs
-	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove image: %w", err)
+// dropImage removes an image by each of its names. Nothing is forced: what a container has,
+// also one that does not run, and what another image is made of, stays with all of its names.
+func dropImage(ctx context.Context, c *client.Client, id string, names []string) error {
+	by, letGo, err := users(ctx, c, id)
+	if err != nil {
+		return err
+	}
+	if by != "" {
+		return bottle.Problems{{Message: "the image " + id + " stays: " + by + " has come to use it", Hint: letGo}}
+	}
+	if len(names) == 0 {
+		names = []string{id}
+	}
+	for _, name := range names {
+		_, err := c.ImageRemove(ctx, name, client.ImageRemoveOptions{PruneChildren: true})
+		if errdefs.IsConflict(err) {
+			return fmt.Errorf("the image %s stays, as something uses it: %w", id, err)
+		}
+		if err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("remove image: %w", err)
+		}
 	}
 	return nil
 }

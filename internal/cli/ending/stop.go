@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"bottle/internal/backend"
 	"bottle/internal/bottle"
 	"bottle/internal/cli/command"
 	"bottle/internal/cli/ui"
@@ -116,6 +117,9 @@ func (d Desk) cleanup(ctx context.Context, yes, keep, discard, js bool) error {
 	}
 	house.Unasked = func(kind string, why error) {
 		fmt.Fprintf(d.Err, "note: what bottles of the backend %s left is not known: %v; the state of those bottles stays\n", kind, why)
+	}
+	house.Used = func(l backend.Leftover) {
+		fmt.Fprintf(d.Err, "kept: the %s %s, which %s uses (%s, and bottle cleanup removes it)\n", l.Resource.Kind, bottle.Printable(l.Resource.Name), l.UsedBy, l.LetGo)
 	}
 	worth := worth{store: house.Store}
 	rest, err := house.Leftovers(ctx, func(e store.Entry) bool { return keep || !discard && worth.keeping(e) })
