@@ -284,7 +284,6 @@ func (d *deps) compose(ctx context.Context, word string, extra []string, tty boo
 	if err != nil {
 		return err
 	}
-	spec.Supervise, spec.Unmatched = false, "" // who would answer
 	house, err := d.house(docker.Kind)
 	if err != nil {
 		return err
@@ -293,12 +292,12 @@ func (d *deps) compose(ctx context.Context, word string, extra []string, tty boo
 	if err != nil {
 		return err
 	}
-	prep, err := house.Prepare(ctx, req)
+	carried, missing, err := house.Carry(ctx, req)
 	if err != nil {
 		return d.unprepared(err, docker.Kind)
 	}
-	for _, note := range prep.Missing() {
+	for _, note := range missing {
 		fmt.Fprintln(notes, note)
 	}
-	return house.Backend.(*docker.Docker).Compose(house.Carry(prep), to)
+	return house.Backend.(*docker.Docker).Compose(carried, to)
 }

@@ -1,8 +1,7 @@
 package lifecycle
 
 import (
-	"slices"
-	"strings"
+	"context"
 
 	"bottle/internal/bottle"
 	"bottle/internal/lifecycle/gitconfig"
@@ -10,15 +9,23 @@ import (
 	"bottle/internal/store"
 )
 
-// Carry is a prepared start for whoever brings the bottle up without one. It reads no secret
-// and makes nothing. What needs a start that is alive is left out, and named.
-func (h *House) Carry(p *Prepared) plan.Carried {
+// Carry is a start for whoever brings the bottle up without one. It reads no secret
+// and makes nothing. What needs a start that is alive is left out, and named. Missing is what has
+// to be made first.
+func (h *House) Carry(ctx context.Context, req Request) (c plan.Carried, missing []string, err error) {
+	req.Spec.Supervise, req.Spec.Unmatched, req.Spec.Wait = false, "", 0 // who would answer
+	p, err := h.Prepare(ctx, req)
+	if err != nil {
+		return plan.Carried{}, nil, err
+	}
+	return h.carry(p), p.missing(), nil
+}
+
+func (h *House) carry(p *Prepared) plan.Carried {
 	lay := h.Store.Layout(p.identity)
 	s := &starting{house: h, prep: p, res: &store.Reservation{Identity: p.identity, Layout: lay}}
 	c := plan.Carried{Agent: p.req.Agent.Name, Bottle: s.bottle(), Gateway: s.gateway(), Env: map[string]string{}, Changes: lay.Dir + "-compose"}
-	c.Bottle.Added = ""
-	g := &c.Gateway
-	g.Asked, g.Supervise, g.Unmatched, g.Wait, g.Added, g.Adding = "", false, "", 0, "", ""
+	c.Gateway.Asked, c.Gateway.Adding = "", "" // the state of a start, which there is none of
 	literal := map[string]string{}
 	for _, e := range p.req.Spec.Env {
 		switch e.Kind {
@@ -32,7 +39,7 @@ func (h *House) Carry(p *Prepared) plan.Carried {
 	}
 	c.Command = plan.Command{
 		Args: p.provider.Args, Dir: plan.Workspace, TTY: p.req.TTY, Rows: 24, Cols: 80,
-		Env: environment(h.Host, slices.DeleteFunc(s.searched(), func(dir string) bool { return strings.HasPrefix(dir, plan.Added) }), p.provider.Env, literal, ""),
+		Env: environment(h.Host, s.searched(), p.provider.Env, literal, ""),
 	}
 	if p.req.Spec.Workspace == "none" {
 		c.Command.Dir = plan.Home
@@ -54,8 +61,7 @@ func (h *House) Carry(p *Prepared) plan.Carried {
 	return c
 }
 
-// Missing is what whoever brings a carried bottle up needs to have made first.
-func (p *Prepared) Missing() []string {
+func (p *Prepared) missing() []string {
 	if p.container.Image == "" || p.container.Built {
 		return nil
 	}
