@@ -273,6 +273,7 @@ func nativeWalls(d *deps) (backend.Backend, error) {
 func newImage(d *deps) *cobra.Command {
 	engine := &docker.Docker{Host: d.env("DOCKER_HOST")}
 	return images.New(images.Deps{
+		Named: image.Named, Look: image.Look, Reach: engine.Reach,
 		Make: image.Maker(d.helper, bottle.Version), Load: engine.Load, Build: image.Sender(d.helper, engine.BuildBundle),
 		Steps: ui.Steps(d.Stderr, d.style(d.Stderr), d.Terminal(d.Stderr)), Group: groupMachine, Out: d.Stdout,
 	})

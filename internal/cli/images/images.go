@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -26,6 +27,9 @@ type Request struct {
 
 // Deps is what the command works with.
 type Deps struct {
+	Named func(ref string) error                                                                 // why it is no name of an image
+	Look  func(base, rootfs string) error                                                        // why no image can be made on that
+	Reach func(ctx context.Context) error                                                        // why the engine does not answer, and what would mend it
 	Make  func(base, rootfs, tag string, to io.Writer) error                                     // writes the image as an archive; see Request
 	Load  func(ctx context.Context, archive io.Reader) error                                     // gives it to the engine
 	Build func(ctx context.Context, from, tag string, say func(step, of int, what string)) error // has the engine make it
@@ -77,6 +81,9 @@ func newBuild(d Deps) *cobra.Command {
 		if r.From != "" && output != "" {
 			return ui.Usage(errors.New("what the engine makes stays there"), "docker save "+bottle.Printable(r.Tag)+" > "+bottle.Printable(output))
 		}
+		if err := d.sound(c.Context(), r, output == ""); err != nil {
+			return err
+		}
 		if output != "" {
 			if err := d.write(r, output); err != nil {
 				return err
@@ -102,6 +109,35 @@ func (r Request) bases() (n int) {
 	return n
 }
 
+// sound looks at all that was named before anything is made: what fails later is said by
+// an engine, in words about something else.
+func (d Deps) sound(ctx context.Context, r Request, engine bool) error {
+	for flag, ref := range map[string]string{"--tag": r.Tag, "--from": r.From} {
+		if ref == "" && flag == "--from" {
+			continue
+		}
+		if err := d.Named(ref); err != nil {
+			return ui.Usage(fmt.Errorf("%s %s is no name of an image: %w", flag, strconv.Quote(bottle.Printable(ref)), err), "write it in lower case, as in debian:bookworm-slim")
+		}
+	}
+	if r.From == "" {
+		if err := d.Look(r.Base, r.RootFS); err != nil {
+			hint := "docker save debian-git > base.tar && bottle image build --base base.tar"
+			if r.RootFS != "" {
+				hint = "debootstrap --include=git,ca-certificates bookworm root && tar -C root -cf root.tar . && bottle image build --rootfs root.tar"
+			}
+			return ui.Fail(fmt.Errorf("the base of the image can't be used: %w", err), hint)
+		}
+	}
+	if !engine {
+		return nil
+	}
+	if err := d.Reach(ctx); err != nil {
+		return ui.Fail(err, "or make an archive without an engine: bottle image build --rootfs root.tar --output gateway.tar")
+	}
+	return nil
+}
+
 // give has the engine hold the image at the end.
 func (d Deps) give(ctx context.Context, r Request) error {
 	if r.From != "" {
@@ -120,9 +156,10 @@ func (d Deps) load(ctx context.Context, r Request) error {
 		to.CloseWithError(err)
 	}()
 	err := d.Load(ctx, from)
-	from.CloseWithError(errors.New("the engine takes no more"))
-	if why := <-made; err == nil {
-		return why
+	enough := errors.New("the engine takes no more")
+	from.CloseWithError(enough)
+	if why := <-made; why != nil && !errors.Is(why, enough) && !errors.Is(why, io.ErrClosedPipe) {
+		return why // the engine's word would be about half an archive
 	}
 	return err
 }

@@ -81,7 +81,7 @@ func Sender(helper func(name string) (path string, err error), engine func(ctx c
 		err := engine(ctx, r, RecipeName, from, tag, say)
 		taken := errors.New("the engine takes no more")
 		r.CloseWithError(taken)
-		if why := <-written; why != nil && !errors.Is(why, taken) {
+		if why := <-written; why != nil && !errors.Is(why, taken) && !errors.Is(why, io.ErrClosedPipe) { // the client closes what the engine does not take
 			return why
 		}
 		return err
