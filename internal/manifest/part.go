@@ -67,7 +67,7 @@ func (t Tree) part(s *source, raw *bottleFile) part {
 	if raw.Provider != nil {
 		p.provider.Template = raw.Provider.Template.val
 		if f := raw.Provider.Dockerfile; f.set() && s.filled(f, "`dockerfile`") {
-			if p.provider.Dockerfile = t.expand(f.val); !path.IsAbs(p.provider.Dockerfile) {
+			if p.provider.Dockerfile = path.Clean(t.expand(f.val)); !path.IsAbs(p.provider.Dockerfile) {
 				p.provider.Dockerfile = path.Join(t.HomeDir, "bottles", f.val) // from the file that says it
 			}
 		}

@@ -36,7 +36,7 @@ func TestRefuseByBothNames(t *testing.T) {
 // where another bottle extends that.
 func TestWhereADockerfileIs(t *testing.T) {
 	for named, want := range map[string]string{
-		"/src/Dockerfile": "/src/Dockerfile", "~/app/Dockerfile": "/home/op/app/Dockerfile",
+		"/src/a/../Dockerfile": "/src/Dockerfile", "~/app/Dockerfile": "/home/op/app/Dockerfile",
 		"./Dockerfile": "/home/op/.bot-bottle/bottles/Dockerfile", "../images/x": "/home/op/.bot-bottle/images/x",
 	} {
 		tr := tree(map[string]string{"bottles/base.md": "---\nagent_provider: {dockerfile: " + named + "}\n---\n", "bottles/dev.md": "---\nextends: base\n---\n"})

@@ -44,7 +44,7 @@ func TestDockerCopies(t *testing.T) {
 // madeOfCopies starts a bottle of a recipe with all kinds of COPY.
 func (m moored) madeOfCopies() {
 	m.t.Helper()
-	m.copies("LABEL test.of="+m.agent+"\nFROM "+m.image+" AS made\nCOPY tool.sh /tool\nRUN /tool > /out\nCOPY . /all/\nRUN ls -A /all > /beside\nFROM "+m.image+"\nLABEL test.of="+m.agent+
+	m.copies("LABEL test.of="+m.agent+"\nFROM "+m.image+" AS made\nLABEL test.of="+m.agent+"\nCOPY tool.sh /tool\nRUN /tool > /out\nCOPY . /all/\nRUN ls -A /all > /beside\nFROM "+m.image+"\nLABEL test.of="+m.agent+
 		"\nCOPY --from=made /out /beside /\nCOPY --chown=1000:1000 app /app/\nCOPY [\"a b.txt\", \"*.cfg\", \"/etc/app/\"]\nRUN find /app /etc/app | sort > /list\n", map[string]string{
 		"tool.sh": "#!/bin/sh\necho made by the tool\n", "app/main": "main", "app/.env": "KEY=abc", "app/sub/id_rsa": "k", "app/node_modules/x": "", "app/skip.log": "", "a b.txt": "blank", "one.cfg": "1", "other": "by the first stage", ".dockerignore": "**/node_modules\n**/*.log\n",
 	})

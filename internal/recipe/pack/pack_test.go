@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -129,7 +130,7 @@ func TestTheHashIsOfWhatIsCopied(t *testing.T) {
 			t.Errorf("%s: %v, the same %v", what, change, got == first)
 		}
 	}
-	same("a time", os.Chtimes(filepath.Join(dir, "a"), timeOf(1), timeOf(1)), true)
+	same("a time", os.Chtimes(filepath.Join(dir, "a"), time.Unix(1, 0), time.Unix(1, 0)), true)
 	same("a file that is not copied", os.WriteFile(filepath.Join(dir, "l"), []byte("y"), 0o644), true)
 	same("a mode", os.Chmod(filepath.Join(dir, "a"), 0o755), false)
 	same("the mode again", os.Chmod(filepath.Join(dir, "a"), 0o644), true)

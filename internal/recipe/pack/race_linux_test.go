@@ -10,10 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"bottle/internal/recipe"
 )
-
-func timeOf(s int64) time.Time { return time.Unix(s, 0) }
 
 // The weakness: between the plan, the operator's yes and the making time goes by. The
 // attack: the folder is changed meanwhile. What is proved: then nothing is made, and what
@@ -63,34 +63,43 @@ func TestWhatChangesAfterThePlan(t *testing.T) {
 func whole(b []byte) bool { return bytes.HasSuffix(b, make([]byte, 1024)) }
 
 // The weakness: a name is looked at and then opened. The attack: another process swaps
-// files and folders of the context for links to a key, as fast as it can. What is proved: the
-// key is neither packed nor hashed, whenever the swap comes.
+// files and folders of the context, as fast as it can, for links to a key outside, and to what
+// stays out although it is inside. What is proved: neither is packed, whenever the swap comes.
 func TestSwapsWhileItIsGathered(t *testing.T) {
 	outside := place(t, map[string]string{"f": "OUTSIDE"})
-	dir := place(t, map[string]string{"d/f": "inside", "real/f": "inside", "g": "inside"})
+	t.Run("outside", func(t *testing.T) { swaps(t, outside, outside+"/f") })
+	t.Run("inside", func(t *testing.T) { swaps(t, "hidden", ".env") })
+}
+
+// swaps gathers while the folder d and the file g are links to these, and are not, in turn.
+func swaps(t *testing.T, folder, file string) {
+	dir := place(t, map[string]string{"d/f": "plain", "real/f": "plain", "g": "plain", ".env": "SECRET", "hidden/f": "HIDDEN", ".dockerignore": "hidden\n"})
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for name, to := range map[string]string{"toD": folder, "toG": file} {
+		if err := os.Symlink(to, at(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for i := 0; ; i++ {
+		for {
 			select {
 			case <-stop:
 				return
 			default:
 			}
-			os.Rename(filepath.Join(dir, "d"), filepath.Join(dir, "was"))
-			os.Symlink(outside, filepath.Join(dir, "d"))
-			os.Remove(filepath.Join(dir, "g"))
-			os.Symlink(outside+"/f", filepath.Join(dir, "g"))
-			os.Remove(filepath.Join(dir, "d"))
-			os.Rename(filepath.Join(dir, "was"), filepath.Join(dir, "d"))
-			os.Remove(filepath.Join(dir, "g"))
-			os.WriteFile(filepath.Join(dir, "g"), []byte("inside"), 0o644)
+			for _, pair := range [][2]string{{"d", "toD"}, {"g", "toG"}} { // exchanged at once, there and back
+				for range 2 {
+					_ = unix.Renameat2(unix.AT_FDCWD, at(pair[0]), unix.AT_FDCWD, at(pair[1]), unix.RENAME_EXCHANGE)
+				}
+			}
 		}
 	})
 	defer wg.Wait()
 	defer close(stop)
 	const text = "FROM x\nCOPY real d g /\n"
-	if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(at("Dockerfile"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	copies, _ := recipe.Read("", text)
@@ -107,12 +116,13 @@ func TestSwapsWhileItIsGathered(t *testing.T) {
 		} else {
 			refused++
 		}
-		if bytes.Contains(b.Bytes(), []byte("OUTSIDE")) {
-			t.Fatal("the key was packed")
+		for _, key := range []string{"OUTSIDE", "SECRET", "HIDDEN"} {
+			if bytes.Contains(b.Bytes(), []byte(key)) {
+				t.Fatalf("%s was packed", key)
+			}
 		}
 	}
-	if refused == 0 {
-		t.Error("nothing was swapped in time")
+	if refused == 0 || went == 0 {
+		t.Errorf("%d packed, %d refused: nothing was swapped in time", went, refused)
 	}
-	t.Logf("%d packed, %d refused", went, refused)
 }
