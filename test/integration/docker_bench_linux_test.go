@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os/exec"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -64,4 +65,25 @@ func BenchmarkDockerStart(b *testing.B) {
 	b.ReportMetric(median(ours), "start-ms")
 	b.ReportMetric(median(bare), "two-runs-ms")
 	b.ReportMetric(median(ours)/median(bare), "ratio")
+}
+
+// BenchmarkDockerBundle is what a gateway's container takes of memory when nobody asks it for
+// anything, all of it counted: the program's pages that were read, too. At most maxBundleMiB.
+func BenchmarkDockerBundle(b *testing.B) {
+	require.Tool(b, "docker")
+	be := dockerWalls(b)()
+	var idle []float64
+	for b.Loop() {
+		x, id := dockerBottle(b, be, "192.0.2.1:80", `{"values":{"TOKEN":"of-the-bench"}}`)
+		idle = append(idle, bundleMiB(b, x, id))
+		if err := x.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	worst := slices.Max(idle)
+	b.ReportMetric(worst, "idle-MiB")
+	b.ReportMetric(0, "ns/op") // of no meaning here
+	if worst > maxBundleMiB {
+		b.Errorf("the bundle takes %.1f MiB, at most %d", worst, maxBundleMiB)
+	}
 }

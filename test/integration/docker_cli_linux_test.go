@@ -481,7 +481,7 @@ func TestDockerDoctor(t *testing.T) {
 	m := moor(t, -1, "")
 	before := known(t)
 	s := finish(t, m.command("doctor", "--backend", "docker"))
-	if s.code != 0 || !strings.Contains(s.out, "every wall of it stood and held") {
+	if s.code != 0 || !strings.Contains(s.out, "every wall of it stood and held") || !strings.Contains(s.out, "`runtime: auto` is run") {
 		t.Errorf("exit %d\n%s%s", s.code, s.out, s.err)
 	}
 	cmd := m.command("doctor", "--backend", "docker")

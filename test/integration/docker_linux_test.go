@@ -135,7 +135,7 @@ func TestDockerNeighbours(t *testing.T) { backendtest.Neighbours(t, dockerWalls(
 func TestDockerTerminal(t *testing.T) { backendtest.Terminal(t, dockerWalls(t)) }
 
 // TestDockerLimits: what an agent that wants too much gets.
-func TestDockerLimits(t *testing.T) { backendtest.Limits(t, dockerWalls(t)) }
+func TestDockerLimits(t *testing.T) { backendtest.Limits(t, dockerWalls(t), true) }
 
 // TestDockerEscapes: every attempt to get out, from inside. docs/decisions/0011-docker.md
 // says what holds where native has more: an engine lets nobody say nosuid and nodev of a

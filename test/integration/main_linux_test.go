@@ -70,7 +70,7 @@ func TestInvariant10NativeNeighbours(t *testing.T) { backendtest.Neighbours(t, n
 func TestInvariant10NativeTerminal(t *testing.T) { backendtest.Terminal(t, nativeWalls(t)) }
 
 // TestNativeLimits: what an agent that wants too much gets.
-func TestNativeLimits(t *testing.T) { backendtest.Limits(t, nativeWalls(t)) }
+func TestNativeLimits(t *testing.T) { backendtest.Limits(t, nativeWalls(t), true) }
 
 // TestInvariant10NativeEscapes: every attempt to get out, each a subtest.
 func TestInvariant10NativeEscapes(t *testing.T) { backendtest.Escapes(t, nativeWalls(t)) }

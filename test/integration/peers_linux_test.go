@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,6 +86,11 @@ func hold(t *testing.T, e *ownEngine, image, runtime, want string) {
 	chosen, err := be.Choose(ctx, plan.Container{Runtime: runtime})
 	if err != nil || chosen.Runtime != want {
 		t.Fatalf("%s is %q, %v", runtime, chosen.Runtime, err)
+	}
+	if !slices.ContainsFunc(facts.Checks, func(c backend.Check) bool {
+		return c.Wall == "gvisor" && c.OK == (want == "runsc") && strings.Contains(c.Found, "`runtime: auto` is "+want)
+	}) {
+		t.Errorf("of gVisor it is said: %+v", facts.Checks)
 	}
 	var got []string
 	up := &httptest.Server{Listener: within(t, e.cmd.Process.Pid), Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -173,32 +179,6 @@ echo mine >kept && cat kept; echo given >/srv/shared/two; id -u; stat -c %%u "$H
 	if left, err := be.Find(ctx); err != nil || len(left) != 0 {
 		t.Errorf("left %+v, %v", left, err)
 	}
-}
-
-// TestGVisor: an agent whose kernel is gVisor's, which `runtime: auto` chooses where the
-// engine has it. .ci/runsc makes the program.
-func TestGVisor(t *testing.T) {
-	_, image := require.Docker(t)
-	runsc := require.Tool(t, "runsc")
-	e := ownEngineWith(t, func(dir string) []string {
-		text := fmt.Sprintf(`{"runtimes": {"runsc": {"path": %q, "runtimeArgs": ["--network=host", "--platform=systrap"]}}}`, runsc)
-		if err := os.WriteFile(dir+"/daemon.json", []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return append(dockerd(dir), "--config-file", dir+"/daemon.json")
-	})
-	hold(t, e, image, "auto", "runsc")
-	bin := require.Binaries(t)
-	walls := func() backend.Backend {
-		return givenToAgent{"runsc", 0, &docker.Docker{JailPath: bin + "/bottle-jail", Image: image, Bundle: bundleRef, Host: e.host(), Filter: native.Filter}}
-	}
-	t.Run("life", func(t *testing.T) { backendtest.Life(t, walls) })
-	t.Run("streams", func(t *testing.T) { backendtest.Streams(t, walls) })
-	t.Run("neighbours", func(t *testing.T) { backendtest.Neighbours(t, walls) })
-	t.Run("escapes", func(t *testing.T) { // docs/engines.md says what each of these is
-		backendtest.Escapes(t, walls, "flags of ", "mknod null", "read /proc/1/fd", "read /proc/1/maps", "read /proc/1/environ", "read /proc/1/ns/net", "read /dev/fuse",
-			"read /proc/self/fd/3", "read /sys", "lower the own oom score", "change the network", "a port below 1024", "own namespace cgroup")
-	})
 }
 
 // TestPodman: the same walls from Podman, by its Docker-compatible socket.

@@ -56,7 +56,7 @@ func TestInvariant10MicroVMNeighbours(t *testing.T) { backendtest.Neighbours(t, 
 func TestInvariant10MicroVMTerminal(t *testing.T) { backendtest.Terminal(t, microVM(t)) }
 
 // TestMicroVMLimits: what an agent that wants too much gets.
-func TestMicroVMLimits(t *testing.T) { backendtest.Limits(t, microVM(t)) }
+func TestMicroVMLimits(t *testing.T) { backendtest.Limits(t, microVM(t), true) }
 
 // TestInvariant10MicroVMEscapes: every attempt to get out, each a subtest.
 func TestInvariant10MicroVMEscapes(t *testing.T) { backendtest.Escapes(t, microVM(t)) }

@@ -45,7 +45,7 @@ func Run(t *testing.T, make func() backend.Backend) {
 		name string
 		run  func(*testing.T, func() backend.Backend)
 	}{
-		{"life", Life}, {"streams", Streams}, {"files", Files}, {"neighbours", Neighbours}, {"terminal", Terminal}, {"limits", Limits}, {"escapes", func(t *testing.T, make func() backend.Backend) { Escapes(t, make) }},
+		{"life", Life}, {"streams", Streams}, {"files", Files}, {"neighbours", Neighbours}, {"terminal", Terminal}, {"limits", func(t *testing.T, make func() backend.Backend) { Limits(t, make, true) }}, {"escapes", func(t *testing.T, make func() backend.Backend) { Escapes(t, make) }},
 	} {
 		t.Run(g.name, func(t *testing.T) { g.run(t, make) })
 	}

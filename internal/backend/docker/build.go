@@ -19,6 +19,7 @@ import (
 	"github.com/moby/moby/api/types/system"
 	"github.com/moby/moby/client"
 
+	"bottle/internal/backend"
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
 )
@@ -249,6 +250,20 @@ func runtimeOf(info system.Info, wish string) (string, error) {
 		why = "the engine's runtime " + gvisor + " has a network of its own, in which no gateway can be reached"
 	}
 	return "", bottle.Problems{{Message: why, Hint: "register it in the engine's daemon.json with runtimeArgs [\"" + hostStack + "\"], or write `runtime: auto`"}}
+}
+
+// ownKernel tells what `runtime: auto` is on this engine, and why it is not gVisor.
+func ownKernel(info system.Info) backend.Check {
+	name, err := runtimeOf(info, "auto")
+	if err == nil && name == gvisor {
+		return backend.Check{Wall: "gvisor", OK: true, Found: "`runtime: auto` is " + gvisor + ": a bottle has a kernel of its own"}
+	}
+	found := "the engine has no runtime " + gvisor + " (gVisor)"
+	if _, ok := info.Runtimes[gvisor]; ok {
+		found = "the engine's " + gvisor + " is registered without " + hostStack + ", and so no gateway could be reached in it"
+	}
+	return backend.Check{Wall: "gvisor", Found: found + "; `runtime: auto` is " + bottle.Printable(name) + ", by which a bottle shares this machine's kernel",
+		Fix: "in the engine's daemon.json: \"runtimes\": {\"" + gvisor + "\": {\"path\": \"/usr/local/bin/runsc\", \"runtimeArgs\": [\"" + hostStack + "\"]}} (docs/engines.md)"}
 }
 
 // The runtimes of containers that share the kernel; gVisor's, which do not, and its flag for

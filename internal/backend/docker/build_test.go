@@ -46,6 +46,20 @@ func TestRuntimes(t *testing.T) {
 			t.Errorf("%s: no finding with a hint: %v", name, err)
 		}
 	}
+	for name, c := range map[string]struct {
+		has  map[string]system.RuntimeWithStatus
+		ok   bool
+		says string
+	}{
+		"none":        {none, false, "has no runtime runsc (gVisor); `runtime: auto` is runc"},
+		"own network": {with("--network=sandbox"), false, "is registered without --network=host"},
+		"auto":        {with("--network=host"), true, "`runtime: auto` is runsc"},
+	} {
+		k := ownKernel(system.Info{Runtimes: c.has})
+		if k.OK != c.ok || k.Needed || !strings.Contains(k.Found, c.says) || (k.Fix == "") != c.ok {
+			t.Errorf("%s: %+v", name, k)
+		}
+	}
 	for _, wish := range []string{"", "auto", "crun"} { // Podman lists runtimes that it would know, if they were there
 		got, err := runtimeOf(system.Info{Runtimes: with(), DefaultRuntime: "crun"}, wish)
 		if got != "crun" || err != nil {

@@ -246,6 +246,10 @@ func (x *Box) agentUp(ctx context.Context) error {
 	h.DNS = loopback()
 	h.Sysctls = map[string]string{"net.ipv4.ip_unprivileged_port_start": "1024", "net.ipv6.conf.all.disable_ipv6": "1"}
 	limited(h, x.told.Limits, x.agentIs)
+	spec := jail.Spec{Bottle: x.told, Filter: filter, Landlock: true, Housed: true}
+	if h.Runtime == gvisor {
+		spec.MaxProcs = countedInside(h)
+	}
 	h.MaskedPaths = masked()
 	h.Mounts = x.mounts
 	if err := x.bound(ctx, cfg.Image, h); err != nil {
@@ -258,7 +262,7 @@ func (x *Box) agentUp(ctx context.Context) error {
 	x.agent = p
 	x.link = agent.NewRemote(frames.NewConn(p.out, p.conn.Conn, frames.MaxOut), p.blame)
 	go x.link.Hear()
-	r, err := x.link.Ask(ctx, jail.Request{Spec: &jail.Spec{Bottle: x.told, Filter: filter, Landlock: true, Housed: true}})
+	r, err := x.link.Ask(ctx, jail.Request{Spec: &spec})
 	if err == nil && !r.Up {
 		err = errors.New("the container did not say that it is up")
 	}

@@ -121,6 +121,7 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 		backend.Check{Wall: "engine", OK: info.Info.OSType == "linux" && fresh(c.ClientVersion()), Needed: true, Found: c.name() + " " + info.Info.ServerVersion + " on " + info.Info.OSType + ", API " + c.ClientVersion()},
 		d.hasImage(ctx, c.Client, "gateway-image", d.Bundle, "bottle image build"),
 		backend.Check{Wall: "limits", OK: info.Info.MemoryLimit && info.Info.PidsLimit, Found: fmt.Sprintf("the engine limits memory: %t, processes: %t", info.Info.MemoryLimit, info.Info.PidsLimit)},
+		ownKernel(info.Info),
 	)
 	if d.Image != "" {
 		f.Checks = append(f.Checks, d.hasImage(ctx, c.Client, "agent-image", d.Image, "docker pull "+d.Image))
@@ -266,6 +267,23 @@ func limited(h *container.HostConfig, l plan.Limits, a user) {
 		"/run":     tmpfs(all/8, "mode=755,noexec,"+a.owned()),
 	}
 }
+
+// countedInside gives the bound on processes to gVisor's own kernel, which holds RLIMIT_NPROC for
+// the agent's user, who has no process there but a bottle's. The host's control group counts
+// the threads of that kernel: at the same bound the bottle would end where a fork should fail.
+func countedInside(h *container.HostConfig) (procs uint64) {
+	pids := *h.Resources.PidsLimit
+	threads := threadsOfKernel + threadsOfProcess*pids
+	h.Resources.PidsLimit = &threads
+	return uint64(max(0, pids))
+}
+
+// What gVisor's kernel takes of threads on the host, twice what was measured: 27 without any
+// process of the agent's, and two for each, or a little more where they are busy.
+const (
+	threadsOfKernel  = 64
+	threadsOfProcess = 4
+)
 
 func tmpfs(size int64, options string) string {
 	return fmt.Sprintf("rw,nosuid,nodev,size=%d,%s", size, options)

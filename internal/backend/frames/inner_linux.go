@@ -18,6 +18,7 @@ type Inner struct {
 	Wire  *jail.Wire
 	Ended func()                         // called when the agent has: ends who holds its pipes yet
 	Aside func(body []byte) (any, error) // answers what is no request to the jail; nil: there is no such question
+	Mute  bool                           // a kernel, as gVisor's, that tells no process of a new size of its terminal
 
 	input  chan []byte // bounded by Window
 	pumps  sync.WaitGroup
@@ -86,6 +87,9 @@ func (n *Inner) resize(body []byte) error {
 		return nil
 	}
 	err := terminal.Resize(n.master, binary.BigEndian.Uint16(body), binary.BigEndian.Uint16(body[2:]))
+	if err == nil && n.Mute {
+		_ = terminal.Tell() // a size that nobody hears of ends no bottle
+	}
 	if errors.Is(err, os.ErrClosed) { // the agent is gone
 		return nil
 	}

@@ -12,6 +12,7 @@ import (
 
 	"bottle/internal/backend/frames"
 	"bottle/internal/backend/jail"
+	"bottle/internal/plan"
 )
 
 // Box is pid 1 of the agent's container: the jail's init on one end of a socket pair, and on
@@ -40,6 +41,7 @@ func Box(identity string, in io.Reader, out io.Writer) (int, error) {
 	if err := unix.SetNonblock(fds[0], true); err != nil { // so that its close ends a read, and with it the bottle
 		return 0, fmt.Errorf("make socket pair: %w", err)
 	}
+	b.Mute = req.Spec.Bottle.Container.Runtime == plan.GVisor
 	b.Wire = jail.NewWire(os.NewFile(uintptr(fds[0]), "near"))
 	// Whoever the agent left behind holds its pipes, and ends with the bottle. None left is no error.
 	b.Ended = func() { _ = unix.Kill(-1, unix.SIGKILL) }
