@@ -18,6 +18,7 @@ import (
 
 	"bottle/internal/bottle"
 	"bottle/test/require"
+	"bottle/test/screen"
 )
 
 // moored is a house whose bottles are containers. Its operator is root, or a user with
@@ -63,6 +64,15 @@ func (m moored) as(cmd *exec.Cmd) *exec.Cmd {
 		c.Groups = []uint32{fi.Sys().(*syscall.Stat_t).Gid}
 	}
 	return cmd
+}
+
+// screenOf is screen, with the engine's group.
+func (m moored) screenOf(width, height int, args ...string) *screen.Screen {
+	m.t.Helper()
+	return screen.New(m.t, width, height, func(cmd *exec.Cmd) {
+		as := m.as(m.command())
+		cmd.Dir, cmd.Env, cmd.SysProcAttr = as.Dir, append(slices.Clone(as.Env), "NO_COLOR=1"), as.SysProcAttr
+	}, append([]string{filepath.Join(m.bin, "bottle")}, args...)...)
 }
 
 func (m moored) start(script string) said {
