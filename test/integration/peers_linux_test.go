@@ -207,6 +207,40 @@ func TestPodman(t *testing.T) {
 	})
 }
 
+// TestDockerUsersRemapped: an engine whose containers have other users than this machine is
+// refused in words before anything is made: a bottle there could write neither its log nor a folder.
+func TestDockerUsersRemapped(t *testing.T) {
+	_, image := require.Docker(t)
+	e := ownEngineWith(t, func(dir string) []string {
+		if err := os.WriteFile(dir+"/subordinate", []byte("nobody:300000:65536\nnogroup:300000:65536\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for _, way := range []string{filepath.Dir(dir), dir} { // its root user is another
+			if err := os.Chmod(way, 0o711); err != nil {
+				t.Fatal(err)
+			}
+		}
+		script := "for f in subuid subgid; do mount --bind " + dir + "/subordinate /etc/$f || exit; done; exec \"$@\"" // in a mount namespace of its own
+		return append(append([]string{"unshare", "--mount", "sh", "-c", script, "sh"}, dockerd(dir)...), "--userns-remap=nobody:nogroup")
+	})
+	bin := require.Binaries(t)
+	facts, err := (&docker.Docker{JailPath: bin + "/bottle-jail", Image: image, Bundle: "none", Host: e.host(), Filter: native.Filter}).Facts(t.Context())
+	if err != nil || !slices.ContainsFunc(facts.Checks, func(c backend.Check) bool {
+		return c.Wall == "users" && c.Needed && !c.OK && strings.Contains(c.Found, "userns-remap")
+	}) {
+		t.Errorf("%+v, %v", facts.Checks, err)
+	}
+	cmd := exec.Command(bin+"/bottle", "doctor", "--backend", "docker")
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.host(), "HOME="+t.TempDir())
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "userns-remap") || !strings.Contains(string(out), "--backend native") {
+		t.Errorf("doctor: %v %s", err, out)
+	}
+	if out := run(t, "docker", "-H", e.host(), "ps", "-aq"); out != "" {
+		t.Errorf("it has %s", out)
+	}
+}
+
 // dockerd is an engine without a bridge.
 func dockerd(dir string) []string {
 	return []string{"dockerd", "-H", "unix://" + dir + "/sock", "--data-root", dir + "/data", "--exec-root", dir + "/exec", "--pidfile", dir + "/pid",

@@ -208,6 +208,9 @@ func (d *Docker) rootless(ctx context.Context, c *engine) (bool, error) {
 // root's alone where it is not its user's own.
 func isRootless(i system.Info) bool { return slices.Contains(i.SecurityOptions, "name=rootless") }
 
+// remapped tells whether an engine that root started has a user namespace for its containers.
+func remapped(i system.Info) bool { return slices.Contains(i.SecurityOptions, "name=userns") }
+
 // caFiles are the operator's files by which the gateway knows upstreams.
 func caFiles(gw plan.Gateway) (files []string) {
 	add := func(path string) {

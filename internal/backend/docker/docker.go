@@ -123,6 +123,10 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 		backend.Check{Wall: "limits", OK: info.Info.MemoryLimit && info.Info.PidsLimit, Found: fmt.Sprintf("the engine limits memory: %t, processes: %t", info.Info.MemoryLimit, info.Info.PidsLimit)},
 		ownKernel(info.Info),
 	)
+	if remapped(info.Info) {
+		f.Checks = append(f.Checks, backend.Check{Wall: "users", Needed: true, Fix: "start an engine without userns-remap, or use --backend native, which has a user namespace of its own",
+			Found: "the engine gives its containers other users than this machine's (userns-remap): neither could the gateway write its log, nor the agent your folder"})
+	}
 	if d.Image != "" {
 		f.Checks = append(f.Checks, d.hasImage(ctx, c.Client, "agent-image", d.Image, "docker pull "+d.Image))
 	}
