@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"bottle/internal/backend/docker"
+	"bottle/internal/backend/native"
 	"bottle/internal/bottle"
 	"bottle/test/require"
 )
@@ -364,4 +366,30 @@ func TestDockerBesideNative(t *testing.T) {
 			return known(t) == before && len(m.traces()) == 0 && len((&house{agent: plain}).traces()) == 0
 		})
 	})
+}
+
+// TestDockerKeepsTheHostsDomains: an engine hands a container the search domains and options of
+// its machine. A bottle is not told them: they name whose machine it is.
+func TestDockerKeepsTheHostsDomains(t *testing.T) {
+	_, image := require.Docker(t)
+	bin := require.Binaries(t)
+	e := ownEngineWith(t, func(dir string) []string {
+		if err := os.WriteFile(dir+"/resolv.conf", []byte("search corp.example lab.corp.example\nnameserver 192.0.2.53\noptions ndots:9\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return append([]string{"unshare", "--mount", "sh", "-c", "mount --bind " + dir + "/resolv.conf /etc/resolv.conf && exec \"$@\"", "sh"}, dockerd(dir)...)
+	})
+	bundle, err := bundleImage("unix:///var/run/docker.sock", bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.load(image, bundle)
+	const told = "cat /etc/resolv.conf; grep -rl corp.example /etc /proc/self/environ 2>/dev/null || echo none"
+	if got := run(t, "docker", "-H", e.host(), "run", "--rm", "--network", "none", image, "sh", "-c", told); !strings.Contains(got, "corp.example") || strings.Contains(got, "none") {
+		t.Fatalf("an ordinary container is told %q: it proves nothing", got)
+	}
+	b, _ := dockerBottle(t, &docker.Docker{JailPath: bin + "/bottle-jail", Image: image, Bundle: bundle, Host: e.host(), Filter: native.Filter}, "192.0.2.1:80", `{"values":{"TOKEN":"of-the-test"}}`)
+	if got := bash(t, b, told); got != "nameserver 127.0.0.1\noptions timeout:2 attempts:2\nnone\n" {
+		t.Errorf("inside: %q", got)
+	}
 }

@@ -246,7 +246,7 @@ func (x *Box) agentUp(ctx context.Context) error {
 	h := bare()
 	h.NetworkMode = "none"
 	h.Runtime = x.told.Container.Runtime
-	h.DNS = loopback()
+	h.DNS, h.DNSSearch, h.DNSOptions = loopback(), []string{"."}, []string{"timeout:2", "attempts:2"} // else the host's, which tell where it is
 	h.Sysctls = map[string]string{"net.ipv4.ip_unprivileged_port_start": "1024", "net.ipv6.conf.all.disable_ipv6": "1"}
 	limited(h, x.told.Limits, x.agentIs)
 	spec := jail.Spec{Bottle: x.told, Filter: filter, Landlock: true, Housed: true}

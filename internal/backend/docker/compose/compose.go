@@ -232,6 +232,9 @@ func (w *writing) agent(told string) {
 	w.bare("agent", w.Bottle.Container.Image, fmt.Sprintf("%d:%d", w.Inside.UID, w.Inside.GID), "agent", w.At, composed.AgentWord, told)
 	w.line(2, "hostname: "+q(w.Bottle.Hostname))
 	w.line(2, "network_mode: none") // the fence gives it what a start would
+	w.line(2, "dns: [127.0.0.1]")
+	w.line(2, "dns_search: [\".\"]") // else the host's, which tells where it is
+	w.line(2, "dns_opt: [\"timeout:2\", \"attempts:2\"]")
 	w.line(2, "init: false")
 	w.line(2, "stdin_open: true")
 	w.line(2, "tty: "+strconv.FormatBool(w.Command.TTY))
