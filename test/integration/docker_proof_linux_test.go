@@ -357,8 +357,18 @@ func TestDockerBesideNative(t *testing.T) {
 				_ = syscall.Kill(pid, syscall.SIGKILL) // it is not reaped here
 			}
 		}
-		if s := does("cleanup", "--discard", "--yes"); s.code != 0 || !strings.Contains(s.out, contained) || !strings.Contains(s.out, native) {
-			t.Errorf("cleanup of what was killed: %+v", s)
+		for _, c := range []struct{ answer, end string }{{"n", "exit code 1."}, {"y", "exit code 0."}} { // a no removes nothing
+			asks := m.screenOf(140, 40, "cleanup", "--discard")
+			plan := asks.Shows("Remove ", "?")
+			for _, want := range []string{contained, native, "network", "folder"} {
+				if !strings.Contains(plan, want) {
+					t.Errorf("before a %s the plan does not name %s:\n%s", c.answer, want, plan)
+				}
+			}
+			asks.Types(c.answer + "\n")
+			if text := asks.Shows(c.end); strings.Count(text, "Remove ") != 1 {
+				t.Errorf("it asked more than once:\n%s", text)
+			}
 		}
 		require.Eventually(t, limit, "nothing is left of either", func() bool {
 			sleepABit()

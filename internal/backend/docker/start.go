@@ -21,11 +21,13 @@ func machine() []string {
 	return []string{strings.TrimSpace(string(boot)), strings.Trim(space, "pid:[]")}
 }
 
+// process is empty but for the number where there is none of it, or one that has ended and is
+// not waited for: some systems' pid 1 takes its time with that, and some has none that does.
 func process(pid int) []string {
 	stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	const began = 22 - 3 // the third field is the first here
-	if len(fields) <= began {
+	const began = 22 - 3 // the third field, its state, is the first here
+	if len(fields) <= began || fields[0][0] == 'Z' || fields[0][0] == 'X' {
 		return []string{strconv.Itoa(pid), ""}
 	}
 	return []string{strconv.Itoa(pid), string(fields[began])}

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -28,6 +29,25 @@ func TestHeldByItsStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := strings.Join(append(machine(), process(cmd.Process.Pid)...), ":")
+	corpse := exec.Command("sleep", "100")
+	if err := corpse.Start(); err != nil {
+		t.Fatal(err)
+	}
+	unreaped := strings.Join(append(machine(), process(corpse.Process.Pid)...), ":")
+	if lives, known := alive(unreaped); !lives || !known {
+		t.Errorf("a program that runs: %t, %t", lives, known)
+	}
+	if err := corpse.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = corpse.Wait() }() // it was killed
+	for range 1000 {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", corpse.Process.Pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	for name, c := range map[string]struct {
 		label   string
 		running bool
@@ -36,6 +56,7 @@ func TestHeldByItsStart(t *testing.T) {
 	}{
 		"this one":              {me, false, old, true},
 		"gone":                  {gone, true, young, false},
+		"nobody waited for it":  {unreaped, true, young, false},
 		"its number came again": {other(3, "1"), true, young, false},
 		"elsewhere, runs":       {other(0, "another-boot"), true, old, true},
 		"elsewhere, rises":      {other(1, "1"), false, young, true},
@@ -45,7 +66,7 @@ func TestHeldByItsStart(t *testing.T) {
 		"a group":               {other(2, "-1"), false, old, false},
 		"no number":             {other(2, "x"), false, old, false},
 	} {
-		if _, err := os.Stat("/proc/self/stat"); err != nil && strings.HasPrefix(name, "elsewhere, rises") {
+		if _, err := os.Stat("/proc/self/stat"); err != nil && (name == "elsewhere, rises" || name == "nobody waited for it") {
 			continue
 		}
 		if got := held(c.label, c.running, c.made); got != c.want {
