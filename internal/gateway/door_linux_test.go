@@ -28,7 +28,12 @@ func (r *running) behindDoor(t testing.TB, token [32]byte, change ...func(*plan.
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := l.(*net.TCPListener).File()
+	return r.behindDoorOn(t, l.(*net.TCPListener), token, change...)
+}
+
+func (r *running) behindDoorOn(t testing.TB, l *net.TCPListener, token [32]byte, change ...func(*plan.Gateway)) (address string) {
+	t.Helper()
+	f, err := l.File()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"bottle/internal/egress/crowd"
 	"bottle/internal/gateway/door"
 	"bottle/internal/plan"
 )
@@ -27,7 +26,7 @@ type sockets struct {
 	egress, transparent, dnsTCP net.Listener
 	dnsUDP                      net.PacketConn
 	nflog                       *os.File
-	door                        *door.Door        // in front of them; nil: they are the bottle's own
+	door                        *door.Door        // its listener is egress, and the services stand behind it; nil: they are the bottle's own
 	served                      map[string]string // name -> address, for plan.Ready
 }
 
@@ -182,7 +181,7 @@ func (s *sockets) behind(ctx context.Context, hash, greeting string) error {
 	if len(s.served) != 1 {
 		return fmt.Errorf("open the door: %d sockets came, and a door is one", len(s.served))
 	}
-	d, err := door.New(crowd.Patient(s.egress), hash, greeting)
+	d, err := door.New(s.egress.Addr(), hash, greeting)
 	if err != nil {
 		return err
 	}
@@ -190,7 +189,7 @@ func (s *sockets) behind(ctx context.Context, hash, greeting string) error {
 		return err
 	}
 	at := s.egress.Addr().String()
-	s.door, s.egress, s.transparent, s.dnsTCP = d, d.Egress, d.Transparent, d.DNS
+	s.door = d
 	for _, name := range []string{plan.SocketTransparent, plan.SocketDNSTCP, plan.SocketNFLog} {
 		s.served[name] = at
 	}
@@ -206,9 +205,6 @@ func (s *sockets) close() {
 	}
 	if s.dnsUDP != nil {
 		_ = s.dnsUDP.Close()
-	}
-	if s.door != nil {
-		_ = s.door.Close()
 	}
 	if s.nflog != nil {
 		_ = s.nflog.Close()

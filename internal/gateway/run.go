@@ -41,7 +41,8 @@ type Start struct {
 	Version   string   // of this program
 	Identity  string   // from the command line, where cleanup can see it
 
-	rules func() (*dlprule.Set, error) // of what looks like a secret; nil: dlp.DefaultRules. Tests have others
+	rules func() (*dlprule.Set, error)           // of what looks like a secret; nil: dlp.DefaultRules. Tests have others
+	fails func(service string, open opens) opens // how a test lets a service fail; nil: it has none
 }
 
 // gateway is one running gateway.

@@ -3,10 +3,13 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"bottle/internal/audit"
+	"bottle/internal/egress/crowd"
 	"bottle/internal/gateway/attend"
+	"bottle/internal/plan"
 )
 
 // reasonDied is the reason of the record that says that a service failed: an operator who
@@ -18,6 +21,9 @@ type service struct {
 	name string
 	life func(context.Context) error
 }
+
+// opens gives a service the listener of its next life; nil: it has none.
+type opens func() (net.Listener, error)
 
 // lives are the services, each with its sockets kept for its next life; put lets go of these.
 func (g *gateway) lives() (all []service, put func(), err error) {
@@ -35,34 +41,42 @@ func (g *gateway) lives() (all []service, put func(), err error) {
 		kept = append(kept, k)
 		return k
 	}
-	add := func(name string, life func(context.Context) error) { all = append(all, service{name, life}) }
-	s := g.sockets
-	if s.door != nil {
-		add("door", attend.Once(s.door.Serve)) // what stands behind it has one life, too
-	}
-	explicit := keep(s.egress)
-	add("egress", func(ctx context.Context) error {
-		l, err := explicit.Listener()
-		if err != nil {
-			return err
+	add := func(name string, open opens, serve func(context.Context, net.Listener) error) {
+		if open = g.instead(name, open); open == nil {
+			return
 		}
-		return g.proxy.ServeProxy(ctx, l)
-	})
-	if s.transparent != nil {
-		caught := keep(s.transparent)
-		add("transparent", func(ctx context.Context) error {
-			l, err := caught.Listener()
+		all = append(all, service{name, func(ctx context.Context) error {
+			l, err := open()
 			if err != nil {
 				return err
 			}
-			return g.proxy.ServeTransparent(ctx, l)
-		})
+			return serve(ctx, l)
+		}})
 	}
-	if s.dnsUDP != nil || s.dnsTCP != nil {
-		add("dns", g.namesLife(keep))
+	s := g.sockets
+	explicit := opens(keep(s.egress).Listener)
+	var caught, names opens
+	var udp *attend.Socket
+	if s.transparent != nil {
+		caught = keep(s.transparent).Listener
+	}
+	if s.dnsTCP != nil {
+		names = keep(s.dnsTCP).Listener
+	}
+	if s.dnsUDP != nil {
+		udp = keep(s.dnsUDP)
+	}
+	if s.door != nil { // its socket stays bound between two lives: it is the bottle's hold on its address
+		add("door", explicit, func(ctx context.Context, l net.Listener) error { return s.door.Serve(ctx, crowd.Patient(l)) })
+		explicit, caught, names = s.door.Egress.Listener, s.door.Transparent.Listener, s.door.DNS.Listener
+	}
+	add(plan.SocketEgress, explicit, g.proxy.ServeProxy)
+	add(plan.SocketTransparent, caught, g.proxy.ServeTransparent)
+	if names != nil || udp != nil {
+		all = append(all, service{"dns", g.namesLife(udp, g.instead("dns", names))})
 	}
 	if g.control != nil {
-		add("control", g.controlLife())
+		all = append(all, service{"control", g.controlLife()})
 	}
 	if err != nil {
 		put()
@@ -71,26 +85,29 @@ func (g *gateway) lives() (all []service, put func(), err error) {
 	return all, put, nil
 }
 
+// instead is open, or what a test has for it.
+func (g *gateway) instead(service string, open opens) opens {
+	if g.fails == nil || open == nil {
+		return open
+	}
+	return g.fails(service, open)
+}
+
 // namesLife is the DNS, of which either socket may be missing.
-func (g *gateway) namesLife(keep func(any) *attend.Socket) func(context.Context) error {
-	var udp, tcp *attend.Socket
-	if g.sockets.dnsUDP != nil {
-		udp = keep(g.sockets.dnsUDP)
-	}
-	if g.sockets.dnsTCP != nil {
-		tcp = keep(g.sockets.dnsTCP)
-	}
+func (g *gateway) namesLife(udp *attend.Socket, tcp opens) func(context.Context) error {
 	return func(ctx context.Context) error {
 		u, err := udp.Packets()
 		if err != nil {
 			return err
 		}
-		t, err := tcp.Listener()
-		if err != nil {
-			if u != nil {
-				u.Close()
+		var t net.Listener
+		if tcp != nil {
+			if t, err = tcp(); err != nil {
+				if u != nil {
+					u.Close()
+				}
+				return err
 			}
-			return err
 		}
 		return g.proxy.ServeDNS(ctx, u, t)
 	}

@@ -104,8 +104,10 @@ func (s *server) packets(ctx context.Context, pc net.PacketConn) error {
 }
 
 func (s *server) streams(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	defer cancel() // a listener that failed is served again at once, and not when the last idle stream has gone
 	slots := make(chan struct{}, maxStreams)
 	for {
 		c, err := l.Accept()

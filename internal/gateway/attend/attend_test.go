@@ -62,11 +62,23 @@ func TestRun(t *testing.T) {
 
 // TestOnce: what can't be begun again is given up at the first death behind its only life.
 func TestOnce(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	k, err := Keep(struct{ net.Listener }{l})
+	if err != nil {
+		t.Fatal(err)
+	}
 	lives, last := 0, time.Duration(-1)
-	err := Keeper{Pause: time.Microsecond, Died: func(_ string, _ error, again time.Duration) { last = again }}.Run(t.Context(), "x", Once(func(context.Context) error {
+	err = Keeper{Pause: time.Microsecond, Died: func(_ string, _ error, again time.Duration) { last = again }}.Run(t.Context(), "x", func(context.Context) error {
+		if _, err := k.Listener(); err != nil {
+			return err
+		}
 		lives++
 		return errors.New("out of order")
-	}))
+	})
 	if lives != 1 || last != 0 || !errors.Is(err, errOnce) {
 		t.Errorf("%d lives, the last pause %v: %v", lives, last, err)
 	}

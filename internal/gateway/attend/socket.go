@@ -1,28 +1,15 @@
 package attend
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"sync/atomic"
 	"syscall"
 )
 
 // errOnce is a socket that no second life can have: such a service is given up at once.
 var errOnce = errors.New("its socket can't be opened again")
-
-// Once is a life that is the only one: of a service whose socket is not a Socket.
-func Once(life func(context.Context) error) func(context.Context) error {
-	var begun atomic.Bool
-	return func(ctx context.Context) error {
-		if begun.Swap(true) {
-			return errOnce
-		}
-		return life(ctx)
-	}
-}
 
 // backlog is how many connections wait for Accept; the kernel takes less where it must.
 const backlog = 4096

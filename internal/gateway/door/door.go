@@ -23,43 +23,47 @@ const (
 	maxWaiting = 128             // connections that have not knocked yet; the oldest makes room
 )
 
-// Door is one listener in front of several services. Each is a net.Listener that
-// gives the connections of those who knocked for it.
+// Door is one listener in front of several services, each with a Lane of those who knocked
+// for it. It may be served again after its Serve failed, and so may each service: neither
+// ends the other.
 type Door struct {
 	Egress, Transparent, DNS *Lane
 	Refused                  *Lane
-	outer                    net.Listener
 	greeting                 []byte
 	hash                     [sha256.Size]byte
 }
 
-// New makes a Door. hash is plan.DoorHash of its token; greeting is said first to
-// whoever connects, without the line's end, and a challenge behind it.
-func New(outer net.Listener, hash, greeting string) (*Door, error) {
-	d := &Door{outer: outer, greeting: []byte(greeting + "\n")}
+// New makes a Door at an address. hash is plan.DoorHash of its token; greeting is said first
+// to whoever connects, without the line's end, and a challenge behind it.
+func New(at net.Addr, hash, greeting string) (*Door, error) {
+	d := &Door{greeting: []byte(greeting + "\n")}
 	b, err := hex.DecodeString(hash)
 	if err != nil || len(b) != len(d.hash) {
 		return nil, errors.New("open the door: the hash of its token is not a SHA-256")
 	}
 	d.hash = [sha256.Size]byte(b)
 	for _, l := range []**Lane{&d.Egress, &d.Transparent, &d.DNS, &d.Refused} {
-		*l = &Lane{conns: make(chan net.Conn), done: make(chan struct{}), addr: outer.Addr()}
+		*l = &Lane{conns: make(chan net.Conn), addr: at}
 	}
 	return d, nil
 }
 
-// Serve lets in who knocks, until ctx ends or the listener fails. It returns when
-// all its goroutines have.
-func (d *Door) Serve(ctx context.Context) error {
+// Serve lets in who knocks, until ctx ends or the listener fails; then outer is closed. Who
+// was let in and not served yet goes. It returns when all its goroutines have.
+func (d *Door) Serve(ctx context.Context, outer net.Listener) error {
+	parent := ctx
+	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	stop := context.AfterFunc(ctx, func() { _ = d.outer.Close() })
+	defer cancel()
+	defer outer.Close()
+	stop := context.AfterFunc(ctx, func() { _ = outer.Close() })
 	defer stop()
 	var waiting queue
 	for {
-		c, err := d.outer.Accept()
+		c, err := outer.Accept()
 		if err != nil {
-			if ctx.Err() != nil {
+			if parent.Err() != nil {
 				return nil
 			}
 			return fmt.Errorf("serve the door: %w", err)
@@ -101,9 +105,6 @@ func (q *queue) leave(c net.Conn) {
 		q.all = slices.Delete(q.all, i, i+1)
 	}
 }
-
-// Close closes the listener; the lanes are closed by who accepts on them.
-func (d *Door) Close() error { return d.outer.Close() }
 
 // hear greets one connection and reads its Knock. A nil lane: it goes.
 func (d *Door) hear(ctx context.Context, c net.Conn) (*Lane, net.Conn) {
@@ -162,39 +163,54 @@ func (r *Redirected) OriginalDst() netip.AddrPort { return r.dst }
 // NetConn is the connection itself.
 func (r *Redirected) NetConn() net.Conn { return r.TCPConn }
 
-// Lane is a net.Listener of those who knocked for one service.
+// Lane is the queue of those who knocked for one service. Who comes between two lives of the
+// service waits for the next one.
 type Lane struct {
 	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
 	addr  net.Addr
+}
+
+// Listener is the lane for one life of the service: it is closed with that life, and the lane
+// stays open.
+func (l *Lane) Listener() (net.Listener, error) {
+	return &life{lane: l, done: make(chan struct{})}, nil
 }
 
 func (l *Lane) give(ctx context.Context, c net.Conn) {
 	select {
 	case l.conns <- c:
-	case <-l.done:
-		_ = c.Close()
 	case <-ctx.Done():
 		_ = c.Close()
 	}
 }
 
+// life is one service's listener on its lane.
+type life struct {
+	lane *Lane
+	done chan struct{}
+	once sync.Once
+}
+
 // Accept implements net.Listener.
-func (l *Lane) Accept() (net.Conn, error) {
+func (l *life) Accept() (net.Conn, error) {
 	select {
-	case c := <-l.conns:
+	case <-l.done: // a closed one takes nobody from the next
+		return nil, net.ErrClosed
+	default:
+	}
+	select {
+	case c := <-l.lane.conns:
 		return c, nil
 	case <-l.done:
 		return nil, net.ErrClosed
 	}
 }
 
-// Close implements net.Listener. The other lanes stay open.
-func (l *Lane) Close() error {
+// Close implements net.Listener.
+func (l *life) Close() error {
 	l.once.Do(func() { close(l.done) })
 	return nil
 }
 
 // Addr implements net.Listener: the door's own.
-func (l *Lane) Addr() net.Addr { return l.addr }
+func (l *life) Addr() net.Addr { return l.lane.addr }

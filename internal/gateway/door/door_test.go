@@ -18,13 +18,13 @@ func opened(t *testing.T, token [32]byte) (*Door, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(l, plan.DoorHash(token), "bottle a-abcde")
+	d, err := New(l.Addr(), plan.DoorHash(token), "bottle a-abcde")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); _ = d.Serve(ctx) }()
+	go func() { defer close(done); _ = d.Serve(ctx, l) }()
 	t.Cleanup(func() { stop(); <-done })
 	return d, l.Addr().String()
 }
@@ -59,9 +59,11 @@ func lets(t *testing.T, d *Door, address string, answer func(challenge [plan.Cha
 		t.Fatal(err)
 	}
 	served := make(chan struct{})
+	service, _ := d.Egress.Listener()
+	defer service.Close()
 	go func() {
 		defer close(served)
-		if c, err := d.Egress.Accept(); err == nil {
+		if c, err := service.Accept(); err == nil {
 			_, _ = io.WriteString(c, "in")
 			c.Close()
 		}
@@ -136,8 +138,52 @@ func TestInvariant10DoorTokenIsNotGuessedOrReplayed(t *testing.T) {
 	}
 	defer l.Close()
 	for _, hash := range []string{"", "zz", plan.DoorHash(right())[:62]} { // the zero value is no door
-		if _, err := New(l, hash, ""); err == nil {
+		if _, err := New(l.Addr(), hash, ""); err == nil {
 			t.Errorf("a door whose hash is %q", hash)
 		}
+	}
+}
+
+// TestLaneOutlivesItsService: who knocks while a service is between two lives is served by the
+// next one; a listener that was closed takes nobody, and the other lanes go on.
+func TestLaneOutlivesItsService(t *testing.T) {
+	d, address := opened(t, right())
+	first, _ := d.Egress.Listener()
+	first.Close()
+	c, r, challenge := asked(t, address)
+	defer c.Close()
+	if _, err := c.Write(knock(right(), plan.DoorEgress, challenge)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(r, make([]byte, plan.ProofSize)); err != nil { // it is let in
+		t.Fatal(err)
+	}
+	for range 100 {
+		if c, err := first.Accept(); err == nil {
+			t.Fatalf("a closed listener gives %v", c)
+		}
+	}
+	other, _ := d.DNS.Listener()
+	defer other.Close()
+	k, _, challenge := asked(t, address)
+	defer k.Close()
+	if _, err := k.Write(knock(right(), plan.DoorDNS, challenge)); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := other.Accept(); err != nil {
+		t.Error(err)
+	} else {
+		c.Close()
+	}
+	next, _ := d.Egress.Listener()
+	defer next.Close()
+	served, err := next.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(served, "in")
+	served.Close()
+	if said, err := io.ReadAll(r); string(said) != "in" {
+		t.Errorf("%q, %v", said, err)
 	}
 }

@@ -33,10 +33,11 @@ func (d *Door) Packets(ctx context.Context) (*os.File, error) {
 		defer ends[1].Close()
 		var wg sync.WaitGroup
 		defer wg.Wait()
-		stop := context.AfterFunc(ctx, func() { _ = d.Refused.Close() })
+		lane, _ := d.Refused.Listener() // a lane has no error
+		stop := context.AfterFunc(ctx, func() { _ = lane.Close() })
 		defer stop()
 		for {
-			c, err := d.Refused.Accept()
+			c, err := lane.Accept()
 			if err != nil {
 				return
 			}
