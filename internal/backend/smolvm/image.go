@@ -108,11 +108,11 @@ func (s *Smolvm) source(b plan.Bottle) (path string, release func(), err error) 
 		}
 	}
 	if filepath.Dir(path) == s.Shelf.Dir { // looked into when it was kept
-		hold, err := s.Shelf.Hold(path)
+		now, hold, err := s.Shelf.Use(path)
 		if err != nil {
 			return "", release, err
 		}
-		return path, hold, nil
+		return now, hold, nil
 	}
 	folder, err := named(path)
 	if err == nil && !folder {

@@ -98,6 +98,38 @@ func TestImageOfARecipe(t *testing.T) {
 	}
 }
 
+// What an earlier version of bottle has kept is looked into before a VM runs from it: a bad one
+// goes, and the next start makes it anew.
+func TestImageOfAnOlderCheck(t *testing.T) {
+	m := &maker{}
+	s := &Smolvm{Engine: m, Shelf: rootfs.Shelf{Dir: t.TempDir()}}
+	old := filepath.Join(s.Shelf.Dir, "agent-"+rootfs.Key("FROM x")+"-0123456789abcdef.tar")
+	var bad bytes.Buffer
+	if err := errors.Join((&maker{hostile: true}).Save(t.Context(), "", &bad), os.WriteFile(old, bad.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, told := range []plan.Container{{Recipe: "FROM x", Image: shown + rootfs.Key("FROM x")}, {Image: old}} {
+		if err := os.WriteFile(old, bad.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if path, release, err := s.source(plan.Bottle{Container: told}); err == nil || release == nil || !strings.Contains(err.Error(), "is not taken any more") {
+			t.Errorf("%+v: %s, %v", told, path, err)
+		}
+	}
+	c, err := s.Choose(t.Context(), plan.Container{Recipe: "FROM x"})
+	if err == nil {
+		err = s.Build(t.Context(), c, func(int, int, string) {})
+	}
+	if err != nil || m.built != 1 {
+		t.Fatalf("it is not made anew: %+v, %v", m, err)
+	}
+	if _, release, err := s.source(plan.Bottle{Container: c}); err != nil {
+		t.Error(err)
+	} else {
+		release()
+	}
+}
+
 // What the engine gives is looked into like anybody's.
 func TestHostileImageOfTheEngine(t *testing.T) {
 	s := &Smolvm{Engine: &maker{hostile: true}, Shelf: rootfs.Shelf{Dir: t.TempDir()}}

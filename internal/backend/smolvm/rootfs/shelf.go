@@ -23,8 +23,9 @@ const (
 	unused    = 30 * 24 * time.Hour // then cleanup takes it
 )
 
-// The names on a shelf: agent-RECIPE-CONTENT.tar, each hash 16 hex digits; the same as
-// .smolmachine; one that is being made; a mark of an operator's own archive.
+// The names on a shelf: agent-RECIPE-CONTENT-CHECK.tar, each hash 16 hex digits, and the
+// version of the check that let it pass; the same as .smolmachine; one that is being made; a
+// mark of an operator's own archive.
 const (
 	prefix  = "agent-"
 	archive = ".tar"
@@ -33,7 +34,10 @@ const (
 	mark    = "seen-"
 )
 
-// checkVersion is part of each mark. It is another one whenever Check refuses more than
+// passed ends the name of an archive that this check let pass.
+const passed = "-" + checkVersion + archive
+
+// checkVersion is part of each mark and each name. It is another one whenever Check refuses more than
 // before: what an older check let pass is then looked into anew.
 const checkVersion = "2"
 
@@ -106,7 +110,7 @@ func (s Shelf) Put(recipe string, write func(io.Writer) error) (string, error) {
 	if err := Check(f, s.bounds()); err != nil {
 		return "", err
 	}
-	path := filepath.Join(s.Dir, prefix+Key(recipe)+"-"+hex.EncodeToString(sum.Sum(nil)[:8])+archive)
+	path := filepath.Join(s.Dir, prefix+Key(recipe)+"-"+hex.EncodeToString(sum.Sum(nil)[:8])+passed)
 	if err := errors.Join(f.Sync(), os.Rename(f.Name(), path)); err != nil {
 		return "", fmt.Errorf("keep the image: %w", err)
 	}
@@ -227,6 +231,41 @@ func (s Shelf) Hold(path string) (release func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// Use is Hold for an archive of the shelf that a VM is to run from, and gives where it is. One
+// that another version of the check let pass, or none, is looked into first: it has another
+// name then, or is gone.
+func (s Shelf) Use(path string) (now string, release func(), err error) {
+	if release, err = s.Hold(path); err != nil || strings.HasSuffix(path, passed) {
+		return path, release, err
+	}
+	if err = s.again(path); err != nil {
+		release()
+		return "", nil, errors.Join(err, s.Remove(path))
+	}
+	words := strings.Split(strings.TrimSuffix(filepath.Base(path), archive), "-")
+	now = filepath.Join(s.Dir, strings.Join(words[:min(3, len(words))], "-")+passed)
+	if err = os.Rename(path, now); errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Lstat(now) // another start was as far
+	}
+	if err != nil {
+		release()
+		return "", nil, fmt.Errorf("use the image: %w", err)
+	}
+	return now, release, nil
+}
+
+func (s Shelf) again(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return fmt.Errorf("look into the image: %w", err)
+	}
+	defer f.Close()
+	if err := Check(f, s.bounds()); err != nil {
+		return fmt.Errorf("what was kept of an earlier start is not taken any more, and is removed; start again, and it is made anew: %w", err)
+	}
+	return nil
+}
+
 // trim takes the oldest ones where there are too many. keep stays.
 func (s Shelf) trim(keep string) error {
 	list, err := s.list()
@@ -264,7 +303,7 @@ func (s Shelf) Packed(path string) (file string, there bool) {
 	}
 	base := strings.TrimSuffix(filepath.Base(path), archive)
 	if filepath.Dir(path) != filepath.Clean(s.Dir) {
-		base = prefix + Key(path) + "-" + seal(path)
+		base = prefix + Key(path) + "-" + seal(path) + "-" + checkVersion
 	}
 	file = filepath.Join(s.Dir, base+packed)
 	fi, err := os.Lstat(file)

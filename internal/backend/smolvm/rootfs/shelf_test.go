@@ -237,3 +237,69 @@ func TestShelfTrustsNoMarkOfAnotherCheck(t *testing.T) {
 		}
 	}
 }
+
+// The weakness: an archive was kept by an earlier version of bottle, whose check let more pass.
+// This proves that none runs, nor what was packed of it, that this check has not let pass; a
+// good one is looked into once.
+func TestShelfLooksAgainIntoWhatAnOlderCheckKept(t *testing.T) {
+	s := Shelf{Dir: t.TempDir()}
+	for _, version := range []string{"", "-1"} {
+		a := put(t, s, "FROM a", "1")
+		old := strings.TrimSuffix(a, passed) + version + archive
+		if err := os.Rename(a, old); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Find("FROM a"); got != old {
+			t.Fatalf("%s is found", got)
+		}
+		if err := os.WriteFile(strings.TrimSuffix(old, archive)+packed, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		now, release, err := s.Use(old)
+		if err != nil || now != a || s.Find("FROM a") != a {
+			t.Fatalf("a good one: %s, %v", now, err)
+		}
+		if file, there := s.Packed(now); there {
+			t.Errorf("%s was packed of what an older check let pass", file)
+		}
+		if _, err := os.Lstat(old); err == nil {
+			t.Error("it is there twice")
+		}
+		if err := s.Remove(now); err == nil {
+			t.Error("one in use was removed")
+		}
+		release()
+		if err := os.WriteFile(now, nil, 0o600); err != nil { // a check would end with an error
+			t.Fatal(err)
+		}
+		if _, release, err := s.Use(now); err != nil {
+			t.Errorf("it was looked into twice: %v", err)
+		} else {
+			release()
+		}
+		if err := errors.Join(s.Remove(now), os.WriteFile(old, saved(t, tarOf(t, file{name: "../x"})), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if now, _, err := s.Use(old); err == nil || now != "" || !strings.Contains(err.Error(), "made anew") {
+			t.Errorf("a bad one: %s, %v", now, err)
+		}
+		if s.Find("FROM a") != "" {
+			t.Error("a bad one is found again")
+		}
+	}
+	// Two starts at once: the second has seen the old name.
+	a := put(t, s, "FROM a", "1")
+	old := strings.TrimSuffix(a, passed) + archive
+	if err := os.Link(a, old); err != nil {
+		t.Fatal(err)
+	}
+	if now, release, err := s.Use(old); err != nil || now != a {
+		t.Errorf("%s, %v", now, err)
+	} else {
+		release()
+	}
+	own := filepath.Join(t.TempDir(), "own.tar")
+	if file, _ := s.Packed(own); !strings.HasSuffix(file, "-"+checkVersion+packed) {
+		t.Errorf("an operator's own is packed as %s", file)
+	}
+}
