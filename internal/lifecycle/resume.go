@@ -37,7 +37,7 @@ func (h *House) identity(req Request) (bottle.Identity, error) {
 		return "", bottle.Problems{{File: log, Message: fmt.Sprintf("resume %s: its decision log has come to its bound, and nothing is let through that is not recorded", m.Identity),
 			Hint: "bottle changes " + string(m.Identity) + " --apply takes what it changed; or move the log away, and a new one begins"}}
 	}
-	return m.Identity, nil
+	return m.Identity, h.roomToKeep(m.Identity)
 }
 
 // elsewhere refuses to show another folder than the bottle was started in: somebody may have

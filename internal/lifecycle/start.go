@@ -357,6 +357,7 @@ func (s *starting) run(ctx context.Context) error {
 	if err := s.share(); err != nil {
 		return err
 	}
+	ctx, full := s.bounded(ctx)
 	// An agent that does not end when told is ended with its bottle.
 	ended := make(chan struct{})
 	defer close(ended)
@@ -382,6 +383,9 @@ func (s *starting) run(ctx context.Context) error {
 	if err != nil && killed.Load() {
 		s.note(fmt.Sprintf("the agent was told to end, did not within %v, and was killed with its bottle", Farewell))
 		code, err = 128+int(syscall.SIGKILL), nil
+	}
+	if why := full(); why != nil {
+		err = why
 	}
 	if s.outcome.Code = code; err != nil {
 		s.outcome.Code = codeFailed

@@ -23,15 +23,37 @@ func vmHouse(t *testing.T, pool string, faults smolvmtest.Faults, spec string) (
 	t.Helper()
 	require.Root(t)
 	require.Native(t)
-	h := newHouse(t, -1, spec)
+	uid := -1
+	if strings.HasPrefix(t.Name(), ordinary+"/") || strings.Contains(t.Name(), "/ordinary_user/") {
+		uid = nobody
+	}
+	h := newHouse(t, uid, spec)
 	return h, h.inMicroVMs(pool, faults)
 }
 
 // inMicroVMs has the stand-in installed and chosen.
 func (h *house) inMicroVMs(pool string, faults smolvmtest.Faults) *smolvmtest.Installed {
-	i := smolvmtest.Install(h.t, faults)
+	i := smolvmtest.InstallFor(h.t, faults, max(h.uid, 0))
 	h.env = append(h.env, "PATH="+filepath.Dir(i.Path)+":"+os.Getenv("PATH"), "BOTTLE_BACKEND=smolmachines", "BOTTLE_VM_IMAGE="+i.Rootfs, "BOTTLE_LOOPBACK="+pool)
 	return i
+}
+
+// ordinary names the test whose subtests have an operator who is not root.
+const ordinary = "TestMicroVMOfAnOrdinaryUser"
+
+// TestMicroVMOfAnOrdinaryUser: all of it for an operator who is not root, which on a real machine
+// he is: his folders, his gateway, his addresses; what the agent writes is his.
+func TestMicroVMOfAnOrdinaryUser(t *testing.T) {
+	for name, test := range map[string]func(*testing.T){
+		"command": TestMicroVMByTheCommand, "egress": TestMicroVMEgressEndToEnd, "guest": TestMicroVMFromTheCommandLine, "dropped allow-list": TestMicroVMRefusesADroppedAllowList,
+		"two": TestInvariant10MicroVMsReachOnlyTheirOwnAddress, "argv": TestInvariant2MicroVMArgvHoldsNothing, "killed": TestInvariant7MicroVMKilled,
+		"killed at every step": TestInvariant7MicroVMKilledAtEveryStep, "gateway killed": TestMicroVMGatewayKilledFreesItsAddress, "exhausted": TestMicroVMPoolExhausted,
+		"faults": TestMicroVMOverKnownFaults, "left running": TestMicroVMLeftRunning, "attach": TestMicroVMAttach, "terminal": TestMicroVMOnATerminal, "dashboard": TestMicroVMOnTheDashboard,
+		"workspaces": TestMicroVMWorkspaces, "archive": TestMicroVMFromAnArchive, "resume": TestMicroVMResume, "resume after a kill": TestMicroVMResumeAfterAKill,
+		"resume after a failure": TestMicroVMResumeAfterItFailed, "hostile conversation": TestMicroVMHostileConversation,
+	} {
+		t.Run(name, test)
+	}
 }
 
 // counted is a listener that counts who reaches it.
@@ -60,7 +82,7 @@ func counted(t *testing.T, address string) (string, *atomic.Int64) {
 // broke out of it would be.
 func asRoot(t *testing.T, i *smolvmtest.Installed, machine, script string) string {
 	t.Helper()
-	out, _ := exec.Command(i.Path, "machine", "exec", "--name", machine, "--", "/bin/bash", "-c", script).CombinedOutput()
+	out, _ := exec.Command(i.Path, "machine", "exec", "--name", machine, "--", "/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash -c \"$0\"; eval \"$0\"", script).CombinedOutput()
 	return string(out)
 }
 
@@ -146,6 +168,29 @@ func TestMicroVMRefusesADroppedAllowList(t *testing.T) {
 		t.Errorf("machines are left: %+v", i.Machines())
 	}
 	h.cleanedUp("after a refused start")
+}
+
+// The weakness: a version holds its allow-list for the loopback, and lets the VM into the world,
+// as plain --net does. This proves that the start tries addresses of nobody, the metadata
+// address among them, and ends before the agent runs.
+func TestMicroVMRefusesAnOpenWorld(t *testing.T) {
+	world, n := counted(t, "127.0.0.1:0")
+	h, i := vmHouse(t, "127.9.35.16-127.9.35.17", smolvmtest.Faults{OpenWorld: true, World: world}, "")
+	s := h.start("echo the agent ran")
+	if s.code != 125 || strings.Contains(s.out, "the agent ran") {
+		t.Errorf("%+v", s)
+	}
+	for _, to := range []string{"192.0.2.1:53", "192.0.2.1:443", "169.254.169.254:80"} {
+		if !strings.Contains(s.err, "vm-reaches "+to+" does not hold") {
+			t.Errorf("it was not told of %s: %s", to, s.err)
+		}
+	}
+	if n.Load() == 0 {
+		t.Error("nothing came to what stands for the world: the fault is none")
+	}
+	if len(i.Machines()) != 0 {
+		t.Errorf("machines are left: %+v", i.Machines())
+	}
 }
 
 // Datagrams that go past the allow-list end the start, too.
@@ -294,6 +339,9 @@ func TestMicroVMPoolExhausted(t *testing.T) {
 	if s.code != 125 || !strings.Contains(s.err, "127.9.26.16") || !strings.Contains(s.err, id) {
 		t.Errorf("with all addresses taken: %+v", s)
 	}
+	if out := finish(t, h.command("doctor", "--verbose")); !strings.Contains(out.out, "0 of 1 free") || !strings.Contains(out.out, "127.9.26.16: the bottle "+id) {
+		t.Errorf("doctor: %+v", out)
+	}
 	if out := h.tool("list", "active"); !strings.Contains(out, "smolmachines") || !strings.Contains(out, id) {
 		t.Errorf("list: %s", out)
 	}
@@ -368,6 +416,14 @@ func TestWhoChoosesTheWalls(t *testing.T) {
 	}
 	if got := chosen(h, "--backend", "native"); got != "native" {
 		t.Errorf("the flag over the environment: %s", got)
+	}
+	for i, v := range h.env {
+		if v == "BOTTLE_BACKEND=smolmachines" {
+			h.env[i] = "BOTTLE_BACKEND="
+		}
+	}
+	if got := chosen(h); got != "native" {
+		t.Errorf("the platform's default: %s", got)
 	}
 	h, _ = vmHouse(t, "127.9.29.16", smolvmtest.Faults{}, "backend: native\n")
 	if got := chosen(h); got != "native" {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -67,8 +68,13 @@ func savedImage(t *testing.T, name string, layers ...[]byte) string {
 	config := `{"architecture":"amd64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":[` + strings.Join(ids, ",") + `]}}`
 	files = append(files, packedFile{name: "config.json", body: []byte(config), mode: 0o644},
 		packedFile{name: "manifest.json", body: []byte(`[{"Config":"config.json","RepoTags":["agent:latest"],"Layers":[` + strings.Join(names, ",") + `]}]`), mode: 0o644})
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, layerOf(t, files...), 0o644); err != nil {
+	dir, err := os.MkdirTemp("", "bottle-image-") // t.TempDir is closed to other users
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, name)
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(path, layerOf(t, files...), 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -99,7 +105,7 @@ func tiny(t *testing.T, more ...packedFile) []byte {
 		}
 	}
 	for _, tool := range []string{"/usr/bin/dash", "/usr/bin/cat", "/usr/bin/id", "/usr/bin/ls", "/usr/bin/stat", "/usr/bin/env",
-		"/usr/bin/mkdir", "/usr/bin/ln", "/usr/bin/rm", "/usr/bin/mkfifo", "/usr/bin/chmod", "/usr/bin/find", "/usr/bin/timeout", "/usr/bin/sleep"} {
+		"/usr/bin/dd", "/usr/bin/fallocate", "/usr/bin/mknod", "/usr/bin/seq", "/usr/bin/touch", "/usr/bin/xargs", "/usr/bin/mkdir", "/usr/bin/ln", "/usr/bin/rm", "/usr/bin/mkfifo", "/usr/bin/chmod", "/usr/bin/find", "/usr/bin/timeout", "/usr/bin/sleep"} {
 		add(tool)
 		for word := range strings.FieldsSeq(run(t, "ldd", tool)) {
 			if strings.HasPrefix(word, "/") {

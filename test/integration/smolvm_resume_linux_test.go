@@ -20,6 +20,7 @@ func talkingVM(t *testing.T, pool string, faults smolvmtest.Faults, spec string)
 	h, i := fromImage(t, pool, image, faults)
 	h.write("home/agents/"+h.agent+".md", "---\nbottle: box\n---\nA test.\n")
 	h.write("home/bottles/box.md", "---\nsupervise: false\nagent_provider: {template: claude}\n"+spec+"---\nA box.\n")
+	h.own()
 	return h, i
 }
 
@@ -65,7 +66,7 @@ func TestMicroVMResume(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if st := fi.Sys().(*syscall.Stat_t); int(st.Uid) != os.Getuid() {
+			if st := fi.Sys().(*syscall.Stat_t); int(st.Uid) != max(h.uid, 0) {
 				t.Errorf("%s: the conversation belongs to %d", mode, st.Uid)
 			}
 		}
@@ -118,6 +119,46 @@ func TestMicroVMResumeAfterAKill(t *testing.T) {
 		}
 		h.tool("cleanup", "--discard", "--yes")
 	}
+}
+
+// TestMicroVMResumeAfterItFailed: a machine that dies by itself under its agent, as by a fault
+// of its kernel or of smolvm, is preserved by a mark of its start, which lives on and tells: a
+// cleanup leaves the conversation, and a resume goes on with it.
+func TestMicroVMResumeAfterItFailed(t *testing.T) {
+	everyMachine(t, func(t *testing.T, f smolvmtest.Faults) {
+		h, i := talkingVM(t, "127.9.74.16", f, "workspace: {mode: none}\n")
+		for _, whole := range []bool{true, false} {
+			b := h.launch(h.command("start", h.agent, "--yes", "--", `mkdir -p $PROJECTS/-workspace; echo talk >$PROJECTS/-workspace/s; echo ready; sleep 100`))
+			b.says("ready")
+			if whole { // pid 1 of the machine, and so all of it
+				i.Die(i.Machines()[0].Name)
+			} else { // what runs in it of ours, as by its kernel's want of memory
+				asRoot(t, i, i.Machines()[0].Name, "for p in /proc/[0-9]*; do [ ${p#/proc/} != 1 ] && [ ${p#/proc/} != $$ ] && kill -9 ${p#/proc/}; done")
+			}
+			if code := b.ends(); code != 125 {
+				t.Fatalf("the bottle ended with %d: %s", code, b.errs)
+			}
+			if m := i.Machines(); len(m) != 0 {
+				t.Errorf("left: %+v", m)
+			}
+			if _, err := os.Lstat(h.state(".preserve")); err != nil {
+				t.Errorf("it is not marked: %v", err)
+			}
+			if out := h.tool("list", "active"); !strings.Contains(out, "left behind: bottle resume "+string(h.identity())) {
+				t.Error(out)
+			}
+			if s := finish(t, h.command("cleanup", "--yes")); s.code != 0 || !strings.Contains(s.err, "that a crash ended") {
+				t.Errorf("%+v", s)
+			}
+			if s := h.resume(`echo $CONTINUED; cat $PROJECTS/-workspace/s`); s.code != 0 || s.out != "true\ntalk\n" {
+				t.Fatalf("%+v", s)
+			}
+			if _, err := os.Lstat(h.state(".preserve")); err == nil {
+				t.Error("it is still marked after a clean end")
+			}
+			h.tool("cleanup", "--discard", "--yes")
+		}
+	})
 }
 
 // TestMicroVMHostileConversation: see TestHostileConversation.

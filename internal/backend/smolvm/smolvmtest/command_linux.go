@@ -23,6 +23,9 @@ func Main(args []string) (code int, ran bool) {
 		return 0, false
 	}
 	p := program{dir: args[2]}
+	if os.Geteuid() == 0 {
+		p.operator, p.group = os.Getuid(), os.Getgid()
+	}
 	code, err := p.main(args[3:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
@@ -34,6 +37,7 @@ func Main(args []string) (code int, ran bool) {
 type Faults struct {
 	Version    string `json:"version"`     // such as 1.9.3; 0.8.0 has its own command line and drops the allow-list with --from
 	DropAllow  bool   `json:"drop_allow"`  // --allow-cidr is taken and ignored
+	OpenWorld  bool   `json:"open_world"`  // --allow-cidr holds for the loopback alone
 	KillSecond bool   `json:"kill_second"` // the second exec after the start is killed
 	OneExec    bool   `json:"one_exec"`    // an exec beside another is killed
 	NoStart    bool   `json:"no_start"`    // start fails
@@ -46,6 +50,7 @@ type Faults struct {
 type program struct {
 	dir string
 	Faults
+	operator, group int // who called; see InstallFor
 }
 
 // machine is what is known of one.
@@ -60,7 +65,9 @@ type machine struct {
 	CPUs    int      `json:"cpus"`
 	PID     int      `json:"pid"`   // of the relay, which ends with the VM
 	Execs   int      `json:"execs"` // since the start
-	Argv    []string `json:"argv"`  // of the create, for the tests to look at
+	UID     int      `json:"uid"`   // whose it is: a share has nobody else's files
+	GID     int      `json:"gid"`
+	Argv    []string `json:"argv"` // of the create, for the tests to look at
 }
 
 func (p *program) home(name string) string { return filepath.Join(p.dir, "machines", name) }
@@ -216,7 +223,7 @@ func (p *program) parse(sub string, args []string) (*flags, error) {
 }
 
 func (p *program) create(f *flags) (int, error) {
-	m := machine{Name: f.name, State: "created", Image: f.last("--image"), Net: f.on["--net"], Mem: 8192, CPUs: 4, Argv: os.Args[3:]}
+	m := machine{Name: f.name, State: "created", Image: f.last("--image"), Net: f.on["--net"], Mem: 8192, CPUs: 4, UID: p.operator, GID: p.group, Argv: os.Args[3:]}
 	m.Volumes = append(f.values["-v"], f.values["--volume"]...)
 	m.Allow = f.values["--allow-cidr"]
 	m.Net = m.Net || len(m.Allow) > 0
@@ -230,6 +237,9 @@ func (p *program) create(f *flags) (int, error) {
 	}
 	if p.DropAllow && m.Net || m.Net && len(m.Allow) == 0 {
 		m.Allow = []string{"0.0.0.0/0"}
+	}
+	if p.OpenWorld {
+		m.Allow = append(m.Allow, beyond()...)
 	}
 	if err := sizes(f, &m); err != nil {
 		return 2, err
@@ -253,6 +263,11 @@ func (p *program) create(f *flags) (int, error) {
 		return 1, errors.Join(err, os.RemoveAll(p.home(m.Name)))
 	}
 	return 0, p.write(m)
+}
+
+// beyond is all but 127.0.0.0/8.
+func beyond() []string {
+	return []string{"0.0.0.0/2", "64.0.0.0/3", "96.0.0.0/4", "112.0.0.0/5", "120.0.0.0/6", "124.0.0.0/7", "126.0.0.0/8", "128.0.0.0/1"}
 }
 
 // fill makes the machine's root file system.

@@ -1,6 +1,7 @@
 package smolvmtest
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -129,7 +130,7 @@ func (p *program) root(m machine) error {
 	}
 	for _, v := range m.Volumes {
 		parts := strings.Split(v, ":")
-		if err := p.share(parts[0], filepath.Join(at, parts[1]), len(parts) == 3); err != nil {
+		if err := p.share(m, parts[0], filepath.Join(at, parts[1]), len(parts) == 3); err != nil {
 			return err
 		}
 	}
@@ -186,14 +187,14 @@ func bind(from, at string, readOnly bool) error {
 }
 
 // share shows a folder of the host.
-func (p *program) share(from, at string, readOnly bool) error {
-	if p.RemapUID == 0 {
+func (p *program) share(m machine, from, at string, readOnly bool) error {
+	if p.RemapUID == 0 && m.UID == 0 {
 		return bind(from, at, readOnly)
 	}
 	if err := os.MkdirAll(at, 0o755); err != nil {
 		return err
 	}
-	ns, err := p.idmap()
+	ns, err := p.idmap(m)
 	if err != nil {
 		return fmt.Errorf("map users: %w", err)
 	}
@@ -213,16 +214,18 @@ func (p *program) share(from, at string, readOnly bool) error {
 	return unix.MoveMount(fd, "", unix.AT_FDCWD, at, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-// idmap is a user namespace that maps root to RemapUID.
-func (p *program) idmap() (*os.File, error) {
-	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: p.RemapUID, Size: 1}}
+// idmap is a user namespace that maps whose machine it is to RemapUID, or to himself: nobody
+// else has a file in it, since smolvm opens all of them as him.
+func (p *program) idmap(m machine) (*os.File, error) {
+	uids := []syscall.SysProcIDMap{{ContainerID: m.UID, HostID: cmp.Or(p.RemapUID, m.UID), Size: 1}}
+	gids := []syscall.SysProcIDMap{{ContainerID: m.GID, HostID: cmp.Or(p.RemapUID, m.GID), Size: 1}}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
 	}
 	defer w.Close()
 	defer r.Close()
-	idle, err := os.StartProcess("/bin/cat", []string{"cat"}, &os.ProcAttr{Files: []*os.File{r}, Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids}})
+	idle, err := os.StartProcess("/bin/cat", []string{"cat"}, &os.ProcAttr{Files: []*os.File{r}, Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: uids, GidMappings: gids}})
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,15 @@ package smolvmtest
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Installed is one stand-in with its own state.
@@ -19,6 +24,14 @@ type Installed struct {
 // Install puts a stand-in with these faults into a folder of its own, and a root file
 // system that shows the host's. All its machines are gone when the test ends.
 func Install(t testing.TB, f Faults) *Installed {
+	t.Helper()
+	return InstallFor(t, f, 0)
+}
+
+// InstallFor is Install for an operator of this user and group, 0: root. His stand-in is root by
+// the set-user-ID bit, where a real smolvm has the hypervisor: an ordinary user's namespaces can
+// not show a VM the shares as its own without more user IDs than he has. Only his group comes to it.
+func InstallFor(t testing.TB, f Faults, uid int) *Installed {
 	t.Helper()
 	if f.Version == "" {
 		f.Version = "1.9.3"
@@ -41,6 +54,11 @@ func Install(t testing.TB, f Faults) *Installed {
 	if err := os.WriteFile(filepath.Join(i.Rootfs, HostSystem), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if uid > 0 {
+		if exe, err = owned(exe, dir, uid); err != nil {
+			t.Fatal(err)
+		}
+	}
 	script := "#!/bin/sh\nexec " + quote(exe) + " " + word + " " + quote(i.dir) + " \"$@\"\n"
 	if err := os.WriteFile(i.Path, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
@@ -58,6 +76,16 @@ func Install(t testing.TB, f Faults) *Installed {
 		}
 	})
 	return i
+}
+
+// owned copies a program into dir, set-user-ID root, for one group alone.
+func owned(exe, dir string, gid int) (string, error) {
+	b, err := os.ReadFile(exe)
+	if err != nil {
+		return "", err
+	}
+	at := filepath.Join(dir, "stand-in")
+	return at, errors.Join(os.Chown(dir, 0, gid), os.Chmod(dir, 0o750), os.WriteFile(at, b, 0o600), os.Chown(at, 0, gid), os.Chmod(at, 0o750|os.ModeSetuid))
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
@@ -93,4 +121,25 @@ func (i *Installed) Machines() []Machine {
 		}
 	}
 	return out
+}
+
+// Die ends a machine from inside, as by a fault of its kernel: its pid 1 is gone, and the
+// monitor's process finds that out.
+func (i *Installed) Die(name string) {
+	i.t.Helper()
+	p := program{dir: i.dir}
+	m, err := p.read(name)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", m.PID)) // the pattern is well-formed
+	for _, l := range lists {
+		b, _ := os.ReadFile(l) // a thread that has ended has none
+		for _, pid := range strings.Fields(string(b)) {
+			if n, err := strconv.Atoi(pid); err == nil && unix.Kill(n, unix.SIGKILL) == nil {
+				return
+			}
+		}
+	}
+	i.t.Fatalf("%s has no process", name)
 }

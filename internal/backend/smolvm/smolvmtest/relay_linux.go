@@ -86,7 +86,7 @@ func (p *program) start(f *flags) (int, error) {
 		return 1, err
 	}
 	proc, err := os.StartProcess(exe, []string{"smolvm", word, p.dir, relayWord, m.Name}, &os.ProcAttr{
-		Dir: "/", Env: []string{}, Files: []*os.File{nil, log, log, w}, Sys: &syscall.SysProcAttr{Setsid: true},
+		Dir: "/", Env: []string{}, Files: []*os.File{nil, log, log, w}, Sys: &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{}},
 	})
 	if err != nil {
 		return 1, err
