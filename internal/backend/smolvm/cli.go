@@ -20,6 +20,7 @@ const (
 	callTime  = 60 * time.Second // one call of smolvm, but for exec and create
 	imageTime = 10 * time.Minute // create may unpack an image
 	helpTime  = 10 * time.Second
+	stopTime  = 10 * time.Second // then it is deleted as it runs
 	maxSaid   = 1 << 20 // bytes that are read of what a call prints
 )
 
@@ -159,8 +160,10 @@ func (c command) list(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
-// remove deletes a machine, running or not. One that is gone is no error.
+// remove stops a machine, so that its kernel writes what it still holds of the shares, and
+// deletes it, running or not. One that is gone is no error.
 func (c command) remove(ctx context.Context, d dialect, name string) error {
+	_, _ = c.run(ctx, stopTime, "machine", "stop", "--name", name) // one that does not stop is deleted all the same
 	_, err := c.run(ctx, callTime, append(d.name("delete", name), "-f")...)
 	if err == nil {
 		return nil

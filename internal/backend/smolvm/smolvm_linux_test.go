@@ -82,6 +82,23 @@ func TestListReadsBothShapes(t *testing.T) {
 	}
 }
 
+// A machine is stopped and then deleted; one that does not stop is deleted as it runs.
+func TestRemoveStopsFirst(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "calls")
+	for _, ends := range []string{"exit 0", "exit 1"} {
+		if err := os.WriteFile(log, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c := scripted(t, `echo "$*" >>`+log+`; case "$2" in stop) `+ends+`;; esac`)
+		if err := c.remove(t.Context(), dialect{named: true}, "bottle-a-abcde"); err != nil {
+			t.Error(err)
+		}
+		if b, err := os.ReadFile(log); err != nil || string(b) != "machine stop --name bottle-a-abcde\nmachine delete --name bottle-a-abcde -f\n" {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
+}
+
 // Find takes what has a bottle's name, and Remove nothing else.
 func TestFindAndRemoveByName(t *testing.T) {
 	c := scripted(t, `case "$*" in *ls*) echo '[{"name":"mine"},{"name":"bottle-"},{"name":"bottle-x"},{"name":"a-bottle-a-abcde"},{"name":"bottle-agent-abcde"}]';; *) exit 3;; esac`)
