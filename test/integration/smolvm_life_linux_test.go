@@ -36,6 +36,50 @@ func TestMicroVMAttach(t *testing.T) {
 	h.nothingLeft("an attached micro-VM")
 }
 
+// A person's session in a real terminal, with smolvm's own terminals as they should be and as
+// some versions have them (0 by 0, and no change passed on): Ctrl-C and Ctrl-\\ are for what runs
+// in it and not for its shell, Ctrl-Z stops it, keys pass raw, a program that asked hears of a
+// new size by SIGWINCH, and the exit code passes.
+func TestMicroVMOnATerminal(t *testing.T) {
+	require.Tool(t, "tmux")
+	for name, f := range map[string]smolvmtest.Faults{"1.9.3": {}, "no size": {NoSize: true}, "0.8.0": {Version: "0.8.0"}} {
+		t.Run(name, func(t *testing.T) {
+			h, i := vmHouse(t, "127.9.65.16", f, "")
+			s := h.screen(100, 30, "start", h.agent, "--", "-c", "PS1='ok> ' exec bash --norc -i")
+			s.Shows("Start it?")
+			s.Types("y\n")
+			s.Shows("ok>")
+			sized(s, "30 100")
+			s.Types("clear; test -t 0 && test -t 1 && test -t 2 && tty | cut -c1-9; ulimit -c 0\n")
+			s.Shows("/dev/pts/")
+			for key, code := range map[string]string{"C-c": "130", "C-\\": "131", "C-z": "148"} {
+				s.Types("clear; sh -c 'echo go-$((1+" + code + ")) | tr 1-9 a-i; exec sleep 1000'\n") // once it speaks, the terminal is its own
+				s.Shows(map[string]string{"130": "go-aca", "131": "go-acb", "148": "go-adi"}[code])
+				s.Keys(key)
+				s.Until("its prompt again", func(text string) bool { return strings.HasSuffix(strings.TrimSpace(text), "ok>") })
+				s.Types("echo ended-$?\n")
+				s.Shows("ended-" + code)
+			}
+			s.Types("clear; sh -c 'trap \"stty size\" WINCH; echo waits-$((1+1)); while :; do sleep 0.05; done'\n")
+			s.Shows("waits-2")
+			s.Tmux("resize-window", "-x", "91", "-y", "21")
+			s.Shows("\n21 91")
+			s.Tmux("resize-window", "-x", "70", "-y", "24")
+			s.Shows("\n24 70")
+			s.Keys("C-c")
+			s.Until("its prompt again", func(text string) bool { return strings.HasSuffix(strings.TrimSpace(text), "ok>") })
+			s.Types("clear; stty raw -echo; echo reads-$((1+1)); dd bs=1 count=3 2>/dev/null | od -An -c; stty sane; echo raw-$((1+1))\n")
+			s.Shows("reads-2")
+			s.Keys("C-c", "C-\\", "C-z")
+			s.Shows("003", "034", "032", "raw-2")
+			s.Types("exit 7\nexit 7\n") // a shell asks twice where a job stands still
+			s.Shows("exit code 7.")
+			require.Eventually(t, screen.Patience, "the machine is gone", func() bool { return len(i.Machines()) == 0 })
+			h.nothingLeft("a session")
+		})
+	}
+}
+
 // The dashboard shows it beside the others, and stops it.
 func TestMicroVMOnTheDashboard(t *testing.T) {
 	h, i := vmHouse(t, "127.9.62.16", smolvmtest.Faults{}, "")
