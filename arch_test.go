@@ -100,7 +100,7 @@ var rooms = []room{
 	{dir: "internal/keyring", layer: hands, onlyFrom: []string{"internal/lifecycle"}}, // apart from secret, for its weight: the gateway links that
 	{dir: "internal/audit", layer: hands},
 	{dir: "internal/store", layer: hands},
-	{dir: "internal/store/kept", layer: hands, only: []string{}, onlyFrom: []string{"internal/lifecycle"}},
+	{dir: "internal/store/kept", layer: hands, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/lifecycle"}},
 	{dir: "internal/watch", layer: hands, beside: []string{"internal/secret"}, only: []string{"internal/bottle", "internal/secret", "internal/dlp/known"}, onlyFrom: []string{"internal/lifecycle", "internal/need"}},
 	{dir: "internal/need", layer: hands, beside: []string{"internal/hostexec", "internal/watch"}, only: []string{"internal/bottle", "internal/hostexec", "internal/watch"}, onlyFrom: []string{"internal/lifecycle", "internal/cli"}},
 	{dir: "internal/survey", layer: hands, onlyFrom: []string{"internal/lifecycle", "internal/lifecycle/boxed", "internal/cli/folders", "internal/backend/backendtest"}},

@@ -357,6 +357,11 @@ func (s *starting) run(ctx context.Context) error {
 	if err := s.share(); err != nil {
 		return err
 	}
+	if s.prep.req.Resume != nil { // from here on it is as after a start
+		if err := s.res.Unpreserve(); err != nil {
+			return err
+		}
+	}
 	ctx, full := s.bounded(ctx)
 	// An agent that does not end when told is ended with its bottle.
 	ended := make(chan struct{})
@@ -373,11 +378,6 @@ func (s *starting) run(ctx context.Context) error {
 		}
 	})
 	defer stop()
-	if s.prep.req.Resume != nil { // from here on it is as after a start
-		if err := s.res.Unpreserve(); err != nil {
-			return err
-		}
-	}
 	s.outcome.Up, s.ran = time.Since(s.begun), true
 	code, err := s.box.Run(ctx, cmd, s.term.Stdio)
 	if err != nil && killed.Load() {

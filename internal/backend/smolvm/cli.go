@@ -21,7 +21,7 @@ const (
 	imageTime = 10 * time.Minute // create may unpack an image
 	helpTime  = 10 * time.Second
 	stopTime  = 10 * time.Second // then it is deleted as it runs
-	maxSaid   = 1 << 20 // bytes that are read of what a call prints
+	maxSaid   = 1 << 20          // bytes that are read of what a call prints
 )
 
 // dialect is what this smolvm understands, found out by asking it.

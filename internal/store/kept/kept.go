@@ -10,6 +10,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"bottle/internal/bottle"
 )
 
 // Bounds are how much may be kept. The zero Bounds allow nothing.
@@ -24,6 +26,12 @@ type Bounds struct {
 
 // Usual is what a conversation may come to: 1 GiB, 65,536 entries, 64 folders deep.
 func Usual() Bounds { return Bounds{Bytes: 1 << 30, Entries: 1 << 16, Depth: 64} }
+
+// TooMuch tells the operator of id which bound dir is past, and what to do.
+func TooMuch(dir string, id bottle.Identity, past string) error {
+	return bottle.Problems{{File: dir, Message: fmt.Sprintf("the conversation of %s has come to its bound: %s; nothing of it was removed", id, bottle.Printable(past)),
+		Hint: "bottle changes " + string(id) + " --apply takes what it changed; bottle resume " + string(id) + " goes on once you have removed there what is not needed"}}
+}
 
 // Size is what a folder holds. Past the bounds it is what was seen until then.
 type Size struct {
