@@ -147,7 +147,7 @@ func TestMicroVMResumeAfterItFailed(t *testing.T) {
 			if out := h.tool("list", "active"); !strings.Contains(out, "left behind: bottle resume "+string(h.identity())) {
 				t.Error(out)
 			}
-			if s := finish(t, h.command("cleanup", "--yes")); s.code != 0 || !strings.Contains(s.err, "that a crash ended") {
+			if s := finish(t, h.command("cleanup", "--yes")); s.code != 0 || !strings.Contains(s.err, "for a resume") {
 				t.Errorf("%+v", s)
 			}
 			if s := h.resume(`echo $CONTINUED; cat $PROJECTS/-workspace/s`); s.code != 0 || s.out != "true\ntalk\n" {
