@@ -194,6 +194,9 @@ func (s *starting) keep(ctx context.Context) error {
 				}
 			}
 		}
+		if err := s.res.ClearControl(); err != nil { // what was killed has left it
+			return err
+		}
 	}
 	if len(s.prep.provider.Keeps) == 0 {
 		return nil

@@ -163,6 +163,19 @@ func renew(lay Layout) error {
 	return openAdded(lay)
 }
 
+// ClearControl removes what a gateway left that was killed: its control socket, which the
+// next one could not make. Only who has ended all else of the bottle may call it: a gateway
+// that still runs would put away the socket of the next one.
+func (r *Reservation) ClearControl() error {
+	if r.Layout.Control == "" {
+		return nil
+	}
+	if err := os.Remove(r.Layout.Control); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return hinted("clear the control socket", r.Layout.Control, err)
+	}
+	return nil
+}
+
 // OpenUpper lets us look into a private view whose own mode the agent took away: what it
 // changed is still there, and neither lost nor in the way of a resume.
 func OpenUpper(lay Layout) { openOwn(lay.Upper) }

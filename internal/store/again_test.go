@@ -71,6 +71,27 @@ func TestAgainKeeps(t *testing.T) {
 	}
 }
 
+// TestAgainClearsTheControlSocket: of a gateway that was killed, wherever it was.
+func TestAgainClearsTheControlSocket(t *testing.T) {
+	s, lay := endedBottle(t)
+	r, _, err := s.Again(ended)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Release()
+	for range 2 { // a clean end leaves none
+		if err := r.ClearControl(); err != nil {
+			t.Error(err)
+		}
+		if !lay.Ended() {
+			t.Error("the socket is still there")
+		}
+		if err := os.WriteFile(lay.Control, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestAgainOnlyOnce: of many at once one has it, and no cleanup gets in between.
 func TestAgainOnlyOnce(t *testing.T) {
 	for range 20 {

@@ -215,6 +215,23 @@ func TestResumeAfterAKill(t *testing.T) {
 	})
 }
 
+// TestResumeAfterItsGatewayWasKilled: a gateway that had no time to put anything away (no
+// memory, no power, or a resume that ends what a killed start left) is in the way of no other.
+func TestResumeAfterItsGatewayWasKilled(t *testing.T) {
+	everybody(t, func(t *testing.T, uid int) {
+		h := talker(t, uid, "")
+		b := h.launch(h.command("start", h.agent, "--yes", "--", remember+`; echo ready; sleep 100`))
+		b.says("ready")
+		h.killGateway()
+		if code := b.ends(); code != 125 {
+			t.Fatalf("exit %d: %s", code, b.errs)
+		}
+		if s := h.resume(recall); s.code != 0 || !strings.HasPrefix(s.out, "true") {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // TestResumeIsNoSecondTry: a killed bottle whose resume fails before its agent runs is still
 // to be resumed, and says so.
 func TestResumeIsNoSecondTry(t *testing.T) {
