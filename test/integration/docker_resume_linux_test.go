@@ -101,6 +101,20 @@ func TestDockerResumeAfterAKill(t *testing.T) {
 	}
 }
 
+// TestDockerGatewayKilled: see TestResumeAfterItsGatewayWasKilled.
+func TestDockerGatewayKilled(t *testing.T) {
+	m := mooredTalker(t, -1, "")
+	b := m.launch(m.command("start", m.agent, "--yes", "--", remember+`; echo ready; sleep 100`))
+	b.says("ready")
+	run(t, "docker", "kill", "bottle-"+string(m.identity())+"-gateway")
+	if code := b.ends(); code != 125 {
+		t.Fatalf("exit %d: %s", code, b.errs)
+	}
+	if s := m.resume(recall); s.code != 0 || !strings.HasPrefix(s.out, "true") {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestDockerHostileConversation: see TestHostileConversation.
 func TestDockerHostileConversation(t *testing.T) {
 	m := mooredTalker(t, -1, "workspace: {mode: none}\n")

@@ -320,7 +320,7 @@ func (x *Box) fenceUp(ctx context.Context) error {
 	told := json.NewEncoder(p.conn.Conn).Encode(x.told)
 	var word string
 	if err := p.line(&word); err != nil || word != inside.Fenced {
-		return p.blame(fmt.Errorf("make the bottle's network: %w", errors.Join(told, err)))
+		return x.unmet(ctx, p.blame(fmt.Errorf("make the bottle's network: %w", errors.Join(told, err))))
 	}
 	if err := x.hearReady(ctx); err != nil {
 		return err
@@ -329,6 +329,19 @@ func (x *Box) fenceUp(ctx context.Context) error {
 	p.hangUp()
 	return settled(gone)
 }
+
+// unmet is why the helper did not meet the gateway: what that said when it ended, if it did.
+func (x *Box) unmet(ctx context.Context, err error) error {
+	ctx, stop := context.WithTimeout(ctx, lastWords)
+	defer stop()
+	if why := x.hearReady(ctx); why != nil && x.bundle.out.said() != "" {
+		return why
+	}
+	return err
+}
+
+// lastWords is how long a gateway has to say why it ended.
+const lastWords = time.Second
 
 // hearReady waits until the gateway serves.
 func (x *Box) hearReady(ctx context.Context) error {

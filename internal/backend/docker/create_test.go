@@ -1,10 +1,15 @@
 package docker
 
 import (
+	"errors"
+	"io"
 	"maps"
+	"net"
+	"strings"
 	"testing"
 
 	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
 
 	"bottle/internal/plan"
 )
@@ -30,5 +35,36 @@ func TestVolumesOfAnImageAreBounded(t *testing.T) {
 	before["/srv"] = before["/data"]
 	if !maps.Equal(h.Tmpfs, before) {
 		t.Errorf("%v", h.Tmpfs)
+	}
+}
+
+// A gateway that ended is why the helper did not meet it, and says so; one that says nothing,
+// or is still there, is not blamed.
+func TestUnmetGatewayIsHeard(t *testing.T) {
+	const words = "bottle-gateway: it can't make its socket\n"
+	first := errors.New("nobody is there")
+	for _, c := range []struct {
+		name, said string
+		ends       bool
+		want       string
+	}{
+		{"ended with a reason", words, true, strings.TrimSpace(words)},
+		{"ended without one", "", true, first.Error()},
+		{"is still there", "", false, first.Error()},
+	} {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		go func() {
+			if c.said != "" {
+				_, _ = io.WriteString(theirs, "\x02\x00\x00\x00\x00\x00\x00"+string(rune(len(c.said)))+c.said)
+			}
+			if c.ends {
+				theirs.Close()
+			}
+		}()
+		x := &Box{bundle: &piece{conn: client.HijackedResponse{Conn: ours}, out: &demux{from: ours}}}
+		if err := x.unmet(t.Context(), first); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
 	}
 }
