@@ -35,7 +35,7 @@ func Gather(ctx context.Context, dir, file, text string, copies []recipe.Copy, l
 		return nil, err
 	}
 	defer root.Close()
-	w := &walk{ctx: ctx, limits: l.usual(), file: file, out: &Folder{Dir: dir}}
+	w := &walk{ctx: ctx, limits: l.usual(), file: file, shown: bottle.Printable(path.Join(dir, file)), out: &Folder{Dir: dir}}
 	if w.out.is, err = root.Stat("."); err != nil {
 		return nil, err
 	}
@@ -74,7 +74,8 @@ type wanted struct {
 type walk struct {
 	ctx      context.Context
 	limits   Limits
-	file     string
+	file     string // the name of the Dockerfile
+	shown    string // what findings call it: its whole path
 	sources  []*wanted
 	ignored  *patternmatcher.PatternMatcher
 	seen     int
@@ -84,7 +85,7 @@ type walk struct {
 
 func (w *walk) refuse(line int, why, hint string) {
 	if len(w.problems) < maxProblems {
-		w.problems = append(w.problems, bottle.Problem{File: w.file, Line: line, Message: why, Hint: hint})
+		w.problems = append(w.problems, bottle.Problem{File: w.shown, Line: line, Message: why, Hint: hint})
 	}
 }
 
@@ -130,7 +131,7 @@ func (w *walk) names(r *os.Root) ([]string, error) {
 		some, err := d.Readdirnames(1000)
 		names = append(names, some...)
 		if w.seen += len(some); w.seen > w.limits.Seen {
-			return nil, bottle.Problems{{File: w.file, Message: fmt.Sprintf("more than %d names have to be looked at for what the recipe copies", w.limits.Seen), Hint: "write the large folders into .dockerignore, or COPY only what is needed"}}
+			return nil, bottle.Problems{{File: w.shown, Message: fmt.Sprintf("more than %d names have to be looked at for what the recipe copies", w.limits.Seen), Hint: "write the large folders into .dockerignore, or COPY only what is needed"}}
 		}
 		if errors.Is(err, io.EOF) {
 			slices.Sort(names)
@@ -192,7 +193,7 @@ func (w *walk) one(r *os.Root, name, p string, is os.FileInfo, takes bool, above
 // below goes into a folder, if that is still the one that was looked at.
 func (w *walk) below(r *os.Root, name, p string, is os.FileInfo, info patternmatcher.MatchInfo) error {
 	if strings.Count(p, "/") > 100 {
-		return bottle.Problems{{File: w.file, Message: "the folders are more than 100 deep at " + bottle.Printable(p[:80]) + "…", Hint: "write them into .dockerignore"}}
+		return bottle.Problems{{File: w.shown, Message: "the folders are more than 100 deep at " + bottle.Printable(p[:80]) + "…", Hint: "write them into .dockerignore"}}
 	}
 	sub, err := r.OpenRoot(name)
 	if err != nil {
@@ -250,7 +251,7 @@ func (w *walk) regular(r *os.Root, name, p string, is os.FileInfo) error {
 		return nil
 	}
 	if w.out.Bytes += now.Size(); w.out.Bytes > w.limits.Bytes {
-		return bottle.Problems{{File: w.file, Message: fmt.Sprintf("the recipe copies more than %d MiB", w.limits.Bytes>>20), Hint: "write into .dockerignore what the image does not need"}}
+		return bottle.Problems{{File: w.shown, Message: fmt.Sprintf("the recipe copies more than %d MiB", w.limits.Bytes>>20), Hint: "write into .dockerignore what the image does not need"}}
 	}
 	body, err := io.ReadAll(io.LimitReader(f, now.Size()+1))
 	if err != nil {

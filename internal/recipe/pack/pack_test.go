@@ -207,6 +207,9 @@ func TestNothingFromOutsideIsCopied(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%s: %v, %v", name, err, f)
 		}
+		if c.why == "no such file" && err != nil && !strings.HasPrefix(err.Error(), filepath.Join(dir, "Dockerfile")+":2: ") {
+			t.Errorf("an editor can't go to %v", err)
+		}
 	}
 	dir := place(t, map[string]string{"a": ""})
 	l, err := net.Listen("unix", filepath.Join(dir, "s"))
