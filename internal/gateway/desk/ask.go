@@ -26,7 +26,7 @@ func (d *Desk) Ask(ctx context.Context, p bottle.Proposal, wait time.Duration) (
 		return bottle.Proposal{}, errors.New("a push is asked for by pushing: run git push, and the git gate asks by itself where an operator may waive its rules")
 	case bottle.ProposalCapability:
 		if d.cfg.Shelf == nil {
-			return bottle.Proposal{}, errNoShelf
+			return bottle.Proposal{}, d.shelfless()
 		}
 	case bottle.ProposalImage:
 		if !d.cfg.Recipe {

@@ -26,6 +26,17 @@ const ReasonPackage = "package_added"
 
 var errNoShelf = errors.New("programs cannot be added to this bottle: its walls have no place for them, or it was started by another version; install into the home folder through a registry that egress-block asks for, or tell the operator in your answer what is missing")
 
+// errOnlyLines is for a bottle whose image is made of a recipe, and which has no shelf.
+var errOnlyLines = errors.New("packages cannot be added to this bottle while it runs; call capability-block again with dockerfile in the place of packages, such as \"RUN apt-get update && apt-get install -y --no-install-recommends NAME\": what is approved is there when the operator resumes the bottle")
+
+// shelfless is why packages cannot be asked for here.
+func (d *Desk) shelfless() error {
+	if d.cfg.Recipe {
+		return errOnlyLines
+	}
+	return errNoShelf
+}
+
 // brings is what an approval puts into the bottle, in words; bill is nil before anybody
 // has looked at what that is.
 func brings(ask bottle.CapabilityAsk, bill *bottle.Bill) string {
@@ -40,7 +51,7 @@ func brings(ask bottle.CapabilityAsk, bill *bottle.Bill) string {
 // weighPackages finds out what an approval of packages would come to.
 func (d *Desk) weighPackages(a *bottle.Asked, c Decision) (says string, err error) {
 	if d.cfg.Shelf == nil {
-		return "", errNoShelf
+		return "", d.shelfless()
 	}
 	if c.Bill != nil {
 		if err := c.Bill.Check(*a.Capability); err != nil {

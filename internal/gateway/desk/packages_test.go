@@ -201,6 +201,11 @@ func TestPackagesEndWithTheirTime(t *testing.T) {
 	if _, err := o.Ask(t.Context(), programs("deb:x1"), 0); !errors.Is(err, errNoShelf) {
 		t.Errorf("%v", err)
 	}
+	o.recipe = true // lines for the image take their place
+	o.start()
+	if _, err := o.Ask(t.Context(), programs("deb:x1"), 0); !errors.Is(err, errOnlyLines) {
+		t.Errorf("%v", err)
+	}
 	if n := len(o.List()); n != 1 {
 		t.Errorf("%d proposals", n)
 	}
