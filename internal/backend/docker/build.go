@@ -82,13 +82,32 @@ func (d *Docker) Build(ctx context.Context, b plan.Container, say func(step, of 
 		Labels: map[string]string{labelRole: roleImage, labelVersion: bottle.Version},
 	}
 	if b.Copied != nil {
-		return copied(ctx, c, b, say, o)
+		return noBase(copied(ctx, c, b, say, o))
 	}
 	sent, err := archive(b.Recipe)
 	if err != nil {
 		return err
 	}
-	return made(ctx, c, sent, say, o)
+	return noBase(made(ctx, c, sent, say, o))
+}
+
+// failedStep is where the making of an image ended.
+type failedStep struct{ what, words string }
+
+func (f *failedStep) Error() string { return f.words }
+
+// noBase adds what to do about a base that the engine neither has nor gets.
+func noBase(err error) error {
+	var f *failedStep
+	if !errors.As(err, &f) {
+		return err
+	}
+	base, is := strings.CutPrefix(f.what, "FROM ")
+	if !is {
+		return err
+	}
+	base, _, _ = strings.Cut(base, " ")
+	return fmt.Errorf("%w\nthe engine must have this base: docker pull %s, or name another in the recipe, one of: docker images", err, base)
 }
 
 // copied has the engine make an image of a recipe that copies. What is packed is sent as it
@@ -166,7 +185,7 @@ func archive(recipe string) (*bytes.Buffer, error) {
 // follow reads what the engine says of a build (Engine API, "Build an image"). The step
 // that failed and the last lines of its command say why, so they are kept.
 func follow(r io.Reader, say func(step, of int, what string)) error {
-	var last, at string
+	var last, at, doing string
 	for dec := json.NewDecoder(io.LimitReader(r, maxBuildWords)); ; {
 		var word struct {
 			Stream string `json:"stream"`
@@ -178,18 +197,31 @@ func follow(r io.Reader, say func(step, of int, what string)) error {
 			return err
 		}
 		if word.Error != "" {
-			return errors.New(strings.TrimSpace(at + bottle.Printable(word.Error) + "\n" + bottle.SaidLines(last)))
+			return &failedStep{doing, strings.TrimSpace(at + bottle.Printable(word.Error) + "\n" + bottle.SaidLines(ofCommand(last)))}
 		}
 		if step, of, what := stepOf(word.Stream); of > 0 {
 			what = bottle.Printable(what)
 			say(step, of, what)
-			last, at = "", fmt.Sprintf("step %d of %d, %s: ", step, of, what)
+			last, doing, at = "", what, fmt.Sprintf("step %d of %d, %s: ", step, of, what)
 			continue
 		}
 		if last += word.Stream; len(last) > maxSaid {
 			last = last[len(last)-maxSaid:]
 		}
 	}
+}
+
+// ofCommand is what a command said, without what Docker's classic builder puts around it: the
+// colour of its standard error, and the container that it ran in.
+func ofCommand(said string) string {
+	said = strings.NewReplacer("\x1b[91m", "", "\x1b[0m", "").Replace(said)
+	var out []string
+	for l := range strings.SplitSeq(said, "\n") {
+		if !strings.HasPrefix(l, " ---> ") && !strings.HasPrefix(l, "Removing intermediate container ") && strings.TrimSpace(l) != "" {
+			out = append(out, l)
+		}
+	}
+	return strings.Join(out, "\n")
 }
 
 // stepOf reads the line by which an engine begins a step: "Step 1/3 : FROM x" of Docker,

@@ -82,6 +82,14 @@ func TestFollowABuild(t *testing.T) {
 	if len(steps) != 2 || steps[0] != "|.FROM x" || !strings.HasPrefix(steps[1], "||RUN y") || strings.Contains(steps[1], "\x1b") {
 		t.Errorf("%q", steps)
 	}
+	err = follow(strings.NewReader(`{"stream":"Step 1/1 : RUN y"}{"stream":" ---> Running in 4a45\n"}{"stream":"before\n"}{"stream":"\u001b[91mno y\u001b[0m\u001b[91m\n\u001b[0m"}{"stream":"Removing intermediate container 4a45\n"}{"error":"it returned 1"}`), say)
+	if want := "step 1 of 1, RUN y: it returned 1\nbefore\nno y"; err == nil || err.Error() != want || noBase(err).Error() != want {
+		t.Errorf("%q", err)
+	}
+	err = noBase(follow(strings.NewReader(`{"stream":"Step 1/2 : FROM none:1 AS x"}{"error":"no such host"}`), say))
+	if err == nil || !strings.HasPrefix(err.Error(), "step 1 of 2, FROM none:1 AS x: no such host\n") || !strings.Contains(err.Error(), "docker pull none:1,") {
+		t.Errorf("%q", err)
+	}
 	if err := follow(strings.NewReader(`{"stream":"Step 1/1 : FROM x"}`), say); err != nil {
 		t.Error(err)
 	}
