@@ -22,6 +22,9 @@ import (
 // Kind is the manifest's word for this backend.
 const Kind = "docker"
 
+// makeBundle is the command that makes the gateway's image; it does nothing without a base.
+const makeBundle = "bottle image build --from debian:bookworm-slim"
+
 // BundleImage is the gateway's image as `bottle image build` names it.
 const BundleImage = "bottle-gateway:" + bottle.Version
 
@@ -119,7 +122,7 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 	}
 	f.Checks = append(f.Checks,
 		backend.Check{Wall: "engine", OK: info.Info.OSType == "linux" && fresh(c.ClientVersion()), Needed: true, Found: c.name() + " " + info.Info.ServerVersion + " on " + info.Info.OSType + ", API " + c.ClientVersion()},
-		d.hasImage(ctx, c.Client, "gateway-image", d.Bundle, "bottle image build"),
+		d.hasImage(ctx, c.Client, "gateway-image", d.Bundle, makeBundle),
 		backend.Check{Wall: "limits", OK: info.Info.MemoryLimit && info.Info.PidsLimit, Found: fmt.Sprintf("the engine limits memory: %t, processes: %t", info.Info.MemoryLimit, info.Info.PidsLimit)},
 		ownKernel(info.Info),
 	)
@@ -297,7 +300,7 @@ func tmpfs(size int64, options string) string {
 func (d *Docker) fits(b plan.Bottle) error {
 	switch {
 	case d.Bundle == "":
-		return errors.New("put up the bottle: the gateway's image is not named; run `bottle image build`")
+		return errors.New("put up the bottle: the gateway's image is not named; run: " + makeBundle)
 	case d.JailPath == "" || d.Filter == nil:
 		return errors.New("put up the bottle: bottle-jail is not named")
 	case b.Identity == "" || b.State == "":

@@ -38,7 +38,7 @@ func publish(cfg *container.Config, h *container.HostConfig, at netip.Addr) {
 func (d *Docker) HasBundle(ctx context.Context) error {
 	return d.asked(ctx, reachTime, func(ctx context.Context, c *engine) error {
 		if _, err := c.ImageInspect(ctx, d.Bundle); errdefs.IsNotFound(err) {
-			return fmt.Errorf("the gateway's image %s is not there; run: bottle image build", d.Bundle)
+			return fmt.Errorf("the gateway's image %s is not there; run: %s", d.Bundle, makeBundle)
 		} else if err != nil {
 			return fmt.Errorf("ask the Docker engine for %s: %w; run: %s", d.Bundle, err, reach(err))
 		}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,7 +54,7 @@ func newCompose(d Deps) *cobra.Command {
 			"is taken from a variable or a file at up. What such a bottle has not is listed at the head of the file.",
 		Example: "  bottle export compose researcher > compose.yaml   # its head says what to type then\n" +
 			"  bottle export compose researcher -- -p \"explain this repository\" > compose.yaml",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              command.Words(1, math.MaxInt),
 		ValidArgsFunction: d.Agents,
 	}
 	c.Flags().BoolVar(&tty, "tty", false, "give the agent a terminal, for docker attach")

@@ -44,7 +44,7 @@ func New(d Deps) *cobra.Command {
 		Use:     "image COMMAND",
 		GroupID: d.Group,
 		Short:   "Make the images of bottles in containers",
-		Example: "  bottle image build --rootfs debian.tar",
+		Example: "  bottle image build --from debian:bookworm-slim",
 		Args:    command.Unknown,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
@@ -69,11 +69,11 @@ func newBuild(d Deps) *cobra.Command {
 			"  bottle image build --rootfs root.tar --output gateway.tar   # no engine needed",
 		Args: command.Words(0, 0),
 	}
-	c.Flags().StringVar(&r.From, "from", "", "image of the engine to build on")
-	c.Flags().StringVar(&r.Base, "base", "", "archive of the base image, as `docker save` writes it")
-	c.Flags().StringVar(&r.RootFS, "rootfs", "", "tar file of the base's root file system")
+	c.Flags().StringVar(&r.From, "from", "", "`IMAGE` of the engine to build on")
+	c.Flags().StringVar(&r.Base, "base", "", "archive `FILE` of the base image, as docker save writes it")
+	c.Flags().StringVar(&r.RootFS, "rootfs", "", "tar `FILE` of the base's root file system")
 	c.Flags().StringVar(&r.Tag, "tag", "bottle-gateway:"+bottle.Version, "name of the image")
-	c.Flags().StringVar(&output, "output", "", "write the archive here instead of loading it")
+	c.Flags().StringVar(&output, "output", "", "write the archive into this `FILE` instead of loading it")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if r.bases() != 1 {
 			return ui.Usage(errors.New("an image needs one base: an image of the engine, an archive of one, or a root file system"), "bottle image build --from debian:bookworm-slim")

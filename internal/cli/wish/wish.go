@@ -47,11 +47,11 @@ func Show(out io.Writer, style plan.Style, width int, id bottle.Identity, p plan
 	if p.Count > 1 {
 		times = fmt.Sprintf(", asked %d times", p.Count)
 	}
-	fmt.Fprintf(out, "%s of %s, %s since %s%s\n", style(plan.Strong, p.ID), id, p.Status, ui.Clock(p.Created), times)
-	role := plan.Warn
+	role, word := plan.Warn, " since "
 	if p.Settled() {
-		role = plan.Plain
+		role, word = plan.Plain, ", asked at "
 	}
+	fmt.Fprintf(out, "%s of %s, %s%s%s%s\n", style(plan.Strong, p.ID), id, p.Status, word, ui.Clock(p.Created), times)
 	line(role, bottle.Said(cmp.Or(p.Says, p.About())))
 	if p.Why != "" {
 		line(plan.Plain, p.Speaker()+bottle.Said(p.Why))
