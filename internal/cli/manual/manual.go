@@ -60,6 +60,9 @@ func Page(c *cobra.Command) string {
 	}
 	options := false
 	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
 		if !options {
 			b.WriteString(".SH OPTIONS\n")
 			options = true

@@ -28,3 +28,16 @@ func TestExitStatusIsSaidOnce(t *testing.T) {
 		t.Error(other)
 	}
 }
+
+// What the help hides, a man page hides too.
+func TestHiddenFlagsAreNotTold(t *testing.T) {
+	c := &cobra.Command{Use: "x", Short: "x"}
+	c.Flags().Bool("seen", false, "for people")
+	c.Flags().Int("held", 0, "for itself")
+	if err := c.Flags().MarkHidden("held"); err != nil {
+		t.Fatal(err)
+	}
+	if page := Page(c); !strings.Contains(page, "seen") || strings.Contains(page, "held") {
+		t.Error(page)
+	}
+}
