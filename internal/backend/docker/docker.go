@@ -117,7 +117,7 @@ func (d *Docker) Facts(ctx context.Context) (backend.Facts, error) {
 	defer c.Close()
 	info, err := c.Info(ctx, client.InfoOptions{})
 	if err != nil {
-		f.Checks = append(f.Checks, backend.Check{Wall: "engine", Needed: true, Found: err.Error(), Fix: reach(err)})
+		f.Checks = append(f.Checks, backend.Check{Wall: "engine", Needed: true, Found: err.Error(), Fix: d.reach(err)})
 		return f, nil
 	}
 	f.Checks = append(f.Checks,
@@ -163,9 +163,12 @@ func lacks(i system.Info, podman, user bool) (notes []string) {
 func showsNone(i system.Info, podman, user bool) bool { return isRootless(i) || podman && user }
 
 // reach is the command by which an engine that did not answer could.
-func reach(err error) string {
+func (d *Docker) reach(err error) string {
 	if errors.Is(err, fs.ErrPermission) || strings.Contains(err.Error(), "permission denied") { // the client keeps the words alone
 		return "sudo usermod -aG docker $USER, and log in anew; whoever is in that group is root on this machine"
+	}
+	if d.Host != "" {
+		return "unset DOCKER_HOST, or start the engine that is to answer at " + bottle.Printable(d.Host)
 	}
 	return "sudo systemctl start docker"
 }

@@ -106,7 +106,7 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 	if err := os.Chmod(dir+"/shut.sock", 0); err != nil {
 		t.Fatal(err)
 	}
-	for host, want := range map[string]string{"unix://" + dir + "/none.sock": "sudo systemctl start docker", "unix://" + dir + "/shut.sock": "usermod -aG docker"} {
+	for host, want := range map[string]string{"unix://" + dir + "/none.sock": "unset DOCKER_HOST", "unix://" + dir + "/shut.sock": "usermod -aG docker"} {
 		if strings.HasSuffix(host, "shut.sock") && os.Geteuid() == 0 {
 			continue // nothing is shut to root; the words are tried below
 		}
@@ -115,7 +115,14 @@ func TestEngineThatDoesNotAnswer(t *testing.T) {
 			t.Errorf("%s: %+v, %v", host, facts.Checks, err)
 		}
 	}
-	if got := reach(errors.New("dial unix /var/run/docker.sock: connect: permission denied")); !strings.Contains(got, "usermod -aG docker") {
+	if got := (&Docker{}).reach(errors.New("dial unix /var/run/docker.sock: connect: permission denied")); !strings.Contains(got, "usermod -aG docker") {
+		t.Error(got)
+	}
+	nobody := errors.New("dial unix: connect: no such file or directory")
+	if got := (&Docker{}).reach(nobody); got != "sudo systemctl start docker" {
+		t.Error(got)
+	}
+	if got := (&Docker{Host: "unix:///tmp/x"}).reach(nobody); !strings.HasPrefix(got, "unset DOCKER_HOST, or ") || !strings.HasSuffix(got, "unix:///tmp/x") {
 		t.Error(got)
 	}
 }

@@ -40,7 +40,7 @@ func (d *Docker) HasBundle(ctx context.Context) error {
 		if _, err := c.ImageInspect(ctx, d.Bundle); errdefs.IsNotFound(err) {
 			return fmt.Errorf("the gateway's image %s is not there; run: %s", d.Bundle, makeBundle)
 		} else if err != nil {
-			return fmt.Errorf("ask the Docker engine for %s: %w; run: %s", d.Bundle, err, reach(err))
+			return fmt.Errorf("ask the Docker engine for %s: %w; run: %s", d.Bundle, err, d.reach(err))
 		}
 		return nil
 	})

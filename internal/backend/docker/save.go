@@ -28,7 +28,7 @@ func (d *Docker) asked(ctx context.Context, most time.Duration, question func(co
 func (d *Docker) Reach(ctx context.Context) error {
 	return d.asked(ctx, reachTime, func(ctx context.Context, c *engine) error {
 		if _, err := c.Ping(ctx, client.PingOptions{}); err != nil {
-			return fmt.Errorf("reach the Docker engine: %w; run: %s", err, reach(err))
+			return fmt.Errorf("reach the Docker engine: %w; run: %s", err, d.reach(err))
 		}
 		return nil
 	})
