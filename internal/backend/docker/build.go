@@ -7,12 +7,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -20,16 +18,13 @@ import (
 	"github.com/moby/moby/client"
 
 	"bottle/internal/backend"
+	"bottle/internal/backend/docker/making"
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
 )
 
 // buildTimeout bounds the making of an image: its recipe may fetch much.
 const buildTimeout = time.Hour
-
-// maxBuildWords bounds what the engine says while it makes an image, in bytes; it is
-// read and thrown away.
-const maxBuildWords = 1 << 30
 
 // agentImages begins the names of what recipes make.
 const agentImages = "bottle-agent:"
@@ -82,32 +77,13 @@ func (d *Docker) Build(ctx context.Context, b plan.Container, say func(step, of 
 		Labels: map[string]string{labelRole: roleImage, labelVersion: bottle.Version},
 	}
 	if b.Copied != nil {
-		return noBase(copied(ctx, c, b, say, o))
+		return making.NoBase(copied(ctx, c, b, say, o))
 	}
 	sent, err := archive(b.Recipe)
 	if err != nil {
 		return err
 	}
-	return noBase(made(ctx, c, sent, say, o))
-}
-
-// failedStep is where the making of an image ended.
-type failedStep struct{ what, words string }
-
-func (f *failedStep) Error() string { return f.words }
-
-// noBase adds what to do about a base that the engine neither has nor gets.
-func noBase(err error) error {
-	var f *failedStep
-	if !errors.As(err, &f) {
-		return err
-	}
-	base, is := strings.CutPrefix(f.what, "FROM ")
-	if !is {
-		return err
-	}
-	base, _, _ = strings.Cut(base, " ")
-	return fmt.Errorf("%w\nthe engine must have this base: docker pull %s, or name another in the recipe, one of: docker images", err, base)
+	return making.NoBase(made(ctx, c, sent, say, o))
 }
 
 // copied has the engine make an image of a recipe that copies. What is packed is sent as it
@@ -162,7 +138,7 @@ func made(ctx context.Context, c *engine, sent io.Reader, say func(step, of int,
 		return fmt.Errorf("make the image %s: %w", o.Tags[0], err)
 	}
 	defer r.Body.Close()
-	if err := follow(r.Body, say); err != nil {
+	if err := making.Follow(r.Body, say); err != nil {
 		return fmt.Errorf("make the image %s: %w", o.Tags[0], err)
 	}
 	return nil
@@ -180,65 +156,6 @@ func archive(recipe string) (*bytes.Buffer, error) {
 		return nil, fmt.Errorf("pack the recipe: %w", err)
 	}
 	return &buf, nil
-}
-
-// follow reads what the engine says of a build (Engine API, "Build an image"). The step
-// that failed and the last lines of its command say why, so they are kept.
-func follow(r io.Reader, say func(step, of int, what string)) error {
-	var last, at, doing string
-	for dec := json.NewDecoder(io.LimitReader(r, maxBuildWords)); ; {
-		var word struct {
-			Stream string `json:"stream"`
-			Error  string `json:"error"`
-		}
-		if err := dec.Decode(&word); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if word.Error != "" {
-			return &failedStep{doing, strings.TrimSpace(at + bottle.Printable(word.Error) + "\n" + bottle.SaidLines(ofCommand(last)))}
-		}
-		if step, of, what := stepOf(word.Stream); of > 0 {
-			what = bottle.Printable(what)
-			say(step, of, what)
-			last, doing, at = "", what, fmt.Sprintf("step %d of %d, %s: ", step, of, what)
-			continue
-		}
-		if last += word.Stream; len(last) > maxSaid {
-			last = last[len(last)-maxSaid:]
-		}
-	}
-}
-
-// ofCommand is what a command said, without what Docker's classic builder puts around it: the
-// colour of its standard error, and the container that it ran in.
-func ofCommand(said string) string {
-	said = strings.NewReplacer("\x1b[91m", "", "\x1b[0m", "").Replace(said)
-	var out []string
-	for l := range strings.SplitSeq(said, "\n") {
-		if !strings.HasPrefix(l, " ---> ") && !strings.HasPrefix(l, "Removing intermediate container ") && strings.TrimSpace(l) != "" {
-			out = append(out, l)
-		}
-	}
-	return strings.Join(out, "\n")
-}
-
-// stepOf reads the line by which an engine begins a step: "Step 1/3 : FROM x" of Docker,
-// "STEP 1/3: FROM x" or, of one stage among several, "[1/2] STEP 1/3: FROM x" of Podman. of is
-// 0 for any other line.
-func stepOf(said string) (step, of int, what string) {
-	if _, rest, ok := strings.Cut(said, "] STEP "); ok && strings.HasPrefix(said, "[") {
-		said = "STEP " + rest
-	}
-	head, what, _ := strings.Cut(said, ":")
-	if len(head) < len("Step 1/1") || !strings.EqualFold(head[:5], "Step ") {
-		return 0, 0, ""
-	}
-	if n, _ := fmt.Sscanf(head[5:], "%d/%d", &step, &of); n != 2 {
-		return 0, 0, ""
-	}
-	return step, of, strings.TrimSpace(what)
 }
 
 // chooseRuntime makes auto a runtime that the engine has. gVisor has a network stack of
