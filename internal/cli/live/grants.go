@@ -184,7 +184,7 @@ func (d Desk) revokeGrant(ctx context.Context, word, id string, js bool) error {
 		}
 		return nil
 	}
-	return ui.Fail(fmt.Errorf("no running bottle has the grant %s", id), "bottle grants IDENTITY lists them")
+	return ui.Fail(fmt.Errorf("no running bottle has the grant %s", id), "bottle grants IDENTITY lists them; to leave out the lines of the image of one that has ended: bottle resume IDENTITY --without-image-changes")
 }
 
 func has(list []bottle.Grant, id string) bool {

@@ -209,7 +209,7 @@ func (d Desk) locate(ctx context.Context, word, id string) (gate, plan.Proposal,
 	case word != "" && err != nil:
 		return gate{}, plan.Proposal{}, err
 	}
-	return gate{}, plan.Proposal{}, ui.Fail(fmt.Errorf("no running bottle has the proposal %s", id), "bottle proposals --all lists them")
+	return gate{}, plan.Proposal{}, ui.Fail(fmt.Errorf("no running bottle has the proposal %s", id), "bottle proposals --all lists them; of a bottle that has ended: bottle proposals IDENTITY --all")
 }
 
 // term is how long a proposal, or a value, is let pass.
