@@ -208,7 +208,7 @@ var rooms = []room{
 
 	{dir: "internal/lifecycle/gitconfig", layer: thought, only: []string{"internal/bottle", "internal/policy"}, beside: []string{"internal/policy"}, onlyFrom: []string{"internal/lifecycle"}},
 	{dir: "internal/lifecycle", layer: lifecycle, beside: []string{"internal/lifecycle/boxed"}},
-	{dir: "internal/lifecycle/boxed", layer: lifecycle, only: []string{"internal/backend", "internal/bottle", "internal/plan", "internal/recipe", "internal/recipe/pack", "internal/survey"}, onlyFrom: []string{"internal/lifecycle"}},
+	{dir: "internal/lifecycle/boxed", layer: lifecycle, only: []string{"internal/backend", "internal/bottle", "internal/plan", "internal/recipe", "internal/recipe/pack", "internal/store", "internal/survey"}, onlyFrom: []string{"internal/lifecycle"}},
 	{dir: "internal/lifecycle/tty", layer: lifecycle, only: []string{"internal/backend", "internal/lifecycle"}, beside: []string{"internal/lifecycle"}, onlyFrom: []string{"internal/cli/session"}},
 	{dir: "internal/lifecycle/share", layer: lifecycle, only: []string{"internal/backend", "internal/lifecycle"}, beside: []string{"internal/lifecycle"}, onlyFrom: []string{"internal/cli/session"}},
 	{dir: "internal/tui", layer: faces, only: []string{"internal/audit", "internal/bottle", "internal/plan", "internal/plan/sight"}, onlyFrom: []string{"internal/cli/live"}},

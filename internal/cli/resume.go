@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,7 +40,8 @@ func newResume(d *deps) *cobra.Command {
 	}
 	f.flags(d, c)
 	c.Flags().BoolVar(&f.fresh, "fresh", false, "begin a new conversation")
-	c.Flags().BoolVar(&f.plain, withoutLines, false, "make its image without the lines that you approved for it, whose grants end")
+	c.Flags().StringSliceVar(&f.without, withoutLines, nil, "make its image without the lines that you approved for it, or without those of a `PROPOSAL`; their grants end")
+	c.Flags().Lookup(withoutLines).NoOptDefVal = "all"
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()
@@ -62,8 +64,8 @@ func newResume(d *deps) *cobra.Command {
 			if f.fresh {
 				words = slices.Insert(words, 1, "--fresh")
 			}
-			if f.plain {
-				words = slices.Insert(words, 1, "--"+withoutLines)
+			if len(f.without) > 0 {
+				words = slices.Insert(words, 1, "--"+withoutLines+"="+strings.Join(f.without, ","))
 			}
 			return there.session().Detach(c.Context(), words, js)
 		}

@@ -30,7 +30,7 @@ type startFlags struct {
 	backend                  string
 	again                    *store.Metadata // bottle resume: of what; nil: a new start
 	fresh                    bool            // and without its conversation
-	plain                    bool            // and without the lines that were approved for its image
+	without                  []string        // and without the lines of these proposals in its image
 }
 
 // flags are what start and resume both take.
@@ -131,7 +131,7 @@ func (d *deps) start(ctx context.Context, word string, extra []string, f startFl
 	if err != nil {
 		return err
 	}
-	req.Resume, req.Fresh, req.Plain, req.Chosen = f.again, f.fresh, f.plain, f.backend != "" || d.env("BOTTLE_BACKEND") != ""
+	req.Resume, req.Fresh, req.Without, req.Chosen = f.again, f.fresh, f.without, f.backend != "" || d.env("BOTTLE_BACKEND") != ""
 	if f.again != nil {
 		req.Chosen = f.again.Chosen
 	}

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
-	"bottle/internal/bottle"
 	"bottle/internal/lifecycle/boxed"
 	"bottle/internal/plan"
 	"bottle/internal/store"
@@ -27,7 +25,7 @@ func (h *House) choose(ctx context.Context, req Request, recipe string) (plan.Co
 func (s *starting) build(ctx context.Context) error {
 	err := boxed.Build(ctx, s.house.Backend, s.prep.container, s.house.Building)
 	if err != nil && len(s.prep.container.Lines) > 0 {
-		return fmt.Errorf("%w\nto go on without the lines that were approved for it: bottle resume %s --without-image-changes", err, s.prep.identity)
+		return fmt.Errorf("%w\nto go on without the lines that were approved for it: bottle resume %s --without-image-changes, or --without-image-changes=PROPOSAL for those of one", err, s.prep.identity)
 	}
 	return err
 }
@@ -35,18 +33,14 @@ func (s *starting) build(ctx context.Context) error {
 // lines are what was approved for the image of a bottle that is resumed. Nobody decides about
 // one that has ended, so they stay what they are until its gateway runs.
 func (h *House) lines(req Request) ([]plan.Lines, error) {
-	if req.Resume == nil || req.Plain {
+	if req.Resume == nil {
 		return nil, nil
 	}
-	return h.granted(req.Resume.Identity)
-}
-
-func (h *House) granted(id bottle.Identity) ([]plan.Lines, error) {
-	asked, err := store.ReadQueue(h.Store.Layout(id).Asked)
+	lines, err := boxed.Approved(h.Store.Layout(req.Resume.Identity).Asked)
 	if err != nil {
-		return nil, fmt.Errorf("read what was approved for the image of %s: %w", id, err)
+		return nil, err
 	}
-	return boxed.Lines(asked, time.Now()), nil
+	return boxed.Without(lines, req.Without)
 }
 
 // unchanged refuses an image with other lines than are approved now that the identity is
@@ -67,7 +61,7 @@ func (s *starting) approved() error {
 	if !s.ran || s.prep.container.Recipe == "" {
 		return nil
 	}
-	lines, err := s.house.granted(s.prep.identity)
+	lines, err := boxed.Approved(s.res.Layout.Asked)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func TestApprovedLinesComeWithAResume(t *testing.T) {
 	if e := f.entries()[0]; f.house.Store.Preserved(e) != "" {
 		t.Errorf("preserved: %q", f.house.Store.Preserved(e))
 	}
-	f.req.Plain = true
+	f.req.Without = []string{"all"}
 	if p := f.prepare(); *p.Plan.Image != *plainly.Plan.Image || strings.Contains(strings.Join(p.Plan.Notes, "\n"), "RUN true") {
 		t.Errorf("without: %+v", p.Plan.Notes)
 	}
@@ -127,6 +127,6 @@ func TestLinesWithoutARecipe(t *testing.T) {
 	if _, err := f.house.Prepare(t.Context(), f.req); err == nil || !strings.Contains(err.Error(), "--without-image-changes") {
 		t.Error(err)
 	}
-	f.req.Plain = true
+	f.req.Without = []string{"all"}
 	f.prepare()
 }

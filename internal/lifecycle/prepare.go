@@ -55,7 +55,7 @@ type Request struct {
 	TTY       bool
 	Resume    *store.Metadata // of the bottle that is resumed, as List or Load gave it; nil: a new one
 	Fresh     bool            // with Resume: not its last conversation
-	Plain     bool            // with Resume: its image without the lines that were approved for it
+	Without   []string        // with Resume: the proposals whose lines its image goes without; boxed.All: each
 	Chosen    bool            // the operator named the backend
 
 	trial bool // of a machine: the image need only hold `true`

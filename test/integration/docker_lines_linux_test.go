@@ -88,6 +88,9 @@ func TestDockerLines(t *testing.T) {
 		if s := m.resume("cat /srv/grown/it"); s.code != 125 || !strings.Contains(s.err, "RUN echo it went wrong here; exit 7") || !strings.Contains(s.err, "it went wrong here\n") || !strings.Contains(s.err, "bottle resume "+string(m.identity())+" --without-image-changes") {
 			t.Errorf("a line that fails: %+v", s)
 		}
+		if s := m.resume("cat /srv/grown/it; echo $CONTINUED", "--without-image-changes="+id); s.code != 0 || s.out != "lines 0\ntrue\n" {
+			t.Errorf("without those that failed: %+v", s)
+		}
 		if s := m.resume("ls /srv; echo $CONTINUED", "--without-image-changes"); s.code != 0 || s.out != "true\n" {
 			t.Errorf("without: %+v", s)
 		}

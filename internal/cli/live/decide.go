@@ -118,7 +118,8 @@ func (d Desk) approveProposal(ctx context.Context, a answer, js bool) error {
 // bring is fetched for it, and shown unless quiet.
 func (d Desk) question(ctx context.Context, id bottle.Identity, a answer, p plan.Proposal, quiet bool) (string, *bring.Brought, error) {
 	if p.Capability == nil || p.Settled() {
-		return wish.Question(p, a.long()), nil, nil
+		question, err := wish.Question(p, a.long(), a.last.last > 0)
+		return question, nil, err
 	}
 	brought, err := d.Bring(ctx, id, p, a.yes, quiet)
 	if err != nil || brought == nil {

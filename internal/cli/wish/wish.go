@@ -5,6 +5,7 @@ package wish
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -79,12 +80,16 @@ func Show(out io.Writer, style plan.Style, width int, id bottle.Identity, p plan
 	}
 }
 
-// Question is what an operator is asked about a proposal; long is for how long, in words.
-func Question(p plan.Proposal, long string) string {
-	if p.Image != nil {
-		return "Approve it, from the next resume on?"
+// Question is what an operator is asked about a proposal; long is for how long, in words, and
+// timed whether that is by the clock.
+func Question(p plan.Proposal, long string, timed bool) (string, error) {
+	switch {
+	case p.Image == nil:
+		return "Approve it " + long + "?", nil
+	case timed:
+		return "", ui.Usage(errors.New("lines of an image are given without a time: a build that is done cannot be undone by a clock"), "bottle approve "+p.ID+", and bottle revoke takes it back")
 	}
-	return "Approve it " + long + "?"
+	return "Approve it, from the next resume on?", nil
 }
 
 // Lasts says how long what was approved holds; there is a lease.

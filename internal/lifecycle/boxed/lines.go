@@ -1,13 +1,25 @@
 package boxed
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
+	"bottle/internal/store"
 )
+
+// Approved are the lines that the gateway of a bottle wrote down as approved; queue is its
+// folder of proposals.
+func Approved(queue string) ([]plan.Lines, error) {
+	asked, err := store.ReadQueue(queue)
+	if err != nil {
+		return nil, fmt.Errorf("read what was approved for the image: %w", err)
+	}
+	return Lines(asked, time.Now()), nil
+}
 
 // Lines are what of these proposals holds and goes behind the recipe of an image, in the
 // order in which it was approved.
@@ -46,6 +58,27 @@ func More(now, have []plan.Lines) (ids []string) {
 		}
 	}
 	return ids
+}
+
+// All stands for every proposal that Without may leave out.
+const All = "all"
+
+// Without are the lines of all proposals but those. One that none of the lines is of is an error.
+func Without(lines []plan.Lines, proposals []string) (out []plan.Lines, err error) {
+	if slices.Contains(proposals, All) {
+		return nil, nil
+	}
+	for _, id := range proposals {
+		if !slices.Contains(Proposals(lines), id) {
+			return nil, bottle.Problems{{Message: "no lines of " + bottle.Printable(id) + " are approved for the image", Hint: "bottle resume IDENTITY --dry-run shows those that are"}}
+		}
+	}
+	for _, l := range lines {
+		if !slices.Contains(proposals, l.Proposal) {
+			out = append(out, l)
+		}
+	}
+	return out, nil
 }
 
 // without is what to type to have none of them.

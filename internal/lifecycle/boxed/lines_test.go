@@ -47,3 +47,17 @@ func TestNoRecipeForLines(t *testing.T) {
 		}
 	}
 }
+
+// Lines are left out by the proposal that they are of; one that has none is not taken for any.
+func TestWithoutLines(t *testing.T) {
+	lines := []plan.Lines{{Proposal: "p222222", Text: []string{"RUN true"}}, {Proposal: "p333333", Text: []string{"RUN false"}}}
+	for left, want := range map[string]string{"": "p222222 p333333", "p333333": "p222222", "p333333 p222222": "", "all": "", "p222222 all": ""} {
+		got, err := Without(lines, strings.Fields(left))
+		if err != nil || strings.Join(Proposals(got), " ") != want {
+			t.Errorf("%q: %v, %v", left, got, err)
+		}
+	}
+	if _, err := Without(lines, []string{"p444444"}); err == nil || !strings.Contains(err.Error(), "--dry-run") {
+		t.Error(err)
+	}
+}
