@@ -94,7 +94,7 @@ func behind(recipe string, lines []plan.Lines) (string, error) {
 	switch {
 	case last == "":
 		return "", bottle.Problems{{Message: "there is no recipe any more behind which the approved lines could stand: the image is given", Hint: "leave them out: " + without}}
-	case strings.HasSuffix(last, `\`) || strings.HasSuffix(last, "`"):
+	case goesOn(last):
 		return "", bottle.Problems{{Message: "the recipe's last line goes on, so that approved lines would become a part of it", Hint: "end the Dockerfile with a whole instruction"}}
 	}
 	var b strings.Builder
@@ -105,6 +105,20 @@ func behind(recipe string, lines []plan.Lines) (string, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+// goesOn tells whether the last instruction of a recipe would take the next line for its own.
+// Comments and empty lines do not end it (Dockerfile reference, "Format").
+func goesOn(recipe string) bool {
+	for recipe != "" {
+		at := strings.LastIndexByte(recipe, '\n')
+		last := strings.Trim(recipe[at+1:], " \t\r")
+		if last != "" && !strings.HasPrefix(last, "#") {
+			return strings.HasSuffix(last, `\`) || strings.HasSuffix(last, "`")
+		}
+		recipe = recipe[:max(at, 0)]
+	}
+	return false
 }
 
 // told says which lines stand in the image, and what they were asked for by.

@@ -41,7 +41,7 @@ func TestLines(t *testing.T) {
 // A recipe that is not there, or whose end would swallow the first line, gets none.
 func TestNoRecipeForLines(t *testing.T) {
 	lines := []plan.Lines{{Proposal: "p222222", Text: []string{"RUN true"}}}
-	for name, recipe := range map[string]string{"none": "", "empty": " \n", "goes on": "FROM x\nRUN y \\", "goes on, with spaces behind": "FROM x\nRUN y \\ \n\n", "another escape": "# escape=`\nFROM x\nRUN y `\n"} {
+	for name, recipe := range map[string]string{"none": "", "empty": " \n", "goes on": "FROM x\nRUN y \\", "goes on, with spaces behind": "FROM x\nRUN y \\ \n\n", "goes on behind a comment": "FROM x\nUSER y\nRUN z \\\n  # not its end\n\n#\n", "another escape": "# escape=`\nFROM x\nRUN y `\n"} {
 		if text, err := behind(recipe, lines); err == nil || !strings.Contains(err.Error(), "Dockerfile") && !strings.Contains(err.Error(), "without-image-changes") {
 			t.Errorf("%s: %q, %v", name, text, err)
 		}
@@ -59,5 +59,15 @@ func TestWithoutLines(t *testing.T) {
 	}
 	if _, err := Without(lines, []string{"p444444"}); err == nil || !strings.Contains(err.Error(), "--dry-run") {
 		t.Error(err)
+	}
+}
+
+// What a comment ends with is no continuation.
+func TestRecipeThatEndsWithAComment(t *testing.T) {
+	for _, recipe := range []string{"FROM x\n# the end \\\n", "# syntax\n#\n\nFROM x\n#"} {
+		text, err := behind(recipe, []plan.Lines{{Proposal: "p222222", Text: []string{"RUN true"}}})
+		if err != nil || !strings.HasSuffix(text, "\nUSER 0\nRUN true\n") {
+			t.Errorf("%q: %q, %v", recipe, text, err)
+		}
 	}
 }
