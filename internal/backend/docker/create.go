@@ -255,7 +255,7 @@ func (x *Box) agentUp(ctx context.Context) error {
 	}
 	h.MaskedPaths = masked()
 	h.Mounts = x.mounts
-	if err := x.bound(ctx, cfg.Image, h); err != nil {
+	if err := errors.Join(x.bound(ctx, cfg.Image, h), x.straight(ctx, cfg.Image, h)); err != nil {
 		return err
 	}
 	p, err := x.begin(ctx, x.n.of(roleAgent), cfg, h)

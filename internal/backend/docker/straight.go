@@ -1,0 +1,67 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/client"
+)
+
+// roleLook is of the container that is never started: through it the image is looked into.
+const roleLook = "look"
+
+// straight wants no symbolic link on the way to what an image's container is shown, where lines
+// that an agent asked for made the image. An engine follows one, and makes a place for the
+// mount where it leads: as root, in any folder that the agent is shown, such as the operator's.
+func (x *Box) straight(ctx context.Context, image string, h *container.HostConfig) (err error) {
+	if len(x.told.Container.Lines) == 0 {
+		return nil
+	}
+	whole, stop := context.WithTimeout(context.WithoutCancel(ctx), upTimeout) // see begin
+	defer stop()
+	cfg := speaking(image, x.agentIs.String(), []string{"/never"}, x.n.labels(roleLook))
+	bare := bare()
+	bare.NetworkMode, bare.AutoRemove = "none", false
+	made, err := x.c.ContainerCreate(whole, client.ContainerCreateOptions{Name: x.n.of(roleLook), Config: cfg, HostConfig: bare})
+	if err != nil {
+		return fmt.Errorf("look into the image %s: %w", image, err)
+	}
+	defer func() {
+		_, gone := x.c.ContainerRemove(whole, made.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+		err = errors.Join(err, gone)
+	}()
+	for _, at := range ways(h) {
+		got, err := x.c.ContainerStatPath(whole, made.ID, client.ContainerStatPathOptions{Path: at})
+		switch {
+		case errdefs.IsNotFound(err):
+		case err != nil:
+			return fmt.Errorf("look into the image %s: %w", image, err)
+		case got.Stat.Mode&fs.ModeSymlink != 0 || got.Stat.LinkTarget != "" && got.Stat.LinkTarget != at:
+			return fmt.Errorf("the lines that you approved for the image make %s a symlink, and the bottle has something of its own there; to go on without them: bottle resume %s --without-image-changes", at, x.n.identity)
+		}
+	}
+	return nil
+}
+
+// ways are the paths at which a container is shown something, and the folders above them.
+func ways(h *container.HostConfig) []string {
+	all := map[string]bool{}
+	targets := slices.Collect(maps.Keys(h.Tmpfs))
+	for _, m := range h.Mounts {
+		targets = append(targets, m.Target)
+	}
+	for _, t := range targets {
+		for at := path.Clean(t); strings.HasPrefix(at, "/") && at != "/"; at = path.Dir(at) {
+			all[at] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
