@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // ImageAsk asks for lines behind the recipe of the agent's image, a Dockerfile. Each is one
@@ -29,6 +30,9 @@ func SplitImage(text string) *ImageAsk {
 	}
 	return out
 }
+
+// Grows reports whether lines of it stand behind the recipe of an image that is made at now.
+func (a Asked) Grows(now time.Time) bool { return a.Image != nil && a.Approved() && a.Lease.Holds(now) }
 
 func askedImage(a ImageAsk) (*ImageAsk, error) {
 	if len(a.Lines) == 0 || len(a.Lines) > MaxImageLines {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -316,8 +317,16 @@ func (s *Store) Changed(id bottle.Identity) bool {
 const maxReason = 256
 
 // LinesApproved is the mark of a bottle for whose image lines were approved that are not in
-// it yet: it stays without a conversation, too.
+// it yet.
 const LinesApproved = "lines for its image were approved"
+
+// Waits reports whether lines for the image of a bottle that has ended hold: it stays for a
+// resume without a conversation, too. What ended it may have kept its start from marking that,
+// so the proposals themselves are asked. Where they can't be read, they may hold.
+func (s *Store) Waits(id bottle.Identity, now time.Time) bool {
+	asked, err := ReadQueue(s.Layout(id).Asked)
+	return err != nil || slices.ContainsFunc(asked, func(a bottle.Asked) bool { return a.Grows(now) })
+}
 
 // MarkPreserved has cleanup leave the state of id for a resume; why is shown to the operator.
 func (s *Store) MarkPreserved(id bottle.Identity, why string) error {

@@ -171,7 +171,7 @@ func (w *worth) keeping(e store.Entry) bool {
 	switch {
 	case !w.store.Taken(id) && layer.Count(w.store.Layout(id).Upper, 1) > 0:
 		w.untaken++
-	case w.store.Preserved(e) != "" && (w.store.Keeps(id) || w.store.Preserved(e) == store.LinesApproved):
+	case w.store.Preserved(e) != "" && (w.store.Keeps(id) || w.store.Waits(id, time.Now())):
 		w.preserved++
 	default:
 		return false
@@ -184,6 +184,6 @@ func (w *worth) tell(out io.Writer) {
 		fmt.Fprintf(out, "kept: %s with changes that nobody took (bottle changes IDENTITY shows them, --discard removes them)\n", ui.Plural(w.untaken, "ended bottle"))
 	}
 	if w.preserved > 0 {
-		fmt.Fprintf(out, "kept: %s for a resume (bottle list says why, bottle resume goes on, --discard removes)\n", ui.Plural(w.preserved, "bottle"))
+		fmt.Fprintf(out, "kept: %s for a resume (bottle resume lists them and says why, --discard removes)\n", ui.Plural(w.preserved, "bottle"))
 	}
 }

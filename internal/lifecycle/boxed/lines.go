@@ -26,7 +26,7 @@ func Approved(queue string) ([]plan.Lines, error) {
 func Lines(asked []bottle.Asked, now time.Time) (out []plan.Lines) {
 	var held []bottle.Asked
 	for _, a := range asked {
-		if a.Image != nil && a.Approved() && a.Lease.Holds(now) {
+		if a.Grows(now) {
 			held = append(held, a)
 		}
 	}
