@@ -280,6 +280,20 @@ func (q *Queue) Put(a bottle.Asked) error {
 	return nil
 }
 
+// Drop removes the file of a proposal that Put could not replace, which needs no room on the
+// disk: what it still says is not read again. In this queue the proposal stays as it is.
+func (q *Queue) Drop(id string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.at(id) < 0 {
+		return fmt.Errorf("drop proposal: there is no %.20q", id)
+	}
+	if err := os.Remove(filepath.Join(q.dir, id+".json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("drop proposal: %w", err)
+	}
+	return nil
+}
+
 // forget removes the oldest of too many that are settled and whose grant has ended.
 func (q *Queue) forget() {
 	settled := 0

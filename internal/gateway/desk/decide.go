@@ -216,7 +216,7 @@ func (d *Desk) approve(a bottle.Asked, c Decision) (Decided, error) {
 		_ = d.cfg.Record(d.record(audit.Deny, ReasonEnded, a, "the grant "+id+" brought nothing: "+err.Error()))
 	}
 	d.void[id] = true
-	_ = d.cfg.Queue.Put(before) // else the next load records it first, or ends it
+	_ = d.unsay(before) // else the next load records it first, or ends it
 	_, _ = d.shelve()
 	return Decided{}, fmt.Errorf("it could not be recorded or put in force, so nothing was approved: %w", err)
 }

@@ -379,7 +379,7 @@ func (d *Desk) close(a bottle.Asked, by string) (_ bottle.Asked, written bool) {
 	lease := *a.Lease
 	lease.Ended, lease.EndedBy = d.now(), by
 	a.Lease = &lease
-	if written = d.cfg.Queue.Put(a) == nil; written {
+	if written = d.unsay(a) == nil; written {
 		delete(d.void, lease.ID) // the queue says so itself
 	}
 	if c := a.Content; c != nil && c.Print != "" {

@@ -79,6 +79,16 @@ func (d *Desk) built() error {
 	return nil
 }
 
+// unsay writes that a grant does not hold. Lines are the one thing that a later start obeys, so
+// where a full disk does not take that, their file goes: an agent can fill a disk.
+func (d *Desk) unsay(a bottle.Asked) error {
+	err := d.cfg.Queue.Put(a)
+	if err != nil && a.Image != nil {
+		err = errors.Join(err, d.cfg.Queue.Drop(a.ID))
+	}
+	return err
+}
+
 // inImage tells whether a grant's lines are in the image that this bottle was started with.
 func (d *Desk) inImage(a bottle.Asked) bool {
 	return a.Image != nil && slices.Contains(d.cfg.Lines, a.ID)
