@@ -327,7 +327,7 @@ func TestMicroVMFromARecipe(t *testing.T) {
 	if len(i.Machines()) != 0 {
 		t.Errorf("machines are left: %+v", i.Machines())
 	}
-	run(t, "docker", "rmi", "bottle-agent:"+filepath.Base(kept[0])[len("agent-"):][:16]) // both names are of the same hash
+	run(t, "docker", "rmi", "bottle-agent:"+filepath.Base(kept[0])[len("agent-"):][:32]) // both names are of the same hash
 }
 
 // old is before anything that cleanup leaves alone.

@@ -49,7 +49,7 @@ func TestMicroVMLines(t *testing.T) {
 		names := "docker rmi " + base
 		kept, _ := filepath.Glob(filepath.Join(h.home(), "cache/images/agent-*.tar"))
 		for _, k := range kept {
-			names += " bottle-agent:" + filepath.Base(k)[len("agent-"):][:16]
+			names += " bottle-agent:" + filepath.Base(k)[len("agent-"):][:32]
 		}
 		run(t, "sh", "-c", names)
 	})

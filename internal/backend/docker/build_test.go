@@ -120,3 +120,12 @@ func TestGatewayOnHostIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestImageNamesAreLong. The attack: an agent tries lines until two sets of them give one name
+// of an image, which takes 2³² tries of 64 bits, asks for the harmless ones where they are read
+// with care, and gets the others, which it was given in another bottle.
+func TestImageNamesAreLong(t *testing.T) {
+	if bits := 4 * len(strings.TrimPrefix(agentImage("FROM x"), agentImages)); bits < 128 {
+		t.Errorf("%d bits", bits)
+	}
+}

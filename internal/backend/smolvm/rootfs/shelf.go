@@ -23,7 +23,7 @@ const (
 	unused    = 30 * 24 * time.Hour // then cleanup takes it
 )
 
-// The names on a shelf: agent-RECIPE-CONTENT-CHECK.tar, each hash 16 hex digits, and the
+// The names on a shelf: agent-RECIPE-CONTENT-CHECK.tar, hashes of 32 and 16 hex digits, and the
 // version of the check that let it pass; the same as .smolmachine; one that is being made; a
 // mark of an operator's own archive.
 const (
@@ -52,10 +52,10 @@ type Shelf struct {
 	Bounds Bounds // of each; the zero value: Usual
 }
 
-// Key names a recipe.
+// Key names a recipe. It is as long as two texts that an agent makes up need to have two names.
 func Key(recipe string) string {
 	sum := sha256.Sum256([]byte(recipe))
-	return hex.EncodeToString(sum[:8])
+	return hex.EncodeToString(sum[:16])
 }
 
 func (s Shelf) bounds() Bounds {

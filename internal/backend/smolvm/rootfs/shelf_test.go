@@ -303,3 +303,10 @@ func TestShelfLooksAgainIntoWhatAnOlderCheckKept(t *testing.T) {
 		t.Errorf("an operator's own is packed as %s", file)
 	}
 }
+
+// TestKeysAreLong: an agent that makes lines of a recipe up finds no two with one key.
+func TestKeysAreLong(t *testing.T) {
+	if bits := 4 * len(Key("FROM x")); bits < 128 {
+		t.Errorf("%d bits", bits)
+	}
+}
