@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -101,6 +102,7 @@ func hold(t *testing.T, e *ownEngine, image, runtime, want string) {
 
 	id, p, gw := dockerPlan(t.TempDir(), up.Listener.Addr().String())
 	p.Container = chosen
+	p.Container.Lines = []plan.Lines{{Proposal: "p222222"}} // so that the image is looked into
 	work, file := filepath.Join(p.State, "../work"), filepath.Join(p.State, "../file")
 	for _, dir := range []string{work, work + "/shown"} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
@@ -123,6 +125,7 @@ func hold(t *testing.T, e *ownEngine, image, runtime, want string) {
 	p.Workspace = plan.WorkspaceMount{Mode: "overlay", Source: work, Is: is(work)}
 	p.Mounts = []plan.Mount{{Source: file, Target: "/srv/file", Is: is(file)}, {Source: work + "/shown", Target: "/srv/shown", Is: is(work + "/shown")},
 		{Source: work + "/shown", Target: "/srv/shared", Is: is(work + "/shown"), Writable: true}}
+	linked(t, e, be, p, gw, image)
 	b, err := be.Create(ctx, p, gw, []byte(`{"values":{"TOKEN":"a-token-of-the-test"}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -178,6 +181,28 @@ echo mine >kept && cat kept; echo given >/srv/shared/two; id -u; stat -c %%u "$H
 	}
 	if left, err := be.Find(ctx); err != nil || len(left) != 0 {
 		t.Errorf("left %+v, %v", left, err)
+	}
+}
+
+// linked has an image in which lines laid a link to where the agent's container is shown a
+// folder of the operator's. No bottle stands, and nothing was made in that folder.
+func linked(t *testing.T, e *ownEngine, be *docker.Docker, p plan.Bottle, gw plan.Gateway, image string) {
+	t.Helper()
+	const name = "bottle-test-linked:latest"
+	run(t, "sh", "-c", "printf 'FROM "+image+"\\nRUN rm -rf /etc/opt && ln -s /srv/shared/made /etc/opt' | docker build -q -t "+name+" -")
+	t.Cleanup(func() { run(t, "docker", "rmi", name) })
+	e.load(name)
+	p.Container.Image = name
+	b, err := be.Create(t.Context(), p, gw, []byte(`{"values":{"TOKEN":"a-token-of-the-test"}}`))
+	if err == nil {
+		_, err = b.Verify(t.Context(), plan.Probes{Identity: p.Identity, Sentinel: "127.0.0.1:9", Abstract: "@peer"})
+		err = errors.Join(err, b.Close())
+	}
+	if err == nil || !strings.Contains(err.Error(), "/etc/opt a symlink") {
+		t.Errorf("an image with a link: %v", err)
+	}
+	if _, err := os.Lstat(p.Mounts[2].Source + "/made"); err == nil {
+		t.Error("the engine made something in the operator's folder")
 	}
 }
 

@@ -25,26 +25,31 @@ func (x *Box) straight(ctx context.Context, image string, h *container.HostConfi
 	if len(x.told.Container.Lines) == 0 {
 		return nil
 	}
+	c, err := x.d.engine()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
 	whole, stop := context.WithTimeout(context.WithoutCancel(ctx), upTimeout) // see begin
 	defer stop()
 	cfg := speaking(image, x.agentIs.String(), []string{"/never"}, x.n.labels(roleLook))
 	bare := bare()
 	bare.NetworkMode, bare.AutoRemove = "none", false
-	made, err := x.c.ContainerCreate(whole, client.ContainerCreateOptions{Name: x.n.of(roleLook), Config: cfg, HostConfig: bare})
+	made, err := c.ContainerCreate(whole, client.ContainerCreateOptions{Name: x.n.of(roleLook), Config: cfg, HostConfig: bare})
 	if err != nil {
 		return fmt.Errorf("look into the image %s: %w", image, err)
 	}
 	defer func() {
-		_, gone := x.c.ContainerRemove(whole, made.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
+		_, gone := c.ContainerRemove(whole, made.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 		err = errors.Join(err, gone)
 	}()
 	for _, at := range ways(h) {
-		got, err := x.c.ContainerStatPath(whole, made.ID, client.ContainerStatPathOptions{Path: at})
+		got, err := c.ContainerStatPath(whole, made.ID, client.ContainerStatPathOptions{Path: at})
 		switch {
-		case errdefs.IsNotFound(err):
-		case err != nil:
+		case errdefs.IsNotFound(err) && !c.nowhere.Load():
+		case err != nil && !errdefs.IsNotFound(err):
 			return fmt.Errorf("look into the image %s: %w", image, err)
-		case got.Stat.Mode&fs.ModeSymlink != 0 || got.Stat.LinkTarget != "" && got.Stat.LinkTarget != at:
+		case err != nil || got.Stat.Mode&fs.ModeSymlink != 0:
 			return fmt.Errorf("the lines that you approved for the image make %s a symlink, and the bottle has something of its own there; to go on without them: bottle resume %s --without-image-changes", at, x.n.identity)
 		}
 	}
