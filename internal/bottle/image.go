@@ -17,6 +17,7 @@ type ImageAsk struct {
 const (
 	MaxImageLines = 32
 	MaxImageLine  = 512 // bytes
+	maxImageGap   = 8   // spaces in a row
 )
 
 // SplitImage takes a text apart into lines, without those that are empty. Proposal.Canonical
@@ -60,6 +61,8 @@ func imageLine(l string) (string, error) {
 	switch {
 	case strings.ContainsFunc(l, func(r rune) bool { return r < ' ' || r > '~' }):
 		return "", errors.New("only printable ASCII can be read the same by everybody")
+	case strings.Contains(l, strings.Repeat(" ", maxImageGap+1)):
+		return "", fmt.Errorf("it has more than %d spaces in a row: what stands behind them is overlooked", maxImageGap)
 	case len(l) > MaxImageLine:
 		return "", fmt.Errorf("it has more than %d bytes: write several RUN lines", MaxImageLine)
 	case verb != "RUN" && verb != "ENV" && verb != "WORKDIR":

@@ -57,6 +57,7 @@ func TestHostileLines(t *testing.T) {
 		"a carriage return inside":   "RUN /x #\rRUN true",
 		"text that runs backwards":   "RUN \u202eeurt",
 		"letters that look like a d": "RUN ap\u0442-get",
+		"what stands far off":        "RUN true" + strings.Repeat(" ", 200) + "; /x",
 		"nothing behind it":          "RUN",
 		"an old ENV":                 "ENV A b",
 		"a name that is none":        "ENV 1=b",
