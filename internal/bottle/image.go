@@ -3,6 +3,7 @@ package bottle
 import (
 	"errors"
 	"fmt"
+	"path"
 	"strings"
 	"time"
 )
@@ -77,6 +78,8 @@ func imageLine(l string) (string, error) {
 		return "", errors.New("an instruction has no flags here: no --mount, --network or --security")
 	case verb == "ENV" && !isSetting(rest):
 		return "", errors.New("write ENV NAME=value")
+	case verb == "WORKDIR" && !isFolder(rest):
+		return "", errors.New("write WORKDIR /srv/name: an absolute path, of letters, digits and . _ - alone, outside of /proc, /sys and /dev")
 	}
 	return verb + " " + rest, nil
 }
@@ -85,4 +88,11 @@ func imageLine(l string) (string, error) {
 func isSetting(s string) bool {
 	name, _, ok := strings.Cut(s, "=")
 	return ok && word(name, lower+capitals+"_", digits)
+}
+
+// isFolder: an absolute path that is what it says. In /proc are the descriptors of whoever makes
+// the container; a working directory there led out of it (CVE-2024-21626).
+func isFolder(s string) bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(s, "/"), "/")
+	return path.IsAbs(s) && path.Clean(s) == s && strings.Trim(s, lower+capitals+digits+"/._-") == "" && first != "proc" && first != "sys" && first != "dev"
 }
