@@ -7,6 +7,29 @@ import (
 	"testing"
 )
 
+// TestDockerLinesInTheWay: what lines leave where the bottle has something of its own is an
+// error that says how to go on, and the bottle does.
+func TestDockerLinesInTheWay(t *testing.T) {
+	m := drawnBy(t, -1)
+	told, _ := m.grow([]string{"start", m.agent, "--yes", "--"}, "RUN rm -rf /home /etc/ssl && touch /home /etc/ssl")
+	if told.code != 0 {
+		t.Fatalf("%+v", told)
+	}
+	if s := m.resume("true"); s.code != 125 || !strings.Contains(s.err, "/home no folder") || !strings.Contains(s.err, "--without-image-changes") {
+		t.Errorf("%+v", s)
+	}
+	if s := m.resume("echo $CONTINUED", "--without-image-changes"); s.code != 0 || s.out != "true\n" {
+		t.Errorf("without: %+v", s)
+	}
+	told, _ = m.grow([]string{"resume", string(m.identity()), "--yes", "--"}, "RUN rm -rf /etc/ssl && touch /etc/ssl")
+	if told.code != 0 {
+		t.Fatalf("%+v", told)
+	}
+	if s := m.resume("true"); s.code != 125 || !strings.Contains(s.err, "--without-image-changes") {
+		t.Errorf("%+v", s)
+	}
+}
+
 // TestDockerLinesWithLinks: lines put a link where the start mounts something of its own. The
 // engine would follow it, and make, as root, a place for the mount wherever the agent likes: in
 // the operator's own folder.

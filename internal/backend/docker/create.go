@@ -111,7 +111,7 @@ func (x *Box) within(gw *plan.Gateway) {
 func (x *Box) rise(ctx context.Context, lines []byte, greeted chan<- error) {
 	var side sync.WaitGroup
 	var failed error
-	side.Go(func() { failed = x.agentUp(ctx) })
+	side.Go(func() { failed = x.without(x.agentUp(ctx)) })
 	err := x.bundleUp(ctx, lines)
 	clear(lines)
 	greeted <- err

@@ -43,30 +43,42 @@ func (x *Box) straight(ctx context.Context, image string, h *container.HostConfi
 		_, gone := c.ContainerRemove(whole, made.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 		err = errors.Join(err, gone)
 	}()
-	for _, at := range ways(h) {
+	above := ways(h)
+	for _, at := range slices.Sorted(maps.Keys(above)) {
 		got, err := c.ContainerStatPath(whole, made.ID, client.ContainerStatPathOptions{Path: at})
 		switch {
 		case errdefs.IsNotFound(err) && !c.nowhere.Load():
 		case err != nil && !errdefs.IsNotFound(err):
 			return fmt.Errorf("look into the image %s: %w", image, err)
 		case err != nil || got.Stat.Mode&fs.ModeSymlink != 0:
-			return fmt.Errorf("the lines that you approved for the image make %s a symlink, and the bottle has something of its own there; to go on without them: bottle resume %s --without-image-changes", at, x.n.identity)
+			return fmt.Errorf("the lines that you approved for the image make %s a symlink, and the bottle has something of its own there", at)
+		case above[at] && !got.Stat.Mode.IsDir():
+			return fmt.Errorf("the lines that you approved for the image make %s no folder, and the bottle has something of its own below it", at)
 		}
 	}
 	return nil
 }
 
-// ways are the paths at which a container is shown something, and the folders above them.
-func ways(h *container.HostConfig) []string {
+// without says how to go on where a container does not stand whose image has lines.
+func (x *Box) without(err error) error {
+	if err == nil || len(x.told.Container.Lines) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w\nto go on without the lines that were approved for its image: bottle resume %s --without-image-changes", err, x.n.identity)
+}
+
+// ways are the paths at which a container is shown something, and, true, the folders above them.
+func ways(h *container.HostConfig) map[string]bool {
 	all := map[string]bool{}
 	targets := slices.Collect(maps.Keys(h.Tmpfs))
 	for _, m := range h.Mounts {
 		targets = append(targets, m.Target)
 	}
 	for _, t := range targets {
-		for at := path.Clean(t); strings.HasPrefix(at, "/") && at != "/"; at = path.Dir(at) {
-			all[at] = true
+		t = path.Clean(t)
+		for at := t; strings.HasPrefix(at, "/") && at != "/"; at = path.Dir(at) {
+			all[at] = all[at] || at != t
 		}
 	}
-	return slices.Sorted(maps.Keys(all))
+	return all
 }
