@@ -179,12 +179,13 @@ var rooms = []room{
 		onlyFrom: []string{"internal/backend/docker/composed", "internal/backend/agent", "internal/backend/docker", "internal/backend/docker/inside", "internal/backend/smolvm", "internal/backend/smolvm/guest"}},
 	{dir: "internal/backend/terminal", layer: walls, only: []string{}, onlyFrom: []string{"internal/backend/frames", "internal/backend/native"}},
 	{dir: "internal/backend/native", layer: walls, beside: []string{"internal/backend/agent", "internal/backend/jail", "internal/backend/terminal"}, onlyFrom: backends},
-	{dir: "internal/backend/docker", layer: walls, beside: []string{"internal/backend/agent", "internal/backend/docker/compose", "internal/backend/docker/inside", "internal/backend/docker/making", "internal/backend/frames", "internal/backend/jail"}, onlyFrom: backends}, // what the jail is told is the same
+	{dir: "internal/backend/docker", layer: walls, beside: []string{"internal/backend/agent", "internal/backend/docker/compose", "internal/backend/docker/glance", "internal/backend/docker/inside", "internal/backend/docker/making", "internal/backend/frames", "internal/backend/jail"}, onlyFrom: backends}, // what the jail is told is the same
 	{dir: "internal/backend/docker/compose", layer: walls, only: []string{"internal/bottle", "internal/plan", "internal/backend/docker/composed", "internal/backend/docker/inside"},
 		beside: []string{"internal/backend/docker/composed", "internal/backend/docker/inside"}, onlyFrom: []string{"internal/backend/docker"}},
 	// What runs in the containers where no start looks after them, from bottle-jail.
 	{dir: "internal/backend/docker/composed", layer: walls, only: []string{"internal/plan", "internal/backend", "internal/backend/agent", "internal/backend/docker/inside", "internal/backend/frames", "internal/backend/jail"},
 		beside: []string{"internal/backend/agent", "internal/backend/docker/inside", "internal/backend/frames", "internal/backend/jail"}, onlyFrom: []string{"internal/backend/docker/compose", "cmd/bottle-jail"}},
+	{dir: "internal/backend/docker/glance", layer: walls, only: []string{}, onlyFrom: []string{"internal/backend/docker"}},
 	{dir: "internal/backend/docker/image", layer: walls, only: []string{"internal/backend/docker/inside"}, beside: []string{"internal/backend/docker/inside"}, onlyFrom: backends},
 	// What runs in the containers, from bottle-jail: links as little as that.
 	{dir: "internal/backend/docker/making", layer: walls, only: []string{"internal/bottle"}, onlyFrom: []string{"internal/backend/docker"}},

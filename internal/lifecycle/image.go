@@ -23,11 +23,15 @@ func (h *House) choose(ctx context.Context, req Request, recipe string) (plan.Co
 
 // build makes the image. Which line failed is in what the engine says.
 func (s *starting) build(ctx context.Context) error {
-	err := boxed.Build(ctx, s.house.Backend, s.prep.container, s.house.Building)
-	if err != nil && len(s.prep.container.Lines) > 0 {
-		return fmt.Errorf("%w\nto go on without the lines that were approved for it: bottle resume %s --without-image-changes, or --without-image-changes=PROPOSAL for those of one", err, s.prep.identity)
+	return s.without(boxed.Build(ctx, s.house.Backend, s.prep.container, s.house.Building))
+}
+
+// without says how to go on where an image with lines does not come up.
+func (s *starting) without(err error) error {
+	if err == nil || len(s.prep.container.Lines) == 0 {
+		return err
 	}
-	return err
+	return fmt.Errorf("%w\nto go on without the lines that were approved for its image: bottle resume %s --without-image-changes, or --without-image-changes=PROPOSAL for those of one", err, s.prep.identity)
 }
 
 // lines are what was approved for the image of a bottle that is resumed. Nobody decides about

@@ -117,8 +117,8 @@ func (s *starting) list() []step {
 	}
 	return append(out, []step{
 		{"reserve the identity", s.reserve},
-		{"put up the walls and the gateway", s.create},
-		{"check the walls from inside", s.verify},
+		{"put up the walls and the gateway", func(ctx context.Context) error { return s.without(s.create(ctx)) }},
+		{"check the walls from inside", func(ctx context.Context) error { return s.without(s.verify(ctx)) }},
 		{"run the agent", s.run},
 	}...)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,6 +20,7 @@ import (
 
 	"bottle/internal/backend"
 	"bottle/internal/backend/agent"
+	"bottle/internal/backend/docker/glance"
 	"bottle/internal/backend/docker/inside"
 	"bottle/internal/backend/frames"
 	"bottle/internal/backend/jail"
@@ -111,7 +111,7 @@ func (x *Box) within(gw *plan.Gateway) {
 func (x *Box) rise(ctx context.Context, lines []byte, greeted chan<- error) {
 	var side sync.WaitGroup
 	var failed error
-	side.Go(func() { failed = x.without(x.agentUp(ctx)) })
+	side.Go(func() { failed = x.agentUp(ctx) })
 	err := x.bundleUp(ctx, lines)
 	clear(lines)
 	greeted <- err
@@ -255,7 +255,7 @@ func (x *Box) agentUp(ctx context.Context) error {
 	}
 	h.MaskedPaths = masked()
 	h.Mounts = x.mounts
-	if err := errors.Join(x.bound(ctx, cfg.Image, h), x.straight(ctx, cfg.Image, h)); err != nil {
+	if err := errors.Join(glance.Bound(ctx, x.c, cfg.Image, h, x.memory), x.straight(ctx, cfg, h)); err != nil {
 		return err
 	}
 	p, err := x.begin(ctx, x.n.of(roleAgent), cfg, h)
@@ -272,25 +272,19 @@ func (x *Box) agentUp(ctx context.Context) error {
 	return err
 }
 
-// bound makes what the image calls volumes memory of the agent's, within its bounds. The engine
-// would make each a folder of the host without any, whatever else is read-only.
-func (x *Box) bound(ctx context.Context, image string, h *container.HostConfig) error {
-	i, err := x.c.ImageInspect(ctx, image)
-	if err != nil {
-		return fmt.Errorf("look at the image %s: %w", image, err)
-	}
-	if i.Config == nil {
+// memory are the options of a volume of the image's.
+func (x *Box) memory(size int64) string { return tmpfs(size, "mode=700,exec,"+x.agentIs.owned()) }
+
+// straight looks into an image that lines which an agent asked for made.
+func (x *Box) straight(ctx context.Context, cfg *container.Config, shown *container.HostConfig) error {
+	if len(x.told.Container.Lines) == 0 {
 		return nil
 	}
-	size := h.ShmSize / int64(max(1, len(i.Config.Volumes)))
-	for target := range i.Config.Volumes {
-		target = path.Clean(target)
-		ours := slices.ContainsFunc(h.Mounts, func(m mount.Mount) bool { return m.Target == target })
-		if _, is := h.Tmpfs[target]; !is && !ours {
-			h.Tmpfs[target] = tmpfs(size, "mode=700,exec,"+x.agentIs.owned())
-		}
-	}
-	return nil
+	whole, stop := context.WithTimeout(context.WithoutCancel(ctx), upTimeout) // see begin
+	defer stop()
+	h := bare()
+	h.NetworkMode, h.AutoRemove = "none", false
+	return glance.Through(whole, x.d.Host, client.ContainerCreateOptions{Name: x.n.of(roleLook), Config: speaking(cfg.Image, cfg.User, []string{"/never"}, x.n.labels(roleLook)), HostConfig: h}, shown)
 }
 
 // masked are the engine's own (Engine API, "MaskedPaths", default), and all of /sys:

@@ -11,6 +11,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/client"
 
+	"bottle/internal/backend/docker/glance"
 	"bottle/internal/plan"
 )
 
@@ -28,7 +29,7 @@ func TestVolumesOfAnImageAreBounded(t *testing.T) {
 	before := maps.Clone(h.Tmpfs)
 	h.Mounts = append(h.Mounts, x.meeting())
 	h.Mounts[0].Target = "/workspace"
-	if err := x.bound(t.Context(), "a", h); err != nil {
+	if err := glance.Bound(t.Context(), x.c, "a", h, x.memory); err != nil {
 		t.Fatal(err)
 	}
 	before["/data"] = "rw,nosuid,nodev,size=1048576,mode=700,exec,uid=1001,gid=100"

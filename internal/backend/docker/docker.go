@@ -46,6 +46,7 @@ const (
 	roleFence  = "fence"
 	roleEgress = "egress"
 	roleMeet   = "meet"
+	roleLook   = "look" // of a container that is never started
 	roleWork   = "workspace"
 	roleImage  = "agent-image"
 )

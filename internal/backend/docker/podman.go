@@ -15,8 +15,7 @@ import (
 // engine is a client, and what it heard about whom it talks with.
 type engine struct {
 	*client.Client
-	libpod  atomic.Bool
-	nowhere atomic.Bool // it said that nothing is at a path, and what is: a symlink that leads nowhere
+	libpod atomic.Bool
 }
 
 // hear notes who answers. Podman's Docker-compatible API says so in no body that a
@@ -24,9 +23,6 @@ type engine struct {
 func (e *engine) hear(r *http.Response) {
 	if strings.HasPrefix(r.Header.Get("Server"), "Libpod/") {
 		e.libpod.Store(true)
-	}
-	if r.StatusCode == http.StatusNotFound && r.Header.Get("X-Docker-Container-Path-Stat") != "" {
-		e.nowhere.Store(true)
 	}
 }
 
