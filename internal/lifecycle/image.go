@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"bottle/internal/lifecycle/boxed"
@@ -28,10 +27,7 @@ func (s *starting) build(ctx context.Context) error {
 
 // without says how to go on where an image with lines does not come up.
 func (s *starting) without(err error) error {
-	if err == nil || len(s.prep.container.Lines) == 0 {
-		return err
-	}
-	return fmt.Errorf("%w\nto go on without the lines that were approved for its image: bottle resume %s --without-image-changes, or --without-image-changes=PROPOSAL for those of one", err, s.prep.identity)
+	return boxed.Failed(err, s.prep.identity, s.prep.container.Lines)
 }
 
 // lines are what was approved for the image of a bottle that is resumed. Nobody decides about

@@ -81,6 +81,14 @@ func Without(lines []plan.Lines, proposals []string) (out []plan.Lines, err erro
 	return out, nil
 }
 
+// Failed is err, where an image with lines does not come up, with how to go on without them.
+func Failed(err error, id bottle.Identity, lines []plan.Lines) error {
+	if err == nil || len(lines) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w\nto go on without the lines that were approved for its image: %s", err, strings.Replace(without, "IDENTITY", string(id), 1)+", or --without-image-changes=PROPOSAL for those of one")
+}
+
 // without is what to type to have none of them.
 const without = "bottle resume IDENTITY --without-image-changes"
 
