@@ -232,7 +232,7 @@ func TestDockerDryRunCreatesNothing(t *testing.T) {
 	m.write("home/Dockerfile", "FROM "+m.image+"\nRUN echo "+m.agent+" > /made\n")
 	before, had := known(t), images(t)
 	s := finish(t, m.command("start", m.agent, "--dry-run"))
-	if s.code != 0 || !strings.Contains(s.out, "bottle-agent:") || !strings.Contains(s.out, "not there yet") {
+	if s.code != 0 || !strings.Contains(s.out, "bottle-agent:") || !strings.Contains(unfolded(s.out), "not there yet") {
 		t.Fatalf("exit %d\n%s%s", s.code, s.out, s.err)
 	}
 	if after := known(t) + images(t); after != before+had {

@@ -281,7 +281,7 @@ func TestMicroVMFromARecipe(t *testing.T) {
 	h.write("home/bottles/box.md", "---\nsupervise: false\nagent_provider: {template: command, dockerfile: "+h.base+"/img/Dockerfile}\n---\nA box.\n")
 	h.env = append(h.env, "DOCKER_HOST="+host) // BOTTLE_VM_IMAGE is set: the bottle's own recipe is stronger
 	dry := finish(t, h.command("start", h.agent, "--dry-run"))
-	if dry.code != 0 || !strings.Contains(dry.out, "bottle-vm:") || !strings.Contains(dry.out, "is not there yet") {
+	if dry.code != 0 || !strings.Contains(dry.out, "bottle-vm:") || !strings.Contains(unfolded(dry.out), "is not there yet") {
 		t.Errorf("dry run: %+v", dry)
 	}
 	h.env = append(h.env, "BOTTLE_VM_IMAGE=")
@@ -293,12 +293,12 @@ func TestMicroVMFromARecipe(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	for _, want := range []string{"image 1/", "RUN echo made", "for micro-VMs"} {
-		if !strings.Contains(s.err, want) {
+		if !strings.Contains(unfolded(s.err), want) {
 			t.Errorf("the steps lack %q: %s", want, s.err)
 		}
 	}
 	h.write("img/made", "other\n")
-	if s := finish(t, h.command("start", h.agent, "--dry-run")); !strings.Contains(s.out, "is not there yet") {
+	if s := finish(t, h.command("start", h.agent, "--dry-run")); !strings.Contains(unfolded(s.out), "is not there yet") {
 		t.Errorf("what is copied is another file, and the image the same: %+v", s)
 	}
 	h.write("img/made", "made\n")
@@ -329,6 +329,9 @@ func TestMicroVMFromARecipe(t *testing.T) {
 	}
 	run(t, "docker", "rmi", "bottle-agent:"+filepath.Base(kept[0])[len("agent-"):][:32]) // both names are of the same hash
 }
+
+// unfolded is a text without what its lines were broken by.
+func unfolded(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // old is before anything that cleanup leaves alone.
 func old() time.Time { return time.Now().Add(-60 * 24 * time.Hour) }

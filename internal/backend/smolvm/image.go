@@ -90,7 +90,7 @@ func (s *Smolvm) Build(ctx context.Context, c plan.Container, say func(step, of 
 	}); err != nil {
 		return err
 	}
-	say(last, last, "keep "+made.Image+" for micro-VMs")
+	say(last, last, "keep for micro-VMs: "+made.Image)
 	_, err = s.Shelf.Put(c.Essence(), func(to io.Writer) error { return s.Engine.Save(ctx, made.Image, to) })
 	return err
 }

@@ -71,7 +71,7 @@ func TestImageOfARecipe(t *testing.T) {
 	if err := s.Build(t.Context(), c, func(step, of int, what string) { steps = append(steps, what) }); err != nil {
 		t.Fatal(err)
 	}
-	if len(steps) != 3 || !strings.Contains(steps[2], "keep bottle-agent:") || m.built != 1 || m.save != 1 {
+	if len(steps) != 3 || !strings.Contains(steps[2], "keep for micro-VMs: bottle-agent:") || m.built != 1 || m.save != 1 {
 		t.Errorf("%v, %+v", steps, m)
 	}
 	m.away = errors.New("no engine")
