@@ -205,6 +205,9 @@ func slim(a bottle.Asked) bottle.Asked {
 		}
 		a.Push = &p
 	}
+	if a.Image != nil && a.Settled() && !a.Approved() { // an agent may ask for as many as are kept
+		a.Image = &bottle.ImageAsk{}
+	}
 	if a.Bill != nil {
 		b := *a.Bill
 		b.Items = nil
@@ -331,7 +334,7 @@ func (q *Queue) Get(id string) (bottle.Asked, bool) {
 	if at < 0 {
 		return bottle.Asked{}, false
 	}
-	if a := q.list[at]; a.Push == nil && a.Bill == nil {
+	if a := q.list[at]; a.Push == nil && a.Bill == nil && (a.Image == nil || len(a.Image.Lines) > 0) {
 		return a, true
 	}
 	a, err := read(q.dir, id)

@@ -231,6 +231,32 @@ func TestAnothersQueue(t *testing.T) {
 	}
 }
 
+// TestQueueForgetsRefusedLines: what was asked for and refused is whole on the disk, and takes no
+// room in a gateway's memory; what was approved is there at once.
+func TestQueueForgetsRefusedLines(t *testing.T) {
+	q := openQueue(t, filepath.Join(t.TempDir(), "proposals"))
+	for status, held := range map[string]bool{string(bottle.ProposalRejected): false, string(bottle.ProposalApproved): true} {
+		p, err := bottle.Proposal{Kind: bottle.ProposalImage, Image: bottle.SplitImage("RUN " + status)}.Canonical()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Created = time.Now().UTC()
+		a, err := q.Add(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Put(settle(a, bottle.ProposalStatus(status))); err != nil {
+			t.Fatal(err)
+		}
+		if kept, ok := q.Find(p.Key()); !ok || kept.ID != a.ID || (len(kept.Image.Lines) == 1) != held {
+			t.Errorf("%s: in memory %+v, %v", status, kept, ok)
+		}
+		if whole, ok := q.Get(a.ID); !ok || whole.Key() != p.Key() {
+			t.Errorf("%s: on the disk %+v, %v", status, whole, ok)
+		}
+	}
+}
+
 // TestQueueRaces: many at once get ids and places of their own.
 func TestQueueRaces(t *testing.T) {
 	q := openQueue(t, filepath.Join(t.TempDir(), "proposals"))
