@@ -3,7 +3,11 @@ package recipe
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
+	"unicode"
+
+	"bottle/internal/bottle"
 )
 
 // line is one instruction, with the lines that it goes on in.
@@ -20,7 +24,7 @@ func (r *reader) join(text string) []line {
 		r.refuse(0, fmt.Sprintf("it has more than %d lines", maxLines), "shorten it")
 		return nil
 	}
-	goesOn := escape(lines)
+	r.escape(lines)
 	var out []line
 	var open *line
 	for i := 0; i < len(lines); i++ {
@@ -33,10 +37,7 @@ func (r *reader) join(text string) []line {
 			out = append(out, line{number: i + 1})
 			open = &out[len(out)-1]
 		}
-		cut, more := strings.CutSuffix(strings.TrimRight(l, blanks), goesOn)
-		if !more {
-			cut = l
-		}
+		cut, more := r.goesOn(i+1, lines[i])
 		if open.text += cut; more {
 			continue
 		}
@@ -47,32 +48,48 @@ func (r *reader) join(text string) []line {
 	return out
 }
 
-// escape is what a line that goes on ends with: a backslash, or what the directive in the
-// first lines says.
-func escape(lines []string) string {
-	directive := regexp.MustCompile(`^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$`)
-	for _, l := range lines {
-		m := directive.FindStringSubmatch(strings.TrimSpace(l))
-		if m == nil {
-			break
+// escape refuses another character by which lines go on than the backslash. Engines differ
+// in which comment says so, and then in where an instruction begins.
+func (r *reader) escape(lines []string) {
+	directive := regexp.MustCompile(`(?i)^#.*escape\s*=\s*(.*)$`)
+	for i, l := range lines {
+		l = strings.TrimSpace(l)
+		if l != "" && !strings.HasPrefix(l, "#") {
+			return
 		}
-		if strings.EqualFold(m[1], "escape") && m[2] == "`" {
-			return "`"
+		if m := directive.FindStringSubmatch(l); m != nil && m[1] != `\` {
+			r.refuse(i+1, "engines differ in what this comment makes of the lines below", `write # escape=\, or take it away; a line that goes on ends with \`)
 		}
 	}
-	return `\`
+}
+
+// goesOn cuts the backslash off a line that goes on. What only some engines take for one
+// that does is refused: what one sees as the middle of a RUN is to another a command of its own.
+func (r *reader) goesOn(number int, l string) (cut string, more bool) {
+	l = strings.TrimSuffix(l, "\r")
+	seen := strings.TrimRight(l, " \t")
+	bare := strings.TrimRightFunc(l, unicode.IsSpace)
+	cut, more = strings.CutSuffix(bare, `\`)
+	switch {
+	case !more:
+		return strings.TrimRight(l, "\r"), false
+	case bare != seen:
+		r.refuse(number, "a backslash and then characters that nobody can see end this line", "take them away")
+	case strings.HasSuffix(cut, `\`):
+		r.refuse(number, "two backslashes end this line: engines differ in whether it goes on", `end it with one, or with another character`)
+	}
+	return cut, true
 }
 
 // heredocs skips the texts that an instruction brings, and gives the line of the last end.
 // Not every engine knows them, and each has its own mind about quotes. So a text whose
-// end is not there is none, and one that another engine could read as a RUN with flags
-// is refused.
+// end is not there is none, and one in which another engine could read what a recipe may
+// not is refused.
 func (r *reader) heredocs(text string, lines []string, at int) int {
 	word, _ := cutWord(text)
 	if w := strings.ToUpper(word); w != "RUN" && w != "COPY" {
 		return at
 	}
-	flagged := regexp.MustCompile(`(?i)^\s*(ONBUILD\s+)?RUN\s+--`)
 	for _, m := range regexp.MustCompile(`(?:^|\s)\d*<<(-?)(["']?)([A-Za-z_][A-Za-z0-9_]*)(["']?)`).FindAllStringSubmatch(text, 16) {
 		end := at + 1
 		for end < len(lines) {
@@ -88,12 +105,52 @@ func (r *reader) heredocs(text string, lines []string, at int) int {
 		if end == len(lines) || m[2] != m[4] {
 			continue
 		}
-		for i := at + 1; i < end; i++ {
-			if flagged.MatchString(lines[i]) {
-				r.refuse(i+1, "a text within the recipe looks like RUN with flags", "keep the text in a file, and COPY it")
-			}
-		}
+		r.within(lines[at+1:end], at+2)
 		at = end
 	}
 	return at
+}
+
+// within refuses lines of a text that begin what no recipe may: RUN with flags, which mount;
+// ADD, which fetches as the engine and so from this machine's own addresses; COPY --from.
+// Each line is tried, for nobody knows at which another engine begins.
+func (r *reader) within(lines []string, first int) {
+	bad := regexp.MustCompile(`(?i)^(ONBUILD )*(RUN --|ADD |COPY --)`)
+	next := "" // the head of the line below, with what it goes on with
+	for i := len(lines) - 1; i >= 0; i-- {
+		l := strings.TrimRightFunc(lines[i], unicode.IsSpace)
+		bare := strings.TrimLeftFunc(l, unicode.IsSpace)
+		if bare == "" || strings.HasPrefix(bare, "#") {
+			continue
+		}
+		cut, more := strings.CutSuffix(l, `\`)
+		if more {
+			cut += next
+		}
+		next = head(cut)
+		if bad.MatchString(strings.TrimPrefix(next, " ")) {
+			r.refuse(first+i, "a text within the recipe looks like "+strconv.Quote(bottle.Printable(short(bare))), "keep the text in a file, and COPY it")
+		}
+	}
+}
+
+// head is how a line begins, with one blank for many.
+func head(l string) string {
+	var out strings.Builder
+	blank := false
+	for _, c := range l {
+		if out.Len() > 100 {
+			break
+		}
+		if unicode.IsSpace(c) {
+			if !blank {
+				out.WriteByte(' ')
+			}
+			blank = true
+			continue
+		}
+		blank = false
+		out.WriteRune(c)
+	}
+	return out.String()
 }

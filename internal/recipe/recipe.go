@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"bottle/internal/bottle"
@@ -169,9 +170,9 @@ func flags(rest string) (given []string, after string) {
 }
 
 func cutWord(s string) (word, rest string) {
-	s = strings.TrimLeft(s, blanks)
-	if i := strings.IndexAny(s, blanks); i >= 0 {
-		return s[:i], strings.TrimLeft(s[i:], blanks)
+	s = strings.TrimLeftFunc(s, unicode.IsSpace)
+	if i := strings.IndexFunc(s, unicode.IsSpace); i >= 0 {
+		return s[:i], strings.TrimLeftFunc(s[i:], unicode.IsSpace)
 	}
 	return s, ""
 }

@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -35,7 +36,8 @@ func TestWhatIsCopied(t *testing.T) {
 		"FROM x\nCOPY *.txt sub/[ab]?/* /app/":                                        {"2:*.txt", "2:sub/[ab]?/*"},
 		"FROM x\nCOPY [\"a b\", \"/app/\"]":                                           {"2:a b"},
 		"FROM x\nCOPY a \\\n  # a comment\n\n  b \\\n  /c\nRUN x":                     {"2:a", "2:b"},
-		"# escape=`\nFROM x\nCOPY a `\n b /c":                                         {"3:a", "3:b"},
+		"# escape=\\\nFROM x\nCOPY a \\ \t\r\n b /c":                                  {"3:a", "3:b"},
+		"FROM x\nRUN cat <<E\n  added\\\n\nRUNNING --x\nE\nCOPY a /b":                 {"7:a"},
 		"FROM x\r\nCOPY a /b\r\n":                                                     {"2:a"},
 		"\ufeffFROM x\nCOPY a /b":                                                     {"2:a"},
 		"FROM x AS One\nCOPY a /\nFROM y\nCOPY --from=one /z /z\nCOPY --from=0 /z /z": {"2:a"},
@@ -87,11 +89,11 @@ func TestWhatARecipeMayNot(t *testing.T) {
 		"RUN --security=insecure true":                  "no mounts",
 		"RUN \\\n --network=host true":                  "no mounts",
 		"RUN echo \"<<CMD\"\nRUN --network=host x\nCMD": "no mounts",
-		"RUN cat <<CMD\nRUN --network=host x\nCMD":      "looks like RUN",
+		"RUN cat <<CMD\nRUN --network=host x\nCMD":      "looks like",
 		"ONBUILD ADD a /x":                              "ADD",
 		"ONBUILD ONBUILD ADD a /x":                      "ONBUILD",
 		"INCLUDE other":                                 "no instruction",
-		"# escape=`\nRUN a\n--network=host":             "no instruction",
+		"RUN a\n--network=host":                         "no instruction",
 		"-----BEGIN OPENSSH PRIVATE KEY-----":           "no instruction",
 		strings.Repeat("COPY a /x\n", 501):              "500 places",
 		strings.Repeat("\n", 20_001):                    "20000 lines",
@@ -151,4 +153,39 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Engines differ in what goes on in the next line, and in what a text within the recipe is.
+// So what one sees as a part of a RUN is to another one an ADD, which fetches from the
+// engine's own machine, or a RUN that mounts.
+func TestEnginesThatReadOtherwise(t *testing.T) {
+	const add, run = "ADD http://127.0.0.1:1/ /x\n", "RUN --mount=type=bind,target=/m true\n"
+	for text, why := range map[string]string{
+		"# a=b\n# escape=`\nFROM x\nRUN echo `echo `\n" + add:            "engines differ",
+		"# escape=`x\nFROM x\nLABEL x=\\\n" + run:                        "engines differ",
+		"#ESCAPE = `\nFROM x\nRUN echo `\n" + run:                        "engines differ",
+		"\n# syntax=docker/dockerfile:1 escape=`\nFROM x\nRUN `\n" + run: "engines differ",
+		"FROM x\nRUN echo \\\u00a0\n" + add:                              "nobody can see",
+		"FROM x\nRUN echo \\\f\n" + add:                                  "nobody can see",
+		"FROM x\nRUN echo \\\v\n" + run:                                  "nobody can see",
+		"FROM x\nRUN echo \\\u2003\n" + run:                              "nobody can see",
+		"FROM x\nRUN echo \\\r\r\n" + run:                                "nobody can see",
+		"FROM x\nRUN echo \\\\\n" + run:                                  "two backslashes",
+		"FROM x\nRUN cat <<CMD\n" + add + "CMD\n":                        "looks like",
+		"FROM x\nRUN cat <<CMD\nRUN \\\n\n# c\n  --mount=a\nCMD\n":       "looks like",
+		"FROM x\nRUN cat <<CMD\nRU\\\nN --mount=a\nCMD\n":                "looks like",
+		"FROM x\nRUN cat <<CMD\nRUN\v--mount=a\nCMD\n":                   "looks like",
+		"FROM x\nRUN cat <<CMD\n\tonbuild  add a b\nCMD\n":               "looks like",
+		"FROM x\nRUN cat <<CMD\nCOPY --from=y / /x\nCMD\n":               "looks like",
+		"FROM x\nRUN \u2003--mount=a\n":                                  "no mounts",
+	} {
+		if copies, problems := Read("Dockerfile", text); !strings.Contains(problems.Error(), why) || len(copies) > 0 {
+			t.Errorf("%q: %v", text, problems)
+		}
+	}
+	begun := time.Now() // a text of lines that all go on
+	Read("Dockerfile", "FROM x\nRUN cat <<X\n"+strings.Repeat("a "+strings.Repeat(" ", 40)+"\\\n", 19_990)+"X\n")
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("it took %s", took)
+	}
 }
