@@ -35,7 +35,11 @@ func Gather(ctx context.Context, dir, file, text string, copies []recipe.Copy, l
 		return nil, err
 	}
 	defer root.Close()
-	w := &walk{ctx: ctx, limits: l.usual(), file: file, shown: bottle.Printable(path.Join(dir, file)), out: &Folder{Dir: dir}}
+	l = l.usual()
+	shown := bottle.Printable(path.Join(dir, file))
+	ctx, cancel := context.WithTimeoutCause(ctx, l.Time, bottle.Problems{{File: shown, Message: fmt.Sprintf("to look at what the recipe copies takes longer than %s", l.Time), Hint: "COPY only what is needed, and write short patterns into .dockerignore"}})
+	defer cancel()
+	w := &walk{ctx: ctx, limits: l, file: file, shown: shown, out: &Folder{Dir: dir}}
 	if w.out.is, err = root.Stat("."); err != nil {
 		return nil, err
 	}
@@ -97,8 +101,8 @@ func (w *walk) folder(r *os.Root, at string, above patternmatcher.MatchInfo) err
 		return unreadable(at, err)
 	}
 	for _, name := range names {
-		if err := w.ctx.Err(); err != nil {
-			return err
+		if w.ctx.Err() != nil {
+			return context.Cause(w.ctx)
 		}
 		p := path.Join(at, name)
 		takes, toward := w.asks(p)
@@ -345,7 +349,7 @@ func (w *walk) unmatched() {
 
 // ours are the files of the making, which nobody copies.
 func (w *walk) ours(p string) bool {
-	return p == w.file || p == recipeName || p == ignoreName || p == w.file+ignoreName
+	return p == w.file || p == w.file+ignoreName || p == ignoreName || p == podmanIgnoreName || strings.HasPrefix(p, recipeName)
 }
 
 func unreadable(p string, err error) error {

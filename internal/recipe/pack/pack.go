@@ -30,6 +30,8 @@ type Limits struct {
 	Seen    int   // names that are looked at for that; 100,000
 	Bytes   int64 // of all files; 256 MiB
 	File    int64 // of one file, in bytes; 64 MiB
+
+	Time time.Duration // for all of it; a minute. A few hostile patterns, or files that are read to be left out, take hours
 }
 
 func (l Limits) usual() Limits {
@@ -46,6 +48,9 @@ func (l Limits) usual() Limits {
 	}
 	if l.File == 0 {
 		l.File = 64 << 20
+	}
+	if l.Time == 0 {
+		l.Time = time.Minute
 	}
 	return l
 }
@@ -108,6 +113,8 @@ func (f *Folder) seal() {
 const (
 	recipeName = ".bottle-recipe.Dockerfile"
 	ignoreName = ".dockerignore"
+
+	podmanIgnoreName = ".containerignore" // Podman would take it for the list, and copy the recipe; RECIPE.dockerignore, BuildKit
 )
 
 // Pack implements plan.Copied: it writes a tar file of the recipe, named RecipeName, and

@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"bottle/internal/bottle"
 	"bottle/internal/recipe"
 )
 
@@ -301,5 +302,30 @@ func TestBounds(t *testing.T) {
 	copies, _ := recipe.Read("", "COPY . /")
 	if _, err := Gather(ctx, deep, "Dockerfile", "FROM x\nCOPY d /\n", copies, Limits{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("an interrupt: %v", err)
+	}
+}
+
+// One pattern of 64 KiB costs a fifth of a second for each name: 100,000 names would take hours.
+func TestAnIgnoreListThatTakesHours(t *testing.T) {
+	files := map[string]string{".dockerignore": strings.Repeat("*a", 32_000) + "b\n"}
+	for i := range 200 {
+		files[fmt.Sprintf("%s%d", strings.Repeat("a", 200), i)] = "x"
+	}
+	begun := time.Now()
+	_, err := gather(t, place(t, files), "FROM x\nCOPY . /x\n", Limits{Time: 100 * time.Millisecond})
+	if _, ok := errors.AsType[bottle.Problems](err); !ok || !strings.Contains(err.Error(), "takes longer than 100ms") {
+		t.Errorf("%v", err)
+	}
+	if took := time.Since(begun); took > 20*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// The lists of other engines, of which each would be stronger than the one that is packed.
+func TestOtherEnginesLists(t *testing.T) {
+	dir := place(t, map[string]string{"a": "a", ".containerignore": "a\n", recipeName + ".dockerignore": "a\n", recipeName + ".containerignore": "a\n"})
+	f, err := gather(t, dir, "FROM x\nCOPY . /x\n", Limits{})
+	if err != nil || f.Files() != 1 {
+		t.Errorf("%v, files %d", err, f.Files())
 	}
 }
