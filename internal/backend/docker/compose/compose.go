@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"bottle/internal/backend/docker/composed"
 	"bottle/internal/backend/docker/inside"
@@ -96,9 +97,16 @@ func (w *writing) fits() error {
 	if w.Bottle.Workspace.Mode == "overlay" && strings.ContainsAny(w.Bottle.Workspace.Source+w.Changes, ",:\\\n\r\x00") { // mount(8): it would be another option, or another folder
 		return bottle.Problems{{Message: "a private view of " + bottle.Printable(w.Bottle.Workspace.Source) + " can't be said in a compose file: a path holds a comma, a colon or a backslash", Hint: "write workspace: {mode: bind}, or use bottle start"}}
 	}
+	paths := []string{w.Bottle.Workspace.Source, w.Changes}
 	for _, m := range w.Bottle.Mounts {
 		if strings.ContainsAny(m.Source+m.Target, "\n\r\x00") {
 			return errors.New("write the compose file: a path of a mount holds a control character")
+		}
+		paths = append(paths, m.Source, m.Target)
+	}
+	for _, path := range paths {
+		if !utf8.ValidString(path) { // it would be that of another folder
+			return bottle.Problems{{Message: "the path " + bottle.Printable(path) + " can't be said in a compose file: it is no UTF-8", Hint: "rename it, or use bottle start"}}
 		}
 	}
 	return nil
@@ -145,10 +153,22 @@ func (w *writing) line(depth int, text string) {
 }
 
 // q is text as YAML's double-quoted scalar, which JSON's strings are (YAML 1.2, 7.3.1), with
-// nothing left that compose would fill in.
+// nothing left that compose would fill in. What YAML 1.1 takes for the end of a line, and so for
+// a blank, or for no character at all (5.1, 5.4), is escaped: a path would be another one.
 func q(text string) string {
 	b, _ := json.Marshal(text) // a string always encodes
-	return strings.ReplaceAll(string(b), "$", "$$")
+	var out strings.Builder
+	for _, c := range string(b) {
+		switch {
+		case c == '$':
+			out.WriteString("$$")
+		case c >= 0x7f && c < 0xa0 || c == 0xfeff || c == 0xfffe || c == 0xffff:
+			fmt.Fprintf(&out, `\u%04x`, c)
+		default:
+			out.WriteRune(c)
+		}
+	}
+	return out.String()
 }
 
 func list(words ...string) string {
@@ -246,8 +266,8 @@ func (w *writing) agent(told string) {
 	for _, name := range []string{"GODEBUG", "GOGC", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK"} {
 		w.line(3, name+": \"\"") // an image may not speak to the runtime of our program
 	}
-	for _, name := range slices.Sorted(maps.Keys(w.Env)) {
-		w.line(3, name+": \"${"+w.Env[name]+":?the agent's variable "+name+"}\"")
+	for _, name := range slices.Sorted(maps.Keys(w.Env)) { // quoted: NO, on and null are no words in YAML 1.1
+		w.line(3, q(name)+": \"${"+w.Env[name]+":?the agent's variable "+name+"}\"")
 	}
 	w.bounds()
 	w.line(2, "volumes:")

@@ -3,9 +3,14 @@ package compose
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v4"
 
 	"bottle/internal/backend/docker/composed"
 	"bottle/internal/bottle"
@@ -50,7 +55,7 @@ func TestWrite(t *testing.T) {
 		"      BOTTLE_VALUE_3: \"${BOTTLE_VALUE_3:?":                           1,
 		"    secrets: [value-2]\n":                                             1,
 		"  value-2: {file: \"/home/me/key\"}\n":                                1,
-		"      SHOWN: \"${OF_HOST:?":                                           1,
+		"      \"SHOWN\": \"${OF_HOST:?":                                       1,
 		"lowerdir=/home/me/it's $$HOME,upperdir=/home/me/state/it's/upper":     1,
 		`source: "/etc/own.pem", target: "/etc/own.pem", read_only: true`:      1,
 		`source: "/opt/bottle-jail", target: "/.bottle/jail", read_only: true`: 1,
@@ -98,6 +103,7 @@ func TestWriteRefuses(t *testing.T) {
 		"a comma":    func(in *Input) { in.Bottle.Workspace.Source = "/a,upperdir=/etc" },
 		"a colon":    func(in *Input) { in.Changes = "/a:/b" },
 		"a runtime":  func(in *Input) { in.Bottle.Container.Runtime = "runsc" },
+		"no UTF-8":   func(in *Input) { in.Bottle.Mounts = []plan.Mount{{Source: "/a\xff", Target: "/b"}} },
 		"a path":     func(in *Input) { in.Bottle.Mounts = []plan.Mount{{Source: "/a\nb", Target: "/b"}} },
 		"too long":   func(in *Input) { in.Files = []plan.File{{Content: make([]byte, composed.MaxWord)}} },
 	} {
@@ -109,6 +115,55 @@ func TestWriteRefuses(t *testing.T) {
 		}
 		if p := (bottle.Problems{}); name != "a path" && (!errors.As(err, &p) || p[0].Hint == "") {
 			t.Errorf("%s: no hint: %v", name, err)
+		}
+	}
+}
+
+// TestComposeReadsWhatIsWritten: docker compose itself finds the paths and names that a bottle
+// has, and no others that look like them.
+func TestComposeReadsWhatIsWritten(t *testing.T) {
+	if _, err := exec.LookPath("docker-compose"); err != nil {
+		t.Skip("no docker-compose")
+	}
+	in := input()
+	in.Env = map[string]string{"NO": "OF_HOST", "on": "OF_HOST", "null": "OF_HOST"}
+	for _, odd := range []string{"\x7f", "\u009b", "\ufeff", "\ufffe", "\u2028", "😀", "${PATH}", `\n"'#: {`} {
+		in.Bottle.Mounts = append(in.Bottle.Mounts, plan.Mount{Source: "/a" + odd + "b", Target: "/b" + odd + "c"})
+	}
+	text, err := Write(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := q("/a\u0085b"); got != `"/a\u0085b"` { // a blank to compose; `config` writes it as one
+		t.Errorf("the end of a line: %s", got)
+	}
+	cmd := exec.Command("docker-compose", "-f", "-", "config")
+	cmd.Stdin = strings.NewReader(text)
+	cmd.Env = append(os.Environ(), "API_TOKEN=x", "OF_HOST=y", "BOTTLE_VALUE_3=x", "BOTTLE_VALUE_4=x", "BOTTLE_VALUE_5=x")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var got struct {
+		Services map[string]struct {
+			Environment map[string]string
+			Volumes     []struct{ Source, Target string }
+		}
+	}
+	if err := yaml.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	agent := got.Services["agent"]
+	for name := range in.Env {
+		if agent.Environment[name] != "y" {
+			t.Errorf("the variable %s: %q", name, agent.Environment)
+		}
+	}
+	for _, m := range in.Bottle.Mounts {
+		if !slices.ContainsFunc(agent.Volumes, func(v struct{ Source, Target string }) bool {
+			return strings.ReplaceAll(v.Source, "$$", "$") == m.Source && strings.ReplaceAll(v.Target, "$$", "$") == m.Target
+		}) {
+			t.Errorf("no mount of %q in %q", m.Source, agent.Volumes)
 		}
 	}
 }
