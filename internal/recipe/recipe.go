@@ -63,7 +63,7 @@ func (r *reader) instruction(line int, text string, outer bool) {
 	word, rest := cutWord(text)
 	switch strings.ToUpper(word) {
 	case "FROM":
-		r.from(rest)
+		r.from(line, rest)
 	case "COPY":
 		r.copy(line, rest)
 	case "ADD":
@@ -76,19 +76,39 @@ func (r *reader) instruction(line int, text string, outer bool) {
 			return
 		}
 		r.instruction(line, rest, false)
-	case "ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR":
+	case "ARG":
+		for _, word := range strings.Fields(rest) { // FROM may name it
+			if _, value, _ := strings.Cut(word, "="); transport(value) {
+				r.place(line, value)
+			}
+		}
+	case "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR":
 	default:
 		r.refuse(line, "no instruction of a Dockerfile is called "+strconv.Quote(bottle.Printable(short(word))), "write FROM, RUN, COPY, ENV, …; a line that goes on ends with \\")
 	}
 }
 
-func (r *reader) from(rest string) {
+func (r *reader) from(line int, rest string) {
 	_, rest = flags(rest)
 	words, name := strings.Fields(rest), ""
+	if len(words) > 0 && transport(words[0]) {
+		r.place(line, words[0])
+	}
 	if len(words) == 3 && strings.EqualFold(words[1], "as") {
 		name = strings.ToLower(words[2])
 	}
 	r.stages = append(r.stages, name)
+}
+
+// transport tells whether what is made FROM is a file or folder of the engine's machine, as
+// Podman knows them (containers-transports(5)).
+func transport(from string) bool {
+	kind, _, found := strings.Cut(strings.Trim(from, `"'`), ":")
+	return found && slices.Contains([]string{"dir", "oci", "oci-archive", "docker-archive", "docker-daemon", "containers-storage", "ostree", "sif", "tarball"}, strings.ToLower(kind))
+}
+
+func (r *reader) place(line int, from string) {
+	r.refuse(line, "FROM "+bottle.Printable(short(from))+": to some engines it is a file or a folder of their machine", "name an image, such as debian:bookworm-slim")
 }
 
 // run refuses flags: they mount what is not the image's, or lift what bounds the command.

@@ -239,7 +239,7 @@ func TestNothingFromOutsideIsCopied(t *testing.T) {
 func TestSecretsStayOut(t *testing.T) {
 	key := "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n"
 	secrets := map[string]string{
-		".env": "A=b", ".env.local": "", "prod.env": "", ".npmrc": "", ".netrc": "", "id_rsa": "", "id_ed25519": "", "sub/.ssh/config": "", ".aws/credentials": "", "credentials": "",
+		".env": "A=b", ".env.local": "", "prod.env": "", ".npmrc": "", ".netrc": "", ".claude/.credentials.json": "", ".claude.json": "", ".bash_history": "", "id_rsa": "", "id_ed25519": "", "sub/.ssh/config": "", ".aws/credentials": "", "credentials": "",
 		"server.pem": "x\n-----BEGIN RSA PRIVATE KEY-----\n", "innocent.txt": key, "\x2eENV": "", "store.p12": "", ".docker/config.json": "", ".git/config": "url = https://me:pw@example.com/", ".config/gh/hosts.yml": "",
 		".config/gcloud/x": "", ".kube/config": "", ".git-credentials": "", "secrets.yaml": "", ".pgpass": "", "terraform.tfstate": "",
 		"keys.txt": "AGE-SECRET-KEY-1x", ".yarnrc.yml": "npmAuthToken: x", "sec.gpg": "\x95x", "new.gpg": "\xc5x", "k.asc": "-----BEGIN PGP PRIVATE KEY BLOCK-----\n", "putty": "PuTTY-User-Key-File-2: x",

@@ -19,8 +19,8 @@ func secretName(p string, folder bool) bool {
 		}, base) || under(p, ".config", "gcloud", "gh", "op", "sops", "hub", "rclone")
 	}
 	switch base {
-	case ".netrc", "_netrc", ".npmrc", ".pypirc", ".git-credentials", ".dockercfg", ".pgpass", ".my.cnf", ".s3cfg", ".boto", ".htpasswd", ".vault-token", ".terraformrc", ".envrc",
-		"credentials", "credentials.json", "credentials.toml", "credentials.yml", "credentials.yaml", "secrets", "secrets.json", "secrets.toml", "secrets.yml", "secrets.yaml",
+	case ".netrc", "_netrc", ".npmrc", ".pypirc", ".git-credentials", ".dockercfg", ".pgpass", ".my.cnf", ".s3cfg", ".boto", ".htpasswd", ".vault-token", ".terraformrc", ".envrc", ".bash_history", ".zsh_history", ".python_history", ".psql_history", ".mysql_history",
+		"credentials", "credentials.json", ".credentials.json", ".claude.json", "credentials.toml", "credentials.yml", "credentials.yaml", "secrets", "secrets.json", "secrets.toml", "secrets.yml", "secrets.yaml",
 		"service-account.json", "service_account.json", "application_default_credentials.json", "client_secret.json", "kubeconfig", "auth.json", "age.key", "terraform.tfstate", "terraform.tfvars", "master.key":
 		return true
 	}
