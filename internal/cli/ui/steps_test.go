@@ -24,4 +24,13 @@ func TestSteps(t *testing.T) {
 	if len(lines) != 5 || !strings.HasPrefix(lines[0], "image 1/4  RUN xxx") || len(lines[0]) > 80 {
 		t.Errorf("elsewhere:\n%s", log.String())
 	}
+	// A recipe's command says what it likes, and an engine hands that on as its own words.
+	screen.Reset()
+	for _, n := range []int{600_000_000_000_000_000, 1 << 62, 1<<63 - 1, 100_001} {
+		Steps(&screen, plainly, true)(n, n, "forged")
+	}
+	Steps(&screen, plainly, true)(-5, 3, "forged")
+	if screen.Len() > 0 {
+		t.Errorf("forged:\n%s", screen.String())
+	}
 }
