@@ -228,7 +228,7 @@ func (d *deps) house(kind string) (*lifecycle.House, error) {
 		return nil, err
 	}
 	h := &lifecycle.House{
-		Backend: b, Store: st, Secrets: lifecycle.Sources(d.Lookup, d.Environ), Host: d.Lookup, Root: os.DirFS("/"), RefuseCopy: d.refuseCopy,
+		Backend: b, Store: st, Secrets: lifecycle.Sources(d.Lookup, d.Environ), Host: d.Lookup, Root: folders.Host(), RefuseCopy: d.refuseCopy,
 	}
 	for _, other := range d.kinds() {
 		if other == b.Kind() {

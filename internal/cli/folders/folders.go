@@ -4,6 +4,7 @@ package folders
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -81,3 +82,6 @@ func Workspace(tree manifest.Tree, cwd, mode string, tilde func(string) string) 
 	}
 	return real, is, nil
 }
+
+// Host is this machine's "/", of which no open waits for whoever is behind a pipe.
+func Host() fs.ReadLinkFS { return survey.Files("/") }

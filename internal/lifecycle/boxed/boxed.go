@@ -117,6 +117,9 @@ func read(root fs.FS, path string) (string, error) {
 		return "", bad(err.Error())
 	}
 	defer f.Close()
+	if is, err := f.Stat(); err != nil || !is.Mode().IsRegular() { // it has changed since
+		return "", bad("it is no file")
+	}
 	text, err := io.ReadAll(io.LimitReader(f, maxRecipe+1))
 	switch {
 	case err != nil:
