@@ -31,6 +31,9 @@ type Cmd struct {
 	Stderr     io.Writer // nil: the tail is kept for the error
 	ExtraFiles []*os.File
 	NewGroup   bool // a process group of its own: Ctrl-C on the terminal does not reach it
+	// WholeGroup, with NewGroup: who kills it kills all of its group; and once it has ended,
+	// others that it started and that hold its streams are waited for no longer than lastWords.
+	WholeGroup bool
 	NewSession bool // a session of its own, too, without a terminal: no hang-up reaches it
 }
 
@@ -60,6 +63,7 @@ type Process struct {
 	argv    []string
 	started time.Time
 	tail    *tailWriter
+	group   bool // it is killed with its group
 	once    sync.Once
 	done    chan struct{}
 	err     error
@@ -69,7 +73,7 @@ type Process struct {
 func Start(ctx context.Context, c Cmd) (*Process, error) {
 	p := &Process{
 		argv: append([]string{c.Path}, c.Args...), started: time.Now(),
-		tail: &tailWriter{}, done: make(chan struct{}),
+		tail: &tailWriter{}, done: make(chan struct{}), group: c.WholeGroup && c.NewGroup,
 	}
 	x := exec.CommandContext(ctx, c.Path, c.Args...)
 	x.Env = c.Env
@@ -83,6 +87,9 @@ func Start(ctx context.Context, c Cmd) (*Process, error) {
 	}
 	x.SysProcAttr = &syscall.SysProcAttr{Setpgid: c.NewGroup && !c.NewSession, Setsid: c.NewSession}
 	p.cmd = x
+	if p.group {
+		x.Cancel, x.WaitDelay = p.kill, lastWords
+	}
 	err := keepToOurselves()
 	if err == nil {
 		err = x.Start()
@@ -116,7 +123,7 @@ func (p *Process) Wait() error {
 	p.once.Do(func() {
 		defer close(p.done)
 		err := p.cmd.Wait()
-		if err == nil {
+		if err == nil || errors.Is(err, exec.ErrWaitDelay) { // it ended well, and something of its own goes on
 			return
 		}
 		e := &Error{Argv: p.argv, Code: -1, Stderr: p.tail.String(), Duration: time.Since(p.started), Err: err}
@@ -136,9 +143,16 @@ func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 // Stop asks the process to end, gives it grace, then kills it. It waits for the end.
 func (p *Process) Stop(grace time.Duration) {
 	_ = p.Signal(syscall.SIGTERM) // it may be gone already
-	t := time.AfterFunc(grace, func() { _ = p.cmd.Process.Kill() })
+	t := time.AfterFunc(grace, func() { _ = p.kill() })
 	defer t.Stop()
 	_ = p.Wait()
+}
+
+func (p *Process) kill() error {
+	if p.group {
+		return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	}
+	return p.cmd.Process.Kill()
 }
 
 // Stderr is the last part of what the process wrote to standard error.

@@ -63,9 +63,28 @@ func (x *Box) enter(ctx context.Context, begin guest.Begin) error {
 			return nil
 		}
 		x.hangUp()
-		if ctx.Err() != nil || !exits(x.exec.Wait(), 137) {
+		if x.exec == nil || !exits(x.ended(), 137) || !rest(ctx, pollEvery) {
 			return fmt.Errorf("put up the jail in the machine: %w", x.blame(err))
 		}
+	}
+}
+
+// ended is how the call of exec ended. One that does not is ended.
+func (x *Box) ended() error {
+	t := time.AfterFunc(endTime, func() { x.exec.Stop(time.Second) })
+	defer t.Stop()
+	return x.exec.Wait()
+}
+
+// rest reports whether ctx let it rest for d.
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err() == nil
+	case <-ctx.Done():
+		return false
 	}
 }
 

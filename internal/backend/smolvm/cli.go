@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -21,6 +22,7 @@ const (
 	imageTime = 10 * time.Minute // create may unpack an image
 	helpTime  = 10 * time.Second
 	stopTime  = 10 * time.Second // then it is deleted as it runs
+	endTime   = 2 * time.Second  // for a call of exec to end that the guest let go of
 	maxSaid   = 1 << 20          // bytes that are read of what a call prints
 )
 
@@ -38,12 +40,13 @@ type command struct {
 	env  []string
 }
 
-// run runs one call to its end, and gives what it printed.
+// run runs one call to its end, and gives what it printed. The machine's own process may
+// hold its streams: it is not waited for.
 func (c command) run(ctx context.Context, limit time.Duration, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var out bounded
-	_, err := hostexec.Run(ctx, hostexec.Cmd{Path: c.path, Args: args, Env: c.env, Dir: "/", Stdout: &out, NewGroup: true})
+	_, err := hostexec.Run(ctx, hostexec.Cmd{Path: c.path, Args: args, Env: c.env, Dir: "/", Stdout: &out, NewGroup: true, WholeGroup: true})
 	return out.String(), err
 }
 
@@ -132,49 +135,60 @@ type listed struct {
 	Name string `json:"name"`
 }
 
-// list gives the names of all machines. The list may be the whole answer or stand below
-// a key.
+// list gives the names of all machines.
 func (c command) list(ctx context.Context) ([]string, error) {
 	said, err := c.run(ctx, callTime, "machine", "ls", "--json")
 	if err != nil {
 		return nil, err
 	}
+	names, err := readList([]byte(said))
+	if err != nil {
+		return nil, fmt.Errorf("read smolvm's list of machines: %w", err)
+	}
+	return names, nil
+}
+
+// readList reads a list that is the whole answer, or stands below "machines", or else is
+// the only list there is. What has no name is no machine: a list that is misread looks like
+// a clean host.
+func readList(said []byte) ([]string, error) {
+	var below map[string]json.RawMessage
+	if json.Unmarshal(said, &below) == nil && below != nil {
+		lists := slices.DeleteFunc(slices.Collect(maps.Values(below)), func(v json.RawMessage) bool { return v[0] != '[' })
+		if v, ok := below["machines"]; ok {
+			lists = []json.RawMessage{v}
+		}
+		if len(lists) != 1 {
+			return nil, errors.New("it has no list that is known to be theirs")
+		}
+		said = lists[0]
+	}
 	var all []listed
-	if json.Unmarshal([]byte(said), &all) != nil {
-		var below map[string]json.RawMessage
-		if err := json.Unmarshal([]byte(said), &below); err != nil {
-			return nil, fmt.Errorf("read the list of machines: %w", err)
-		}
-		found := false
-		for _, v := range below {
-			found = found || json.Unmarshal(v, &all) == nil
-		}
-		if !found {
-			return nil, errors.New("read the list of machines: it holds none")
-		}
+	if err := json.Unmarshal(said, &all); err != nil {
+		return nil, err
 	}
 	var out []string
 	for _, m := range all {
+		if m.Name == "" {
+			return nil, errors.New("it has one without a name")
+		}
 		out = append(out, m.Name)
 	}
 	return out, nil
 }
 
 // remove stops a machine, so that its kernel writes what it still holds of the shares, and
-// deletes it, running or not. One that is gone is no error.
+// deletes it, running or not. One that is gone is no error; one that is still listed is,
+// whatever was said.
 func (c command) remove(ctx context.Context, d dialect, name string) error {
 	_, _ = c.run(ctx, stopTime, "machine", "stop", "--name", name) // one that does not stop is deleted all the same
 	_, err := c.run(ctx, callTime, append(d.name("delete", name), "-f")...)
-	if err == nil {
+	names, unread := c.list(ctx)
+	switch {
+	case unread == nil && !slices.Contains(names, name):
 		return nil
-	}
-	if names, listErr := c.list(ctx); listErr == nil {
-		for _, n := range names {
-			if n == name {
-				return err
-			}
-		}
-		return nil
+	case err == nil && unread == nil:
+		return fmt.Errorf("delete the machine %s: smolvm said that it did, and still lists it; run it by hand: smolvm %s -f", name, strings.Join(d.name("delete", name), " "))
 	}
 	return err
 }
@@ -187,5 +201,5 @@ func (c command) speak(d dialect, name string, argv []string, in, out *os.File) 
 	}
 	args = append(append(args, "--"), argv...)
 	// The context is nobody's: the end of its input ends it, and Close makes sure.
-	return hostexec.Start(context.Background(), hostexec.Cmd{Path: c.path, Args: args, Env: c.env, Dir: "/", Stdin: in, Stdout: out, NewGroup: true})
+	return hostexec.Start(context.Background(), hostexec.Cmd{Path: c.path, Args: args, Env: c.env, Dir: "/", Stdin: in, Stdout: out, NewGroup: true, WholeGroup: true})
 }

@@ -85,11 +85,16 @@ func (h held) check() error {
 	if err != nil {
 		return fmt.Errorf("show %s: %w", h.path, err)
 	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok || h.is == (plan.Inode{}) || uint64(st.Dev) != h.is.Dev || st.Ino != h.is.Ino {
+	if !same(fi, h.is) {
 		return fmt.Errorf("show %s: it is not the file or folder that was allowed", h.path)
 	}
 	return nil
+}
+
+// same tells whether fi is of that inode; the zero Inode is none.
+func same(fi os.FileInfo, is plan.Inode) bool {
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	return ok && is != (plan.Inode{}) && uint64(st.Dev) == is.Dev && st.Ino == is.Ino
 }
 
 // unchanged wants every source to be still what was allowed, after smolvm has opened it.
@@ -104,7 +109,7 @@ func (s *shares) unchanged() error {
 // fill shows everything of b, and gives b as the jail in the VM is told it.
 func (s *shares) fill(b plan.Bottle, program string) (plan.Bottle, error) {
 	self := filepath.Join(s.dir, "self")
-	if err := place(program, filepath.Join(self, guest.Program), 0o755); err != nil {
+	if err := place(program, filepath.Join(self, guest.Program), 0o755, nil); err != nil {
 		return b, err
 	}
 	s.list = append(s.list, share{self, guest.Self, true})
@@ -161,26 +166,39 @@ func (s *shares) mount(m plan.Mount) (plan.Mount, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return m, fmt.Errorf("show %s: %w", m.Source, err)
 	}
-	if err := os.Link(m.Source, name); err != nil {
-		if m.Writable {
-			return m, fmt.Errorf("show %s for writing: a VM is shown folders, and the file can have no second name in one: %w", m.Source, err)
-		}
-		if err := place(m.Source, name, fi.Mode().Perm()); err != nil {
-			return m, err
-		}
+	if err := secondName(m, name, fi.Mode().Perm()); err != nil {
+		return m, err
 	}
 	s.list = append(s.list, share{dir, at, !m.Writable})
 	m.Source = at + "/" + guest.File
 	return m, nil
 }
 
-// place copies a file.
-func place(from, to string, mode os.FileMode) error {
-	in, err := os.Open(from)
+// secondName gives the file of m another name, or copies it. It is looked at again under
+// that name: its own may be another file's since it was allowed.
+func secondName(m plan.Mount, name string, mode os.FileMode) error {
+	if err := os.Link(m.Source, name); err != nil {
+		if m.Writable {
+			return fmt.Errorf("show %s for writing: a VM is shown folders, and the file can have no second name in one: %w", m.Source, err)
+		}
+		return place(m.Source, name, mode, &m.Is)
+	}
+	if err := (held{name, m.Is}).check(); err != nil {
+		return errors.Join(err, os.Remove(name))
+	}
+	return nil
+}
+
+// place copies a file; with is, no other than that one.
+func place(from, to string, mode os.FileMode, is *plan.Inode) error {
+	in, err := os.OpenFile(from, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
 	if err != nil {
 		return fmt.Errorf("show %s: %w", from, err)
 	}
 	defer in.Close()
+	if fi, err := in.Stat(); err != nil || !fi.Mode().IsRegular() || is != nil && !same(fi, *is) {
+		return errors.Join(fmt.Errorf("show %s: it is not the file that was allowed", from), err)
+	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return fmt.Errorf("show %s: %w", from, err)
 	}

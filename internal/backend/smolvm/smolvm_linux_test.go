@@ -93,7 +93,7 @@ func TestRemoveStopsFirst(t *testing.T) {
 		if err := c.remove(t.Context(), dialect{named: true}, "bottle-a-abcde"); err != nil {
 			t.Error(err)
 		}
-		if b, err := os.ReadFile(log); err != nil || string(b) != "machine stop --name bottle-a-abcde\nmachine delete --name bottle-a-abcde -f\n" {
+		if b, err := os.ReadFile(log); err != nil || string(b) != "machine stop --name bottle-a-abcde\nmachine delete --name bottle-a-abcde -f\nmachine ls --json\n" {
 			t.Errorf("%q, %v", b, err)
 		}
 	}
