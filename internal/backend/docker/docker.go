@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
@@ -170,6 +171,9 @@ func (d *Docker) reach(err error) string {
 	}
 	if d.Host != "" {
 		return "unset DOCKER_HOST, or start the engine that is to answer at " + bottle.Printable(d.Host)
+	}
+	if runtime.GOOS == "darwin" {
+		return "open -a Docker"
 	}
 	return "sudo systemctl start docker"
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"strings"
@@ -89,7 +90,11 @@ func (s *Smolvm) checkHypervisor() backend.Check {
 	}
 	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if err != nil { // not needed: smolvm itself is what fails, or has another way
-		return backend.Check{Wall: "hypervisor", Found: err.Error(), Fix: "sudo usermod -aG kvm $USER, and log in anew"}
+		k = backend.Check{Wall: "hypervisor", Found: err.Error(), Fix: "sudo usermod -aG kvm $USER, and log in anew"}
+		if !errors.Is(err, fs.ErrPermission) {
+			k.Fix = "sudo modprobe kvm_intel (kvm_amd on AMD); where that fails, switch virtualization on in the machine's firmware, or nested virtualization for the machine that this one runs in"
+		}
+		return k
 	}
 	f.Close()
 	k.Found = "/dev/kvm can be opened"
@@ -113,6 +118,9 @@ func (s *Smolvm) checkPool(ctx context.Context) backend.Check {
 	slots, err := s.Pool.Look(ctx)
 	if err != nil {
 		k.Found = err.Error()
+		if s.Pool.Unread != nil {
+			k.Fix = "export BOTTLE_LOOPBACK=" + loopback.Default().String() + ", or unset it: that is the default"
+		}
 		return k
 	}
 	var taken []string
@@ -127,7 +135,7 @@ func (s *Smolvm) checkPool(ctx context.Context) backend.Check {
 		k.Found += "; " + strings.Join(taken, "; ")
 	}
 	if !k.OK {
-		k.Fix = "bottle cleanup, or a larger range: BOTTLE_LOOPBACK=127.0.0.16-127.0.0.63"
+		k.Fix = loopback.Mend(s.Pool.Range, slots)
 	}
 	return k
 }

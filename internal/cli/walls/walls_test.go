@@ -50,7 +50,7 @@ func TestMicroVMReadsItsSettings(t *testing.T) {
 	pool := func(facts backend.Facts) backend.Check {
 		return facts.Checks[slices.IndexFunc(facts.Checks, func(c backend.Check) bool { return c.Wall == "loopback addresses" })]
 	}
-	if facts, err := b.Facts(t.Context()); err != nil || pool(facts).OK || !strings.Contains(pool(facts).Found, "it has 127.0.0.1 or what is below in it") {
+	if facts, err := b.Facts(t.Context()); err != nil || pool(facts).OK || !strings.Contains(pool(facts).Found, "it has 127.0.0.1 or what is below in it") || !strings.Contains(pool(facts).Fix, "BOTTLE_LOOPBACK=127.0.0.16") {
 		t.Errorf("a pool with 127.0.0.1 in it was taken: %+v, %v", facts.Checks, err)
 	}
 	if l, err := b.(*smolvm.Smolvm).Pool.Allocate(t.Context()); err == nil || l != nil {

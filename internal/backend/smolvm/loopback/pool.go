@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -49,6 +50,7 @@ type Slot struct {
 	Taken    bool
 	Identity bottle.Identity // empty: no bottle said that it is this one
 	By       string          // in words
+	Stranger bool            // somebody has it who does not say that he is a bottle
 }
 
 // Exhausted is that no address is free.
@@ -63,8 +65,27 @@ func (e *Exhausted) Error() string {
 	for _, slot := range e.Slots {
 		fmt.Fprintf(&s, "\n  %-15s %s", slot.Addr, slot.By)
 	}
-	s.WriteString("\nend one (bottle stop IDENTITY), clean up (bottle cleanup), or set a larger range: BOTTLE_LOOPBACK=127.0.0.16-127.0.0.63")
+	s.WriteString("\n" + Mend(e.Range, e.Slots))
 	return s.String()
+}
+
+// Mend is what to do where all of r is taken. Of a stranger on every address, who most
+// likely has the port on all addresses of the machine, no range gets rid.
+func Mend(r Range, slots []Slot) string {
+	for _, s := range slots {
+		if !s.Stranger {
+			return "end one (bottle stop IDENTITY), clean up (bottle cleanup), or set " + r.Larger()
+		}
+	}
+	return fmt.Sprintf("no bottle holds one: a program has port %d, perhaps on all addresses; find it and end it: sudo %s", Port, whose())
+}
+
+// whose is the command that shows who listens at the port.
+func whose() string {
+	if runtime.GOOS == "linux" {
+		return fmt.Sprintf("ss -tanp 'sport = :%d'", Port)
+	}
+	return fmt.Sprintf("lsof -nP -iTCP:%d", Port)
 }
 
 // Allocate takes the lowest free address. All taken is an *Exhausted. It makes no
@@ -104,6 +125,11 @@ func (p Pool) Allocate(ctx context.Context) (*Lease, error) {
 	slots, err := p.Look(ctx)
 	if err != nil {
 		return nil, err
+	}
+	for i, s := range slots { // who is bound there and listens to nobody looks like nobody
+		if !s.Taken {
+			slots[i] = Slot{Addr: s.Addr, Taken: true, Stranger: true, By: "a program that does not answer, or one that has just ended"}
+		}
 	}
 	return nil, &Exhausted{p.Range, slots}
 }
@@ -145,7 +171,7 @@ func ask(ctx context.Context, a netip.Addr) Slot {
 	}
 	s.Taken = true
 	if err != nil {
-		s.By = "not known: " + err.Error()
+		s.Stranger, s.By = true, "not known: "+err.Error()
 		return s
 	}
 	defer c.Close()
@@ -154,7 +180,7 @@ func ask(ctx context.Context, a netip.Addr) Slot {
 	word, ours := strings.CutPrefix(strings.TrimSuffix(string(line), "\n"), plan.DoorGreeting)
 	id, bad := bottle.ParseIdentity(word)
 	if err != nil || !ours || bad != nil {
-		s.By = fmt.Sprintf("a program that is no bottle's gateway, or is just starting (see: ss -ltnp 'sport = :%d')", Port)
+		s.Stranger, s.By = true, "a program that is no bottle's gateway, or is just starting (see: sudo "+whose()+")"
 		return s
 	}
 	s.Identity, s.By = id, "the bottle "+string(id)

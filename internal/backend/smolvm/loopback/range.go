@@ -82,5 +82,27 @@ func (r Range) All() []netip.Addr {
 	}
 }
 
+// Larger says how to set a range with more room than r has, or, where none that begins with r
+// may be, another.
+func (r Range) Larger() string {
+	if r.check() != nil {
+		return "the default range: BOTTLE_LOOPBACK=" + Default().String()
+	}
+	first, n := number(r.First), number(r.Last)-number(r.First)+1
+	word, end := "a larger range", first+min(max(4*n, 16), maxRange)-1
+	if n == maxRange {
+		word, first, end = "another range", first+n, end+n
+	}
+	out := Range{address(first), address(end)}
+	if out.check() != nil || number(out.Last) <= number(r.Last) {
+		word, out = "another range", Range{Default().First, address(number(Default().First) + 63)}
+	}
+	return word + ": BOTTLE_LOOPBACK=" + out.String()
+}
+
+func address(n uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n)))
+}
+
 // String is how ParseRange reads it.
 func (r Range) String() string { return r.First.String() + "-" + r.Last.String() }
