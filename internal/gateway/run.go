@@ -20,6 +20,7 @@ import (
 	"bottle/internal/egress"
 	"bottle/internal/gateway/attend"
 	"bottle/internal/gateway/desk"
+	"bottle/internal/gateway/door"
 	"bottle/internal/gateway/refused"
 	"bottle/internal/plan"
 	"bottle/internal/policy"
@@ -128,7 +129,7 @@ func (g *gateway) open(ctx context.Context) (err error) {
 		g.scanner.rules = g.rules
 	}
 	bounds := limits(g.told.Limits)
-	if bounds.Conns, err = connections(bounds.Conns); err != nil {
+	if bounds.Conns, err = connections(bounds.Conns, door.Waiting(g.told.Door)); err != nil {
 		return err
 	}
 	g.proxy, err = egress.New(egress.Config{

@@ -13,14 +13,18 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"bottle/internal/plan"
 )
 
 const (
-	knockTime  = 2 * time.Second // from the connection to the whole Knock
-	maxWaiting = 128             // connections that have not knocked yet; the oldest makes room
+	knockTime = 2 * time.Second // from the connection to the whole Knock
+	// How many connections may wait that have not knocked yet; the oldest makes room. With 128
+	// places another user who connects as fast as he can pushes out whoever comes from a VM,
+	// whose way is longer than his.
+	mostWaiting, fewestWaiting = 1024, 16
 )
 
 // Door is one listener in front of several services, each with a Lane of those who knocked
@@ -31,12 +35,30 @@ type Door struct {
 	Refused                  *Lane
 	greeting                 []byte
 	hash                     [sha256.Size]byte
+	room                     int // how many may wait
+}
+
+// Room is how many connections may wait at a door whose process may have so many
+// descriptors: an eighth of them, at least 16 and at most 1024.
+func Room(files uint64) int { return int(min(max(files/8, fewestWaiting), mostWaiting)) }
+
+// Waiting is Room for a process that has a door with this hash of its token, and nobody for
+// one without (hash is empty).
+func Waiting(hash string) func(files uint64) int {
+	if hash == "" {
+		return func(uint64) int { return 0 }
+	}
+	return Room
 }
 
 // New makes a Door at an address. hash is plan.DoorHash of its token; greeting is said first
 // to whoever connects, without the line's end, and a challenge behind it.
 func New(at net.Addr, hash, greeting string) (*Door, error) {
-	d := &Door{greeting: []byte(greeting + "\n")}
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return nil, fmt.Errorf("open the door: read the limit of open files: %w", err)
+	}
+	d := &Door{greeting: []byte(greeting + "\n"), room: Room(files.Cur)}
 	b, err := hex.DecodeString(hash)
 	if err != nil || len(b) != len(d.hash) {
 		return nil, errors.New("open the door: the hash of its token is not a SHA-256")
@@ -59,7 +81,7 @@ func (d *Door) Serve(ctx context.Context, outer net.Listener) error {
 	defer outer.Close()
 	stop := context.AfterFunc(ctx, func() { _ = outer.Close() })
 	defer stop()
-	var waiting queue
+	waiting := queue{room: d.room}
 	for {
 		c, err := outer.Accept()
 		if err != nil {
@@ -84,14 +106,15 @@ func (d *Door) Serve(ctx context.Context, outer net.Listener) error {
 // queue are the connections that have not knocked yet. The relay knocks at once, so who is
 // in its way is who has waited longest: another user who fills it shuts nobody out.
 type queue struct {
-	mu  sync.Mutex
-	all []net.Conn
+	mu   sync.Mutex
+	all  []net.Conn
+	room int
 }
 
 func (q *queue) join(c net.Conn) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.all) == maxWaiting {
+	if len(q.all) == q.room {
 		_ = q.all[0].Close()
 		q.all = slices.Delete(q.all, 0, 1)
 	}
