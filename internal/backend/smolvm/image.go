@@ -2,6 +2,7 @@ package smolvm
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -162,7 +163,8 @@ func (s *Smolvm) from(ctx context.Context, d dialect, path string) ([]string, er
 		return nil, err
 	}
 	defer stop()
-	made := strings.TrimSuffix(file, filepath.Ext(file)) + ".new" + filepath.Ext(file)
+	// A name of this start alone: another one may pack the same.
+	made := strings.TrimSuffix(file, filepath.Ext(file)) + "." + rand.Text() + ".new" + filepath.Ext(file)
 	defer os.Remove(made) // its name is another one when all went well
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, fmt.Errorf("pack the image: %w", err)
