@@ -110,7 +110,7 @@ func (r *Remote) next(ctx context.Context) (jail.Reply, error) {
 		}
 		return said.Said()
 	case <-ctx.Done():
-		return jail.Reply{}, fmt.Errorf("wait for the bottle: %w", ctx.Err())
+		return jail.Reply{}, fmt.Errorf("wait for the bottle: %w", context.Cause(ctx))
 	}
 }
 
@@ -137,7 +137,7 @@ func (r *Remote) Aside(ctx context.Context, question, answer any) error {
 		}
 		return r.blame(err)
 	case <-ctx.Done():
-		return fmt.Errorf("wait for the bottle: %w", ctx.Err())
+		return fmt.Errorf("wait for the bottle: %w", context.Cause(ctx))
 	}
 }
 

@@ -177,8 +177,18 @@ func (x *Box) Place(ctx context.Context, files []plan.File) error {
 	if err := x.stand(ctx); err != nil || len(files) == 0 {
 		return err
 	}
+	ctx, done := x.within(ctx)
+	defer done()
 	_, err := x.link.Ask(ctx, jail.Request{Place: files})
 	return err
+}
+
+// within lets go of the machine when ctx ends, or after answerTime: one that reads nothing
+// any more would hold up who writes to it. done calls that off.
+func (x *Box) within(ctx context.Context) (_ context.Context, done func()) {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerTime, fmt.Errorf("the machine gave no answer within %v", answerTime))
+	stop := context.AfterFunc(ctx, x.hangUp)
+	return ctx, func() { stop(); cancel() }
 }
 
 // Run implements backend.Bottle. The terminal is made inside, with its size; smolvm's own has

@@ -18,12 +18,13 @@ import (
 )
 
 const (
-	callTime  = 60 * time.Second // one call of smolvm, but for exec and create
-	imageTime = 10 * time.Minute // create may unpack an image
-	helpTime  = 10 * time.Second
-	stopTime  = 10 * time.Second // then it is deleted as it runs
-	endTime   = 2 * time.Second  // for a call of exec to end that the guest let go of
-	maxSaid   = 1 << 20          // bytes that are read of what a call prints
+	callTime   = 60 * time.Second // one call of smolvm, but for exec and create
+	imageTime  = 10 * time.Minute // create may unpack an image
+	helpTime   = 10 * time.Second
+	stopTime   = 10 * time.Second // then it is deleted as it runs
+	endTime    = 2 * time.Second  // for a call of exec to end that the guest let go of
+	answerTime = time.Minute      // for the machine to take its files, and to try its walls
+	maxSaid    = 1 << 20          // bytes that are read of what a call prints
 )
 
 // dialect is what this smolvm understands, found out by asking it.

@@ -143,3 +143,40 @@ func TestSharedFileIsTheOneThatWasAllowed(t *testing.T) {
 		}
 	}
 }
+
+// deafened is a machine that stood, and from then on reads and says nothing.
+func deafened(t *testing.T) *Box {
+	t.Helper()
+	x := &Box{s: &Smolvm{}, name: "bottle-a-abcde", told: plan.Bottle{Identity: "a-abcde"}, stood: make(chan struct{})}
+	close(x.stood)
+	x.cli = scripted(t, `printf 'c\000\000\000\013{"up":true}'; exec /bin/sleep 60`)
+	if err := x.try(t.Context(), guest.Begin{}); err != nil {
+		t.Fatal(err)
+	}
+	x.reader.Go(x.link.Hear)
+	t.Cleanup(func() { x.hangUp(); x.exec.Stop(0); x.reader.Wait() })
+	return x
+}
+
+// The weakness: a machine that stood reads nothing any more, or never says how the wall check
+// went. This proves that the end of the start (Ctrl-C) is not held up by it.
+func TestAMachineThatFallsSilent(t *testing.T) {
+	for name, do := range map[string]func(*Box, context.Context) error{
+		"place": func(x *Box, ctx context.Context) error {
+			return x.Place(ctx, []plan.File{{Path: "/home/agent/x", Content: make([]byte, 1<<20)}})
+		},
+		"verify": func(x *Box, ctx context.Context) error {
+			_, err := x.Verify(ctx, plan.Probes{Identity: "a-abcde", Sentinel: "127.0.0.1:1"})
+			return err
+		},
+	} {
+		x := deafened(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		within(t, 5*time.Second, func() {
+			if err := do(x, ctx); err == nil {
+				t.Errorf("%s: it went well", name)
+			}
+		})
+	}
+}

@@ -27,6 +27,8 @@ func (x *Box) Verify(ctx context.Context, p plan.Probes) ([]plan.ProbeResult, er
 	if err := x.stand(ctx); err != nil {
 		return nil, err
 	}
+	ctx, done := x.within(ctx)
+	defer done()
 	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return nil, fmt.Errorf("check the machine: %w", err)
