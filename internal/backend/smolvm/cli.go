@@ -44,10 +44,14 @@ type command struct {
 // run runs one call to its end, and gives what it printed. The machine's own process may
 // hold its streams: it is not waited for.
 func (c command) run(ctx context.Context, limit time.Duration, args ...string) (string, error) {
+	parent := ctx
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var out bounded
 	_, err := hostexec.Run(ctx, hostexec.Cmd{Path: c.path, Args: args, Env: c.env, Dir: "/", Stdout: &out, NewGroup: true, WholeGroup: true})
+	if err != nil && ctx.Err() != nil && parent.Err() == nil {
+		err = fmt.Errorf("smolvm gave no answer within %v: %w", limit, err)
+	}
 	return out.String(), err
 }
 
@@ -65,7 +69,7 @@ func exits(err error, code int) bool {
 	return errors.As(err, &e) && e.Code == code
 }
 
-func versionWord() *regexp.Regexp { return regexp.MustCompile(`\b\d+\.\d+\.\d+\S*`) }
+func versionWord() *regexp.Regexp { return regexp.MustCompile(`\bv?(\d+\.\d+\.\d+\S{0,32})`) }
 
 // needs are the flags without which a bottle can't stand, by subcommand of machine.
 func needs() map[string][]string {
@@ -83,9 +87,11 @@ func (c command) learn(ctx context.Context) (dialect, error) {
 	if err != nil {
 		return d, err
 	}
-	if d.version = versionWord().FindString(said); d.version == "" {
+	found := versionWord().FindStringSubmatch(said)
+	if found == nil {
 		return d, fmt.Errorf("smolvm does not say its version: %.80q", said)
 	}
+	d.version = found[1]
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	help, errs := map[string]string{}, []error(nil)
