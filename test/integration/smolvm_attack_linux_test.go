@@ -170,6 +170,21 @@ func TestMicroVMRefusesADroppedAllowList(t *testing.T) {
 	h.cleanedUp("after a refused start")
 }
 
+// The weakness: smolvm takes the :ro of a share, and lets the VM write to it. The attack: who
+// broke out of the jail changes the operator's workspace, of which the bottle has a private
+// view. This proves that the start tries it, ends before the agent runs, and leaves nothing there.
+func TestMicroVMRefusesAWritableShare(t *testing.T) {
+	h, i := vmHouse(t, "127.9.36.16-127.9.36.17", smolvmtest.Faults{DropRO: true}, "")
+	s := h.start("echo the agent ran")
+	if s.code != 125 || strings.Contains(s.out, "the agent ran") || !strings.Contains(s.err, "vm-writes /mnt/bottle/work does not hold") || !strings.Contains(s.err, "vm-writes /mnt/bottle/self does not hold") {
+		t.Errorf("%+v", s)
+	}
+	if len(i.Machines()) != 0 {
+		t.Errorf("machines are left: %+v", i.Machines())
+	}
+	h.cleanedUp("after a refused start")
+}
+
 // The weakness: a version holds its allow-list for the loopback, and lets the VM into the world,
 // as plain --net does. This proves that the start tries addresses of nobody, the metadata
 // address among them, and ends before the agent runs.

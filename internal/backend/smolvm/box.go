@@ -30,6 +30,7 @@ type Box struct {
 	told    plan.Bottle
 	name    string     // of the machine
 	addr    netip.Addr // the bottle's own
+	sealed  []string   // folders in the VM that it must not write to
 	token   [32]byte   // of the gateway's door
 
 	release func() // lets go of the image; nil: it was not held

@@ -154,6 +154,7 @@ func (x *Box) rise(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	x.sealed = sh.sealed()
 	filter, err := x.s.Filter()
 	if err != nil {
 		return err

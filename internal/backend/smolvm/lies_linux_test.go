@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,7 +43,7 @@ func liar(t *testing.T, say func(guest.Reach) []plan.ProbeResult) *Box {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &Box{s: &Smolvm{Pool: loopback.Pool{Range: r}}, addr: netip.MustParseAddr("127.9.66.16"), stood: make(chan struct{})}
+	x := &Box{s: &Smolvm{Pool: loopback.Pool{Range: r}}, addr: netip.MustParseAddr("127.9.66.16"), sealed: []string{guest.Work}, stood: make(chan struct{})}
 	close(x.stood)
 	x.link = agent.NewRemote(frames.NewConn(toHost, fromHost, frames.MaxOut), func(err error) error { return err })
 	go x.link.Hear()
@@ -53,6 +54,9 @@ func liar(t *testing.T, say func(guest.Reach) []plan.ProbeResult) *Box {
 func fine(ask guest.Reach) (out []plan.ProbeResult) {
 	for _, to := range append(append([]string{}, ask.Never...), ask.Outer...) {
 		out = append(out, plan.ProbeResult{Name: "vm-reaches " + to, OK: true})
+	}
+	for _, dir := range ask.Closed {
+		out = append(out, plan.ProbeResult{Name: "vm-writes " + dir, OK: true})
 	}
 	return append(out, plan.ProbeResult{Name: "vm-gateway", OK: true})
 }
@@ -108,6 +112,9 @@ func TestAGuestThatLies(t *testing.T) {
 			return []plan.ProbeResult{{Name: "a", OK: true}, {Name: "b", OK: true}, {Name: "c", OK: true}, {Name: "vm-gateway", OK: true}}
 		},
 		"no gateway": func(ask guest.Reach) []plan.ProbeResult { r := fine(ask); return r[:len(r)-1] },
+		"no share": func(ask guest.Reach) []plan.ProbeResult {
+			return slices.DeleteFunc(fine(ask), func(r plan.ProbeResult) bool { return strings.HasPrefix(r.Name, "vm-writes") })
+		},
 		"no outer":   func(ask guest.Reach) []plan.ProbeResult { r := fine(ask); return append(r[:2:2], r[len(r)-1]) },
 	} {
 		if results, err := liar(t, say).Verify(t.Context(), probes); err == nil || !strings.Contains(err.Error(), "does not say") {

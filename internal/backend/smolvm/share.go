@@ -106,6 +106,16 @@ func (s *shares) unchanged() error {
 	return errors.Join(errs...)
 }
 
+// sealed are the folders in the VM that it is shown read-only.
+func (s *shares) sealed() (out []string) {
+	for _, l := range s.list {
+		if l.readOnly {
+			out = append(out, l.guest)
+		}
+	}
+	return out
+}
+
 // fill shows everything of b, and gives b as the jail in the VM is told it.
 func (s *shares) fill(b plan.Bottle, program string) (plan.Bottle, error) {
 	self := filepath.Join(s.dir, "self")

@@ -142,7 +142,7 @@ func (s *Smolvm) checkPool(ctx context.Context) backend.Check {
 
 func walls() []plan.Wall {
 	return []plan.Wall{
-		{Name: "machine", Holds: "a virtual machine with a kernel of its own, whose only way out is the address of its gateway", Probe: "as the VM's root: the host's loopback, a neighbour's address, the metadata address, an address of nobody, datagrams"},
+		{Name: "machine", Holds: "a virtual machine with a kernel of its own, whose only way out is the address of its gateway", Probe: "as the VM's root: the host's loopback, a neighbour's address, the metadata address, an address of nobody, datagrams, a write to what it is shown read-only"},
 		{Name: "door", Holds: "the gateway lets nobody in who does not know this bottle's token", Probe: "the gateway's own page through the relay"},
 		{Name: "network", Holds: "inside the VM a network namespace with nothing but loopback; what no route allows is refused by the kernel, the rest ends at the gateway", Probe: "direct TCP, UDP and IPv6, the metadata address, the host's loopback and abstract sockets"},
 		{Name: "dns", Holds: "the only resolver is the gateway's, and it asks nobody", Probe: "a name that no policy holds"},

@@ -83,7 +83,7 @@ func (x *Box) machine(ctx context.Context, p plan.Probes, udp string) ([]plan.Pr
 	defer neighbour.stop()
 	ask := guest.Reach{
 		Own: x.door(), Never: []string{p.Sentinel, neighbour.address}, UDP: []string{udp},
-		Outer: []string{"192.0.2.1:53", "192.0.2.1:443", "169.254.169.254:80"},
+		Outer: []string{"192.0.2.1:53", "192.0.2.1:443", "169.254.169.254:80"}, Closed: x.sealed,
 	}
 	var reached []plan.ProbeResult
 	if err := x.link.Aside(ctx, ask, &reached); err != nil {
@@ -110,6 +110,11 @@ func answered(ask guest.Reach, results []plan.ProbeResult) error {
 	for _, to := range want {
 		if !got["vm-reaches "+to] {
 			return fmt.Errorf("check the machine: it does not say whether it reaches %s", to)
+		}
+	}
+	for _, dir := range ask.Closed {
+		if !got["vm-writes "+dir] {
+			return fmt.Errorf("check the machine: it does not say whether it writes to %s", dir)
 		}
 	}
 	if !got["vm-gateway"] {

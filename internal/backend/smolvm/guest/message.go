@@ -30,7 +30,7 @@ type Begin struct {
 }
 
 // Reach is a question aside, answered by a list of plan.ProbeResult: which addresses the VM
-// reaches, as its root and outside the jail, as an agent would that broke out of the jail.
+// reaches and which shares it writes, as its root and outside the jail, as an agent would that broke out of the jail.
 // The outer ones are tried only when none of the others was reached: from a wall that does
 // not hold nothing may get out either.
 type Reach struct {
@@ -38,4 +38,7 @@ type Reach struct {
 	Never []string `json:"never"` // TCP, listeners of the start on the host
 	UDP   []string `json:"udp"`   // datagrams to sockets of the start on the host
 	Outer []string `json:"outer"` // TCP, addresses of nobody
+	// Closed are shares that the VM was to be shown read-only: a folder is made in each, and
+	// removed if that went well.
+	Closed []string `json:"closed,omitempty"`
 }

@@ -1,8 +1,11 @@
 package guest
 
 import (
+	"crypto/rand"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -15,6 +18,10 @@ const reachTime = 2 * time.Second
 // reach tries what an agent with all of the VM's power would. See Reach.
 func reach(r Reach) []plan.ProbeResult {
 	results := together(r.Never, func(to string) plan.ProbeResult { return refused("vm-reaches "+to, to) })
+	var shares []plan.ProbeResult
+	for _, dir := range r.Closed {
+		shares = append(shares, unwritten(dir))
+	}
 	own := plan.ProbeResult{Name: "vm-gateway"}
 	c, err := net.DialTimeout("tcp4", r.Own, reachTime)
 	if own.OK = err == nil; own.OK {
@@ -31,11 +38,21 @@ func reach(r Reach) []plan.ProbeResult {
 	}
 	for _, p := range results {
 		if !p.OK {
-			return append(results, own, plan.ProbeResult{Name: "vm-outer", Detail: "not tried: the allow-list does not hold"})
+			return append(append(results, own, plan.ProbeResult{Name: "vm-outer", Detail: "not tried: the allow-list does not hold"}), shares...)
 		}
 	}
-	results = append(results, own)
+	results = append(append(results, own), shares...)
 	return append(results, together(r.Outer, func(to string) plan.ProbeResult { return refused("vm-reaches "+to, to) })...)
+}
+
+// unwritten tries to write into a share that was to be read-only.
+func unwritten(dir string) plan.ProbeResult {
+	name := filepath.Join(dir, ".bottle-probe-"+rand.Text())
+	err := os.Mkdir(name, 0o700)
+	if err != nil {
+		return plan.ProbeResult{Name: "vm-writes " + dir, OK: true, Detail: err.Error()}
+	}
+	return plan.ProbeResult{Name: "vm-writes " + dir, Detail: "made a folder in it, and removed it: " + fmt.Sprint(os.Remove(name) == nil)}
 }
 
 func together(list []string, try func(string) plan.ProbeResult) []plan.ProbeResult {

@@ -44,6 +44,7 @@ type Faults struct {
 	RemapUID   int    `json:"remap_uid"`   // what of a share is root's on the host is this user's in the VM; 501 is macOS's first
 	NoSize     bool   `json:"no_size"`     // exec -t gives a terminal of 0×0 and passes no change on; 0.8.0 does
 	Datagrams  bool   `json:"datagrams"`   // datagrams are not filtered: the relay sends each to every UDP socket of 127.0.0.1
+	DropRO     bool   `json:"drop_ro"`     // -v …:ro is taken, and the share is writable
 	World      string `json:"world"`       // host:port that stands for all addresses beyond the loopback
 }
 

@@ -130,7 +130,7 @@ func (p *program) root(m machine) error {
 	}
 	for _, v := range m.Volumes {
 		parts := strings.Split(v, ":")
-		if err := p.share(m, parts[0], filepath.Join(at, parts[1]), len(parts) == 3); err != nil {
+		if err := p.share(m, parts[0], filepath.Join(at, parts[1]), len(parts) == 3 && !p.DropRO); err != nil {
 			return err
 		}
 	}
