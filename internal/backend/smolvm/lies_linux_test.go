@@ -115,7 +115,7 @@ func TestAGuestThatLies(t *testing.T) {
 		"no share": func(ask guest.Reach) []plan.ProbeResult {
 			return slices.DeleteFunc(fine(ask), func(r plan.ProbeResult) bool { return strings.HasPrefix(r.Name, "vm-writes") })
 		},
-		"no outer":   func(ask guest.Reach) []plan.ProbeResult { r := fine(ask); return append(r[:2:2], r[len(r)-1]) },
+		"no outer": func(ask guest.Reach) []plan.ProbeResult { r := fine(ask); return append(r[:2:2], r[len(r)-1]) },
 	} {
 		if results, err := liar(t, say).Verify(t.Context(), probes); err == nil || !strings.Contains(err.Error(), "does not say") {
 			t.Errorf("%s: %v, %v", name, results, err)
