@@ -203,10 +203,7 @@ func (s *Smolvm) checkImage(ctx context.Context) backend.Check {
 	case newest != "":
 		k.OK, k.Found = true, "made before, in "+s.Shelf.Dir+"; for another recipe Docker is needed: "+err.Error()
 	default:
-		k.Found, k.Fix = "no image of the VM's root file system is there, and nobody can make it: "+err.Error(), "sudo systemctl start docker; or "+byHand
-		if s.Ground.OS == "darwin" {
-			k.Fix = "open -a Docker; or " + byHand
-		}
+		k.Found, k.Fix = "no image of the VM's root file system is there, and nobody can make it: "+err.Error(), "have Docker answer; or "+byHand
 	}
 	return k
 }
