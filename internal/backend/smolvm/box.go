@@ -110,11 +110,11 @@ func (x *Box) try(ctx context.Context, begin guest.Begin) error {
 	stop := context.AfterFunc(ctx, x.hangUp) // a guest that says nothing is not waited for
 	defer stop()
 	if err := conn.SendJSON(frames.Control, begin); err != nil {
-		return err
+		return fmt.Errorf("`smolvm machine exec -i` did not take what it was told (a newer smolvm may): %w", err)
 	}
 	kind, body, err := conn.Receive()
 	if err != nil {
-		return err
+		return fmt.Errorf("what `smolvm machine exec -i` gave is not the jail's answer (a newer smolvm may pass it on): %w", err)
 	}
 	var r jail.Reply
 	if err := json.Unmarshal(body, &r); err != nil || kind != frames.Control {
