@@ -149,10 +149,19 @@ func (p *Process) Stop(grace time.Duration) {
 }
 
 func (p *Process) kill() error {
-	if p.group {
-		return syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	if !p.group {
+		return p.cmd.Process.Kill()
 	}
-	return p.cmd.Process.Kill()
+	select {
+	case <-p.done: // its number may be another's by now
+		return os.ErrProcessDone
+	default:
+	}
+	err := syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+	if errors.Is(err, syscall.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return err
 }
 
 // Stderr is the last part of what the process wrote to standard error.

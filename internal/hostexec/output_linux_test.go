@@ -96,3 +96,45 @@ func TestOutputDoesNotWaitForWhatStays(t *testing.T) {
 		t.Errorf("what it left behind was ended: %v", err)
 	}
 }
+
+// The weakness: what a program started goes on after it was stopped; or it is stopped once
+// more when it has ended, and its number is another group's by then. This proves that the
+// whole group goes, and that a second stop kills nobody.
+func TestStopOfAWholeGroup(t *testing.T) {
+	c := sh("/bin/sleep 600 & echo $!; trap '' TERM; while :; do wait; done")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	c.Stdout, c.NewGroup, c.WholeGroup = w, true, true
+	p, err := Start(context.Background(), c)
+	w.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 16)
+	n, err := r.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stat := "/proc/" + strings.TrimSpace(string(b[:n])) + "/stat"
+	if _, err := os.Stat(stat); err != nil {
+		t.Fatal(err)
+	}
+	p.Stop(50 * time.Millisecond)
+	gone := false
+	for range 200 {
+		if said, err := os.ReadFile(stat); err != nil || strings.Contains(string(said), ") Z ") {
+			gone = true
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if !gone {
+		t.Error("its child goes on")
+	}
+	if err := p.kill(); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("one that has ended was killed: %v", err)
+	}
+}
