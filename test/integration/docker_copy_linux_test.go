@@ -158,3 +158,30 @@ func TestDockerCopyChangesAtTheQuestion(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestDockerCopyOfALink: who may write into the folder of a recipe puts a link there, which COPY
+// carries to where the start mounts something of its own. The engine would follow it, and make,
+// as root, a place for the mount in the operator's own folder.
+func TestDockerCopyOfALink(t *testing.T) {
+	m := moor(t, -1, "")
+	m.copies("LABEL test.of="+m.agent+"\nCOPY root/ /\n", map[string]string{"root/srv/x": "x"})
+	m.write("home/bottles/box.md", "---\nbackend: docker\nworkspace: {mode: bind}\nagent_provider: {template: command, dockerfile: "+m.base+"/img/Dockerfile}\n---\nA box.\n")
+	lib := m.base + "/img/root/var/lib"
+	if err := errors.Join(os.MkdirAll(lib, 0o755), os.Symlink("../../workspace/made", lib+"/bottle")); err != nil {
+		t.Fatal(err)
+	}
+	m.own()
+	run(t, "chown", "-R", agentOf(-1)+":"+agentOf(-1), m.work())
+	if s := m.start("true"); s.code != 125 || !strings.Contains(s.err, "a symlink at /var/lib/bottle") {
+		t.Errorf("%+v", s)
+	}
+	if _, err := os.Lstat(filepath.Join(m.work(), "made")); err == nil {
+		t.Error("the engine made something in the operator's folder")
+	}
+	if err := os.Remove(lib + "/bottle"); err != nil {
+		t.Fatal(err)
+	}
+	if s := m.start("cat /srv/x"); s.code != 0 || s.out != "x" {
+		t.Errorf("without it: %+v", s)
+	}
+}

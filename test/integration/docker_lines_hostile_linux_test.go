@@ -51,7 +51,7 @@ func TestDockerLinesWithLinks(t *testing.T) {
 			if _, err := os.Lstat(filepath.Join(m.work(), "made")); err == nil {
 				t.Errorf("the engine made something in the operator's folder")
 			}
-			if s.code != 125 || !strings.Contains(s.err, at+" a symlink") || !strings.Contains(s.err, "--without-image-changes") {
+			if s.code != 125 || !strings.Contains(s.err, "a symlink at "+at) || !strings.Contains(s.err, "--without-image-changes") {
 				t.Errorf("%+v", s)
 			}
 			if s := m.resume("echo $CONTINUED", "--without-image-changes"); s.code != 0 || s.out != "true\n" {

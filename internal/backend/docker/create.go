@@ -275,9 +275,10 @@ func (x *Box) agentUp(ctx context.Context) error {
 // memory are the options of a volume of the image's.
 func (x *Box) memory(size int64) string { return tmpfs(size, "mode=700,exec,"+x.agentIs.owned()) }
 
-// straight looks into an image that lines which an agent asked for made.
+// straight looks into an image in which somebody else than the operator may have had a hand: by
+// lines that an agent asked for, or by files of a folder that are copied.
 func (x *Box) straight(ctx context.Context, cfg *container.Config, shown *container.HostConfig) error {
-	if len(x.told.Container.Lines) == 0 {
+	if len(x.told.Container.Lines) == 0 && x.told.Container.Copied == nil {
 		return nil
 	}
 	whole, stop := context.WithTimeout(context.WithoutCancel(ctx), upTimeout) // see begin

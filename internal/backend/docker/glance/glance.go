@@ -56,9 +56,9 @@ func Through(ctx context.Context, host string, bare client.ContainerCreateOption
 		case err != nil && !errdefs.IsNotFound(err):
 			return fmt.Errorf("look into the image at %s: %w", at, err)
 		case err != nil || got.Stat.Mode&fs.ModeSymlink != 0:
-			return fmt.Errorf("the lines that you approved for the image make %s a symlink, and the bottle has something of its own there", at)
+			return fmt.Errorf("the image has a symlink at %s, where the bottle has something of its own", at)
 		case above[at] && !got.Stat.Mode.IsDir():
-			return fmt.Errorf("the lines that you approved for the image make %s no folder, and the bottle has something of its own below it", at)
+			return fmt.Errorf("the image has no folder at %s, and the bottle has something of its own below it", at)
 		}
 	}
 	return nil
