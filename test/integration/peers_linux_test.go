@@ -198,7 +198,7 @@ func linked(t *testing.T, e *ownEngine, be *docker.Docker, p plan.Bottle, gw pla
 		_, err = b.Verify(t.Context(), plan.Probes{Identity: p.Identity, Sentinel: "127.0.0.1:9", Abstract: "@peer"})
 		err = errors.Join(err, b.Close())
 	}
-	if err == nil || !strings.Contains(err.Error(), "/etc/opt a symlink") {
+	if err == nil || !strings.Contains(err.Error(), "a symlink at /etc/opt") {
 		t.Errorf("an image with a link: %v", err)
 	}
 	if _, err := os.Lstat(p.Mounts[2].Source + "/made"); err == nil {

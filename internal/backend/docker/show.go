@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -132,7 +133,8 @@ func (x *Box) share(m plan.Mount, held string, dir bool) error {
 	return x.bind(path, m.Target, true)
 }
 
-// duplicate copies a file with its mode and its owner, whom nobody but root can give it.
+// duplicate copies a file with its mode and its owner, whom nobody but root can give it. What
+// an earlier start of the bottle left at to goes.
 func duplicate(from, to string) error {
 	in, err := os.OpenFile(from, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
 	if err != nil {
@@ -146,6 +148,9 @@ func duplicate(from, to string) error {
 	if !fi.Mode().IsRegular() {
 		return errors.New("it is neither a file nor a folder")
 	}
+	if err := cleared(to); err != nil {
+		return err
+	}
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
@@ -158,13 +163,21 @@ func duplicate(from, to string) error {
 	return errors.Join(err, out.Chmod(fi.Mode().Perm()), out.Close())
 }
 
+// cleared takes away what an earlier start of the bottle left in its state folder.
+func cleared(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 func (x *Box) bind(source, target string, readOnly bool) error {
 	if !utf8.ValidString(target) {
 		return fmt.Errorf("show something at %q: the engine takes names in UTF-8 only", target)
 	}
 	if !utf8.ValidString(source) || x.podman && unsayable(source) { // JSON can't say it, but a link can lead there
 		link := filepath.Join(x.told.State, "source"+strconv.Itoa(len(x.mounts)))
-		if err := os.Symlink(source, link); err != nil {
+		if err := errors.Join(cleared(link), os.Symlink(source, link)); err != nil {
 			return fmt.Errorf("show %q: %w", source, err)
 		}
 		source = link
