@@ -52,7 +52,7 @@ const (
 
 // BeginWait is how long a start waits for the answer to a begin. Then its agent runs, and a
 // gateway that hears of it only now does not take it: it would be the agent's that it forgets.
-const BeginWait = 2 * time.Second
+const BeginWait = 6 * time.Second
 
 // FormatPrometheus asks for the text format of Prometheus, version 0.0.4.
 const FormatPrometheus = "prometheus"
