@@ -15,7 +15,7 @@ func TestDockerLinesInTheWay(t *testing.T) {
 	if told.code != 0 {
 		t.Fatalf("%+v", told)
 	}
-	if s := m.resume("true"); s.code != 125 || !strings.Contains(s.err, "/home no folder") || !strings.Contains(s.err, "--without-image-changes") {
+	if s := m.resume("true"); s.code != 125 || !strings.Contains(s.err, "no folder at /home") || !strings.Contains(s.err, "--without-image-changes") {
 		t.Errorf("%+v", s)
 	}
 	if s := m.resume("echo $CONTINUED", "--without-image-changes"); s.code != 0 || s.out != "true\n" {
