@@ -127,14 +127,16 @@ func (x *Box) share(m plan.Mount, held string, dir bool) error {
 		return fmt.Errorf("show %s: in gVisor a file can't be shown to be written; show its folder, or write `runtime: runc`", m.Source)
 	}
 	path := filepath.Join(x.told.State, role)
+	if err := cleared(path); err != nil {
+		return fmt.Errorf("show %s: %w", m.Source, err)
+	}
 	if err := duplicate(held, path); err != nil {
 		return fmt.Errorf("show %s: %w", m.Source, err)
 	}
 	return x.bind(path, m.Target, true)
 }
 
-// duplicate copies a file with its mode and its owner, whom nobody but root can give it. What
-// an earlier start of the bottle left at to goes.
+// duplicate copies a file with its mode and its owner, whom nobody but root can give it.
 func duplicate(from, to string) error {
 	in, err := os.OpenFile(from, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
 	if err != nil {
@@ -147,9 +149,6 @@ func duplicate(from, to string) error {
 	}
 	if !fi.Mode().IsRegular() {
 		return errors.New("it is neither a file nor a folder")
-	}
-	if err := cleared(to); err != nil {
-		return err
 	}
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
