@@ -42,6 +42,7 @@ func newResume(d *deps) *cobra.Command {
 	c.Flags().BoolVar(&f.fresh, "fresh", false, "begin a new conversation")
 	c.Flags().StringSliceVar(&f.without, withoutLines, nil, "make its image without the lines that you approved for it, or without those of a `PROPOSAL`; their grants end")
 	c.Flags().Lookup(withoutLines).NoOptDefVal = "all"
+	_ = c.RegisterFlagCompletionFunc(withoutLines, cobra.NoFileCompletions) // fails only for a flag that is not there
 	asJSON := command.Formats(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		js, err := asJSON()

@@ -47,7 +47,7 @@ func TestARecipeThatCopies(t *testing.T) {
 	}
 	f.house.RefuseCopy = func(string) (string, string) { return "", "" }
 	p := f.prepare()
-	if notes := strings.Join(p.Plan.Notes, "\n"); !strings.Contains(notes, "files 1, in all 2.0 KiB, out of "+dir) {
+	if notes := strings.Join(p.Plan.Notes, "\n"); !strings.Contains(notes, "files 1, in all 2 KiB, out of "+dir) {
 		t.Errorf("notes %q", notes)
 	}
 	if warnings := strings.Join(p.Plan.Warnings, "\n"); !strings.Contains(warnings, "not copied into the image: .env") {

@@ -52,7 +52,7 @@ func (m moored) madeOfCopies() {
 		m.t.Fatal(err)
 	}
 	dry := finish(m.t, m.as(m.command("start", m.agent, "--dry-run")))
-	for _, want := range []string{"files 5, in all 60 bytes", "out of " + m.base + "/img", "app/.env", "app/sub/id_rsa", "looks like a secret"} {
+	for _, want := range []string{"files 5, in all 60 B", "out of " + m.base + "/img", "app/.env", "app/sub/id_rsa", "looks like a secret"} {
 		if dry.code != 0 || !strings.Contains(strings.Join(strings.Fields(dry.out+dry.err), " "), want) {
 			m.t.Errorf("a dry run lacks %q: %d\n%s%s", want, dry.code, dry.out, dry.err)
 		}

@@ -169,19 +169,9 @@ func Notes(c plan.Container) []string {
 	}
 	first, _, _ := strings.Cut(strings.TrimSpace(c.Recipe), "\n")
 	if f, ok := c.Copied.(*pack.Folder); ok {
-		notes = append(notes, fmt.Sprintf("what the recipe copies into the image: files %d, in all %s, out of %s", f.Files(), size(f.Bytes), bottle.Printable(f.Dir)))
+		notes = append(notes, fmt.Sprintf("what the recipe copies into the image: files %d, in all %s, out of %s", f.Files(), plan.Size(f.Bytes), bottle.Printable(f.Dir)))
 	}
 	return append(notes, "the image "+c.Image+" is not there yet: the start makes it first, "+bottle.Printable(first)+" …; the recipe's commands run with the engine's network")
-}
-
-func size(n int64) string {
-	switch {
-	case n < 1<<10:
-		return fmt.Sprintf("%d bytes", n)
-	case n < 1<<20:
-		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
 
 // Resources is what a start of id creates besides the walls: the image, and the engine's

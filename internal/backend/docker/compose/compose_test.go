@@ -15,6 +15,7 @@ import (
 	"bottle/internal/backend/docker/composed"
 	"bottle/internal/bottle"
 	"bottle/internal/plan"
+	"bottle/test/require"
 )
 
 func input() Input {
@@ -122,9 +123,7 @@ func TestWriteRefuses(t *testing.T) {
 // TestComposeReadsWhatIsWritten: docker compose itself finds the paths and names that a bottle
 // has, and no others that look like them.
 func TestComposeReadsWhatIsWritten(t *testing.T) {
-	if _, err := exec.LookPath("docker-compose"); err != nil {
-		t.Skip("no docker-compose")
-	}
+	require.Tool(t, "docker-compose")
 	in := input()
 	in.Env = map[string]string{"NO": "OF_HOST", "on": "OF_HOST", "null": "OF_HOST"}
 	for _, odd := range []string{"\x7f", "\u009b", "\ufeff", "\ufffe", "\u2028", "😀", "${PATH}", `\n"'#: {`} {
